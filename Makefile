@@ -1,0 +1,79 @@
+# Lunapool.  `make help` lists what there is.
+VARIANT ?= release
+CC ?= gcc
+B := build/$(VARIANT)
+
+PKGS := libpq openssl libconfuse libprotobuf-c
+CFLAGS.release := -O2 -g
+CFLAGS.debug := -O0 -g3
+CFLAGS.asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CFLAGS.tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer
+ifeq ($(filter $(VARIANT),release debug asan tsan),)
+$(error VARIANT must be release, debug, asan or tsan)
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter -Werror
+CFLAGS += -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong $(WARN) $(CFLAGS.$(VARIANT)) \
+	-Iinclude $(shell pkg-config --cflags $(PKGS) libsystemd 2>/dev/null)
+LIBS = $(shell pkg-config --libs $(PKGS) libsystemd 2>/dev/null) -lev -lpg_query -lpthread -lm
+
+SRC := $(wildcard src/*/*.c)
+OBJ := $(SRC:%.c=$(B)/%.o)
+MAIN := $(wildcard src/*.c)
+MAIN_OBJ := $(MAIN:%.c=$(B)/%.o)
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*_test.c))
+FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
+FUZZ_CFLAGS = $(filter-out -Werror,$(CFLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+-include local.mk
+
+.PHONY: all
+all: build/lunapool ## the release program, at build/lunapool
+
+build/lunapool: build/release/lunapool
+	@cp -f $< $@
+ifneq ($(VARIANT),release)
+build/release/lunapool: FORCE
+	@$(MAKE) --no-print-directory VARIANT=release build/release/lunapool
+FORCE:
+endif
+
+$(B)/lunapool: $(MAIN_OBJ) $(B)/liblunapool.a
+	@echo "  LINK $@"
+	@$(CC) $(CFLAGS) -o $@ $^ $(LIBS)
+
+$(B)/liblunapool.a: $(OBJ)
+	@rm -f $@ && ar rcs $@ $^
+
+$(B)/%.o: %.c | $(B)/.deps
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/unit/%: tests/unit/%.c $(B)/liblunapool.a | $(B)/.deps-check
+	@mkdir -p $(@D)
+	@echo "  CC $<"
+	@$(CC) $(CFLAGS) -Itests/lib -MMD -MP -o $@ $< $(B)/liblunapool.a $(LIBS) -lcmocka
+
+build/fuzz/%: tests/fuzz/%.c $(SRC) | $(B)/.deps-check
+	@mkdir -p $(@D)
+	@echo "  FUZZ $<"
+	@clang $(FUZZ_CFLAGS) -o $@ $< $(SRC) $(LIBS)
+
+$(B)/.deps:
+	@packaging/deps.sh build
+	@mkdir -p $(B) && touch $@
+$(B)/.deps-check:
+	@packaging/deps.sh check
+	@mkdir -p $(B) && touch $@
+
+.PHONY: test check check-long fuzz bench demo clean help layers
+test: $(UNIT) layers ## unit tests only: seconds
+	@prove -Q $(UNIT)
+layers:
+	@tests/layers.sh
+clean: ## remove build/
+	rm -rf build
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
+
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d)

@@ -1,0 +1,12 @@
+/* clock — monotonic microseconds.  Loops cache it: prefer loop_now_us() inside a callback. */
+#ifndef BASE_CLOCK_H
+#define BASE_CLOCK_H
+
+#include <stdint.h>
+
+#define US_PER_MS 1000ull
+#define US_PER_S  1000000ull
+
+uint64_t clock_us(void);
+
+#endif

@@ -1,0 +1,27 @@
+/*
+ * hash — keyed SipHash-2-4 with 64 and 128 bits of result.
+ *
+ * The key is random per process (hash_init, before any thread starts), so that no client can choose
+ * collisions; both workers of a process compute the same value for the same bytes.
+ */
+#ifndef BASE_HASH_H
+#define BASE_HASH_H
+
+#include <stdint.h>
+
+#include "base/slice.h"
+
+struct hash128 {
+	uint64_t hi, lo;
+};
+
+void hash_init(void);
+uint64_t hash64(struct slice bytes);
+struct hash128 hash128(struct slice bytes);
+
+static inline bool hash128_equal(struct hash128 a, struct hash128 b)
+{
+	return a.hi == b.hi && a.lo == b.lo;
+}
+
+#endif

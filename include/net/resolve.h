@@ -1,0 +1,28 @@
+/*
+ * resolve — host names to addresses without stalling a loop: getaddrinfo runs on one helper thread, answers come
+ * back through the asking loop's mailbox.  Numeric hosts and socket directories are answered at once by the caller
+ * with addr_from_numeric()/addr_from_socket_dir(); this is for names.
+ */
+#ifndef NET_RESOLVE_H
+#define NET_RESOLVE_H
+
+#include "net/addr.h"
+#include "net/mailbox.h"
+
+#define RESOLVE_MAX 8
+struct resolve_answer {
+	unsigned n;
+	struct addr at[RESOLVE_MAX];
+	struct err err; /* when n == 0 */
+};
+struct resolver; /* one per process */
+struct resolver *resolver_new(void);
+void resolver_free(struct resolver *r); /* joins the thread; questions that are open are dropped */
+
+struct resolve_question; /* opaque ticket, owned by the resolver */
+/* Asks for HOST:PORT (SOCK_STREAM).  FN runs in the loop of REPLY_TO; not after resolve_forget(). */
+struct resolve_question *resolve_ask(struct resolver *r, const char *host, uint16_t port, struct mailbox *reply_to,
+                                     void (*fn)(void *arg, const struct resolve_answer *answer), void *arg);
+void resolve_forget(struct resolve_question *q); /* asking thread; FN will not run */
+
+#endif

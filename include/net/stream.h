@@ -1,0 +1,93 @@
+/*
+ * stream — one connected socket, completion-shaped: nothing above this line knows about readiness.
+ *
+ * Bytes that arrive are lent to on_data() for the length of the call; it says how many it took, and the engine keeps a copy
+ * of the rest and shows it again, with what came since, as one slice.  stream_send() queues: slices inside a lent buffer are
+ * not copied; the engine writes everything that was queued with one writev when the callback that produced it has returned
+ * (or at the end of the turn), and copies only what the kernel did not take.  A stream holds no memory while it is idle.
+ *
+ * Always: after on_closed(), or once stream_close() was called, no callback of that stream runs again.
+ *         Callbacks run from the loop only, never from inside a stream_… call.
+ * Thread: all functions belong to the thread of the engine.
+ */
+#ifndef NET_STREAM_H
+#define NET_STREAM_H
+
+#include <stdbool.h>
+
+#include "base/buf.h"
+#include "base/dlist.h"
+#include "base/slice.h"
+#include "net/addr.h"
+#include "net/loop.h"
+
+/* The engine of a thread: receive buffers, the list of streams with something to write.  epoll through libev. */
+struct engine;
+struct engine *engine_new(struct loop *loop);
+void engine_free(struct engine *engine);
+struct loop *engine_loop(struct engine *engine);
+
+/* A receive buffer with a reference count.  Slices inside it may be sent without a copy while on_data() runs. */
+struct lent;
+
+enum stream_end {
+	STREAM_END_EOF,   /* the peer closed */
+	STREAM_END_ERROR, /* errno in `error` */
+};
+
+struct stream;
+struct stream_ops {
+	/* Returns how many bytes of BYTES it took (0..len).  If it took less than all and did not pause, it is called again
+	 * when more bytes are there.  May pause, send, close this or other streams. */
+	size_t (*on_data)(struct stream *s, struct slice bytes, struct lent *lent);
+	/* The backlog had reached STREAM_HIGH and has now fallen below STREAM_LOW.  May be NULL. */
+	void (*on_drained)(struct stream *s);
+	/* EOF or error; bytes that were still unconsumed were shown before.  The fd is closed.  Once. */
+	void (*on_closed)(struct stream *s, enum stream_end why, int error);
+	/* For streams from stream_connect(): the connection stands.  NULL otherwise. */
+	void (*on_connected)(struct stream *s);
+};
+
+#define STREAM_HIGH (256u * 1024) /* bytes: whoever feeds this stream should stop */
+#define STREAM_LOW  (64u * 1024)
+
+struct stream {
+	struct loop_io io;
+	struct engine *engine;
+	const struct stream_ops *ops;
+	void *owner; /* for the user's callbacks */
+	struct buf in;  /* remainder that on_data() did not take */
+	struct buf out; /* remainder that the kernel did not take */
+	struct dlist dirty; /* in the engine's list while slices are queued */
+	struct dlist again; /* in the engine's list while on_data() must be shown its remainder again */
+	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
+	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
+};
+
+/* Takes over the connected, non-blocking FD; reading starts (TCP_NODELAY is set here, keepalive as configured by the caller). */
+void stream_open(struct stream *s, struct engine *engine, int fd, const struct stream_ops *ops, void *owner);
+/* Starts a non-blocking connect; on_connected() or on_closed() follows, from the loop.  TCP_USER_TIMEOUT_MS 0: system default. */
+void stream_connect(struct stream *s, struct engine *engine, const struct addr *to, unsigned tcp_user_timeout_ms,
+                    const struct stream_ops *ops, void *owner);
+/* Queues BYTES.  LENT: the buffer that they lie in (from on_data()), or NULL: they are copied now.  Order is kept.
+ * Sending to a closed stream is a no-op. */
+void stream_send(struct stream *s, struct slice bytes, struct lent *lent);
+size_t stream_backlog(const struct stream *s); /* bytes queued and not yet in the kernel */
+static inline bool stream_is_high(const struct stream *s)
+{
+	return stream_backlog(s) >= STREAM_HIGH;
+}
+bool stream_is_open(const struct stream *s);
+void stream_pause(struct stream *s);  /* no on_data() until resumed; idempotent */
+void stream_resume(struct stream *s); /* shows the remainder again, from the loop; idempotent */
+/* Bytes that the owner has not taken yet. */
+size_t stream_unread(const struct stream *s);
+/* Closes now; queued bytes get one last try.  No callback afterwards.  Idempotent. */
+void stream_close(struct stream *s);
+/* Closes when everything queued is written (at most LINGER_US later); input is ignored.  on_closed() is still called. */
+void stream_close_after_flush(struct stream *s);
+/* Gives the fd away: for handing a connection to another thread.  Only with no backlog and no remainder; returns the fd
+ * (caller's now), or -1 when that does not hold.  No callback afterwards. */
+int stream_detach(struct stream *s) MUST_CHECK;
+
+#endif

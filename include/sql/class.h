@@ -1,0 +1,110 @@
+/*
+ * class — what a proxy must know about a statement: what it is, what it does to the session, and where it may not run.
+ *
+ * One Query text is a list of parts (statements separated by ';'); a Parse text has one part or none.  A class is immutable
+ * and shared: it is reference-counted by the thread that made it and belongs to that thread.
+ */
+#ifndef SQL_CLASS_H
+#define SQL_CLASS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/slice.h"
+
+enum sql_kind {
+	SQL_OTHER,   /* understood, nothing special: DDL, DML with side effects on data only */
+	SQL_OPAQUE,  /* not understood, or may do anything to the session: DO, CALL, LOAD, over-long text with suspicious words */
+	SQL_SELECT,  /* SELECT, VALUES, TABLE, WITH … SELECT */
+	SQL_INSERT,
+	SQL_UPDATE,
+	SQL_DELETE,
+	SQL_MERGE,
+	SQL_COPY_IN,  /* COPY … FROM STDIN */
+	SQL_COPY_OUT, /* COPY … TO STDOUT */
+	SQL_EXPLAIN,
+	SQL_SHOW,
+	SQL_BEGIN,        /* BEGIN, START TRANSACTION */
+	SQL_COMMIT,       /* COMMIT, END */
+	SQL_ROLLBACK,     /* ROLLBACK, ABORT */
+	SQL_SAVEPOINT,    /* name */
+	SQL_RELEASE,      /* name */
+	SQL_ROLLBACK_TO,  /* name */
+	SQL_PREPARE_TRANSACTION,
+	SQL_COMMIT_PREPARED, /* and ROLLBACK PREPARED */
+	SQL_SET_TRANSACTION, /* SET TRANSACTION …, SET CONSTRAINTS: transaction-local by nature */
+	SQL_SET,       /* name, value; also SET NAMES, SET TIME ZONE, SET ROLE, SET SESSION AUTHORIZATION, SET SESSION CHARACTERISTICS */
+	SQL_SET_LOCAL, /* name; value irrelevant: gone at the end of the transaction */
+	SQL_RESET,     /* name; also SET x TO DEFAULT, RESET ROLE (name "role"), RESET SESSION AUTHORIZATION */
+	SQL_RESET_ALL,
+	SQL_DISCARD_ALL,
+	SQL_DISCARD_PLANS,
+	SQL_DISCARD_TEMP,
+	SQL_DISCARD_SEQUENCES,
+	SQL_PREPARE,        /* name */
+	SQL_EXECUTE,        /* name; also EXPLAIN EXECUTE and CREATE TABLE AS EXECUTE (is_nested) */
+	SQL_DEALLOCATE,     /* name */
+	SQL_DEALLOCATE_ALL,
+	SQL_DECLARE, /* name; SQL_HOLD_CURSOR in effects for WITH HOLD */
+	SQL_FETCH,   /* FETCH, MOVE; name */
+	SQL_CLOSE,   /* name */
+	SQL_CLOSE_ALL,
+	SQL_LISTEN,  /* name */
+	SQL_UNLISTEN, /* name */
+	SQL_UNLISTEN_ALL,
+	SQL_NOTIFY,
+	SQL_LOCK,
+	SQL_EMPTY, /* nothing but comments and semicolons */
+};
+
+/* What a part does to the session or asks of it, as bits. */
+enum sql_effect {
+	SQL_WRITES = 1 << 0,        /* not provably a read */
+	SQL_TEMP_OBJECT = 1 << 1,   /* creates a temporary table, view, sequence or index; or names pg_temp */
+	SQL_HOLD_CURSOR = 1 << 2,
+	SQL_ADVISORY_LOCK = 1 << 3, /* takes a session-level advisory lock */
+	SQL_ADVISORY_UNLOCK_ALL = 1 << 4, /* pg_advisory_unlock_all() and nothing else of interest */
+	SQL_NEXTVAL = 1 << 5,       /* nextval, setval */
+	SQL_CURRVAL = 1 << 6,       /* currval, lastval */
+	SQL_SET_CONFIG = 1 << 7,    /* a top-level set_config(): name/value/is_local below, possibly parameters */
+	SQL_OPAQUE_CALL = 1 << 8,   /* set_config() not at the top level or with computed arguments, dblink…: effect not visible */
+	SQL_DDL = 1 << 9,           /* may change what prepared statements mean */
+	SQL_NO_PIPELINE = 1 << 10,  /* refuses to run in a pipeline or transaction: VACUUM, CREATE DATABASE, ALTER SYSTEM, REINDEX CONCURRENTLY … */
+	SQL_ALTERS_DEFAULTS = 1 << 11, /* ALTER ROLE/USER/DATABASE … SET/RESET, ALTER SYSTEM: servers logged in before are out of date */
+	SQL_AND_CHAIN = 1 << 12,    /* COMMIT/ROLLBACK AND CHAIN */
+	SQL_PLAIN_BEGIN = 1 << 13,  /* a BEGIN/START TRANSACTION whose options are valid for sure: may be answered before it is sent */
+	SQL_IS_LOCAL = 1 << 14,     /* set_config(…, true) */
+	SQL_NEEDS_CLEAN_TX = 1 << 15, /* SET TRANSACTION SNAPSHOT: nothing may run before it in the transaction */
+	SQL_LOCKS_ROWS = 1 << 16,   /* FOR UPDATE and kin */
+	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE */
+};
+
+#define SQL_NO_PARAM (-1)
+struct sql_part {
+	uint8_t kind;      /* enum sql_kind */
+	uint32_t effects;  /* enum sql_effect */
+	char *name;        /* lower-cased as PostgreSQL folds it (quoted names as they are); NULL when there is none */
+	char *value;       /* SET, set_config: the value as set_config() takes it; NULL when unknown (NAME is then "to be pinned as opaque") */
+	/* set_config($1, $2, …): which parameter (0-based) holds name/value, or SQL_NO_PARAM */
+	int16_t name_param, value_param, local_param;
+	char **functions;  /* names of functions called, unqualified, lower case; NULL-terminated, NULL when none */
+	/* SET SESSION CHARACTERISTICS sets several: the further (name, value) pairs, NULL-terminated; NULL mostly */
+	char **more_settings;
+};
+
+struct sql_class {
+	uint32_t refs;
+	uint32_t n;                /* parts */
+	uint32_t effects;          /* all parts or'ed */
+	bool is_opaque;            /* some part is SQL_OPAQUE or the text could not be parsed */
+	bool has_functions;        /* some part calls a function that is not in pg_catalog's list of harmless ones */
+	struct sql_part part[];
+};
+
+struct sql_class *sql_class_ref(struct sql_class *c); /* returns c */
+void sql_class_unref(struct sql_class *c);            /* NULL is fine */
+
+#endif
