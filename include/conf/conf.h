@@ -1,0 +1,123 @@
+/*
+ * conf — the configuration as a value: immutable once loaded, freed as a whole, shared by threads inside a topology snapshot.
+ *
+ * The structs' fields come from tbl/params.h.  Durations are microseconds, sizes bytes, texts never NULL ("" is "not set").
+ */
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "tbl/params.h"
+
+enum pool_mode { POOL_MODE_UNSET, POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
+const char *pool_mode_name(enum pool_mode mode);
+
+#define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */
+
+struct conf_list {
+	size_t n;
+	char **at;
+};
+
+#define CONF_T_INT int64_t
+#define CONF_T_BOOL bool
+#define CONF_T_TEXT char *
+#define CONF_T_LIST struct conf_list
+#define CONF_T_DURATION uint64_t
+#define CONF_T_SIZE uint64_t
+#define CONF_T_MODE enum pool_mode
+#define CONF_T_LEVEL enum log_level
+#define CONF_T_FORMAT enum log_format
+#define CONF_FIELD(field, type, ...) CONF_T_##type field;
+
+struct conf_listen {
+	PARAMS_LISTEN(CONF_FIELD)
+};
+struct conf_auth {
+	PARAMS_AUTH(CONF_FIELD)
+};
+struct conf_node {
+	char *name;
+	PARAMS_NODE(CONF_FIELD)
+};
+struct conf_cluster {
+	char *name;
+	PARAMS_CLUSTER(CONF_FIELD)
+	size_t n_nodes;
+	struct conf_node *nodes;
+};
+struct conf_pool {
+	PARAMS_POOL(CONF_FIELD)
+};
+struct conf_database {
+	char *name; /* "*" is for all that have no block of their own */
+	PARAMS_DATABASE(CONF_FIELD)
+	size_t cluster_at; /* index into conf->clusters */
+};
+struct conf_user {
+	char *name;
+	PARAMS_USER(CONF_FIELD)
+};
+struct conf_limits {
+	PARAMS_LIMITS(CONF_FIELD)
+};
+
+struct hba;
+struct users;
+struct conf {
+	PARAMS_GLOBAL(CONF_FIELD)
+	struct conf_listen listen;
+	struct conf_auth auth;
+	size_t n_clusters;
+	struct conf_cluster *clusters;
+	struct conf_pool pool;
+	size_t n_databases;
+	struct conf_database *databases;
+	size_t n_users;
+	struct conf_user *users;
+	struct conf_limits limits;
+	struct hba *hba;          /* from auth.hba_file */
+	struct users *secrets;    /* from auth.users_file; never NULL */
+};
+
+/* Everything that is wrong, not only the first thing; each with file:line and, where there is one, a suggestion. */
+struct conf_errors {
+	size_t n;
+	struct {
+		char *where; /* "conf.d/10-cluster.conf:12", or "" */
+		char *text;
+	} *at;
+};
+void conf_errors_fini(struct conf_errors *e);
+
+/* Loads a file, or a directory's *.conf in name order.  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
+struct conf *conf_load(const char *path, struct conf_errors *errors) MUST_CHECK;
+void conf_free(struct conf *c); /* wipes secrets */
+
+/* The block for a database name: its own, else "*", else NULL (no such database). */
+const struct conf_database *conf_database(const struct conf *c, const char *name);
+const struct conf_user *conf_user(const struct conf *c, const char *name); /* NULL: no block */
+
+/* What holds for one (database, user): user over database over pool block.  D must not be NULL; U may be. */
+struct conf_effective {
+	enum pool_mode mode;
+	int64_t size, min_size, reserve_size, max_pinned;
+	uint64_t query_timeout, idle_transaction_timeout, client_idle_timeout; /* us, 0 off */
+};
+void conf_effective(const struct conf *c, const struct conf_database *d, const struct conf_user *u, struct conf_effective *out);
+
+/* Walks every setting for SHOW CONFIG: name as "pool.size", "cluster.main.node.pg1.host"; secrets as "********". */
+void conf_each(const struct conf *c, void (*fn)(void *arg, const char *name, const char *value, const char *dflt, bool needs_restart), void *arg);
+/* Compares: calls FN for each setting that differs (for the log line after a reload). */
+void conf_diff(const struct conf *before, const struct conf *after,
+               void (*fn)(void *arg, const char *name, const char *was, const char *is, bool needs_restart), void *arg);
+/* Prints the manual's parameter reference (markdown) or a sample conf.d file for BLOCK; for --docs. */
+void conf_print_manual(int fd);
+void conf_print_sample(int fd, const char *block);
+
+#endif

@@ -1,0 +1,82 @@
+/*
+ * upstream — one PostgreSQL connection that we open: resolving -> connecting -> login -> ready, one state machine.
+ *
+ * The owner embeds struct upstream.  When on_ready() is called the login is over (ReadyForQuery was seen): the owner then takes the
+ * stream for itself by setting up->stream.ops and up->stream.owner.  Until then all events come through the owner's upstream_ops.
+ * A login that takes longer than the target's timeout fails.  Messages behind the ReadyForQuery of the login stay unread in the stream.
+ * Authentication: trust, SCRAM-SHA-256 (clear password or keys learnt at the client's login), cleartext and md5 requests are refused
+ * with a text that says so (28000).
+ */
+#ifndef UPSTREAM_UPSTREAM_H
+#define UPSTREAM_UPSTREAM_H
+
+#include "base/err.h"
+#include "base/settings.h"
+#include "net/mailbox.h"
+#include "net/resolve.h"
+#include "net/stream.h"
+#include "wire/scram.h"
+#include "wire/startmsg.h"
+
+/* What a thread needs to open connections. */
+struct upstream_env {
+	struct engine *engine;
+	struct resolver *resolver;
+	struct mailbox *mailbox; /* the thread's: answers of the resolver */
+	struct settings_table *settings;
+};
+
+/* Keys that let us log in as a user whose clear password we never saw. */
+struct upstream_keys {
+	uint8_t client_key[SCRAM_KEY];
+	struct scram_secret secret;
+};
+
+struct upstream_target {
+	const char *host; /* numeric, name, or socket directory */
+	uint16_t port;
+	const char *database, *user; /* as the server knows them */
+	const char *password;             /* clear text, or NULL */
+	const struct upstream_keys *keys; /* or NULL */
+	uint64_t timeout_us;              /* for everything until ready */
+	unsigned tcp_user_timeout_ms;     /* 0: system default */
+	/* Further startup parameters, name NUL value NUL …: replication connections pass the client's own; pools send none, so that a
+	 * server starts from its role's and database's defaults. */
+	struct slice startup;
+};
+
+struct upstream;
+struct upstream_ops {
+	void (*on_ready)(struct upstream *up);
+	/* ERR is the server's own when it sent one (is_servers true), else ours (08001, 08006 …).  The stream is closed; the owner may free. */
+	void (*on_failed)(struct upstream *up, const struct err *err, bool is_servers);
+};
+
+enum upstream_state { UPSTREAM_RESOLVING, UPSTREAM_CONNECTING, UPSTREAM_LOGIN, UPSTREAM_READY, UPSTREAM_CLOSED };
+
+struct upstream {
+	struct stream stream;
+	struct addr addr; /* where it is connected to: cancel requests go there too */
+	uint32_t backend_pid;
+	uint8_t backend_key[STARTMSG_KEY_MAX];
+	uint16_t backend_key_len;
+	struct settings *reported; /* ParameterStatus so far; up's reference, the owner may replace it */
+	uint8_t state;             /* enum upstream_state */
+	/* private to upstream.c */
+	const struct upstream_ops *ops;
+	struct upstream_env env;
+	struct upstream_login *login; /* only while not ready */
+};
+
+/* Copies what it needs of TARGET.  Callbacks come from the loop, never from inside this call. */
+void upstream_open(struct upstream *up, const struct upstream_env *env, const struct upstream_target *target, const struct upstream_ops *ops);
+/* Any state; no callback afterwards.  Sends Terminate when the connection stands and nothing is half sent. */
+void upstream_close(struct upstream *up);
+/* A connection that another thread logged in: FD and facts as that thread had them. */
+void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, const struct addr *addr, uint32_t pid, struct slice key,
+                    struct settings *reported);
+
+/* Sends one CancelRequest to ADDR and waits for the EOF (or 10 s, or an error): then FN(arg).  Self-contained, frees itself. */
+void upstream_cancel(const struct upstream_env *env, const struct addr *addr, uint32_t pid, struct slice key, void (*fn)(void *arg), void *arg);
+
+#endif
