@@ -3,7 +3,8 @@
  *
  * Interning makes "is it the same?" a pointer comparison, so that the common case costs nothing.  A set belongs to the table (one per
  * thread) that made it and is reference-counted; every function that returns a set returns a reference.  Names compare without case
- * (as PostgreSQL's do) and keep the spelling they came with; a set is sorted by name.
+ * (as PostgreSQL's do) and keep the spelling they came with first; a set is sorted by name.  Callers bound what strangers put in
+ * (settings_bytes()): a set is less than 2 GiB (asserted).
  */
 #ifndef BASE_SETTINGS_H
 #define BASE_SETTINGS_H
