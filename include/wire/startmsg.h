@@ -16,8 +16,10 @@ enum startmsg_result {
 	STARTMSG_BAD, /* ERR says why (SQLSTATE 08P01, or 0A000 for an unsupported major version): FATAL, then close */
 };
 
-#define STARTMSG_MAX     10000u /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
-#define STARTMSG_KEY_MAX 256u   /* bytes of a cancel key, protocol 3.2 */
+#define STARTMSG_MAX 10000u   /* PostgreSQL's MAX_STARTUP_PACKET_LENGTH */
+#define STARTMSG_KEY_MAX 256u /* bytes of a cancel key, protocol 3.2 */
+
+#define STARTMSG_VERSION(major, minor) ((uint32_t)(major) << 16 | (uint32_t)(minor))
 
 struct startmsg {
 	enum startmsg_kind kind;
@@ -45,7 +47,7 @@ void startmsg_write_cancel(struct writer *w, uint32_t pid, struct slice key);
 /* Splits the "options" parameter (or PGOPTIONS) as pg_split_opts() does (backslash escapes a space) and calls FN for each setting in
  * "-c name=value", "-cname=value", "--name=value"; dashes in names become underscores.  False with ERR (42601 or 22023, PostgreSQL's words)
  * on anything else. */
-bool startmsg_each_option(struct slice options, bool (*fn)(void *arg, struct slice name, struct slice value, struct err *err), void *arg,
-                          struct err *err) MUST_CHECK;
+bool startmsg_each_option(struct slice options, bool (*fn)(void *arg, struct slice name, struct slice value, struct err *err),
+                          void *arg, struct err *err) MUST_CHECK;
 
 #endif
