@@ -1,0 +1,69 @@
+/*
+ * limits — counters with a maximum, and a map of them by name.
+ *
+ * Always: 0 <= taken; taken only grows past a maximum when the maximum itself was lowered.  Both operations are sequentially
+ * consistent: "give, then look who waits" against "wait, then try to take" leaves no gap (shared.c rests on it).
+ */
+#include "pool/limits.h"
+
+#include <pthread.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+struct limits {
+	pthread_mutex_t lock;
+	struct map by_name;
+};
+
+bool limit_take(struct limit *l, int64_t max)
+{
+	int64_t now = atomic_load(&l->taken);
+	do {
+		if (max && now >= max)
+			return false;
+	} while (!atomic_compare_exchange_weak(&l->taken, &now, now + 1));
+	return true;
+}
+
+void limit_give(struct limit *l)
+{
+	int64_t before = atomic_fetch_sub(&l->taken, 1);
+	ASSERT(before > 0);
+}
+
+struct limits *limits_new(void)
+{
+	struct limits *l = mem_alloc(sizeof *l);
+	pthread_mutex_init(&l->lock, NULL);
+	return l;
+}
+
+void limits_free(struct limits *l)
+{
+	struct slice key;
+	void *limit;
+	for (uint32_t it = 0; map_next(&l->by_name, &it, &key, &limit);)
+		mem_free(limit);
+	map_fini(&l->by_name);
+	pthread_mutex_destroy(&l->lock);
+	mem_free(l);
+}
+
+struct limit *limits_named(struct limits *l, const char *kind, const char *name)
+{
+	char key[400];
+	int len = snprintf(key, sizeof key, "%s:%s", kind, name);
+	ASSERT(len > 0 && (size_t)len < sizeof key);
+	struct slice at = slice_of(key, (size_t)len);
+	pthread_mutex_lock(&l->lock);
+	struct limit *limit = map_get(&l->by_name, at);
+	if (!limit) {
+		limit = mem_alloc(sizeof *limit);
+		map_put(&l->by_name, at, limit);
+	}
+	pthread_mutex_unlock(&l->lock);
+	return limit;
+}
