@@ -1,0 +1,34 @@
+/*
+ * app — the program's parts and their lifetimes: what starts in which order, reloads, and ends in the opposite one.
+ */
+#ifndef APP_APP_H
+#define APP_APP_H
+
+#include "app/worker.h"
+#include "conf/conf.h"
+
+struct app {
+	const char *conf_path;
+	uint64_t n_fds; /* descriptors that the process may have */
+	unsigned n_workers;
+	struct worker **workers;
+	pthread_barrier_t end;
+	struct loop *loop; /* the control thread's */
+	struct topo_board *board;
+	struct resolver *resolver;
+	struct pool_registry *pools;
+	struct session_registry *sessions;
+	struct control *control;
+};
+
+/* Loads PATH; what is wrong goes to stderr, a line each.  NULL: something was. */
+struct conf *app_load_conf(const char *path) MUST_CHECK;
+/* Makes everything but threads, opens the listeners, then starts the workers.  Takes CONF over.  False: logged, and A is as after app_stop(). */
+bool app_start(struct app *a, const char *conf_path, struct conf *conf) MUST_CHECK;
+void app_run(struct app *a);  /* the control thread's loop, until the program shall end */
+void app_stop(struct app *a); /* closes every client, joins every thread, frees everything */
+
+/* Control thread: reads the configuration again.  False: it is bad or cannot be applied, which was logged, and nothing has changed. */
+bool app_reload(struct app *a);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * control — the control thread's work: who comes in, who is primary, what signals say, and the end of the program.
+ */
+#ifndef APP_CONTROL_H
+#define APP_CONTROL_H
+
+#include "base/err.h"
+#include "conf/conf.h"
+
+struct app;
+struct control;
+/* Begins to ask nodes who is primary; accepts nobody yet.  The board shows a topology. */
+struct control *control_new(struct app *a);
+/* The listeners that C asks for.  False with ERR: those that were open before still are. */
+bool control_listen(struct control *c, const struct conf_listen *conf, struct err *err) MUST_CHECK;
+void control_begin(struct control *c);      /* the workers run: heeds signals, tells systemd that we are ready */
+void control_on_publish(struct control *c); /* a topology was published: frees the old one when nobody reads it any more */
+void control_on_conf(struct control *c);    /* … and it holds another configuration */
+void control_shut(struct control *c);       /* listens no more and asks no node any more */
+void control_free(struct control *c);       /* after the workers have ended */
+
+#endif

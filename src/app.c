@@ -1,0 +1,184 @@
+/*
+ * app — the program's parts and their lifetimes: what starts in which order, reloads, and ends in the opposite one.
+ *
+ * Always: parts that threads share (board, registries, resolver) are made before the first worker and freed after the last one.
+ * Signals are blocked from the start in every thread but the control thread.
+ */
+#include "app/app.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include "app/control.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/version.h"
+#include "net/listen.h"
+#include "net/loop.h"
+#include "session/session.h"
+
+/* Descriptors that clients never get: listeners, probes, configuration files, the resolver; a worker's loop and its letters. */
+#define FDS_FOR_CONTROL 64
+#define FDS_PER_WORKER 16
+
+static unsigned count_cores(void)
+{
+	cpu_set_t set;
+	return sched_getaffinity(0, sizeof set, &set) == 0 ? (unsigned)CPU_COUNT(&set) : 1;
+}
+
+/* Of what is left to data, servers may need up to a quarter. */
+static int64_t clients_that_fit(const struct app *a)
+{
+	uint64_t kept = FDS_FOR_CONTROL + (uint64_t)FDS_PER_WORKER * a->n_workers;
+	uint64_t data = a->n_fds > kept ? a->n_fds - kept : 0;
+	return data >= 4 ? (int64_t)(data / 4 * 3) : 1;
+}
+
+static void fit_to_fds(const struct app *a, struct conf *conf)
+{
+	int64_t fit = clients_that_fit(a);
+	if (conf->limits.max_clients <= fit)
+		return;
+	log_warn(NULL, "max_clients_lowered", KV_INT("configured", conf->limits.max_clients), KV_INT("effective", fit),
+	         KV_INT("descriptors", a->n_fds), KV_STR("hint", "raise the limit of open files (ulimit -n, LimitNOFILE)"));
+	conf->limits.max_clients = fit;
+}
+
+static void log_change(void *arg, const char *name, const char *was, const char *is, bool needs_restart)
+{
+	if (needs_restart)
+		log_warn(NULL, "setting_needs_restart", KV_STR("name", name), KV_STR("is", was), KV_STR("would_be", is));
+	else
+		log_info(NULL, "setting_changed", KV_STR("name", name), KV_STR("was", was), KV_STR("is", is));
+}
+
+/* What needs a restart stays as it is in force, so that SHOW CONFIG tells the truth and the next reload reports it again. */
+static void keep_restart_only(struct conf *conf, const struct conf *in_force)
+{
+#define KEEP(field, type, dflt, min, max, when, sentence) KEEP_##when##_##type(field)
+#define KEEP_RESTART_INT(field) conf->field = in_force->field;
+#define KEEP_RESTART_SIZE(field) conf->field = in_force->field;
+#define KEEP_RELOAD_INT(field)
+#define KEEP_RELOAD_BOOL(field)
+#define KEEP_RELOAD_LEVEL(field)
+#define KEEP_RELOAD_FORMAT(field)
+#define KEEP_RELOAD_DURATION(field)
+	PARAMS_GLOBAL(KEEP)
+#undef KEEP
+}
+
+static void on_publish(void *arg, unsigned reader)
+{
+	struct app *a = arg;
+	worker_wake(a->workers[reader]);
+	control_on_publish(a->control);
+}
+
+struct conf *app_load_conf(const char *path)
+{
+	struct conf_errors errors = { 0 };
+	struct conf *conf = conf_load(path, &errors);
+	for (size_t i = 0; i < errors.n; i++)
+		log_error(NULL, "config_error", KV_STR("where", errors.at[i].where), KV_STR("error", errors.at[i].text));
+	conf_errors_fini(&errors);
+	return conf;
+}
+
+static void make_shared(struct app *a, struct conf *conf)
+{
+	a->loop = loop_new(true);
+	a->board = topo_board_new(a->n_workers);
+	topo_publish(a->board, topo_build(conf, NULL));
+	a->resolver = resolver_new();
+	a->pools = pool_registry_new(a->n_workers);
+	a->sessions = session_registry_new(a->n_workers);
+	pthread_barrier_init(&a->end, NULL, a->n_workers);
+}
+
+static void start_workers(struct app *a)
+{
+	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, &a->end };
+	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
+	for (unsigned i = 0; i < a->n_workers; i++)
+		a->workers[i] = worker_new(&env, i);
+	for (unsigned i = 0; i < a->n_workers; i++)
+		worker_start(a->workers[i]);
+	topo_on_publish(a->board, on_publish, a);
+}
+
+bool app_start(struct app *a, const char *conf_path, struct conf *conf)
+{
+	*a = (struct app){ .conf_path = conf_path, .n_fds = listen_raise_nofile() };
+	a->n_workers = conf->workers ? (unsigned)conf->workers : count_cores();
+	log_configure(conf->log_level, conf->log_format);
+	fit_to_fds(a, conf);
+	sigset_t all, before;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads made below inherit it */
+	make_shared(a, conf);
+	a->control = control_new(a);
+	struct err err;
+	bool is_listening = control_listen(a->control, &conf->listen, &err);
+	if (is_listening) {
+		start_workers(a);
+		control_begin(a->control);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (!is_listening) {
+		log_error(NULL, "start_failed", KV_ERR(&err));
+		app_stop(a);
+		return false;
+	}
+	log_info(NULL, "started", KV_STR("version", LUNAPOOL_VERSION), KV_INT("pid", getpid()), KV_INT("workers", a->n_workers),
+	         KV_INT("descriptors", a->n_fds), KV_INT("max_clients", conf->limits.max_clients));
+	return true;
+}
+
+void app_run(struct app *a)
+{
+	loop_run(a->loop);
+}
+
+void app_stop(struct app *a)
+{
+	control_shut(a->control);
+	topo_on_publish(a->board, NULL, NULL);
+	for (unsigned i = 0; a->workers && i < a->n_workers; i++)
+		worker_stop(a->workers[i]);
+	for (unsigned i = 0; a->workers && i < a->n_workers; i++)
+		worker_free(a->workers[i]);
+	mem_free(a->workers);
+	control_free(a->control);
+	resolver_free(a->resolver);
+	session_registry_free(a->sessions);
+	pool_registry_free(a->pools);
+	topo_board_free(a->board);
+	loop_free(a->loop);
+	pthread_barrier_destroy(&a->end);
+}
+
+bool app_reload(struct app *a)
+{
+	const struct topo *before = topo_latest(a->board);
+	struct err err;
+	struct conf *conf = app_load_conf(a->conf_path);
+	if (!conf) {
+		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_STR("hint", "everything stays as it was"));
+		return false;
+	}
+	if (!control_listen(a->control, &conf->listen, &err)) {
+		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_ERR(&err));
+		conf_free(conf);
+		return false;
+	}
+	fit_to_fds(a, conf);
+	conf_diff(before->conf, conf, log_change, NULL);
+	keep_restart_only(conf, before->conf);
+	log_configure(conf->log_level, conf->log_format);
+	topo_publish(a->board, topo_build(conf, before));
+	control_on_conf(a->control);
+	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
+	return true;
+}

@@ -1,0 +1,206 @@
+/*
+ * control — the control thread's work: who comes in, who is primary, what signals say, and the end of the program.
+ *
+ *   serving --SIGTERM--> draining --nobody left, drain_timeout, SIGTERM--> stopping
+ *      \------------------- SIGINT ----- from both ---------------------------/
+ *
+ * A client's descriptor is accepted here and mailed to the less loaded of two random workers, also when there are too many: only a
+ * session can say so in the protocol's words.  While draining the port is free for a successor.
+ */
+#include "app/control.h"
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "app/app.h"
+#include "app/listeners.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "ha/roles.h"
+#include "net/loop.h"
+#include "net/mailbox.h"
+#include "session/session.h"
+#include "topo/topo.h"
+
+#define COLLECT_US (20 * US_PER_MS)
+#define DRAIN_US (20 * US_PER_MS)
+
+enum control_state { CONTROL_SERVING, CONTROL_DRAINING, CONTROL_STOPPING };
+
+struct control {
+	struct app *app;
+	enum control_state state;
+	struct mailbox mailbox;
+	struct listeners *listeners;
+	struct roles *roles;
+	struct loop_timer collect, drain;
+	uint64_t drain_until_us; /* 0: for as long as it takes */
+	struct loop_signal hup, term, interrupt;
+};
+
+static unsigned place(struct app *a)
+{
+	unsigned one = (unsigned)(rand_fast() % a->n_workers), two = (unsigned)(rand_fast() % a->n_workers);
+	int64_t of_one = session_registry_clients_of(a->sessions, one), of_two = session_registry_clients_of(a->sessions, two);
+	return of_one <= of_two ? one : two;
+}
+
+static void on_client(void *arg, int fd, const struct addr *peer)
+{
+	struct control *c = arg;
+	worker_accept(c->app->workers[place(c->app)], fd, peer);
+}
+
+/* Evidence from a worker that a node is not what the topology says. */
+struct doubt {
+	struct letter letter;
+	uint32_t node_id;
+};
+
+static void doubt_deliver(struct letter *letter, void *receiver)
+{
+	struct doubt *d = CONTAINER_OF(letter, struct doubt, letter);
+	struct control *c = receiver;
+	if (c->roles)
+		roles_doubt(c->roles, d->node_id);
+	mem_free(d);
+}
+
+static void on_trouble(void *arg, uint32_t node_id)
+{
+	struct control *c = arg;
+	struct doubt *d = mem_alloc(sizeof *d);
+	d->letter.deliver = doubt_deliver;
+	d->node_id = node_id;
+	mailbox_send(&c->mailbox, &d->letter);
+}
+
+static void on_collect(struct loop_timer *t)
+{
+	struct control *c = CONTAINER_OF(t, struct control, collect);
+	if (!topo_collect(c->app->board))
+		loop_timer_start(c->app->loop, t, COLLECT_US);
+}
+
+static void stop(struct control *c, const char *why)
+{
+	if (c->state == CONTROL_STOPPING)
+		return;
+	c->state = CONTROL_STOPPING;
+	log_info(NULL, "stopping", KV_STR("why", why), KV_INT("clients", session_registry_clients(c->app->sessions)));
+	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	loop_stop(c->app->loop);
+}
+
+static bool is_drained(const struct app *a)
+{
+	for (unsigned i = 0; i < a->n_workers; i++)
+		if (!worker_is_draining(a->workers[i]))
+			return false;
+	return session_registry_clients(a->sessions) == 0;
+}
+
+static void on_drain(struct loop_timer *t)
+{
+	struct control *c = CONTAINER_OF(t, struct control, drain);
+	if (is_drained(c->app))
+		stop(c, "the last client has left");
+	else if (c->drain_until_us != 0 && loop_now_us(c->app->loop) >= c->drain_until_us)
+		stop(c, "drain_timeout is over");
+	else
+		loop_timer_start(c->app->loop, t, DRAIN_US);
+}
+
+static void drain(struct control *c)
+{
+	uint64_t timeout_us = topo_latest(c->app->board)->conf->drain_timeout;
+	c->state = CONTROL_DRAINING;
+	c->drain_until_us = timeout_us ? loop_now_us(c->app->loop) + timeout_us : 0;
+	log_info(NULL, "draining", KV_INT("clients", session_registry_clients(c->app->sessions)),
+	         KV_INT("timeout_ms", timeout_us / US_PER_MS));
+	sd_notify(0, "STOPPING=1\nSTATUS=waiting for clients to leave");
+	listeners_close(c->listeners);
+	for (unsigned i = 0; i < c->app->n_workers; i++)
+		worker_drain(c->app->workers[i]);
+	loop_timer_start(c->app->loop, &c->drain, 0);
+}
+
+static void on_term(struct loop_signal *s, int signum)
+{
+	struct control *c = CONTAINER_OF(s, struct control, term);
+	if (c->state == CONTROL_SERVING)
+		drain(c);
+	else
+		stop(c, "SIGTERM came twice");
+}
+
+static void on_interrupt(struct loop_signal *s, int signum)
+{
+	stop(CONTAINER_OF(s, struct control, interrupt), "SIGINT");
+}
+
+static void on_hup(struct loop_signal *s, int signum)
+{
+	struct control *c = CONTAINER_OF(s, struct control, hup);
+	if (c->state != CONTROL_SERVING)
+		return;
+	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
+	bool is_applied = app_reload(c->app);
+	sd_notifyf(0, "READY=1\nSTATUS=%s", is_applied ? "serving" : "serving; the last reload was refused, see the log");
+}
+
+struct control *control_new(struct app *a)
+{
+	struct control *c = mem_alloc(sizeof *c);
+	c->app = a;
+	mailbox_open(&c->mailbox, a->loop, c);
+	c->listeners = listeners_new(a->loop, on_client, c);
+	loop_timer_init(&c->collect, on_collect);
+	loop_timer_init(&c->drain, on_drain);
+	pool_registry_on_trouble(a->pools, on_trouble, c);
+	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
+	return c;
+}
+
+bool control_listen(struct control *c, const struct conf_listen *conf, struct err *err)
+{
+	return listeners_apply(c->listeners, conf, err);
+}
+
+void control_begin(struct control *c)
+{
+	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
+	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
+	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);
+	sd_notify(0, "READY=1\nSTATUS=serving");
+}
+
+void control_on_publish(struct control *c)
+{
+	if (!loop_timer_is_running(&c->collect))
+		loop_timer_start(c->app->loop, &c->collect, COLLECT_US);
+}
+
+void control_on_conf(struct control *c)
+{
+	roles_on_conf(c->roles);
+}
+
+void control_shut(struct control *c)
+{
+	listeners_close(c->listeners);
+	roles_free(c->roles);
+	c->roles = NULL;
+	loop_timer_stop(c->app->loop, &c->collect);
+	loop_timer_stop(c->app->loop, &c->drain);
+}
+
+void control_free(struct control *c)
+{
+	mailbox_close(&c->mailbox);
+	listeners_free(c->listeners);
+	mem_free(c);
+}

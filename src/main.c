@@ -1,0 +1,153 @@
+/*
+ * main — the command line, and the table of contents of a start.
+ *
+ *   lunapool -c PATH            serve in the foreground
+ *   lunapool --check -c PATH    say whether the configuration is good
+ *   lunapool --docs WHAT        print what the tables know: params, commands, sample BLOCK
+ */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "admin/console.h"
+#include "app/app.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/version.h"
+
+enum { EXIT_USAGE = 2 };
+
+static const char usage[] =
+    "lunapool " LUNAPOOL_VERSION " - pools PostgreSQL connections\n"
+    "\n"
+    "  lunapool -c PATH           serve in the foreground; PATH is a file, or a directory whose *.conf are read in name order\n"
+    "  lunapool --check -c PATH   check the configuration, then exit\n"
+    "  lunapool --docs params     print the parameter reference (markdown)\n"
+    "  lunapool --docs commands   print the console's commands (markdown)\n"
+    "  lunapool --docs sample BLOCK\n"
+    "                             print a sample file for one block (global, listen, auth, cluster, …)\n"
+    "  lunapool --version\n"
+    "  lunapool --help\n"
+    "\n"
+    "Signals: SIGHUP reads the configuration again, SIGTERM lets clients finish, SIGINT (or SIGTERM again) stops at once.\n";
+
+struct options {
+	const char *conf_path, *docs;
+	bool is_check;
+};
+
+/* libpq reads PG* variables behind our back: our connections are described by the configuration alone. */
+static void clear_pg_environment(void)
+{
+	extern char **environ;
+	for (char **e = environ; *e;) {
+		size_t n = strcspn(*e, "=");
+		char name[256];
+		if (strncmp(*e, "PG", 2) != 0 || n >= sizeof name) {
+			e++;
+			continue;
+		}
+		memcpy(name, *e, n);
+		name[n] = '\0';
+		unsetenv(name); /* closes the gap: E stands at the next one */
+	}
+}
+
+static int print_docs(const char *what, const char *block)
+{
+	if (strcmp(what, "params") == 0 && !block)
+		conf_print_manual(STDOUT_FILENO);
+	else if (strcmp(what, "commands") == 0 && !block)
+		console_print_manual(STDOUT_FILENO);
+	else if (strcmp(what, "sample") == 0 && block)
+		conf_print_sample(STDOUT_FILENO, block);
+	else {
+		fprintf(stderr, "lunapool: --docs takes params, commands or sample BLOCK\n");
+		return EXIT_USAGE;
+	}
+	return EXIT_SUCCESS;
+}
+
+static int check(const char *path)
+{
+	struct conf_errors errors = { 0 };
+	struct conf *conf = conf_load(path, &errors);
+	for (size_t i = 0; i < errors.n; i++)
+		fprintf(stderr, "%s%s%s\n", errors.at[i].where, errors.at[i].where[0] ? ": " : "", errors.at[i].text);
+	conf_errors_fini(&errors);
+	if (!conf)
+		return EXIT_FAILURE;
+	conf_free(conf);
+	printf("%s: good\n", path);
+	return EXIT_SUCCESS;
+}
+
+static int serve(const char *path)
+{
+	static struct app app;
+	signal(SIGPIPE, SIG_IGN);
+	if (geteuid() == 0)
+		log_warn(NULL, "running_as_root", KV_STR("hint", "lunapool needs no privileges: run it as a user of its own"));
+	struct conf *conf = app_load_conf(path);
+	if (!conf || !app_start(&app, path, conf))
+		return EXIT_FAILURE;
+	app_run(&app);
+	app_stop(&app);
+	log_info(NULL, "stopped");
+	return EXIT_SUCCESS;
+}
+
+/* -1: go on; otherwise the exit status. */
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option known[] = {
+		{ "check", no_argument, NULL, 'k' },
+		{ "docs", required_argument, NULL, 'd' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'v' },
+		{ 0 },
+	};
+	for (int c; (c = getopt_long(argc, argv, "c:h", known, NULL)) != -1;) {
+		switch (c) {
+		case 'c':
+			o->conf_path = optarg;
+			break;
+		case 'k':
+			o->is_check = true;
+			break;
+		case 'd':
+			o->docs = optarg;
+			break;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_SUCCESS;
+		case 'v':
+			puts("lunapool " LUNAPOOL_VERSION);
+			return EXIT_SUCCESS;
+		default:
+			return EXIT_USAGE;
+		}
+	}
+	return -1;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { 0 };
+	int status = parse_options(argc, argv, &o);
+	if (status >= 0)
+		return status;
+	clear_pg_environment();
+	hash_init();
+	log_init(STDERR_FILENO);
+	if (o.docs && argc - optind <= 1)
+		return print_docs(o.docs, argv[optind]);
+	if (!o.conf_path || optind != argc || o.docs) {
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	return o.is_check ? check(o.conf_path) : serve(o.conf_path);
+}
