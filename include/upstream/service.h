@@ -15,7 +15,8 @@ struct service_target {
 };
 /* A persistent connection that is (re)made when asked. */
 struct service;
-struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox, const struct service_target *target);
+struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
+                            const struct service_target *target);
 void service_free(struct service *s); /* no callback afterwards */
 /* Runs SQL (one statement, no parameters); FN gets the values of the first row (N columns, NULL for SQL NULL; n == 0: no row), or ERR.
  * One question at a time (asserted by returning false).  Fails after TIMEOUT_US; the connection is then closed and made anew. */

@@ -3,7 +3,8 @@
  *
  * The owner embeds struct upstream.  When on_ready() is called the login is over (ReadyForQuery was seen): the owner then takes the
  * stream for itself by setting up->stream.ops and up->stream.owner.  Until then all events come through the owner's upstream_ops.
- * A login that takes longer than the target's timeout fails.  Messages behind the ReadyForQuery of the login stay unread in the stream.
+ * A login that takes longer than the target's timeout fails.  Messages behind the ReadyForQuery of the login stay unread in the stream
+ * and are shown to the new owner from the loop, after on_ready().
  * Authentication: trust, SCRAM-SHA-256 (clear password or keys learnt at the client's login), cleartext and md5 requests are refused
  * with a text that says so (28000).
  */
@@ -15,7 +16,7 @@
 #include "net/mailbox.h"
 #include "net/resolve.h"
 #include "net/stream.h"
-#include "wire/scram.h"
+#include "upstream/login.h"
 #include "wire/startmsg.h"
 
 /* What a thread needs to open connections. */
@@ -26,16 +27,10 @@ struct upstream_env {
 	struct settings_table *settings;
 };
 
-/* Keys that let us log in as a user whose clear password we never saw. */
-struct upstream_keys {
-	uint8_t client_key[SCRAM_KEY];
-	struct scram_secret secret;
-};
-
 struct upstream_target {
 	const char *host; /* numeric, name, or socket directory */
 	uint16_t port;
-	const char *database, *user; /* as the server knows them */
+	const char *database, *user;      /* as the server knows them */
 	const char *password;             /* clear text, or NULL */
 	const struct upstream_keys *keys; /* or NULL */
 	uint64_t timeout_us;              /* for everything until ready */
@@ -48,7 +43,8 @@ struct upstream_target {
 struct upstream;
 struct upstream_ops {
 	void (*on_ready)(struct upstream *up);
-	/* ERR is the server's own when it sent one (is_servers true), else ours (08001, 08006 …).  The stream is closed; the owner may free. */
+	/* ERR is the server's own when it sent one (is_servers true), else ours: 08001 not reached, 08006 lost or too late, 08P01, 28000, 28P01.
+	 * The stream is closed, up->reported given back; the owner may free. */
 	void (*on_failed)(struct upstream *up, const struct err *err, bool is_servers);
 };
 
@@ -68,15 +64,24 @@ struct upstream {
 	struct upstream_login *login; /* only while not ready */
 };
 
-/* Copies what it needs of TARGET.  Callbacks come from the loop, never from inside this call. */
-void upstream_open(struct upstream *up, const struct upstream_env *env, const struct upstream_target *target, const struct upstream_ops *ops);
+/* Copies what it needs of TARGET.  Callbacks come from the loop, never from inside this call, and are the last that touches UP in it.
+ * Close everything before the engine, the resolver and env's mailbox go. */
+void upstream_open(struct upstream *up, const struct upstream_env *env, const struct upstream_target *target,
+                   const struct upstream_ops *ops);
 /* Any state; no callback afterwards.  Sends Terminate when the connection stands and nothing is half sent. */
 void upstream_close(struct upstream *up);
-/* A connection that another thread logged in: FD and facts as that thread had them. */
-void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, const struct addr *addr, uint32_t pid, struct slice key,
-                    struct settings *reported);
+/* A connection that another thread logged in: FD and facts as that thread had them.  Takes over FD and the reference REPORTED (may be NULL).
+ * The caller sets up->stream.ops and .owner before it returns to the loop. */
+void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, const struct addr *addr, uint32_t pid,
+                    struct slice key, struct settings *reported);
 
-/* Sends one CancelRequest to ADDR and waits for the EOF (or 10 s, or an error): then FN(arg).  Self-contained, frees itself. */
-void upstream_cancel(const struct upstream_env *env, const struct addr *addr, uint32_t pid, struct slice key, void (*fn)(void *arg), void *arg);
+/* Sends one CancelRequest to ADDR and waits for the EOF (or 10 s, or an error): then FN(arg, is_over).  IS_OVER: the request cannot hit
+ * anything any more; false: it may still be on its way, so the server that it was for must not run anybody else's statement.
+ * Self-contained, frees itself after FN; the ticket is for giving up early. */
+struct upstream_cancel;
+typedef void (*upstream_cancel_fn)(void *arg, bool is_over);
+struct upstream_cancel *upstream_cancel(const struct upstream_env *env, const struct addr *addr, uint32_t pid, struct slice key,
+                                        upstream_cancel_fn fn, void *arg);
+void upstream_cancel_drop(struct upstream_cancel *c); /* closes at once; FN will not run */
 
 #endif
