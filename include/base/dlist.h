@@ -60,6 +60,17 @@ static inline struct dlist *dlist_pop_front(struct dlist *l)
 	return n;
 }
 
+/* Moves all of FROM to TO, which was empty or unset: for walking a list that may grow meanwhile. */
+static inline void dlist_take(struct dlist *to, struct dlist *from)
+{
+	dlist_init(to);
+	if (dlist_is_empty(from))
+		return;
+	*to = *from;
+	to->next->prev = to->prev->next = to;
+	dlist_init(from);
+}
+
 /* Safe against removal of IT itself inside the body. */
 #define DLIST_EACH(it, head)                                                                        \
 	for (struct dlist *it = (head)->next, *it##_next = it->next; it != (head);                      \

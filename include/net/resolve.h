@@ -20,7 +20,8 @@ struct resolver *resolver_new(void);
 void resolver_free(struct resolver *r); /* joins the thread; questions that are open are dropped */
 
 struct resolve_question; /* opaque ticket, owned by the resolver */
-/* Asks for HOST:PORT (SOCK_STREAM).  FN runs in the loop of REPLY_TO; not after resolve_forget(). */
+/* Asks for HOST:PORT (SOCK_STREAM).  FN runs once in the loop of REPLY_TO; not after resolve_forget().  The ticket is
+ * void when FN has run or REPLY_TO was closed; the memory of REPLY_TO must outlive the resolver. */
 struct resolve_question *resolve_ask(struct resolver *r, const char *host, uint16_t port, struct mailbox *reply_to,
                                      void (*fn)(void *arg, const struct resolve_answer *answer), void *arg);
 void resolve_forget(struct resolve_question *q); /* asking thread; FN will not run */

@@ -42,7 +42,8 @@ struct stream_ops {
 	size_t (*on_data)(struct stream *s, struct slice bytes, struct lent *lent);
 	/* The backlog had reached STREAM_HIGH and has now fallen below STREAM_LOW.  May be NULL. */
 	void (*on_drained)(struct stream *s);
-	/* EOF or error; bytes that were still unconsumed were shown before.  The fd is closed.  Once. */
+	/* EOF or error; bytes that were still unconsumed were shown before, except those of a paused stream that broke.
+	 * The fd is closed.  Once.  A paused stream whose peer closed behind unread bytes is told after it was resumed. */
 	void (*on_closed)(struct stream *s, enum stream_end why, int error);
 	/* For streams from stream_connect(): the connection stands.  NULL otherwise. */
 	void (*on_connected)(struct stream *s);
@@ -50,6 +51,7 @@ struct stream_ops {
 
 #define STREAM_HIGH (256u * 1024) /* bytes: whoever feeds this stream should stop */
 #define STREAM_LOW  (64u * 1024)
+#define STREAM_LINGER_US 2000000ull
 
 struct stream {
 	struct loop_io io;
@@ -62,6 +64,7 @@ struct stream {
 	struct dlist again; /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
 	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
+	int error; /* errno of the write that failed; from then on nothing is sent */
 };
 
 /* Takes over the connected, non-blocking FD; reading starts (TCP_NODELAY is set here, keepalive as configured by the caller). */
@@ -78,13 +81,14 @@ static inline bool stream_is_high(const struct stream *s)
 	return stream_backlog(s) >= STREAM_HIGH;
 }
 bool stream_is_open(const struct stream *s);
+int stream_fd(const struct stream *s); /* for socket options only; -1 when closed */
 void stream_pause(struct stream *s);  /* no on_data() until resumed; idempotent */
 void stream_resume(struct stream *s); /* shows the remainder again, from the loop; idempotent */
-/* Bytes that the owner has not taken yet. */
+/* Bytes that the owner has not taken yet (0 while on_data() shows them). */
 size_t stream_unread(const struct stream *s);
 /* Closes now; queued bytes get one last try.  No callback afterwards.  Idempotent. */
 void stream_close(struct stream *s);
-/* Closes when everything queued is written (at most LINGER_US later); input is ignored.  on_closed() is still called. */
+/* Closes when everything queued is written (at most STREAM_LINGER_US later); input is ignored.  on_closed() is still called. */
 void stream_close_after_flush(struct stream *s);
 /* Gives the fd away: for handing a connection to another thread.  Only with no backlog and no remainder; returns the fd
  * (caller's now), or -1 when that does not hold.  No callback afterwards. */

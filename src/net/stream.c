@@ -1,0 +1,282 @@
+/*
+ * stream — the interface: queueing, pausing, closing.  When the kernel is ready is epoll.c's affair.
+ *
+ *   stream_send -> gather (slices, borrowed) --flush--> kernel
+ *                                               \--rest--> s->out (copied) --writable--> kernel
+ *
+ * Always: a stream has a gather or an `out`, never both, so order is kept; it is on `dirty` exactly while it has a gather.
+ *         Nothing in this file calls an owner back.
+ */
+#include "net/stream.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "priv.h"
+
+static struct stream_gather *gather_get(struct engine *e)
+{
+	struct stream_gather *g = e->free_gathers;
+	if (g)
+		e->free_gathers = g->next_free;
+	else
+		g = mem_alloc(sizeof *g);
+	g->bytes = g->n = 0;
+	return g;
+}
+
+static void gather_put(struct stream *s)
+{
+	s->gather->next_free = s->engine->free_gathers;
+	s->engine->free_gathers = s->gather;
+	s->gather = NULL;
+	dlist_remove(&s->dirty);
+}
+
+/* Slices that touch become one: a burst of untouched messages is one iovec, and one iovec is a plain send(). */
+static void gather_add(struct stream *s, struct slice bytes)
+{
+	if (s->gather && s->gather->n == GATHER_MAX)
+		stream_flush(s);
+	if (s->error)
+		return;
+	if (s->out.data) {
+		if (!buf_append(&s->out, bytes))
+			stream_fail_write(s, ENOMEM);
+		return;
+	}
+	if (!s->gather) {
+		s->gather = gather_get(s->engine);
+		dlist_push_back(&s->engine->dirty, &s->dirty);
+	}
+	struct stream_gather *g = s->gather;
+	struct iovec *last = &g->iov[g->n ? g->n - 1 : 0];
+	g->bytes += bytes.len;
+	if (g->n && (const uint8_t *)last->iov_base + last->iov_len == bytes.at)
+		last->iov_len += bytes.len;
+	else
+		g->iov[g->n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)bytes.at, .iov_len = bytes.len };
+}
+
+static void set_int(int fd, int level, int name, int value)
+{
+	setsockopt(fd, level, name, &value, sizeof value);
+}
+
+void stream_init(struct stream *s, struct engine *engine, const struct stream_ops *ops, void *owner)
+{
+	*s = (struct stream){ .engine = engine, .ops = ops, .owner = owner, .is_open = true };
+	dlist_init(&s->dirty);
+	dlist_init(&s->again);
+}
+
+void stream_drop(struct stream *s)
+{
+	if (s->engine->current == s)
+		s->engine->current = NULL;
+	if (s->gather)
+		gather_put(s);
+	dlist_remove(&s->again);
+	buf_fini(&s->in);
+	buf_fini(&s->out);
+	s->is_open = false;
+	loop_io_set(s->engine->loop, &s->io, 0);
+	if (s->io.ev.fd >= 0)
+		close(s->io.ev.fd);
+	s->io.ev.fd = -1;
+}
+
+/*
+ * What the peer said last (a server's FATAL) may still be unread, so the end is reported by the reading side.  The shutdown
+ * makes sure that it comes: ENOMEM alone would not wake anybody.
+ */
+void stream_fail_write(struct stream *s, int error)
+{
+	s->error = error;
+	if (s->gather)
+		gather_put(s);
+	buf_fini(&s->out);
+	shutdown(s->io.ev.fd, SHUT_RDWR);
+	loop_io_set(s->engine->loop, &s->io, s->close_when_flushed ? 0 : LOOP_READ);
+	if (s->close_when_flushed)
+		engine_again(s);
+}
+
+size_t stream_write(struct stream *s, struct iovec *iov, unsigned n)
+{
+	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
+	ssize_t sent;
+	do {
+		sent = n == 1 ? send(s->io.ev.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) : sendmsg(s->io.ev.fd, &msg, MSG_NOSIGNAL);
+	} while (sent < 0 && errno == EINTR);
+	if (sent >= 0)
+		return (size_t)sent;
+	if (errno != EAGAIN && errno != EWOULDBLOCK)
+		stream_fail_write(s, errno);
+	return 0;
+}
+
+void stream_flush(struct stream *s)
+{
+	struct stream_gather *g = s->gather;
+	size_t sent = stream_write(s, g->iov, g->n);
+	if (!s->gather)
+		return; /* it failed, and was let go */
+	size_t left = g->bytes - sent;
+	bool has_room = left == 0 || buf_reserve(&s->out, left);
+	for (unsigned i = 0; i < g->n && left && has_room; i++) {
+		struct slice part = slice_of(g->iov[i].iov_base, g->iov[i].iov_len);
+		size_t skip = sent < part.len ? sent : part.len;
+		sent -= skip;
+		has_room = buf_append(&s->out, slice_skip(part, skip));
+	}
+	gather_put(s);
+	if (!has_room)
+		stream_fail_write(s, ENOMEM);
+	else if (left)
+		loop_io_set(s->engine->loop, &s->io, (unsigned)s->io.ev.events & LOOP_READ ? LOOP_READ | LOOP_WRITE : LOOP_WRITE);
+	else if (s->was_high || s->close_when_flushed)
+		engine_again(s);
+}
+
+uint8_t *engine_scratch(struct engine *e, size_t len)
+{
+	struct scratch *c = e->scratch;
+	if (!c || len > c->cap - c->used) {
+		size_t cap = len > SCRATCH_BYTES ? len : SCRATCH_BYTES;
+		c = mem_try(sizeof *c + cap);
+		if (!c)
+			return NULL;
+		*c = (struct scratch){ .next = e->scratch, .cap = cap };
+		e->scratch = c;
+	}
+	uint8_t *at = c->bytes + c->used;
+	c->used += len;
+	return at;
+}
+
+void stream_open(struct stream *s, struct engine *engine, int fd, const struct stream_ops *ops, void *owner)
+{
+	stream_init(s, engine, ops, owner);
+	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* a unix socket refuses, which is fine */
+	loop_io_init(&s->io, fd, engine_ready);
+	loop_io_set(engine->loop, &s->io, LOOP_READ);
+}
+
+void stream_connect(struct stream *s, struct engine *engine, const struct addr *to, unsigned tcp_user_timeout_ms,
+                    const struct stream_ops *ops, void *owner)
+{
+	stream_init(s, engine, ops, owner);
+	s->is_connecting = true;
+	int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	loop_io_init(&s->io, fd, engine_ready);
+	if (fd >= 0 && !addr_is_unix(to)) {
+		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+		if (tcp_user_timeout_ms)
+			set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)tcp_user_timeout_ms);
+	}
+	if (fd >= 0 && (connect(fd, (const struct sockaddr *)&to->sa, to->len) == 0 || errno == EINPROGRESS)) {
+		loop_io_set(engine->loop, &s->io, LOOP_WRITE);
+		return;
+	}
+	s->error = errno;
+	engine_again(s);
+}
+
+void stream_send(struct stream *s, struct slice bytes, struct lent *lent)
+{
+	if (!s->is_open || s->error || bytes.len == 0 || s->close_when_flushed)
+		return;
+	if (s->is_connecting || s->out.data) {
+		if (!buf_append(&s->out, bytes))
+			stream_fail_write(s, ENOMEM);
+	} else {
+		ASSERT(!lent || lent->engine->is_lending);
+		uint8_t *copy = lent ? NULL : engine_scratch(s->engine, bytes.len);
+		if (copy)
+			bytes.at = memcpy(copy, bytes.at, bytes.len);
+		if (copy || lent)
+			gather_add(s, bytes);
+		else
+			stream_fail_write(s, ENOMEM);
+	}
+	if (stream_is_high(s))
+		s->was_high = true;
+}
+
+size_t stream_backlog(const struct stream *s)
+{
+	return buf_len(&s->out) + (s->gather ? s->gather->bytes : 0);
+}
+
+bool stream_is_open(const struct stream *s)
+{
+	return s->is_open;
+}
+
+int stream_fd(const struct stream *s)
+{
+	return s->is_open ? s->io.ev.fd : -1;
+}
+
+/* The watcher stays: most pauses end before anything arrives, and then have cost nothing. */
+void stream_pause(struct stream *s)
+{
+	s->is_paused = true;
+}
+
+void stream_resume(struct stream *s)
+{
+	if (!s->is_open || !s->is_paused)
+		return;
+	s->is_paused = false;
+	if (s->is_connecting || s->close_when_flushed)
+		return;
+	if (!s->has_eof)
+		loop_io_set(s->engine->loop, &s->io, s->out.data ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+	if (s->in.data || s->has_eof)
+		engine_again(s);
+}
+
+size_t stream_unread(const struct stream *s)
+{
+	return buf_len(&s->in);
+}
+
+void stream_close(struct stream *s)
+{
+	if (!s->is_open)
+		return;
+	struct iovec rest = { .iov_base = s->out.data + s->out.read, .iov_len = buf_len(&s->out) };
+	if (s->gather)
+		stream_write(s, s->gather->iov, s->gather->n);
+	else if (rest.iov_len && !s->is_connecting)
+		stream_write(s, &rest, 1);
+	stream_drop(s);
+}
+
+void stream_close_after_flush(struct stream *s)
+{
+	if (!s->is_open || s->close_when_flushed)
+		return;
+	s->close_when_flushed = true;
+	buf_fini(&s->in);
+	if (!s->is_connecting)
+		loop_io_set(s->engine->loop, &s->io, s->out.data ? LOOP_WRITE : 0);
+	engine_again(s);
+}
+
+int stream_detach(struct stream *s)
+{
+	if (!s->is_open || s->is_connecting || s->error || s->has_eof || stream_backlog(s) || stream_unread(s))
+		return -1;
+	int fd = s->io.ev.fd;
+	loop_io_set(s->engine->loop, &s->io, 0);
+	s->io.ev.fd = -1;
+	stream_drop(s);
+	return fd;
+}
