@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/log.h"
 #include "base/map.h"
@@ -52,11 +53,12 @@ void limits_free(struct limits *l)
 	mem_free(l);
 }
 
+/* Names come from clients and are as long as those like. */
 struct limit *limits_named(struct limits *l, const char *kind, const char *name)
 {
-	char key[400];
-	int len = snprintf(key, sizeof key, "%s:%s", kind, name);
-	ASSERT(len > 0 && (size_t)len < sizeof key);
+	char *key = NULL;
+	int len = asprintf(&key, "%s:%s", kind, name);
+	ASSERT(len >= 0);
 	struct slice at = slice_of(key, (size_t)len);
 	pthread_mutex_lock(&l->lock);
 	struct limit *limit = map_get(&l->by_name, at);
@@ -65,5 +67,6 @@ struct limit *limits_named(struct limits *l, const char *kind, const char *name)
 		map_put(&l->by_name, at, limit);
 	}
 	pthread_mutex_unlock(&l->lock);
+	free(key);
 	return limit;
 }
