@@ -75,6 +75,8 @@ struct pool_wait {
 	struct dlist link;
 	struct pool *pool;  /* NULL when not waiting */
 	uint64_t ticket, since_us;
+	struct dlist queue; /* in the queue of all workers, under its lock: the pool's */
+	uint32_t worker;
 	void (*on_server)(struct pool_wait *w, struct server *srv); /* the server is lent to w's owner: set srv->user, srv->borrower at once */
 	void (*on_failed)(struct pool_wait *w, const struct err *err);
 };
@@ -84,7 +86,9 @@ void pool_withdraw(struct pool_wait *w); /* stop waiting; no callback; fine when
 
 /* The server is the pool's again.  Clean (empty reply queue, status I, no needs_discard): idle at once or to the oldest waiter.  Otherwise it is reset
  * first, within reset_timeout: outstanding replies are cancelled and drained (CopyFail, Sync where needed), then ROLLBACK unless I, then DISCARD ALL
- * if needs_discard; a reset that fails closes it.  A message that was sent in part makes the caller use pool_close_server(). */
+ * if needs_discard; a reset that fails closes it.  A message that was sent in part makes the caller use pool_close_server().
+ * Replies may still be outstanding; then their entries' refs are dropped by the caller before, nobody is told of them any more, and DISCARD ALL
+ * follows, since nobody knows what they did.  A message that was taken in part is named by srv->skip. */
 void pool_give_back(struct server *srv);
 void pool_close_server(struct server *srv, const char *reason); /* lent: the borrower's callbacks are not called */
 

@@ -49,6 +49,10 @@ struct server {
 	uint8_t must_close : 1;  /* retired (reload, role change, doubt): closes instead of going idle */
 	uint8_t needs_discard : 1; /* session state that cannot be undone piece by piece: DISCARD ALL before the next client */
 	uint8_t needs_sync : 1;  /* extended messages were sent without a Sync behind them */
+	uint8_t is_handing : 1;  /* idle, but on its way to whoever waits (pool.c's) */
+	uint32_t skip;           /* bytes still to come of a message that was judged and begun */
+	struct server_reset *reset; /* while resetting (reset.c's) */
+	uint64_t retired;        /* the database's count of retirements when it was opened */
 };
 
 /* Asks the server to cancel what it runs; FN(arg) when the server has closed the cancel connection (NULL: nobody waits).  The server does not
