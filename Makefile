@@ -24,6 +24,7 @@ MAIN_OBJ := $(MAIN:%.c=$(B)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*_test.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
 FUZZ_CFLAGS = $(filter-out -Werror,$(CFLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+MAKEFLAGS += --no-print-directory
 -include local.mk
 
 .PHONY: all
@@ -66,14 +67,30 @@ $(B)/.deps-check:
 	@packaging/deps.sh check
 	@mkdir -p $(B) && touch $@
 
-.PHONY: test check check-long fuzz bench demo clean help layers
+.PHONY: test check check-long fuzz bench demo docs clean help layers headers
 test: $(UNIT) layers ## unit tests only: seconds
 	@prove -Q $(UNIT)
+check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
+	@packaging/deps.sh check
+	@$(MAKE) -j$$(nproc) $(B)/lunapool $(UNIT) headers
+	@VARIANT=$(VARIANT) tests/lib/with_cluster prove -j$$(nproc) --timer $(UNIT) $(sort $(wildcard tests/*/*.t)) \
+		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
 layers:
 	@tests/layers.sh
+headers: $(patsubst %.h,$(B)/%.h.ok,$(wildcard include/*/*.h))
+$(B)/%.h.ok: %.h | $(B)/.deps
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -fsyntax-only -x c -MMD -MP -MF $@.d -MT $@ $< && touch $@
+demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
+	@{ packaging/deps.sh demo && $(MAKE) -j$$(nproc) build/lunapool; } >&2
+	@packaging/demo.sh
+demo: export DEMO_RUN = $(value RUN)
+docs: $(B)/lunapool ## generates docs/parameters.md and docs/commands.md
+	@$< --docs params >docs/parameters.md
+	@$< --docs commands >docs/commands.md
 clean: ## remove build/
 	rm -rf build
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d)
+-include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)

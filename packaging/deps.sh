@@ -1,15 +1,17 @@
 #!/bin/sh
-# Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|check|bench
+# Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|demo|check|bench
 set -eu
 build="make gcc pkg-config libev-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libconfuse-dev libsystemd-dev"
 check="$build clang libclang-rt-14-dev perl libcmocka-dev postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
  python3 util-linux procps"
 bench="$check pgbouncer haproxy pgpool2 valgrind strace"
+demo="$build postgresql-15 postgresql-client-15 util-linux"
 case ${1:-build} in
 build) want=$build ;;
+demo) want=$demo ;;
 check) want=$check ;;
 bench) want=$bench ;;
-*) echo "usage: deps.sh build|check|bench" >&2; exit 2 ;;
+*) echo "usage: deps.sh build|demo|check|bench" >&2; exit 2 ;;
 esac
 missing=
 for p in $want; do
