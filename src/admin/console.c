@@ -16,6 +16,7 @@
 #include "wire/pgerr.h"
 
 #define WORD_MAX 32
+#define QUOTED_MAX 60 /* bytes of a query that an error shows */
 
 static const struct command {
 	const char *word, *sentence;
@@ -67,8 +68,12 @@ static const struct command *parse(struct slice query)
 
 static void answer_unknown(struct slice query, struct writer *w)
 {
+	size_t n = query.len;
+	if (n > QUOTED_MAX)
+		for (n = QUOTED_MAX; n > 0 && (query.at[n] & 0xc0) == 0x80;) /* not inside a character */
+			n--;
 	struct err err;
-	err_set(&err, "42601", "the console does not know \"%.*s\"", (int)(query.len < 60 ? query.len : 60), (const char *)query.at);
+	err_set(&err, "42601", "the console does not know \"%.*s\"", (int)n, (const char *)query.at);
 	err_hint(&err, "SHOW HELP lists the commands.");
 	pgerr_write(w, 'E', "ERROR", &err);
 }
