@@ -141,15 +141,24 @@ void app_run(struct app *a)
 	loop_run(a->loop);
 }
 
+static void end_workers(struct app *a)
+{
+	if (!a->workers)
+		return;
+	topo_on_publish(a->board, NULL, NULL);
+	for (unsigned i = 0; i < a->n_workers; i++)
+		worker_stop(a->workers[i]);
+	for (unsigned i = 0; i < a->n_workers; i++)
+		worker_join(a->workers[i]);
+	for (unsigned i = 0; i < a->n_workers; i++)
+		worker_free(a->workers[i]);
+	mem_free(a->workers);
+}
+
 void app_stop(struct app *a)
 {
 	control_shut(a->control);
-	topo_on_publish(a->board, NULL, NULL);
-	for (unsigned i = 0; a->workers && i < a->n_workers; i++)
-		worker_stop(a->workers[i]);
-	for (unsigned i = 0; a->workers && i < a->n_workers; i++)
-		worker_free(a->workers[i]);
-	mem_free(a->workers);
+	end_workers(a);
 	control_free(a->control);
 	resolver_free(a->resolver);
 	session_registry_free(a->sessions);

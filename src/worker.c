@@ -205,9 +205,13 @@ void worker_stop(struct worker *w)
 	send_order(w, stop_deliver);
 }
 
-void worker_free(struct worker *w)
+void worker_join(struct worker *w)
 {
 	pthread_join(w->thread, NULL);
+}
+
+void worker_free(struct worker *w)
+{
 	loop_free(w->loop);
 	mem_free(w);
 }

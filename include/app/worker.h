@@ -32,6 +32,7 @@ void worker_accept(struct worker *w, int fd, const struct addr *peer); /* takes 
 void worker_drain(struct worker *w);
 bool worker_is_draining(const struct worker *w); /* the worker has seen worker_drain() and every client sent before it */
 void worker_stop(struct worker *w);              /* clients are closed, then the thread ends; every worker must be told */
-void worker_free(struct worker *w);              /* after worker_stop(): joins */
+void worker_join(struct worker *w);              /* after worker_stop(): returns when the thread has ended */
+void worker_free(struct worker *w);              /* after all workers were joined: until then others may write to it */
 
 #endif

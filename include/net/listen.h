@@ -15,7 +15,8 @@ struct listener;
 typedef void (*listen_client_fn)(void *arg, int fd, const struct addr *peer);
 /* ADDRESS: "*" (v6 and v4 wildcard), a numeric address, a host name (resolved now, may block: start-up and reload only), or a
  * unix-socket directory ("/…" or "@…").  PORT 0: the kernel chooses; listener_port() tells.  On failure NULL and ERR.
- * "*" may open two sockets behind one listener.  A stale unix socket file of a dead process is replaced, a live one is an error. */
+ * "*" may open two sockets behind one listener.  A stale unix socket file of a dead process is replaced, a live one is an error; the file
+ * gets the permissions that umask leaves. */
 struct listener *listener_open(struct loop *loop, const char *address, uint16_t port, int backlog, listen_client_fn on_client,
                                void *arg, struct err *err) MUST_CHECK;
 uint16_t listener_port(const struct listener *l);
