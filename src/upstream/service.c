@@ -1,0 +1,412 @@
+/*
+ * service — one question at a time to a node, by libpq, without ever blocking the loop.
+ *
+ *   idle ──service_ask()──► resolving ──► connecting ──► asking ──► idle        any ──deadline, error──► idle, not connected
+ *     └─────────── (connected already) ───────────────────►┘
+ *
+ * libpq never looks a name up (hostaddr), never reads a file (passfile leads nowhere) and never prints (notice processor).
+ *
+ * Always: `fn` is set exactly while a question is open, and the timer runs exactly then;
+ *         while connected and idle the socket is watched, so that a connection that died is not asked next time.
+ */
+#include "upstream/service.h"
+
+#include <ctype.h>
+#include <libpq-fe.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/secret.h"
+
+#define HOSTS_MAX (RESOLVE_MAX * 64)
+#define COLUMNS_MAX 16
+
+enum service_state { SERVICE_IDLE, SERVICE_RESOLVING, SERVICE_CONNECTING, SERVICE_ASKING };
+static const char *const state_names[] = { "idle", "resolving", "connecting", "asking" };
+
+struct service {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct mailbox *mailbox;
+	char *host, *dbname, *user, *password;
+	uint16_t port;
+	enum service_state state;
+	PGconn *conn; /* NULL: not connected */
+	struct loop_io io;
+	struct loop_timer timer;
+	struct loop_defer begin;
+	struct resolve_question *question;
+	struct err err;
+	/* The question. */
+	char *sql;
+	uint64_t timeout_us;
+	service_fn fn;
+	void *arg;
+	PGresult *result; /* the first that came */
+};
+
+static void service_enter(struct service *s, enum service_state next)
+{
+	ASSERT(next == SERVICE_IDLE || next > s->state);
+	log_debug(NULL, "service_state", KV_STR("host", s->host), KV_INT("port", s->port), KV_STR("from", state_names[s->state]),
+	          KV_STR("to", state_names[next]));
+	s->state = next;
+}
+
+/* -- the connection ------------------------------------------------------------------------------ */
+
+static void on_io(struct loop_io *io, unsigned events);
+
+/* libpq may have closed one socket and opened another with the same number: while it connects, each look begins afresh. */
+static void watch(struct service *s, unsigned events)
+{
+	int fd = s->conn ? PQsocket(s->conn) : -1;
+	if (fd != s->io.ev.fd || s->state == SERVICE_CONNECTING) {
+		loop_io_set(s->loop, &s->io, 0);
+		loop_io_init(&s->io, fd, on_io);
+	}
+	loop_io_set(s->loop, &s->io, fd < 0 ? 0 : events);
+}
+
+static void disconnect(struct service *s)
+{
+	loop_io_set(s->loop, &s->io, 0);
+	PQfinish(s->conn);
+	s->conn = NULL;
+}
+
+static void end_question(struct service *s, const char *const *values, unsigned n, const struct err *err)
+{
+	service_fn fn = s->fn;
+	void *arg = s->arg;
+	PGresult *result = s->result;
+	resolve_forget(s->question);
+	s->question = NULL;
+	s->fn = NULL;
+	s->result = NULL;
+	mem_free(s->sql);
+	s->sql = NULL;
+	loop_timer_stop(s->loop, &s->timer);
+	loop_defer_cancel(&s->begin);
+	service_enter(s, SERVICE_IDLE);
+	watch(s, LOOP_READ);
+	fn(arg, values, n, err); /* may free S */
+	PQclear(result);
+}
+
+/* Closes the connection, then tells s->err. */
+static void fail(struct service *s)
+{
+	struct err err = s->err;
+	disconnect(s);
+	end_question(s, NULL, 0, &err);
+}
+
+static void copy_first_line(char *to, size_t cap, const char *text)
+{
+	size_t n = strcspn(text, "\n");
+	snprintf(to, cap, "%.*s", (int)(n < cap ? n : cap), text);
+}
+
+static bool is_sqlstate(const char *at)
+{
+	for (int i = 0; i < 5; i++)
+		if (!isdigit((unsigned char)at[i]) && !isupper((unsigned char)at[i]))
+			return false;
+	return at[5] == ':';
+}
+
+/*
+ * libpq does not tell the SQLSTATE of a refused login; with PQERRORS_VERBOSE it stands in the text:
+ * "connection to server … failed: FATAL:  28P01: password authentication failed …", its severity in the server's language.
+ */
+static void note_connect_error(struct service *s)
+{
+	char line[sizeof s->err.text];
+	char state[6] = "08001";
+	copy_first_line(line, sizeof line, PQerrorMessage(s->conn));
+	for (const char *at = strstr(line, ":  "); at; at = strstr(at + 1, ":  "))
+		if (is_sqlstate(at + 3)) {
+			memcpy(state, at + 3, 5);
+			break;
+		}
+	err_set(&s->err, state, "%s", line);
+}
+
+static void note_result_error(struct service *s, const PGresult *r)
+{
+	const char *state = PQresultErrorField(r, PG_DIAG_SQLSTATE), *text = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	char line[sizeof s->err.text];
+	copy_first_line(line, sizeof line, text ? text : PQresultErrorMessage(r));
+	err_set(&s->err, state ? state : "08006", "%s", line);
+}
+
+static void note_lost(struct service *s)
+{
+	char line[sizeof s->err.text];
+	copy_first_line(line, sizeof line, PQerrorMessage(s->conn));
+	err_set(&s->err, "08006", "%s", line[0] ? line : "the server closed the connection");
+}
+
+/* -- asking -------------------------------------------------------------------------------------- */
+
+static void finish_answer(struct service *s)
+{
+	const char *values[COLUMNS_MAX];
+	const PGresult *r = s->result;
+	unsigned n = 0;
+	if (!r || (PQresultStatus(r) != PGRES_TUPLES_OK && PQresultStatus(r) != PGRES_COMMAND_OK)) {
+		if (r)
+			note_result_error(s, r);
+		else
+			note_lost(s);
+		struct err err = s->err;
+		if (PQstatus(s->conn) == CONNECTION_BAD)
+			disconnect(s);
+		end_question(s, NULL, 0, &err);
+		return;
+	}
+	for (int rows = PQntuples(r), columns = PQnfields(r); rows > 0 && n < COLUMNS_MAX && (int)n < columns; n++)
+		values[n] = PQgetisnull(r, 0, (int)n) ? NULL : PQgetvalue(r, 0, (int)n);
+	end_question(s, values, n, NULL);
+}
+
+static void step_asking(struct service *s)
+{
+	if (!PQconsumeInput(s->conn)) {
+		note_lost(s);
+		fail(s);
+		return;
+	}
+	int unsent = PQflush(s->conn);
+	while (!PQisBusy(s->conn)) {
+		PGresult *r = PQgetResult(s->conn);
+		if (!r) {
+			finish_answer(s);
+			return;
+		}
+		if (s->result)
+			PQclear(r);
+		else
+			s->result = r;
+	}
+	watch(s, unsent == 1 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
+static void begin_asking(struct service *s)
+{
+	service_enter(s, SERVICE_ASKING);
+	if (!PQsendQuery(s->conn, s->sql)) {
+		note_lost(s);
+		fail(s);
+		return;
+	}
+	watch(s, PQflush(s->conn) == 1 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+}
+
+/* -- connecting ---------------------------------------------------------------------------------- */
+
+static void step_connecting(struct service *s)
+{
+	switch (PQconnectPoll(s->conn)) {
+	case PGRES_POLLING_READING:
+		watch(s, LOOP_READ);
+		break;
+	case PGRES_POLLING_WRITING:
+		watch(s, LOOP_WRITE);
+		break;
+	case PGRES_POLLING_OK:
+		PQsetnonblocking(s->conn, 1);
+		loop_io_set(s->loop, &s->io, 0);
+		begin_asking(s);
+		break;
+	default:
+		note_connect_error(s);
+		fail(s);
+	}
+}
+
+static void drop_notice(void *arg, const char *text)
+{
+}
+
+/* HOST: socket directory, or NULL.  HOSTADDR: numeric addresses with commas between, or NULL. */
+static void begin_connecting(struct service *s, const char *host, const char *hostaddr)
+{
+	char port[8];
+	snprintf(port, sizeof port, "%u", s->port);
+	const char *const options[][2] = {
+		{ "host", host },
+		{ "hostaddr", hostaddr },
+		{ "port", port },
+		{ "dbname", s->dbname },
+		{ "user", s->user },
+		{ "password", s->password },
+		{ "passfile", "/dev/null/none" }, /* /dev/null itself would be complained about on stderr */
+		{ "application_name", "lunapool" },
+		{ "client_encoding", "UTF8" },
+		{ "options", "-c search_path=pg_catalog" },
+		{ "sslmode", "disable" },
+		{ "gssencmode", "disable" },
+		{ "channel_binding", "disable" },
+		{ "target_session_attrs", "any" },
+		{ "connect_timeout", "0" }, /* the timer is ours */
+		{ "keepalives", "1" },
+	};
+	const char *names[ARRAY_LEN(options) + 1], *values[ARRAY_LEN(options) + 1];
+	size_t n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(options); i++)
+		if (options[i][1]) {
+			names[n] = options[i][0];
+			values[n++] = options[i][1];
+		}
+	names[n] = values[n] = NULL;
+	service_enter(s, SERVICE_CONNECTING);
+	s->conn = PQconnectStartParams(names, values, 0);
+	if (!s->conn)
+		die("out of memory: a connection of libpq");
+	PQsetNoticeProcessor(s->conn, drop_notice, NULL);
+	PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
+	if (PQstatus(s->conn) == CONNECTION_BAD) {
+		note_connect_error(s);
+		fail(s);
+		return;
+	}
+	watch(s, LOOP_WRITE);
+}
+
+static void on_answer(void *arg, const struct resolve_answer *answer)
+{
+	struct service *s = arg;
+	char list[HOSTS_MAX] = "";
+	size_t len = 0;
+	s->question = NULL;
+	for (unsigned i = 0; i < answer->n; i++) {
+		char one[64];
+		const struct addr *a = &answer->at[i];
+		if (getnameinfo((const struct sockaddr *)&a->sa, a->len, one, sizeof one, NULL, 0, NI_NUMERICHOST) == 0)
+			len += (size_t)snprintf(list + len, sizeof list - len, "%s%s", len ? "," : "", one);
+	}
+	if (len > 0) {
+		begin_connecting(s, NULL, list);
+		return;
+	}
+	s->err = answer->err;
+	fail(s);
+}
+
+static void find_host(struct service *s)
+{
+	struct addr numeric;
+	if (s->host[0] == '/' || s->host[0] == '@') {
+		begin_connecting(s, s->host, NULL);
+	} else if (addr_from_numeric(&numeric, s->host, s->port)) {
+		begin_connecting(s, NULL, s->host);
+	} else {
+		service_enter(s, SERVICE_RESOLVING);
+		s->question = resolve_ask(s->resolver, s->host, s->port, s->mailbox, on_answer, s);
+	}
+}
+
+/* -- events -------------------------------------------------------------------------------------- */
+
+static void on_io(struct loop_io *io, unsigned events)
+{
+	struct service *s = CONTAINER_OF(io, struct service, io);
+	if (s->state == SERVICE_CONNECTING)
+		step_connecting(s);
+	else if (s->state == SERVICE_ASKING)
+		step_asking(s);
+	else if (!PQconsumeInput(s->conn) || PQstatus(s->conn) == CONNECTION_BAD)
+		disconnect(s);
+}
+
+static void on_deadline(struct loop_timer *t)
+{
+	struct service *s = CONTAINER_OF(t, struct service, timer);
+	bool is_connected = s->state == SERVICE_ASKING;
+	err_set(&s->err, is_connected ? "08006" : "08001", "%s %s:%u within %llu ms",
+	        is_connected ? "no answer from" : "could not connect to", s->host, s->port,
+	        (unsigned long long)(s->timeout_us / US_PER_MS));
+	fail(s);
+}
+
+static void begin(struct loop_defer *d)
+{
+	struct service *s = CONTAINER_OF(d, struct service, begin);
+	if (s->conn)
+		begin_asking(s);
+	else
+		find_host(s);
+}
+
+/* -- public -------------------------------------------------------------------------------------- */
+
+void service_clear_environment(void)
+{
+	extern char **environ;
+	for (char **at = environ; at && *at;) {
+		char name[128];
+		size_t len = strcspn(*at, "=");
+		if (strncmp(*at, "PG", 2) != 0 || len >= sizeof name) {
+			at++;
+			continue;
+		}
+		memcpy(name, *at, len);
+		name[len] = '\0';
+		unsetenv(name); /* the next one moves up */
+	}
+}
+
+struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
+                            const struct service_target *target)
+{
+	struct service *s = mem_alloc(sizeof *s);
+	s->loop = loop;
+	s->resolver = resolver;
+	s->mailbox = mailbox;
+	s->host = mem_text(target->host);
+	s->dbname = mem_text(target->dbname);
+	s->user = mem_text(target->user);
+	s->password = mem_text(target->password);
+	s->port = target->port;
+	loop_io_init(&s->io, -1, on_io);
+	loop_timer_init(&s->timer, on_deadline);
+	loop_defer_init(&s->begin, begin);
+	return s;
+}
+
+void service_free(struct service *s)
+{
+	if (!s)
+		return;
+	resolve_forget(s->question);
+	disconnect(s);
+	loop_timer_stop(s->loop, &s->timer);
+	loop_defer_cancel(&s->begin);
+	PQclear(s->result);
+	mem_free(s->sql);
+	mem_free(s->host);
+	mem_free(s->dbname);
+	mem_free(s->user);
+	secret_free_text(s->password);
+	mem_free(s);
+}
+
+bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, service_fn fn, void *arg)
+{
+	if (s->fn)
+		return false;
+	s->sql = mem_text(sql);
+	s->timeout_us = timeout_us;
+	s->fn = fn;
+	s->arg = arg;
+	loop_timer_start(s->loop, &s->timer, timeout_us);
+	loop_defer(s->loop, &s->begin);
+	return true;
+}
