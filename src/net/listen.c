@@ -81,18 +81,20 @@ static void rested(struct loop_timer *t)
 }
 
 /* Out of descriptors: true when one connection was shed and accepting may go on. */
-static bool shed_one(struct listener *l, struct listen_socket *s)
+static bool shed_one(struct listener *l, struct listen_socket *s, unsigned *shed)
 {
-	if (l->spare_fd >= 0) {
+	bool had_spare = l->spare_fd >= 0;
+	if (had_spare)
 		close(l->spare_fd);
-		l->spare_fd = -1;
-		int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (fd >= 0)
-			close(fd);
-		open_spare(l);
-		if (fd >= 0 && l->spare_fd >= 0)
-			return true;
+	l->spare_fd = -1;
+	int fd = had_spare ? accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC) : -1;
+	if (fd >= 0) {
+		++*shed;
+		close(fd);
 	}
+	open_spare(l);
+	if (l->spare_fd >= 0)
+		return fd >= 0; /* else nobody was waiting: accept() finds the limit before it looks */
 	watch_all(l, 0);
 	loop_timer_start(l->loop, &l->rest, REST_US);
 	return false;
@@ -107,10 +109,8 @@ static bool accept_one(struct listener *l, struct listen_socket *s, unsigned *sh
 		l->on_client(l->arg, fd, &peer);
 		return !l->is_closed;
 	}
-	if (errno == EMFILE || errno == ENFILE) {
-		++*shed;
-		return shed_one(l, s);
-	}
+	if (errno == EMFILE || errno == ENFILE)
+		return shed_one(l, s, shed);
 	/* accept(2): errors of the connection that died in the queue are reported here; the next may be fine. */
 	return errno != EAGAIN && errno != EBADF && errno != EINVAL && errno != ENOBUFS && errno != ENOMEM;
 }
