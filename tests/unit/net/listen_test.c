@@ -169,14 +169,16 @@ static void names_and_numbers_can_be_listened_on(void **state)
 	assert_non_null(strstr(err.text, "not..a..name"));
 }
 
-static void unix_sockets_are_open_to_all_and_removed(void **state)
+static void a_socket_file_has_the_mode_that_umask_leaves_and_is_removed(void **state)
 {
 	struct stat st;
 	char path[120];
+	mode_t before = umask(0007);
 	listen_on(dir);
+	umask(before);
 	snprintf(path, sizeof path, "%s/.s.PGSQL.0", dir);
 	assert_int_equal(stat(path, &st), 0);
-	assert_int_equal(st.st_mode & 0777, 0777);
+	assert_int_equal(st.st_mode & 0777, 0770);
 	talk(dir, 0, 1);
 	listener_close(listener);
 	listener = NULL;
@@ -358,7 +360,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(a_star_listens_on_v4_and_v6),
 		T(names_and_numbers_can_be_listened_on),
-		T(unix_sockets_are_open_to_all_and_removed),
+		T(a_socket_file_has_the_mode_that_umask_leaves_and_is_removed),
 		T(a_stale_socket_file_is_replaced_a_live_one_is_not),
 		T(abstract_sockets_work),
 		T(a_listener_may_close_itself_while_accepting),
