@@ -26,7 +26,10 @@ struct conf_list {
 
 #define CONF_T_INT int64_t
 #define CONF_T_BOOL bool
+#define CONF_T_OCTAL int64_t
 #define CONF_T_TEXT char *
+#define CONF_T_SECRET char *
+#define CONF_T_PATH char *
 #define CONF_T_LIST struct conf_list
 #define CONF_T_DURATION uint64_t
 #define CONF_T_SIZE uint64_t
@@ -81,8 +84,8 @@ struct conf {
 	size_t n_users;
 	struct conf_user *users;
 	struct conf_limits limits;
-	struct hba *hba;          /* from auth.hba_file */
-	struct users *secrets;    /* from auth.users_file; never NULL */
+	struct hba *hba;       /* from auth.hba_file */
+	struct users *secrets; /* from auth.users_file; never NULL */
 };
 
 /* Everything that is wrong, not only the first thing; each with file:line and, where there is one, a suggestion. */
@@ -91,11 +94,12 @@ struct conf_errors {
 	struct {
 		char *where; /* "conf.d/10-cluster.conf:12", or "" */
 		char *text;
-	} *at;
+	} * at;
 };
+void conf_errors_add(struct conf_errors *e, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4); /* keeps the first 100 */
 void conf_errors_fini(struct conf_errors *e);
 
-/* Loads a file, or a directory's *.conf in name order.  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
+/* Loads a file, or a directory's *.conf in name order (without those that are its hba_file or users_file).  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
 struct conf *conf_load(const char *path, struct conf_errors *errors) MUST_CHECK;
 void conf_free(struct conf *c); /* wipes secrets */
 
@@ -111,13 +115,17 @@ struct conf_effective {
 };
 void conf_effective(const struct conf *c, const struct conf_database *d, const struct conf_user *u, struct conf_effective *out);
 
-/* Walks every setting for SHOW CONFIG: name as "pool.size", "cluster.main.node.pg1.host"; secrets as "********". */
-void conf_each(const struct conf *c, void (*fn)(void *arg, const char *name, const char *value, const char *dflt, bool needs_restart), void *arg);
-/* Compares: calls FN for each setting that differs (for the log line after a reload). */
+/* Walks every setting for SHOW CONFIG: name as "workers", "pool.size", "cluster.main.node.pg1.host"; secrets as "********". */
+void conf_each(const struct conf *c,
+               void (*fn)(void *arg, const char *name, const char *value, const char *dflt, bool needs_restart), void *arg);
+/* Compares: calls FN for each setting that differs (for the log line after a reload).  WAS is NULL for what is new, IS for what is
+ * gone; secrets and the contents of hba_file ("auth.hba_file content") and users_file are "changed". */
 void conf_diff(const struct conf *before, const struct conf *after,
                void (*fn)(void *arg, const char *name, const char *was, const char *is, bool needs_restart), void *arg);
+/* AFTER keeps BEFORE's value of every setting that needs a restart: what a reload cannot change stays what SHOW CONFIG tells. */
+void conf_keep_restart(struct conf *after, const struct conf *before);
 /* Prints the manual's parameter reference (markdown) or a sample conf.d file for BLOCK; for --docs. */
 void conf_print_manual(int fd);
-void conf_print_sample(int fd, const char *block);
+bool conf_print_sample(int fd, const char *block); /* false: no such block */
 
 #endif

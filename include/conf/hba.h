@@ -15,7 +15,7 @@ enum hba_method { HBA_REJECT, HBA_TRUST, HBA_SCRAM };
 struct hba *hba_load(const char *path, struct conf_errors *errors) MUST_CHECK;
 void hba_free(struct hba *h);
 /* The first rule that matches decides; none: HBA_REJECT and *LINE = 0.  PEER with family AF_UNIX is "local". */
-enum hba_method hba_match(const struct hba *h, const struct sockaddr_storage *peer, const char *database, const char *user, bool replication,
-                          unsigned *line);
+enum hba_method hba_match(const struct hba *h, const struct sockaddr_storage *peer, const char *database, const char *user,
+                          bool replication, unsigned *line);
 
 #endif

@@ -3,104 +3,116 @@
  *
  *   X(field, type, default, minimum, maximum, when, sentence)
  *
- * type: INT BOOL TEXT LIST (of texts), DURATION (microseconds; written "200ms", "5s", "2min", "1h", 0 = off where the sentence says so),
- * SIZE (bytes; "10MB"), MODE (pool mode), LEVEL (log level), FORMAT (log format).  The default is the text as a file would have it;
- * "" is "not set".  INT fields of database and user blocks with default -1 mean "as the pool block has it".
+ * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
+ * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
+ * MODE (pool mode), LEVEL (log level), FORMAT (log format).  The default is the text as a file would have it; "" is "not set", and a
+ * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
+ * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
  */
 #ifndef TBL_PARAMS_H
 #define TBL_PARAMS_H
 
-#define PARAMS_GLOBAL(X)                                                                                                              \
-	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                                   \
-	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")                             \
-	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                                 \
-	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                               \
-	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")                    \
-	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                          \
+#define PARAMS_GLOBAL(X)                                                                                          \
+	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                \
+	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")          \
+	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")              \
+	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                            \
+	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.") \
+	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                       \
 	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")
 
-#define PARAMS_LISTEN(X)                                                                                                              \
-	X(address, LIST, "*", 0, 0, RELOAD, "Addresses to listen on: numeric, a host name, or * for all of IPv4 and IPv6.")              \
-	X(port, INT, "6432", 0, 65535, RELOAD, "TCP port, and the number in the unix socket's name; 0 lets the kernel choose.")          \
-	X(unix_socket_dir, TEXT, "", 0, 0, RELOAD, "Directory of the unix socket .s.PGSQL.<port>; empty for none.")                      \
-	X(unix_socket_mode, INT, "0777", 0, 0777, RELOAD, "Permissions of the unix socket file (octal with a leading 0).")               \
+#define PARAMS_LISTEN(X)                                                                                                    \
+	X(address, LIST, "*", 0, 0, RELOAD, "Addresses to listen on: numeric, a host name, or * for all of IPv4 and IPv6.")     \
+	X(port, INT, "6432", 0, 65535, RELOAD, "TCP port, and the number in the unix socket's name; 0 lets the kernel choose.") \
+	X(unix_socket_dir, PATH, "", 0, 0, RELOAD, "Directory of the unix socket .s.PGSQL.<port>; empty for none.")             \
+	X(unix_socket_mode, OCTAL, "0777", 0, 0777, RELOAD, "Permissions of the unix socket file.")                             \
 	X(backlog, INT, "1024", 1, 65535, RELOAD, "Connections that the kernel queues until they are accepted.")
 
-#define PARAMS_AUTH(X)                                                                                                                \
-	X(hba_file, TEXT, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.")                                       \
-	X(users_file, TEXT, "", 0, 0, RELOAD,                                                                                            \
+#define PARAMS_AUTH(X)                                                                         \
+	X(hba_file, PATH, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.") \
+	X(users_file, PATH, "", 0, 0, RELOAD,                                                      \
 	  "Secrets of users, a line each: \"name\" \"secret\"; clear text or SCRAM-SHA-256$…. Also used to log in to servers.")
 
-#define PARAMS_CLUSTER(X)                                                                                                             \
-	X(service_user, TEXT, "", 0, 0, RELOAD, "Role that asks the nodes who is primary; needed as soon as there are two nodes.")       \
-	X(service_password, TEXT, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                           \
-	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                                 \
-	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")         \
+#define PARAMS_CLUSTER(X)                                                                                                      \
+	X(service_user, TEXT, "", 0, 0, RELOAD, "Role that asks the nodes who is primary; needed as soon as there are two nodes.") \
+	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                   \
+	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                           \
+	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")   \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")
 
-#define PARAMS_NODE(X)                                                                                                                \
-	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.")                      \
-	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                                      \
+#define PARAMS_NODE(X)                                                                                          \
+	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.") \
+	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                 \
 	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.")
 
-#define PARAMS_POOL(X)                                                                                                                \
-	X(mode, MODE, "transaction", 0, 0, RELOAD, "When a server goes back to the pool: session, transaction or statement.")            \
-	X(size, INT, "20", 1, 100000, RELOAD, "Server connections for each node, database and user.")                                    \
-	X(min_size, INT, "0", 0, 100000, RELOAD, "Server connections that are kept open while a pool has clients.")                      \
-	X(reserve_size, INT, "0", 0, 100000, RELOAD, "Connections beyond size for those who waited reserve_timeout.")                    \
-	X(reserve_timeout, DURATION, "5s", 0, 3600000000, RELOAD, "Wait that opens the reserve.")                                        \
-	X(max_connecting, INT, "4", 1, 1000, RELOAD, "Logins that a pool has under way at once.")                                        \
-	X(max_pinned, INT, "-1", -1, 100000, RELOAD,                                                                                     \
-	  "Servers that sessions may keep because of state that cannot be replayed; -1 is half of size, at least 1.")                    \
-	X(query_wait_timeout, DURATION, "120s", 0, 86400000000, RELOAD, "A statement that waited this long for a server fails; 0 never.") \
-	X(query_wait_notify, DURATION, "5s", 0, 86400000000, RELOAD, "A client that waited this long is told so by a NOTICE; 0 never.")  \
-	X(connect_timeout, DURATION, "15s", 1000, 3600000000, RELOAD, "Connecting and logging in to a server may take this long.")       \
-	X(server_lifetime, DURATION, "1h", 0, 31536000000000, RELOAD, "Age at which a server connection is replaced; 0 never.")          \
-	X(server_idle_timeout, DURATION, "10min", 0, 31536000000000, RELOAD, "Idle time after which a server connection is closed; 0 never.") \
-	X(reset_timeout, DURATION, "10s", 1000, 3600000000, RELOAD,                                                                      \
-	  "Time for cancel, rollback and DISCARD ALL after a client left something behind; then the server is closed.")                  \
-	X(max_server_statements, INT, "200", 1, 100000, RELOAD, "Prepared statements kept on a server connection; the least recently used go.")
+#define PARAMS_POOL(X)                                                                                                         \
+	X(mode, MODE, "transaction", 0, 0, RELOAD, "When a server goes back to the pool: session, transaction or statement.")      \
+	X(size, INT, "20", 1, 100000, RELOAD, "Server connections for each node, database and user.")                              \
+	X(min_size, INT, "0", 0, 100000, RELOAD, "Server connections that are kept open while a pool has clients.")                \
+	X(reserve_size, INT, "0", 0, 100000, RELOAD, "Connections beyond size for those who waited reserve_timeout.")              \
+	X(reserve_timeout, DURATION, "5s", 0, 3600000000, RELOAD, "Wait that opens the reserve.")                                  \
+	X(max_connecting, INT, "4", 1, 1000, RELOAD, "Logins that a pool has under way at once.")                                  \
+	X(max_pinned, INT, "-1", -1, 100000, RELOAD,                                                                               \
+	  "Servers that sessions may keep because of state that cannot be replayed; -1 is half of size, at least 1.")              \
+	X(query_wait_timeout, DURATION, "2min", 0, 86400000000, RELOAD,                                                            \
+	  "A statement that waited this long for a server fails; 0 never.")                                                        \
+	X(query_wait_notify, DURATION, "5s", 0, 86400000000, RELOAD,                                                               \
+	  "A client that waited this long is told so by a NOTICE; 0 never.")                                                       \
+	X(connect_timeout, DURATION, "15s", 1000, 3600000000, RELOAD, "Connecting and logging in to a server may take this long.") \
+	X(server_lifetime, DURATION, "1h", 0, 31536000000000, RELOAD, "Age at which a server connection is replaced; 0 never.")    \
+	X(server_idle_timeout, DURATION, "10min", 0, 31536000000000, RELOAD,                                                       \
+	  "Idle time after which a server connection is closed; 0 never.")                                                         \
+	X(reset_timeout, DURATION, "10s", 1000, 3600000000, RELOAD,                                                                \
+	  "Time for cancel, rollback and DISCARD ALL after a client left something behind; then the server is closed.")            \
+	X(max_server_statements, INT, "200", 1, 100000, RELOAD,                                                                    \
+	  "Prepared statements kept on a server connection; the least recently used go.")
 
 /* database "name" and user "name" blocks. */
-#define PARAMS_DATABASE(X)                                                                                                            \
-	X(cluster, TEXT, "", 0, 0, RELOAD, "Cluster that serves this database; may be left out when there is only one.")                 \
-	X(dbname, TEXT, "", 0, 0, RELOAD, "Name of the database on the servers; empty for the same name.")                               \
-	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this database.")                                                         \
-	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this database.")                                                  \
-	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                          \
-	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this database.")                                  \
-	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this database, all users together; 0 is no limit.")      \
+#define PARAMS_DATABASE(X)                                                                                                      \
+	X(cluster, TEXT, "", 0, 0, RELOAD, "Cluster that serves this database; may be left out when there is only one.")            \
+	X(dbname, TEXT, "", 0, 0, RELOAD, "Name of the database on the servers; empty for the same name.")                          \
+	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this database.")                                                    \
+	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this database.")                                             \
+	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                     \
+	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this database.")                             \
+	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this database, all users together; 0 is no limit.") \
 	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this database; 0 is no limit.")
 
-#define PARAMS_USER(X)                                                                                                                \
-	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this user; wins over the database's.")                                   \
-	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this user; wins over the database's.")                            \
-	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this user, all databases together; 0 is no limit.")      \
-	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this user; 0 is no limit.")                                  \
-	X(query_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits query_timeout, for this user.")                                \
-	X(idle_transaction_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits idle_transaction_timeout, for this user.")          \
+#define PARAMS_USER(X)                                                                                                          \
+	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this user; wins over the database's.")                              \
+	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this user; wins over the database's.")                       \
+	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this user, all databases together; 0 is no limit.") \
+	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this user; 0 is no limit.")                             \
+	X(query_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits query_timeout, for this user.")                           \
+	X(idle_transaction_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits idle_transaction_timeout, for this user.")     \
 	X(client_idle_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits client_idle_timeout, for this user.")
 
-#define PARAMS_LIMITS(X)                                                                                                              \
-	X(max_clients, INT, "10000", 1, 1000000, RELOAD, "Client connections, all together.")                                            \
-	X(login_timeout, DURATION, "60s", 1000, 3600000000, RELOAD, "A client must have logged in by then.")                             \
-	X(client_idle_timeout, DURATION, "0", 0, 86400000000, RELOAD, "A client idle outside a transaction for this long is closed; 0 never.") \
-	X(idle_transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD, "A client idle in a transaction for this long is closed; 0 never.") \
-	X(query_timeout, DURATION, "0", 0, 86400000000, RELOAD, "A statement that runs this long is cancelled; the client stays; 0 never.") \
-	X(client_statement_bytes, SIZE, "10MB", 1024, 1073741824, RELOAD, "Text of prepared statements that one client may hold.")       \
-	X(tcp_user_timeout, DURATION, "3s", 0, 3600000000, RELOAD, "Unacknowledged data to a server for this long ends the connection; 0 is the system's default.")
+#define PARAMS_LIMITS(X)                                                                                                       \
+	X(max_clients, INT, "10000", 1, 1000000, RELOAD, "Client connections, all together.")                                      \
+	X(login_timeout, DURATION, "1min", 1000, 3600000000, RELOAD, "A client must have logged in by then.")                      \
+	X(client_idle_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                              \
+	  "A client idle outside a transaction for this long is closed; 0 never.")                                                 \
+	X(idle_transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                         \
+	  "A client idle in a transaction for this long is closed; 0 never.")                                                      \
+	X(query_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                    \
+	  "A statement that runs this long is cancelled; the client stays; 0 never.")                                              \
+	X(client_statement_bytes, SIZE, "10MB", 1024, 1073741824, RELOAD, "Text of prepared statements that one client may hold.") \
+	X(tcp_user_timeout, DURATION, "3s", 0, 3600000000, RELOAD,                                                                 \
+	  "Unacknowledged data to a server for this long ends the connection; 0 is the system's default.")
 
-/* every block: B(block, list macro, "title" or ""), in the order of the manual */
-#define PARAMS_BLOCKS(B)                                                                                                              \
-	B(global, PARAMS_GLOBAL, "")                                                                                                     \
-	B(listen, PARAMS_LISTEN, "")                                                                                                     \
-	B(auth, PARAMS_AUTH, "")                                                                                                         \
-	B(cluster, PARAMS_CLUSTER, "name")                                                                                               \
-	B(node, PARAMS_NODE, "name")                                                                                                     \
-	B(pool, PARAMS_POOL, "")                                                                                                         \
-	B(database, PARAMS_DATABASE, "name")                                                                                             \
-	B(user, PARAMS_USER, "name")                                                                                                     \
-	B(limits, PARAMS_LIMITS, "")
+/* every block: B(block, list macro, title, sentence) in the manual's order; title TITLED or PLAIN */
+#define PARAMS_BLOCKS(B)                                                                                              \
+	B(global, PARAMS_GLOBAL, PLAIN, "Settings outside any block.")                                                    \
+	B(listen, PARAMS_LISTEN, PLAIN, "Where clients connect.")                                                         \
+	B(auth, PARAMS_AUTH, PLAIN, "Who may come in, and how they prove it.")                                            \
+	B(cluster, PARAMS_CLUSTER, TITLED,                                                                                \
+	  "PostgreSQL servers that hold the same data: one primary and its standbys. There is at least one.")             \
+	B(node, PARAMS_NODE, TITLED, "One PostgreSQL server; stands inside its cluster block.")                           \
+	B(pool, PARAMS_POOL, PLAIN, "What holds for each pool: server connections of one node, database and user.")       \
+	B(database, PARAMS_DATABASE, TITLED,                                                                              \
+	  "A database that clients may ask for; \"*\" is every one that has no block of its own. There is at least one.") \
+	B(user, PARAMS_USER, TITLED, "What is different for one user.")                                                   \
+	B(limits, PARAMS_LIMITS, PLAIN, "What clients may take.")
 
 #endif

@@ -14,33 +14,35 @@
 #include "conf/conf.h"
 
 struct topo_node {
-	uint32_t id;        /* unique in the process's life; the same while cluster, name, host and port stay the same */
-	char *name, *host;
+	uint32_t id;             /* unique in the process's life; the same while cluster, name, host and port stay the same */
+	const char *name, *host; /* the configuration's */
 	uint16_t port;
 	int64_t max_connections;
-	bool is_reachable;   /* last probe answered (true while unknown) */
+	bool is_reachable; /* last probe answered (true while unknown) */
 	bool in_recovery;
 };
 struct topo_cluster {
-	char *name;
+	const char *name;
 	size_t n_nodes;
 	struct topo_node *nodes;
 	int primary; /* index into nodes; -1: not known now.  A cluster of one node: always 0 */
 };
 struct topo {
 	uint64_t generation; /* grows with each publish */
-	struct conf *conf;   /* shared between snapshots by reference count (inside topo.c) */
+	const struct conf *conf;
 	size_t n_clusters;
 	struct topo_cluster *clusters; /* same order as conf->clusters */
-	unsigned shared_conf_refs_;    /* topo.c's */
+	struct topo_share *share;      /* topo.c's: the reference on conf */
+	uint32_t next_id;              /* topo.c's: the first node id that was never given */
 };
 
-/* A snapshot for CONF, which it takes over; node ids, roles and primaries carried over from BEFORE (NULL at start) where the node is the same. */
+/* All of these: control thread only.
+ * A snapshot for CONF, which it takes over; node ids, roles and primaries carried over from BEFORE (NULL at start) where the node is the same. */
 struct topo *topo_build(struct conf *conf, const struct topo *before);
 /* A copy of BEFORE that the caller may change (roles) before publishing; shares its conf. */
 struct topo *topo_copy(const struct topo *before);
-void topo_free(struct topo *t); /* one that was never published */
-const struct topo_node *topo_primary(const struct topo *t, size_t cluster_at); /* NULL: not known */
+void topo_free(struct topo *t);                                                           /* one that was never published */
+const struct topo_node *topo_primary(const struct topo *t, size_t cluster_at);            /* NULL: not known */
 const struct topo_node *topo_node(const struct topo *t, uint32_t id, size_t *cluster_at); /* NULL: gone */
 
 /* The board: one per process; READERS threads pick snapshots up. */
@@ -50,9 +52,10 @@ void topo_board_free(struct topo_board *b); /* after all readers ended */
 /* Control thread.  Takes T over, gives it the next generation, calls WAKE(arg, reader) for each reader (from this thread). */
 void topo_publish(struct topo_board *b, struct topo *t);
 void topo_on_publish(struct topo_board *b, void (*wake)(void *arg, unsigned reader), void *arg);
-/* Control thread's own view: valid until its next topo_publish(). */
+/* Control thread's own view: valid until its next topo_publish(); NULL before the first. */
 const struct topo *topo_latest(const struct topo_board *b);
-/* Reader: at the top of a turn.  Returns the current snapshot, valid until this reader's next call; acknowledges it. */
+/* Reader: at the top of a turn.  Returns the current snapshot (NULL before the first), valid until this reader's next call;
+ * acknowledges it.  A reader that has never called holds back every snapshot: call once before waiting for the first wake. */
 const struct topo *topo_pick_up(struct topo_board *b, unsigned reader);
 /* A reader that has ended for good (it counts as having acknowledged everything). */
 void topo_leave(struct topo_board *b, unsigned reader);

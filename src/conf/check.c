@@ -1,0 +1,179 @@
+/*
+ * check — what each setting for itself allows and all together make senseless: a cluster without nodes, a database without a cluster,
+ * a minimum above its maximum.  Each message says what to do; its place is looked up only when there is something to report.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "priv.h"
+
+#define SOCKET_PATH_BYTES 108 /* sun_path; the name is "/.s.PGSQL.65535" */
+
+/* Where the block TITLE of kind BLOCK (in the cluster WITHIN, if any) stands, or its KEY in it, if that is written. */
+struct place {
+	const char *within, *block, *title, *key;
+};
+
+/* What looks missing was written, and refused: that is reported already. */
+static bool is_refused(const struct place *at, const struct conf_item *it, const struct conf_item *key)
+{
+	if (!at->title && !at->key)
+		return it != NULL; /* "there is no cluster" */
+	if (!key || key->kind != ITEM_LIST)
+		return key && key->kind != ITEM_VALUE;
+	return param_named(param_block_named(at->block), at->key)->type != PARAM_LIST;
+}
+
+static PRINTF_LIKE(3, 4) void report(struct conf_load *l, struct place at, const char *fmt, ...)
+{
+	char text[600];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	const struct conf_tree *tree = NULL;
+	const struct conf_item *it = load_find(l, NULL, at.within ? "cluster" : at.block, at.within ? at.within : at.title, &tree);
+	if (it && at.within)
+		it = load_find(l, it, at.block, at.title, NULL);
+	const struct conf_item *key = it && at.key ? load_find(l, it, at.key, NULL, NULL) : NULL;
+	if (is_refused(&at, it, key))
+		return;
+	if (it)
+		load_report(l, tree, key ? key->line : it->line, "%s", text);
+	else
+		conf_errors_add(l->errors, "", "%s", text);
+}
+
+static void check_listen(struct conf_load *l)
+{
+	const struct conf_listen *c = &l->conf->listen;
+	if (c->address.n == 0 && !*c->unix_socket_dir)
+		report(l, (struct place){ .block = "listen", .key = "address" },
+		       "nobody could connect: set address or unix_socket_dir in the block listen");
+	for (size_t i = 0; i < c->address.n; i++)
+		if (!*c->address.at[i])
+			report(l, (struct place){ .block = "listen", .key = "address" },
+			       "address has an empty entry; * is for all, and address = {} for none");
+	if (strlen(c->unix_socket_dir) + strlen("/.s.PGSQL.65535") >= SOCKET_PATH_BYTES)
+		report(l, (struct place){ .block = "listen", .key = "unix_socket_dir" },
+		       "the path of the unix socket would be longer than %d bytes: choose a shorter unix_socket_dir",
+		       SOCKET_PATH_BYTES - 1);
+}
+
+static void check_auth(struct conf_load *l)
+{
+	if (!*l->conf->auth.hba_file)
+		report(l, (struct place){ .block = "auth", .key = "hba_file" },
+		       "nobody could log in: name a file of rules as hba_file in the block auth; one line is enough: local all all "
+		       "scram-sha-256");
+}
+
+static void check_node(struct conf_load *l, const struct conf_cluster *c, size_t at)
+{
+	const struct conf_node *n = &c->nodes[at];
+	if (!*n->host)
+		report(l, (struct place){ c->name, "node", n->name, "host" }, "the node %.100s lacks its host", n->name);
+	for (size_t i = 0; i < at && *n->host; i++)
+		if (strcmp(c->nodes[i].host, n->host) == 0 && c->nodes[i].port == n->port)
+			report(l, (struct place){ c->name, "node", n->name, "host" },
+			       "the node %.100s has the host and port of the node %.100s: one server cannot stand twice in a cluster",
+			       n->name, c->nodes[i].name);
+}
+
+static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
+{
+	struct place here = { .block = "cluster", .title = c->name };
+	if (c->n_nodes == 0)
+		report(l, here, "the cluster %.100s has no node: add node \"name\" { host = \"…\" }", c->name);
+	if (c->n_nodes > 1 && !*c->service_user)
+		report(l, (struct place){ NULL, "cluster", c->name, "service_user" },
+		       "the cluster %.100s has %zu nodes, so somebody must ask them who is primary: set service_user", c->name,
+		       c->n_nodes);
+	if (*c->service_password && !*c->service_user)
+		report(l, (struct place){ NULL, "cluster", c->name, "service_password" },
+		       "service_password has no effect without service_user: set both or none");
+	for (size_t i = 0; i < c->n_nodes; i++)
+		check_node(l, c, i);
+}
+
+static void check_pool(struct conf_load *l)
+{
+	const struct conf_pool *p = &l->conf->pool;
+	if (p->min_size > p->size)
+		report(l, (struct place){ .block = "pool", .key = "min_size" }, "min_size = %lld is more than size = %lld",
+		       (long long)p->min_size, (long long)p->size);
+	if (p->max_pinned > p->size)
+		report(l, (struct place){ .block = "pool", .key = "max_pinned" }, "max_pinned = %lld is more than size = %lld",
+		       (long long)p->max_pinned, (long long)p->size);
+}
+
+static void find_cluster(struct conf_load *l, struct conf_database *d)
+{
+	struct place here = { NULL, "database", d->name, "cluster" };
+	const struct conf *c = l->conf;
+	const char *names[32];
+	size_t n = 0;
+	if (!*d->cluster && c->n_clusters > 1)
+		report(l, here, "there are %zu clusters: say which one serves the database %.100s, as in cluster = \"%.100s\"",
+		       c->n_clusters, d->name, c->clusters[0].name);
+	if (!*d->cluster)
+		return;
+	for (size_t i = 0; i < c->n_clusters; i++) {
+		if (strcmp(c->clusters[i].name, d->cluster) == 0) {
+			d->cluster_at = i;
+			return;
+		}
+		if (n < ARRAY_LEN(names))
+			names[n++] = c->clusters[i].name;
+	}
+	const char *near = near_word(d->cluster, names, n);
+	report(l, here, "there is no cluster %.100s%s%.100s%s", d->cluster, near ? "; did you mean " : "", near ? near : "",
+	       near ? "?" : "");
+}
+
+static void check_pool_size(struct conf_load *l, const char *block, const char *title, int64_t size)
+{
+	if (size == 0)
+		report(l, (struct place){ NULL, block, title, "pool_size" },
+		       "pool_size = 0 would let every statement wait for ever: give at least 1, or -1 for what the pool block has");
+}
+
+static void check_database(struct conf_load *l, struct conf_database *d)
+{
+	find_cluster(l, d);
+	check_pool_size(l, "database", d->name, d->pool_size);
+	int64_t size = d->pool_size < 0 ? l->conf->pool.size : d->pool_size;
+	if (d->min_pool_size > size)
+		report(l, (struct place){ NULL, "database", d->name, "min_pool_size" },
+		       "min_pool_size = %lld is more than the pool's size, %lld", (long long)d->min_pool_size, (long long)size);
+}
+
+static void check_user(struct conf_load *l, const struct conf_user *u)
+{
+	check_pool_size(l, "user", u->name, u->pool_size);
+	if (strcmp(u->name, "*") == 0)
+		report(l, (struct place){ NULL, "user", u->name, NULL },
+		       "\"*\" is no user: what holds for all stands in the blocks pool and limits");
+}
+
+void load_check(struct conf_load *l)
+{
+	struct conf *c = l->conf;
+	check_listen(l);
+	check_auth(l);
+	if (c->n_clusters == 0)
+		report(l, (struct place){ .block = "cluster" },
+		       "there is no cluster to serve: add cluster \"main\" { node \"pg1\" { host = \"…\" } }");
+	for (size_t i = 0; i < c->n_clusters; i++)
+		check_cluster(l, &c->clusters[i]);
+	check_pool(l);
+	if (c->n_databases == 0)
+		report(l, (struct place){ .block = "database" },
+		       "there is no database that a client could ask for: add database \"*\" {} for all of them");
+	for (size_t i = 0; i < c->n_databases; i++)
+		check_database(l, &c->databases[i]);
+	for (size_t i = 0; i < c->n_users; i++)
+		check_user(l, &c->users[i]);
+}
