@@ -407,3 +407,22 @@ class Scram:
     def verify(self, server_final):
         if base64.b64decode(server_final[2:]) != self.server_sign:
             raise WireError('SCRAM server signature')
+
+
+def brief(messages):
+    """Messages in a few letters each, for comparing: '1 2 D:42 C:SELECT_1 Z:I' (no row descriptions, parameters, notices)."""
+    out = []
+    for m in messages:
+        if m is None:
+            out.append('EOF')
+        elif m[0] == 'E':
+            out.append('E:' + fields(m[1]).get('C', ''))
+        elif m[0] == 'D':
+            out.append('D:' + ','.join('NULL' if v is None else v for v in text_row(m[1])))
+        elif m[0] == 'C':
+            out.append('C:' + m[1][:-1].decode().replace(' ', '_'))
+        elif m[0] == 'Z':
+            out.append('Z:' + m[1].decode())
+        elif m[0] not in 'SNTA':
+            out.append(m[0])
+    return ' '.join(out)
