@@ -1,0 +1,394 @@
+/*
+ * pool — the interface: finding a pool, borrowing from it, giving back, and what a new topology means for it.
+ *
+ * The way of nearly every statement is pool_checkout() with nobody waiting and an own server idle, and pool_give_back() of a clean server
+ * with nobody waiting: a list, a counter, two loads.  Everything else goes through queue.c, grow.c and reset.c.
+ *
+ * Always: a local pool lives as long as it has servers, waits or clients (the tick drops it);  its slot in the shared pool names it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "priv.h"
+
+/* -- finding --------------------------------------------------------------------------------------- */
+
+static unsigned who(const struct log *log, struct log_kv *out, unsigned max)
+{
+	const struct pool *pool = CONTAINER_OF(log, struct pool, log);
+	if (max < 3)
+		return 0;
+	out[0] = KV_STR("node", pool->plan.node_name);
+	out[1] = KV_STR("db", pool->shared->database);
+	out[2] = KV_STR("user", pool->shared->user);
+	return 3;
+}
+
+static void find_facts(struct pool *pool)
+{
+	struct pool_registry *r = pool->shared->registry;
+	const struct plan *plan = &pool->plan;
+	pool->ddl = registry_fact(r, "ddl", plan->cluster, plan->dbname, "");
+	pool->retired = registry_fact(r, "retired", plan->cluster, plan->dbname, "");
+	pool->sequences = registry_fact(r, "sequences", plan->cluster, plan->dbname, pool->shared->user);
+	atomic_store(&pool->shared->size_now, plan->conf.size);
+	atomic_store(&pool->shared->mode_now, plan->conf.mode);
+}
+
+static struct pool *pool_new(struct pools *p, struct plan plan, const struct pool_key *key, struct slice map_key)
+{
+	struct pool *pool = mem_alloc(sizeof *pool);
+	pool->pools = p;
+	pool->plan = plan;
+	pool->shared = shared_get(p->registry, key, map_key, plan.node_name);
+	pool->slot = &pool->shared->slots[p->worker];
+	pool->slot->local = pool;
+	pool->log.who = who;
+	pool->served_primary = plan.is_primary;
+	dlist_init(&pool->idle);
+	dlist_init(&pool->lent);
+	dlist_init(&pool->opening);
+	dlist_init(&pool->resetting);
+	dlist_init(&pool->waits);
+	dlist_push_back(&p->all, &pool->link);
+	loop_timer_init(&pool->timer, grow_timer_fired);
+	find_facts(pool);
+	map_put(&p->by_key, map_key, pool);
+	if (!loop_timer_is_running(&p->tick))
+		loop_timer_start(p->loop, &p->tick, US_PER_S);
+	return pool;
+}
+
+void pool_drop(struct pool *pool)
+{
+	struct pools *p = pool->pools;
+	ASSERT(!pool->n_servers && dlist_is_empty(&pool->waits));
+	tokens_unblock(pool);
+	loop_timer_stop(p->loop, &pool->timer);
+	dlist_remove(&pool->link);
+	map_remove(&p->by_key, pool->shared->key);
+	pool->slot->local = NULL;
+	settings_unref(pool->welcome);
+	plan_fini(&pool->plan);
+	shared_unref(pool->shared);
+	mem_free(pool);
+}
+
+/* The node's id in 8 digits, the database, a NUL, the user. */
+static char *map_key_of(const struct pool_key *key, struct slice *as_slice)
+{
+	size_t db = strlen(key->database), user = strlen(key->user), len = 8 + db + 1 + user;
+	char *text = mem_alloc(len + 1);
+	snprintf(text, 9, "%08x", key->node_id);
+	memcpy(text + 8, key->database, db);
+	memcpy(text + 8 + db + 1, key->user, user);
+	*as_slice = slice_of(text, len);
+	return text;
+}
+
+struct pool *pools_get(struct pools *p, const struct topo *topo, const struct pool_key *key)
+{
+	struct slice map_key;
+	struct plan plan;
+	char *text = map_key_of(key, &map_key);
+	struct pool *pool = map_get(&p->by_key, map_key);
+	if (pool && pool->is_gone)
+		pool = NULL;
+	else if (!pool && plan_read(&plan, topo, key->node_id, key->database, key->user))
+		pool = pool_new(p, plan, key, map_key);
+	mem_free(text);
+	return pool;
+}
+
+void pool_join(struct pool *pool)
+{
+	pool->clients++;
+	atomic_fetch_add(&pool->shared->clients, 1);
+}
+
+void pool_part(struct pool *pool)
+{
+	ASSERT(pool->clients > 0);
+	pool->clients--;
+	atomic_fetch_sub(&pool->shared->clients, 1);
+}
+
+/* -- what a worker has ----------------------------------------------------------------------------- */
+
+static void tick_fired(struct loop_timer *t)
+{
+	grow_tick(CONTAINER_OF(t, struct pools, tick));
+}
+
+struct pools *pools_new(struct pool_registry *r, unsigned worker, const struct upstream_env *env)
+{
+	struct pools *p = mem_alloc(sizeof *p);
+	ASSERT(worker < r->workers);
+	p->registry = r;
+	p->worker = worker;
+	p->env = *env;
+	p->loop = engine_loop(env->engine);
+	p->mailbox = &r->mailboxes[worker];
+	p->empty = settings_empty(env->settings);
+	dlist_init(&p->all);
+	loop_timer_init(&p->tick, tick_fired);
+	queue_init(p);
+	server_init_graveyard(p);
+	mailbox_open(p->mailbox, p->loop, p);
+	return p;
+}
+
+static void close_list(struct dlist *list)
+{
+	for (struct dlist *it; (it = dlist_first(list));)
+		server_close(CONTAINER_OF(it, struct server, link), "shutdown");
+}
+
+void pools_free(struct pools *p)
+{
+	mailbox_close(p->mailbox);
+	loop_timer_stop(p->loop, &p->tick);
+	loop_defer_cancel(&p->hand);
+	close_list(&p->handing);
+	for (struct dlist *it; (it = dlist_first(&p->all));) {
+		struct pool *pool = CONTAINER_OF(it, struct pool, link);
+		ASSERT(dlist_is_empty(&pool->lent) && dlist_is_empty(&pool->waits));
+		close_list(&pool->idle);
+		close_list(&pool->opening);
+		close_list(&pool->resetting);
+		atomic_fetch_sub(&pool->shared->clients, pool->clients);
+		pool_drop(pool);
+	}
+	server_clear_graveyard(p);
+	map_fini(&p->by_key);
+	settings_unref(p->empty);
+	mem_free(p);
+}
+
+struct mailbox *pools_mailbox(struct pools *p)
+{
+	return p->mailbox;
+}
+
+/* -- a new topology -------------------------------------------------------------------------------- */
+
+static void mark_list(struct dlist *list)
+{
+	DLIST_EACH(it, list)
+	CONTAINER_OF(it, struct server, link)->must_close = 1;
+}
+
+static void mark_handing(struct pool *pool)
+{
+	DLIST_EACH(it, &pool->pools->handing)
+	{
+		struct server *srv = CONTAINER_OF(it, struct server, link);
+		if (srv->pool == pool)
+			srv->must_close = 1;
+	}
+}
+
+void pool_retire_servers(struct pool *pool, const char *reason)
+{
+	for (struct dlist *it; (it = dlist_first(&pool->idle));)
+		server_close(CONTAINER_OF(it, struct server, link), reason);
+	mark_list(&pool->lent);
+	mark_list(&pool->opening);
+	mark_list(&pool->resetting);
+	mark_handing(pool);
+}
+
+static void fail_waits(struct pool *pool, const char *why)
+{
+	struct err err;
+	err_set(&err, "LP001", "server \"%s\" %s", pool->plan.node_name, why);
+	queue_fail(pool, &err);
+}
+
+static void on_gone(struct pool *pool)
+{
+	pool->is_gone = true;
+	pool_retire_servers(pool, "not configured any more");
+	fail_waits(pool, "does not serve this database any more");
+}
+
+/* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
+static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
+{
+	const struct plan *is = &pool->plan;
+	bool is_deposed = pool->served_primary && !is->is_primary;
+	if (!plan_is_same_server(was, is))
+		pool_retire_servers(pool, "its node or database changed");
+	else if (is_deposed && has_primary)
+		pool_retire_servers(pool, "the node is not the primary any more");
+	if (is_deposed)
+		fail_waits(pool, "is not the primary any more");
+	if (is->is_primary || has_primary)
+		pool->served_primary = is->is_primary;
+	find_facts(pool);
+	grow(pool);
+}
+
+static bool is_primary_known(const struct topo *topo, uint32_t node_id)
+{
+	size_t cluster_at;
+	return topo_node(topo, node_id, &cluster_at) && topo_primary(topo, cluster_at);
+}
+
+static void re_read(struct pool *pool, const struct topo *topo)
+{
+	struct pool_shared *s = pool->shared;
+	struct plan plan, was = pool->plan;
+	if (!plan_read(&plan, topo, s->node_id, s->database, s->user)) {
+		if (!pool->is_gone)
+			on_gone(pool);
+		return;
+	}
+	pool->is_gone = false;
+	pool->plan = plan;
+	on_plan(pool, &was, is_primary_known(topo, s->node_id));
+	plan_fini(&was);
+}
+
+void pools_on_topology(struct pools *p, const struct topo *topo)
+{
+	DLIST_EACH(it, &p->all)
+	re_read(CONTAINER_OF(it, struct pool, link), topo);
+}
+
+/* -- borrowing ------------------------------------------------------------------------------------- */
+
+struct server *pool_checkout(struct pool *pool, struct pool_wait *w)
+{
+	bool is_first = atomic_load_explicit(&pool->shared->waiters, memory_order_acquire) == 0;
+	struct server *srv = is_first ? idle_pop(pool) : NULL;
+	if (LIKELY(srv != NULL)) {
+		server_lend(srv);
+		return srv;
+	}
+	ASSERT(!w->pool);
+	queue_join(pool, w);
+	queue_look(pool);
+	grow(pool);
+	return NULL;
+}
+
+void pool_withdraw(struct pool_wait *w)
+{
+	if (w->pool)
+		queue_leave(w);
+}
+
+void pool_give_back(struct server *srv)
+{
+	ASSERT(srv->state == SERVER_LENT);
+	srv->user = NULL;
+	srv->borrower = NULL;
+	stream_resume(&srv->up.stream);
+	if (LIKELY(!reset_is_needed(srv)))
+		server_settle(srv);
+	else if (srv->must_close)
+		server_close(srv, "retired");
+	else
+		reset_start(srv);
+}
+
+void pool_close_server(struct server *srv, const char *reason)
+{
+	ASSERT(srv->state == SERVER_LENT);
+	srv->user = NULL;
+	srv->borrower = NULL;
+	server_close(srv, reason);
+}
+
+/* -- facts about a pool ---------------------------------------------------------------------------- */
+
+void pool_learn_keys(struct pool *pool, const struct upstream_keys *keys)
+{
+	struct pool_shared *s = pool->shared;
+	pthread_mutex_lock(&s->lock);
+	if (!s->keys)
+		s->keys = mem_alloc(sizeof *s->keys);
+	*s->keys = *keys;
+	pthread_mutex_unlock(&s->lock);
+}
+
+uint64_t pool_id(const struct pool *pool)
+{
+	return pool->shared->id;
+}
+
+uint32_t pool_node_id(const struct pool *pool)
+{
+	return pool->shared->node_id;
+}
+
+const struct conf_effective *pool_conf(const struct pool *pool)
+{
+	return &pool->plan.conf;
+}
+
+int64_t pool_max_server_statements(const struct pool *pool)
+{
+	return pool->plan.max_server_statements;
+}
+
+struct settings *pool_welcome(struct pool *pool)
+{
+	shared_import_welcome(pool);
+	return pool->welcome;
+}
+
+uint64_t pool_ddl_generation(const struct pool *pool)
+{
+	return atomic_load_explicit(&pool->ddl->value, memory_order_acquire);
+}
+
+void pool_note_ddl(struct pool *pool)
+{
+	atomic_fetch_add(&pool->ddl->value, 1);
+}
+
+bool pool_pin(struct pool *pool, bool force)
+{
+	const struct conf_effective *e = &pool->plan.conf;
+	int64_t half = e->size / 2 > 1 ? e->size / 2 : 1, most = e->max_pinned < 0 ? half : e->max_pinned;
+	struct limit *l = &pool->shared->pinned;
+	return most || force ? limit_take(l, force ? 0 : most) : false;
+}
+
+void pool_unpin(struct pool *pool)
+{
+	limit_give(&pool->shared->pinned);
+}
+
+bool pool_pins_sequences(const struct pool *pool)
+{
+	return atomic_load_explicit(&pool->sequences->value, memory_order_relaxed) != 0;
+}
+
+void pool_pin_sequences(struct pool *pool)
+{
+	atomic_store(&pool->sequences->value, 1);
+}
+
+void pool_retire_database(struct pool *pool)
+{
+	queue_retire(pool);
+}
+
+static void add(_Atomic uint64_t *to, uint64_t n)
+{
+	/* One writer: no locked instruction is needed. */
+	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+void pool_count(struct pool *pool, unsigned transactions, unsigned queries, uint64_t bytes_in, uint64_t bytes_out)
+{
+	struct pool_slot *slot = pool->slot;
+	add(&slot->transactions, transactions);
+	add(&slot->queries, queries);
+	add(&slot->bytes_in, bytes_in);
+	add(&slot->bytes_out, bytes_out);
+}
