@@ -2,8 +2,9 @@
  * roles — who is primary: asks each node of a cluster whether it is in recovery and publishes the answer.
  *
  * A cluster of one node is never asked.  Asked every probe_interval, and at once when a worker reports evidence
- * (roles_doubt(): a connection failed, or a statement got 25006).  Roles follow what nodes say: exactly one node out of recovery is the primary;
- * two of them: the recorded one stays, and it is logged; none: primary -1 after the recorded one was seen in recovery or failed twice.
+ * (roles_doubt(): a connection failed, or a statement got 25006).  Roles follow what nodes say: exactly one node out of recovery is the
+ * primary; two of them: the recorded one stays (nobody is, if it is not among them), and it is logged; none: primary -1 after the recorded
+ * one was seen in recovery or failed twice.  A node that refuses the service role, or is full, has not failed (ha/verdict.h).
  */
 #ifndef HA_ROLES_H
 #define HA_ROLES_H
@@ -15,7 +16,8 @@
 struct roles;
 struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox, struct topo_board *board);
 void roles_free(struct roles *r);
-void roles_on_conf(struct roles *r); /* after a publish with another configuration: ask the new nodes, forget those that went */
-void roles_doubt(struct roles *r, uint32_t node_id); /* control thread */
+/* After each publish with another configuration, the first included: asks the new nodes, forgets those that went. */
+void roles_on_conf(struct roles *r);
+void roles_doubt(struct roles *r, uint32_t node_id); /* asks all nodes of its cluster now; floods cost little.  Control thread */
 
 #endif

@@ -13,9 +13,6 @@ struct service_target {
 	const char *host, *dbname, *user, *password; /* password may be "" */
 	uint16_t port;
 };
-/* For main, before threads: removes PG* from the environment, which libpq would read. */
-void service_clear_environment(void);
-
 /* A persistent connection that is (re)made when asked; one that dies while nobody asks is dropped quietly. */
 struct service;
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,

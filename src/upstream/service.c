@@ -15,7 +15,6 @@
 #include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -346,22 +345,6 @@ static void begin(struct loop_defer *d)
 }
 
 /* -- public -------------------------------------------------------------------------------------- */
-
-void service_clear_environment(void)
-{
-	extern char **environ;
-	for (char **at = environ; at && *at;) {
-		char name[128];
-		size_t len = strcspn(*at, "=");
-		if (strncmp(*at, "PG", 2) != 0 || len >= sizeof name) {
-			at++;
-			continue;
-		}
-		memcpy(name, *at, len);
-		name[len] = '\0';
-		unsetenv(name); /* the next one moves up */
-	}
-}
 
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
                             const struct service_target *target)

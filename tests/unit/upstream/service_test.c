@@ -248,25 +248,12 @@ static int stop(void **state)
 	return 0;
 }
 
-static void the_environment_is_cleared(void **state)
-{
-	setenv("PGHOST", "elsewhere", 1);
-	setenv("PGSERVICE", "s", 1);
-	setenv("PGUSER", "u", 1);
-	setenv("NOTPG", "kept", 1);
-	service_clear_environment();
-	assert_null(getenv("PGHOST"));
-	assert_null(getenv("PGSERVICE"));
-	assert_null(getenv("PGUSER"));
-	assert_string_equal(getenv("NOTPG"), "kept");
-}
-
 int main(void)
 {
 	hash_init();
 	log_init(2);
+	log_configure(LOG_LEVEL_ERROR, LOG_FORMAT_KV);
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_environment_is_cleared),
 		cmocka_unit_test(answers_over_one_connection),
 		cmocka_unit_test(no_row_is_no_values),
 		cmocka_unit_test(an_error_keeps_the_connection),
