@@ -1,0 +1,503 @@
+/*
+ * extended — Parse, Bind, Describe, Execute, Close, Sync, Flush and FunctionCall.
+ *
+ * Statement names are virtual (statement.c): Parse may be answered from memory, Bind and Describe get the server's name in place of the client's
+ * and the statement is prepared in front of them where the server lacks it.  Bind may be huge: only its head is read, the rest streams through.
+ * What the client asks of names that do not exist goes to the server as it is, so that the error is PostgreSQL's own.
+ */
+#include "session/priv.h"
+#include "wire/reader.h"
+
+#define NAMES_MAX 8192u /* bytes in which the two names of a Bind must end */
+
+/* ---- what all of them share ------------------------------------------------------------------------------------------------------------ */
+
+static size_t extended_break(struct session *s, const char *what)
+{
+	struct err e;
+	err_set(&e, "08P01", "invalid %s message", what);
+	session_fatal(s, CLOSE_PROTOCOL, &e);
+	return 0;
+}
+
+static size_t extended_refuse(struct session *s, const struct frame *f, struct slice in, const struct err *err)
+{
+	borrow_refuse(s, false, err);
+	return copyio_drop(s, f, in);
+}
+
+static bool is_end(const struct sql_class *class)
+{
+	return class && class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK);
+}
+
+/* In a transaction that failed without a server only its end goes on; it then runs outside any. */
+static bool extended_is_aborted(struct session *s, const struct sql_class *class, struct err *err)
+{
+	if (s->vtx != VTX_FAILED || s->owed)
+		return false;
+	if (is_end(class)) {
+		s->vtx = VTX_NONE;
+		return false;
+	}
+	err_set(err, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+	return true;
+}
+
+static bool extended_is_refused(struct session *s, const struct sql_class *class, struct err *err)
+{
+	if (extended_is_aborted(s, class, err))
+		return true;
+	if (!class || !s->pool)
+		return false;
+	if (pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
+		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
+	return query_misses_sequence(s, class, err);
+}
+
+/* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
+static ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+{
+	struct err e;
+	if (extended_is_refused(s, class, &e))
+		return (ssize_t)extended_refuse(s, f, in, &e);
+	switch (borrow_server(s, class, &e)) {
+	case BORROW_BLOCKED:
+		return 0;
+	case BORROW_FAILED:
+		return (ssize_t)extended_refuse(s, f, in, &e);
+	case BORROW_OK:
+		break;
+	}
+	s->segment_open = 1;
+	session_begin_statement(s);
+	return -1;
+}
+
+static size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
+                               enum tag tag, void *ref)
+{
+	borrow_push(s, kind, REPLY_FORWARD, tag, ref);
+	return copyio_pass(s, f, in, lent);
+}
+
+/* Answers in the place of the server: at once when nothing is owed, else when it is its turn. */
+static void extended_answer(struct session *s, enum reply_kind kind, enum tag tag, void *ref)
+{
+	struct reply entry = { .kind = (uint8_t)kind, .fate = REPLY_LOCAL, .tag = (uint16_t)tag, .ref = ref };
+	uint8_t message[5] = { kind == REPLY_PARSE ? '1' : '3', 0, 0, 0, 4 };
+	if (s->srv && (!replies_is_empty(&s->srv->replies) || replies_is_skipping(&s->srv->replies))) {
+		borrow_push(s, kind, REPLY_LOCAL, tag, ref);
+		relay_locals(s);
+		return;
+	}
+	stream_send(&s->stream, slice_of(message, sizeof message), NULL);
+	relay_end(s, &entry, ENDED_DONE, slice_of(NULL, 0));
+}
+
+/* ---- Parse -------------------------------------------------------------------------------------------------------------------------------- */
+
+static struct naming *naming_new(struct slice name)
+{
+	struct naming *n = mem_alloc(sizeof *n + name.len + 1);
+	n->name_len = (uint16_t)name.len;
+	memcpy(n->name, name.at, name.len);
+	return n;
+}
+
+static bool parse_is_accepted(const struct session *s, const struct statement *st)
+{
+	return s->pool && !st->names_statements && st->accepted_generation == pool_ddl_generation(s->pool) + 1 &&
+	       st->accepted_scope == settings_name_scope(s->vars);
+}
+
+static bool parse_exceeds(const struct session *s, uint64_t len, struct err *err)
+{
+	uint64_t max = session_conf(s)->limits.client_statement_bytes;
+	if (s->statement_bytes + len <= max)
+		return false;
+	err_set(err, "53200", "prepared statements of this client would exceed client_statement_bytes (%llu bytes)", (unsigned long long)max);
+	err_hint(err, "Deallocate statements that are not used any more, or raise client_statement_bytes.");
+	return true;
+}
+
+static void parse_send(struct session *s, struct statement *st, struct naming *n)
+{
+	struct writer w, text;
+	char name[STMTS_NAME_MAX];
+	struct hash128 key = statement_server_key(s, st);
+	stmts_name(key, name);
+	if (stmts_find(&s->srv->stmts, key)) {
+		uint8_t space[64];
+		struct writer c;
+		writer_init(&c, space, sizeof space);
+		writer_begin(&c, 'C');
+		writer_u8(&c, 'S');
+		writer_text(&c, name);
+		writer_end(&c);
+		stmts_remove(&s->srv->stmts, key);
+		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+		borrow_send(s, &c);
+	} else
+		statement_make_room(s);
+	n->server_key = key;
+	n->generation = pool_ddl_generation(s->srv->pool);
+	n->scope = settings_name_scope(s->vars);
+	n->on_server = true;
+	stmts_add(&s->srv->stmts, key, n->generation);
+	writer_init_grow(&w);
+	writer_init_grow(&text);
+	if (st->names_statements)
+		query_rewrite_names(s, statement_text(st), &text);
+	writer_begin(&w, 'P');
+	writer_text(&w, name);
+	writer_slice_text(&w, st->names_statements ? writer_slice(&text) : statement_text(st));
+	writer_bytes(&w, statement_types(st));
+	writer_end(&w);
+	borrow_push(s, REPLY_PARSE, REPLY_FORWARD, TAG_PARSE, n);
+	borrow_send(s, &w);
+	writer_fini(&text);
+	writer_fini(&w);
+}
+
+static size_t parse_run(struct session *s, const struct frame *f, struct slice in, struct slice name, struct statement *st)
+{
+	struct naming *n;
+	bool from_memory = parse_is_accepted(s, st);
+	struct err e;
+	if (from_memory && extended_is_refused(s, st->class, &e))
+		return extended_refuse(s, f, in, &e);
+	if (!from_memory) {
+		ssize_t stop = extended_borrow(s, f, in, st->class);
+		if (stop >= 0)
+			return (size_t)stop;
+	}
+	n = naming_new(name);
+	n->is = st;
+	st->refs += 2; /* the name's and the entry's */
+	n->was = statement_name(s, name, st);
+	if (from_memory)
+		extended_answer(s, REPLY_PARSE, TAG_PARSE, n);
+	else
+		parse_send(s, st, n);
+	return frame_size(f);
+}
+
+static size_t extended_parse(struct session *s, const struct frame *f, struct slice in)
+{
+	struct reader r;
+	struct slice name, text, types;
+	struct statement *st;
+	struct err e;
+	size_t taken;
+	if (parse_exceeds(s, f->body_len, &e))
+		return extended_refuse(s, f, in, &e);
+	if (!frame_is_whole(f))
+		return 0;
+	reader_init(&r, f->body);
+	name = reader_text(&r);
+	text = reader_text(&r);
+	types = slice_of(r.at, reader_left(&r));
+	if (!reader_bytes(&r, 2u + 4u * reader_u16(&(struct reader){ .at = types.at, .end = types.at + types.len })).at || !reader_done(&r))
+		return extended_break(s, "Parse");
+	if (name.len > UINT16_MAX)
+		return extended_break(s, "Parse");
+	if (name.len && s->vtx != VTX_FAILED && statement_find(s, name)) {
+		err_set(&e, "42P05", "prepared statement \"%.*s\" already exists", (int)name.len, (const char *)name.at);
+		return extended_refuse(s, f, in, &e);
+	}
+	st = statement_intern(s, text, types, false);
+	taken = parse_run(s, f, in, name, st);
+	statement_unref(s, st);
+	return taken;
+}
+
+/* ---- Bind ---------------------------------------------------------------------------------------------------------------------------------- */
+
+/* The text value of parameter I in what follows the names of a Bind; .at NULL when it is NULL, absent or the message is not whole. */
+static struct slice bind_param(struct slice rest, int i)
+{
+	struct reader r;
+	struct slice value = { NULL, 0 };
+	reader_init(&r, rest);
+	reader_bytes(&r, 2u * reader_u16(&r));
+	int n = reader_u16(&r);
+	for (int k = 0; k < n && k <= i; k++) {
+		int32_t len = reader_i32(&r);
+		value = len < 0 ? slice_of(NULL, 0) : reader_bytes(&r, (size_t)len);
+	}
+	return reader_ok(&r) && i < n ? value : slice_of(NULL, 0);
+}
+
+static char *bind_text(struct slice v)
+{
+	return v.at && !memchr(v.at, 0, v.len) ? mem_textn((const char *)v.at, v.len) : NULL;
+}
+
+/* is_local in text ("t", "true", "on", "1" …) or binary form; -1 unknown. */
+static int8_t bind_bool(struct slice v)
+{
+	if (!v.at || !v.len)
+		return -1;
+	switch (v.at[0]) {
+	case 't':
+	case 'T':
+	case 'y':
+	case 'Y':
+	case '1':
+	case 1:
+		return 1;
+	case 'f':
+	case 'F':
+	case 'n':
+	case 'N':
+	case '0':
+	case 0:
+		return 0;
+	case 'o':
+	case 'O':
+		return v.len > 1 && (v.at[1] | 32) == 'n';
+	default:
+		return -1;
+	}
+}
+
+/* set_config($1, $2, …): what the parameters say is only seen here. */
+static struct effect *bind_effect(struct session *s, const struct statement *st, struct slice rest)
+{
+	const struct sql_part *p = st->class && st->class->n == 1 ? &st->class->part[0] : NULL;
+	struct effect *e;
+	if (!p || !(p->effects & SQL_SET_CONFIG))
+		return NULL;
+	if (p->name_param == SQL_NO_PARAM && p->value_param == SQL_NO_PARAM && p->local_param == SQL_NO_PARAM)
+		return NULL;
+	e = vars_effect(s, st->class, false);
+	if (p->name_param != SQL_NO_PARAM)
+		e->name = bind_text(bind_param(rest, p->name_param));
+	if (p->value_param != SQL_NO_PARAM)
+		e->value = bind_text(bind_param(rest, p->value_param));
+	if (p->local_param != SQL_NO_PARAM)
+		e->is_local = bind_bool(bind_param(rest, p->local_param));
+	return e;
+}
+
+static void bind_portal(struct session *s, struct slice portal, struct statement *st, struct effect *e)
+{
+	if (st)
+		st->refs++;
+	if (!portal.len) {
+		statement_unref(s, s->portal);
+		vars_effect_free(s->portal_effect);
+		s->portal = st;
+		s->portal_effect = e;
+		return;
+	}
+	vars_effect_free(e); /* set_config() through a named portal: taken as unknown */
+	if (!s->portals)
+		s->portals = mem_alloc(sizeof *s->portals);
+	statement_unref(s, st ? map_put(s->portals, portal, st) : map_remove(s->portals, portal));
+}
+
+static void bind_send(struct session *s, const struct frame *f, struct lent *lent, struct slice portal, const char *name,
+                      struct slice rest, size_t names_len)
+{
+	uint8_t space[NAMES_MAX + 64];
+	struct writer w;
+	size_t tail = f->body_len - names_len;
+	writer_init(&w, space, sizeof space);
+	writer_u8(&w, 'B');
+	writer_u32(&w, (uint32_t)(4 + portal.len + 1 + strlen(name) + 1 + tail));
+	writer_slice_text(&w, portal);
+	writer_text(&w, name);
+	borrow_send(s, &w);
+	stream_send(&s->srv->up.stream, rest, lent);
+}
+
+static size_t bind_run(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice portal,
+                       struct statement *st, struct slice rest)
+{
+	char name[STMTS_NAME_MAX];
+	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	if (stop >= 0)
+		return (size_t)stop;
+	bind_portal(s, portal, st, st && frame_is_whole(f) ? bind_effect(s, st, rest) : NULL);
+	if (!st)
+		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
+	statement_prepare(s, st, name);
+	borrow_push(s, REPLY_BIND, REPLY_FORWARD, TAG_PLAIN, NULL);
+	bind_send(s, f, lent, portal, name, rest, (size_t)(rest.at - f->body.at));
+	s->body_left = f->body_len - (uint32_t)f->body.len;
+	s->body_drop = 0;
+	return FRAME_HEADER + f->body.len;
+}
+
+static size_t extended_bind(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct reader r;
+	struct slice portal, name;
+	reader_init(&r, f->body);
+	portal = reader_text(&r);
+	name = reader_text(&r);
+	if (!reader_ok(&r) || (size_t)(r.at - f->body.at) > NAMES_MAX)
+		return frame_is_whole(f) || f->body.len > NAMES_MAX ? extended_break(s, "Bind") : 0;
+	return bind_run(s, f, in, lent, portal, statement_find(s, name), slice_of(r.at, reader_left(&r)));
+}
+
+/* ---- Describe, Execute, Close ---------------------------------------------------------------------------------------------------------------- */
+
+static size_t describe_statement(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct statement *st)
+{
+	char name[STMTS_NAME_MAX];
+	uint8_t space[64];
+	struct writer w;
+	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	if (stop >= 0)
+		return (size_t)stop;
+	if (!st)
+		return extended_forward(s, f, in, lent, REPLY_DESCRIBE_STATEMENT, TAG_PLAIN, NULL);
+	statement_prepare(s, st, name);
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'D');
+	writer_u8(&w, 'S');
+	writer_text(&w, name);
+	writer_end(&w);
+	borrow_push(s, REPLY_DESCRIBE_STATEMENT, REPLY_FORWARD, TAG_PLAIN, NULL);
+	borrow_send(s, &w);
+	return frame_size(f);
+}
+
+static size_t extended_describe(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what,
+                                struct slice name)
+{
+	ssize_t stop;
+	if (what == 'S')
+		return describe_statement(s, f, in, lent, statement_find(s, name));
+	stop = extended_borrow(s, f, in, NULL);
+	return stop >= 0 ? (size_t)stop : extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, TAG_PLAIN, NULL);
+}
+
+static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what, struct slice name)
+{
+	struct naming *n;
+	struct err e;
+	if (extended_is_aborted(s, NULL, &e)) /* Close is allowed in a failed transaction: it only forgets */
+		s->vtx = VTX_FAILED;
+	if (what == 'P' && s->srv) {
+		ssize_t stop = extended_borrow(s, f, in, NULL);
+		if (stop >= 0)
+			return (size_t)stop;
+		bind_portal(s, name, NULL, NULL);
+		return extended_forward(s, f, in, lent, REPLY_CLOSE, TAG_PLAIN, NULL);
+	}
+	n = naming_new(name);
+	if (what == 'S')
+		n->was = statement_name(s, name, NULL);
+	extended_answer(s, REPLY_CLOSE, TAG_CLOSE, n);
+	return frame_size(f);
+}
+
+static struct effect *execute_effect(struct session *s, struct slice portal, const struct statement *st)
+{
+	struct effect *e;
+	if (!st || !st->class || !vars_is_interesting(s, st->class))
+		return NULL;
+	e = portal.len ? NULL : s->portal_effect;
+	if (e)
+		s->portal_effect = NULL;
+	else
+		e = vars_effect(s, st->class, false);
+	if (st->class->n == 1 && st->class->part[0].kind == SQL_DEALLOCATE && st->class->part[0].name) {
+		const struct statement *gone = statement_find(s, slice_text(st->class->part[0].name));
+		if (gone)
+			e->server_key = statement_server_key(s, gone);
+	}
+	return e;
+}
+
+static size_t extended_execute(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice portal)
+{
+	struct statement *st = !portal.len ? s->portal : s->portals ? map_get(s->portals, portal) : NULL;
+	struct effect *e;
+	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	if (stop >= 0)
+		return (size_t)stop;
+	e = execute_effect(s, portal, st);
+	return extended_forward(s, f, in, lent, REPLY_EXECUTE, e ? TAG_EFFECT : TAG_PLAIN, e);
+}
+
+/* ---- Sync, Flush, FunctionCall ------------------------------------------------------------------------------------------------------------------ */
+
+static size_t extended_sync(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	bool server_knows = s->srv && (s->segment_open || !replies_is_empty(&s->srv->replies) || replies_is_skipping(&s->srv->replies));
+	s->skip_to_sync = 0;
+	if (!server_knows) {
+		session_send_ready(s);
+		return frame_size(f);
+	}
+	s->segment_open = 0;
+	return extended_forward(s, f, in, lent, REPLY_SYNC, TAG_PLAIN, NULL);
+}
+
+static size_t extended_flush(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	return s->srv && s->segment_open ? copyio_pass(s, f, in, lent) : frame_size(f);
+}
+
+static size_t extended_function(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct err e;
+	bool aborted = extended_is_aborted(s, NULL, &e);
+	enum borrow b = aborted ? BORROW_FAILED : borrow_server(s, NULL, &e);
+	if (b == BORROW_BLOCKED)
+		return 0;
+	if (b == BORROW_FAILED) { /* a FunctionCall is answered like a Query: with its own ReadyForQuery */
+		borrow_refuse(s, true, &e);
+		return copyio_drop(s, f, in);
+	}
+	session_begin_statement(s);
+	return extended_forward(s, f, in, lent, REPLY_FUNCTION, TAG_PLAIN, NULL);
+}
+
+/* ---- the door ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Describe, Close: a kind byte and a name.  Execute: a name and a row limit. */
+static size_t extended_take_small(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct reader r;
+	uint8_t what = 0;
+	struct slice name;
+	if (!frame_is_whole(f))
+		return 0;
+	reader_init(&r, f->body);
+	if (f->type != 'E')
+		what = reader_u8(&r);
+	name = reader_text(&r);
+	if (f->type == 'E')
+		reader_u32(&r);
+	if (!reader_done(&r) || name.len > NAMES_MAX || (f->type != 'E' && what != 'S' && what != 'P'))
+		return extended_break(s, f->type == 'E' ? "Execute" : f->type == 'D' ? "Describe" : "Close");
+	if (f->type == 'E')
+		return extended_execute(s, f, in, lent, name);
+	return f->type == 'D' ? extended_describe(s, f, in, lent, what, name) : extended_close(s, f, in, lent, what, name);
+}
+
+size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	if (f->type == 'S')
+		return frame_is_whole(f) ? extended_sync(s, f, in, lent) : 0;
+	if (s->skip_to_sync)
+		return copyio_drop(s, f, in);
+	switch (f->type) {
+	case 'P':
+		return extended_parse(s, f, in);
+	case 'B':
+		return extended_bind(s, f, in, lent);
+	case 'H':
+		return frame_is_whole(f) ? extended_flush(s, f, in, lent) : 0;
+	case 'F':
+		return extended_function(s, f, in, lent);
+	default:
+		return extended_take_small(s, f, in, lent);
+	}
+}

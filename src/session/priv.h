@@ -1,0 +1,335 @@
+/* priv — what only session/ may see: the session itself, and the verbs that its files offer each other. */
+#ifndef SESSION_PRIV_H
+#define SESSION_PRIV_H
+
+#include <pthread.h>
+
+#include "base/dlist.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "session/session.h"
+#include "tbl/closes.h"
+#include "tbl/states.h"
+#include "wire/frame.h"
+#include "wire/pgerr.h"
+#include "wire/replies.h"
+#include "wire/scram.h"
+#include "wire/startmsg.h"
+#include "wire/writer.h"
+
+#define SESSION_STATE_ENUM(name, word, sentence) SESSION_##name,
+enum session_state { SESSION_STATES(SESSION_STATE_ENUM) SESSION_STATE_COUNT };
+#define CLOSE_ENUM(name, word, sentence) CLOSE_##name,
+enum close_reason { CLOSES(CLOSE_ENUM) CLOSE_COUNT };
+
+/* Why a session keeps its server; bits. */
+enum pin {
+	PIN_TEMP = 1 << 0,     /* temporary objects */
+	PIN_HOLD = 1 << 1,     /* WITH HOLD cursors */
+	PIN_LISTEN = 1 << 2,
+	PIN_LOCK = 1 << 3,     /* session advisory locks */
+	PIN_SEQUENCE = 1 << 4, /* a value that currval/lastval may ask for */
+	PIN_OPAQUE = 1 << 5,   /* a statement whose effect on the session cannot be seen */
+	PIN_MODE = 1 << 6,     /* session pooling: no matter of state, and not counted against max_pinned */
+};
+#define PIN_STATE (PIN_TEMP | PIN_HOLD | PIN_LISTEN | PIN_LOCK | PIN_SEQUENCE | PIN_OPAQUE)
+
+/* The transaction as the client knows it while no server takes part in it. */
+enum vtx {
+	VTX_NONE,     /* what the server says holds; without one: idle */
+	VTX_DEFERRED, /* BEGIN was answered and travels with the first statement */
+	VTX_FAILED,   /* failed without a server: everything but its end gets 25P02 */
+};
+
+/* ---- statement.c: virtual statements ------------------------------------------------------------------------------ */
+
+/* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */
+struct statement {
+	uint32_t refs;
+	bool by_sql;           /* made by PREPARE: `text` is the part behind the name; else by Parse */
+	bool names_statements; /* its text is PREPARE, EXECUTE or DEALLOCATE itself: rewritten each time, never shared on servers */
+	struct hash128 key;    /* of pool, text and types */
+	struct sql_class *class;
+	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
+	uint64_t accepted_scope;
+	uint32_t text_len, types_len; /* bytes; types: the Parse message's count and OIDs as they came */
+	char body[];                  /* text NUL types */
+};
+
+/* ---- reply tags: what an entry of the reply queue was for, and what its ref is ------------------------------------- */
+enum tag {
+	TAG_PLAIN,        /* ref NULL */
+	TAG_EFFECT,       /* struct effect: a statement with effects on the session's books */
+	TAG_PARSE,        /* struct naming: a client's Parse */
+	TAG_CLOSE,        /* struct naming: a client's Close of a statement */
+	TAG_SETUP,        /* struct settings that are applied once this is done; NULL for its Parse and Bind */
+	TAG_SETUP_BEGIN,  /* the deferred BEGIN */
+	TAG_SETUP_SYNC,   /* the Sync behind a setup that goes ahead alone */
+	TAG_REPREPARE,    /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
+	TAG_EVICT,        /* a Close of ours */
+	TAG_REFUSAL,      /* struct err: a statement that was made to fail; its error is replaced by this one */
+	TAG_CLEAN_SYNC,   /* the Sync that ends a segment which our own setup made fail in front of a Query */
+};
+
+/* How an entry ended. */
+enum ending { ENDED_DONE, ENDED_FAILED, ENDED_SKIPPED, ENDED_LOST };
+
+struct effect { /* what completing a statement does to the books */
+	struct sql_class *class;
+	struct statement *prepares;  /* PREPARE: to be registered under class->part[0].name when it completes */
+	struct hash128 server_key;   /* PREPARE, DEALLOCATE: as on the server */
+	bool is_query;               /* parts of a Query; else the one of an Execute */
+	/* set_config with parameters: as bound */
+	char *name, *value;
+	int8_t is_local;             /* -1: unknown */
+};
+
+struct naming { /* a name that a Parse or Close changed before the server confirmed it */
+	struct statement *was, *is; /* references; NULL: none */
+	struct hash128 server_key;
+	uint64_t generation, scope;
+	bool on_server;             /* a real Parse went to the server */
+	uint16_t name_len;
+	char name[];
+};
+
+struct preparing {
+	struct hash128 server_key;
+	uint64_t generation;
+};
+
+/* ---- the session -------------------------------------------------------------------------------------------------------- */
+
+struct savepoint {
+	struct savepoint *below;
+	struct settings *vars;
+	uint16_t pins;
+	char name[];
+};
+
+/* What is only needed until the client is welcome. */
+struct login {
+	struct startmsg_kept {
+		char *user, *database;
+		uint16_t minor;
+		bool is_replication_physical, is_replication_logical;
+	} start;
+	struct scram_server scram;
+	uint8_t scram_step;
+	uint8_t ssl_asked, gss_asked;
+	bool scram_used;
+	uint8_t *startup; /* replication: the client's parameters, to be passed on */
+	size_t startup_len;
+};
+
+struct sessions;
+struct session {
+	struct stream stream; /* the client */
+	struct sessions *home;
+	struct dlist link;      /* in home->all */
+	struct dlist shown;     /* in home->shown once welcome: under the registry's lock, for SHOW */
+	_Atomic uint8_t shown_state; /* copies that other threads may read */
+	_Atomic uint16_t shown_pins;
+	_Atomic uint64_t shown_since_us;
+	struct addr peer;
+	struct dlist homeless;  /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
+	struct log log;
+	uint8_t state;          /* enum session_state: session_enter() only */
+	uint8_t vtx;            /* enum vtx */
+	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
+	struct server *srv;     /* borrowed, or NULL */
+	struct pool *pool;      /* joined once welcome */
+	struct pool_wait wait;
+	struct loop_timer timer;
+	uint64_t id, connected_us, since_us; /* since_us: of the state, or of the statement that runs */
+	uint64_t held_since_us;              /* of the message that waits; 0: none */
+	uint64_t topo_generation;            /* of the snapshot that `pool` was chosen under */
+	char *user, *database;
+	struct limit *by_user, *by_database; /* client counters held */
+	struct settings *defaults, *vars, *base_vars; /* startup; now; as of the last commit point */
+	struct settings *told;               /* ParameterStatus values the client knows */
+	struct savepoint *savepoints;        /* newest first */
+	struct map *names;                   /* statement name -> struct statement (references); NULL while empty */
+	struct map *portals;                 /* named portal -> struct statement (references) */
+	struct statement *unnamed, *portal;  /* unnamed statement; statement of the unnamed portal */
+	struct effect *portal_effect;        /* set_config parameters bound to the unnamed portal */
+	char *begin;                         /* text of the deferred BEGIN */
+	struct login *login;
+	struct link *link_up;                /* replication: the server side */
+	struct err *owed;                    /* why the server was lost between statements: the next one is told */
+	struct err *wait_failed;             /* why the wait ended without a server: the held message is told */
+	uint32_t slot;                       /* in home->slots; part of the cancel key */
+	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
+	uint8_t key_len;
+	uint32_t statement_bytes;            /* text held in names and unnamed */
+	uint32_t body_left;                  /* of the client's message that streams through */
+	uint32_t reply_left;                 /* of the server's message that streams through */
+	struct sql_scan *scan;               /* of a Query that streams through */
+	unsigned body_drop : 1;              /* … and is dropped */
+	unsigned reply_drop : 1;
+	unsigned segment_open : 1;    /* extended messages were sent to the server since the last Sync */
+	unsigned skip_to_sync : 1;    /* we reported an error in this segment: the rest is ignored */
+	unsigned in_block : 1;        /* inside BEGIN … COMMIT on the server */
+	unsigned local_dirty : 1;     /* SET LOCAL in this transaction: reported values are not the session's */
+	unsigned vars_touched : 1;    /* reported values must be looked at before the next ReadyForQuery */
+	unsigned tx_ddl : 1;          /* DDL in this transaction: bump again at its commit */
+	unsigned tx_nextval : 1;      /* this transaction made a sequence value */
+	unsigned pin_counted : 1;     /* holds one of max_pinned */
+	unsigned lost_pin : 1;        /* the pinned server is gone: the next statement ends the session */
+	unsigned timed_out : 1;       /* a cancel for query_timeout is under way */
+	unsigned noticed : 1;         /* the NOTICE for a long wait was sent */
+	unsigned is_counted : 1;      /* in the registry's client count */
+	unsigned welcomed : 1;        /* login is over */
+	unsigned setup_ahead : 1;     /* a setup went ahead alone; its answer is awaited */
+	unsigned in_query : 1;        /* between a statement and its ReadyForQuery, for timeouts and counters */
+	unsigned draining : 1;
+};
+
+struct sessions {
+	struct session_env env;
+	const struct topo *topo; /* this turn's */
+	struct dlist all, shown, homeless, wait_pin, dead;
+	struct loop_defer bury;
+	struct loop_timer pin_retry;
+	struct session **slots;
+	uint32_t n_slots, cap_slots, *free_slots, n_free;
+	unsigned count;
+	uint64_t next_id;
+	bool is_draining;
+	struct map statements;  /* key bytes -> struct statement, not referenced by the map */
+	struct map welcomes;    /* pool id + startup settings -> told settings (references) */
+	struct settings *dialect_of; /* the told settings that `dialect` was computed from */
+	struct sql_dialect dialect;
+	struct slab slab;
+};
+
+/* session.c */
+void session_enter(struct session *s, enum session_state next);
+void session_close(struct session *s, enum close_reason why);
+/* FATAL to the client, then close. */
+void session_fatal(struct session *s, enum close_reason why, const struct err *err);
+void session_send(struct session *s, struct writer *w); /* copies; the writer may be on the stack */
+void session_send_error(struct session *s, const struct err *err);
+void session_send_ready(struct session *s); /* ReadyForQuery with the status the client is to see */
+char session_status(const struct session *s); /* I, T or E as the client is to see it */
+void session_block(struct session *s, enum session_state why); /* keeps the message; stops reading */
+void session_unblock(struct session *s);
+/* Ends a wait: the held statement fails with this. */
+void session_fail_wait(struct session *s, const char *sqlstate, const char *text, const char *hint);
+/* Something with a deadline may have begun: makes sure that the timer runs. */
+void session_watch_time(struct session *s);
+const struct conf *session_conf(const struct session *s);
+extern const char *const session_state_names[];
+
+/* Each takes bytes from IN and says how many; 0: not enough yet, or blocked. */
+size_t startup_take(struct session *s, struct slice in);
+size_t clientauth_take(struct session *s, struct slice in);
+size_t link_take(struct session *s, struct slice in, struct lent *lent);
+size_t console_take(struct session *s, struct slice in);
+
+/* startup.c */
+void startup_welcome(struct session *s);      /* authenticated: find out what to tell, then tell it */
+void startup_on_server(struct session *s);    /* WELCOME: the setup's answer is complete */
+void startup_finish(struct session *s, enum session_state next); /* sends the welcome */
+void startup_free(struct session *s);
+/* clientauth.c */
+void clientauth_begin(struct session *s);
+
+/* message handlers; return the bytes taken, 0 when blocked or short */
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t copyio_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t copyio_body(struct session *s, struct slice in, struct lent *lent); /* the rest of a message that streams through */
+/* Sends the message's bytes that are here to the server and remembers how many are still to come. */
+size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
+
+/* borrow.c: a server for a statement, set up as the session expects it */
+enum borrow {
+	BORROW_OK,
+	BORROW_BLOCKED, /* the message must wait; state says for what */
+	BORROW_FAILED,  /* ERR: the statement fails */
+};
+enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err);
+void borrow_give_back(struct session *s);  /* if nothing speaks against it */
+void borrow_drop(struct session *s);       /* the client is gone: whatever it left behind is cleaned */
+void borrow_send(struct session *s, struct writer *w); /* copies to the server */
+void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref);
+/* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
+ * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */
+void borrow_refuse(struct session *s, bool is_query, const struct err *err);
+void borrow_pool(struct session *s); /* chooses the pool by this turn's snapshot; NULL pool: no primary */
+
+/* vars.c: the books */
+void vars_set_pins(struct session *s, uint16_t pins); /* the one door */
+void vars_begin_life(struct session *s, struct settings *startup);
+void vars_end_life(struct session *s);
+void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, struct slice command_tag);
+void vars_on_error(struct session *s);   /* ErrorResponse of a statement */
+void vars_on_ready(struct session *s);   /* ReadyForQuery: commit point, reported values */
+void vars_on_lost(struct session *s);    /* the server is gone */
+uint16_t vars_would_pin(const struct session *s, const struct sql_class *class);
+bool vars_is_interesting(const struct session *s, const struct sql_class *class);
+struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query); /* takes a reference of class */
+void vars_effect_free(struct effect *e);
+const char *vars_pin_text(uint16_t pins, char *out, size_t size);
+
+/* query.c */
+struct sql_dialect query_dialect(struct session *s);
+/* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
+bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
+/* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there. */
+void query_rewrite_names(struct session *s, struct slice text, struct writer *w);
+void session_begin_statement(struct session *s); /* starts the clock of query_timeout */
+
+/* statement.c */
+struct statement *statement_intern(struct session *s, struct slice text, struct slice types, bool by_sql);
+void statement_unref(struct session *s, struct statement *st);
+struct slice statement_text(const struct statement *st);
+struct slice statement_types(const struct statement *st);
+struct statement *statement_find(const struct session *s, struct slice name); /* "" is the unnamed one */
+/* Sets NAME (NULL st: forgets it); returns the reference that was there. */
+struct statement *statement_name(struct session *s, struct slice name, struct statement *st);
+void statement_forget_all(struct session *s);
+struct hash128 statement_server_key(const struct session *s, const struct statement *st);
+/* Makes sure that ST is prepared on the session's server, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
+void statement_prepare(struct session *s, struct statement *st, char *name);
+void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+void statement_forget_portals(struct session *s);
+
+/* relay.c */
+/* An entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */
+void relay_end(struct session *s, const struct reply *entry, enum ending how, struct slice command);
+/* Sends the client the ParameterStatus values that differ from what it was told. */
+void relay_tell_reported(struct session *s);
+extern const struct server_user relay_user;
+void relay_locals(struct session *s); /* answers what is ours to answer at the head of the reply queue */
+
+/* cancel.c */
+void cancel_mint(struct session *s, uint16_t minor); /* slot and key */
+void cancel_retire(struct session *s);
+uint32_t cancel_pid(const struct session *s);
+void cancel_begin(struct session *s, const struct startmsg *m); /* this connection is a CancelRequest */
+void cancel_statement(struct session *s); /* cancel what the session runs or waits for (own thread) */
+
+/* link.c: replication connections */
+void link_begin(struct session *s);
+void link_end(struct session *s);
+void link_drained(struct session *s);
+bool link_cancel(struct session *s, void (*fn)(void *arg), void *arg); /* false: nothing to cancel */
+
+/* registry (session.c) */
+struct session_registry_worker {
+	pthread_mutex_t lock;       /* the list of sessions, for SHOW */
+	struct sessions *sessions;
+	struct mailbox *mailbox;
+	_Atomic int64_t clients;
+} __attribute__((aligned(128)));
+struct session_registry {
+	unsigned n;
+	_Atomic int64_t clients;
+	struct session_registry_worker worker[];
+};
+
+#endif

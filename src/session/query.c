@@ -1,0 +1,323 @@
+/*
+ * query — the simple Query: classify, decide what is answered here, borrow a server, send.
+ *
+ * Answered here: BEGIN (it travels with the first statement), the end of a transaction that never reached a server, and statements in a
+ * transaction that failed before it reached one.  A text above QUERY_WHOLE streams through, scanned as it goes.
+ */
+#include <strings.h>
+
+#include "base/clock.h"
+#include "session/priv.h"
+
+#define QUERY_WHOLE (256u * 1024) /* bytes; longer texts are not kept */
+
+/* ---- how the text is to be read ------------------------------------------------------------------------------------------------------- */
+
+static bool is_unsafe_encoding(const char *name)
+{
+	static const char *const unsafe[] = { "SJIS", "BIG5", "GBK", "UHC", "GB18030", "JOHAB", "SHIFT_JIS_2004" };
+	for (size_t i = 0; name && i < ARRAY_LEN(unsafe); i++)
+		if (strcasecmp(name, unsafe[i]) == 0)
+			return true;
+	return false;
+}
+
+struct sql_dialect query_dialect(struct session *s)
+{
+	struct sessions *ss = s->home;
+	const char *strings;
+	if (ss->dialect_of == s->told)
+		return ss->dialect;
+	settings_unref(ss->dialect_of);
+	ss->dialect_of = settings_ref(s->told);
+	strings = settings_get(s->told, "standard_conforming_strings");
+	ss->dialect.backslash_quotes = strings && strcasecmp(strings, "off") == 0;
+	ss->dialect.unsafe_encoding = is_unsafe_encoding(settings_get(s->told, "client_encoding"));
+	return ss->dialect;
+}
+
+void session_begin_statement(struct session *s)
+{
+	if (s->in_query)
+		return;
+	s->in_query = 1;
+	s->timed_out = 0;
+	s->since_us = loop_now_us(engine_loop(s->home->env.upstream.engine));
+	if (s->pool && pool_conf(s->pool)->query_timeout)
+		session_watch_time(s);
+}
+
+/* ---- answered here ---------------------------------------------------------------------------------------------------------------------- */
+
+static void query_answer(struct session *s, const char *tag)
+{
+	uint8_t space[64];
+	struct writer w;
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'C');
+	writer_text(&w, tag);
+	writer_end(&w);
+	session_send(s, &w);
+	session_send_ready(s);
+	session_watch_time(s);
+}
+
+static void query_end_deferred(struct session *s, const struct sql_part *p)
+{
+	if (!(p->effects & SQL_AND_CHAIN)) {
+		s->vtx = VTX_NONE;
+		mem_free(s->begin);
+		s->begin = NULL;
+	}
+	query_answer(s, p->kind == SQL_COMMIT ? "COMMIT" : "ROLLBACK");
+}
+
+static void query_in_failed(struct session *s, const struct sql_class *class)
+{
+	struct err e;
+	if (class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK)) {
+		s->vtx = class->part[0].effects & SQL_AND_CHAIN ? VTX_DEFERRED : VTX_NONE;
+		if (s->vtx == VTX_DEFERRED)
+			s->begin = mem_text("BEGIN");
+		query_answer(s, "ROLLBACK");
+		borrow_give_back(s);
+		return;
+	}
+	err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+	session_send_error(s, &e);
+	session_send_ready(s);
+}
+
+static bool query_defers_begin(const struct session *s, const struct sql_class *class)
+{
+	return class->n == 1 && (class->effects & SQL_PLAIN_BEGIN) && !s->srv && s->vtx == VTX_NONE && !s->owed && s->pool &&
+	       pool_conf(s->pool)->mode != POOL_MODE_STATEMENT;
+}
+
+/* True when the Query needs no server. */
+static bool query_answer_here(struct session *s, const struct sql_class *class, struct slice text)
+{
+	if (s->vtx == VTX_FAILED && !s->owed) {
+		query_in_failed(s, class);
+		return true;
+	}
+	if (s->vtx == VTX_DEFERRED && class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK)) {
+		query_end_deferred(s, &class->part[0]);
+		return true;
+	}
+	if (query_defers_begin(s, class)) {
+		s->begin = mem_textn((const char *)text.at, text.len);
+		s->vtx = VTX_DEFERRED;
+		query_answer(s, "BEGIN");
+		return true;
+	}
+	return false;
+}
+
+/* ---- what must not be sent ----------------------------------------------------------------------------------------------------------------- */
+
+bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err)
+{
+	bool value_may_be_here = (s->srv && s->pins) || s->tx_nextval || (class->effects & SQL_NEXTVAL);
+	if (!(class->effects & SQL_CURRVAL) || value_may_be_here || !s->pool || pool_conf(s->pool)->mode == POOL_MODE_SESSION)
+		return false;
+	pool_pin_sequences(s->pool);
+	err_set(err, "55000", "currval or lastval is not yet defined in this session");
+	err_hint(err, "From now on sessions of this database and user keep their server after they used a sequence; try again.");
+	return true;
+}
+
+static bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err)
+{
+	if (s->pool && pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
+		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
+	return query_misses_sequence(s, class, err);
+}
+
+/* ---- names of prepared statements -------------------------------------------------------------------------------------------------------- */
+
+#define NAMES_MAX 32
+
+/* The name as PostgreSQL folds it. */
+static struct slice fold_name(struct slice raw, char *out, size_t size)
+{
+	size_t n = 0;
+	bool quoted = raw.len >= 2 && raw.at[0] == '"';
+	for (size_t i = quoted; i < raw.len - quoted && n < size; i++) {
+		uint8_t c = raw.at[i];
+		if (quoted && c == '"')
+			i++;
+		out[n++] = (char)(!quoted && c >= 'A' && c <= 'Z' ? c + 32 : c);
+	}
+	return slice_of(out, n);
+}
+
+static struct statement *named_at(struct session *s, struct slice text, const struct sql_name_at *at)
+{
+	char name[256];
+	return statement_find(s, fold_name(slice_of(text.at + at->at, at->len), name, sizeof name));
+}
+
+void query_rewrite_names(struct session *s, struct slice text, struct writer *w)
+{
+	struct sql_name_at at[NAMES_MAX];
+	unsigned n = sql_prepared_names(text, query_dialect(s), at, NAMES_MAX);
+	size_t done = 0;
+	for (unsigned i = 0; i < n && i < NAMES_MAX; i++) {
+		char name[STMTS_NAME_MAX];
+		struct statement *st = at[i].kind == SQL_PREPARE ? NULL : named_at(s, text, &at[i]);
+		if (!st)
+			continue;
+		statement_prepare(s, st, name);
+		writer_bytes(w, slice_of(text.at + done, at[i].at - done));
+		writer_bytes(w, slice_text(name));
+		done = at[i].at + at[i].len;
+	}
+	writer_bytes(w, slice_skip(text, done));
+}
+
+/* PREPARE x AS …: the statement is known under its own name on the server; made anew there if it already was. */
+static bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e)
+{
+	struct sql_name_at at;
+	char name[STMTS_NAME_MAX];
+	if (sql_prepared_names(text, query_dialect(s), &at, 1) != 1)
+		return false;
+	e->prepares = statement_intern(s, slice_skip(text, at.at + at.len), slice_of(NULL, 0), true);
+	e->server_key = statement_server_key(s, e->prepares);
+	stmts_name(e->server_key, name);
+	if (stmts_find(&s->srv->stmts, e->server_key)) {
+		uint8_t space[64];
+		struct writer c;
+		writer_init(&c, space, sizeof space);
+		writer_begin(&c, 'C');
+		writer_u8(&c, 'S');
+		writer_text(&c, name);
+		writer_end(&c);
+		stmts_remove(&s->srv->stmts, e->server_key);
+		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+		borrow_send(s, &c);
+	} else
+		statement_make_room(s);
+	writer_bytes(w, slice_of(text.at, at.at));
+	writer_bytes(w, slice_text(name));
+	writer_bytes(w, slice_skip(text, at.at + at.len));
+	return true;
+}
+
+static bool query_has_names(const struct sql_class *class)
+{
+	for (uint32_t i = 0; i < class->n; i++)
+		if (class->part[i].kind == SQL_PREPARE || class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE)
+			return true;
+	return false;
+}
+
+static void query_send_rewritten(struct session *s, struct slice text, const struct sql_class *class, struct effect *e)
+{
+	struct writer w;
+	bool prepares = class->n == 1 && class->part[0].kind == SQL_PREPARE;
+	writer_init_grow(&w);
+	writer_begin(&w, 'Q');
+	if (e && class->n == 1 && class->part[0].kind == SQL_DEALLOCATE && class->part[0].name) {
+		struct statement *st = statement_find(s, slice_text(class->part[0].name));
+		if (st)
+			e->server_key = statement_server_key(s, st);
+	}
+	if (!prepares || !e || !query_rewrite_prepare(s, text, &w, e))
+		query_rewrite_names(s, text, &w);
+	writer_u8(&w, 0);
+	writer_end(&w);
+	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, e ? TAG_EFFECT : TAG_PLAIN, e);
+	borrow_send(s, &w);
+	writer_fini(&w);
+}
+
+/* PREPARE x where x is taken: PostgreSQL's own error. */
+static bool query_name_is_taken(struct session *s, const struct sql_class *class, struct err *err)
+{
+	const struct sql_part *p = class->n == 1 ? &class->part[0] : NULL;
+	if (!p || p->kind != SQL_PREPARE || !p->name || !statement_find(s, slice_text(p->name)))
+		return false;
+	err_set(err, "42P05", "prepared statement \"%s\" already exists", p->name);
+	return true;
+}
+
+/* ---- sending ------------------------------------------------------------------------------------------------------------------------------- */
+
+static size_t query_send(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class,
+                         struct slice text)
+{
+	struct effect *e = vars_is_interesting(s, class) ? vars_effect(s, class, true) : NULL;
+	session_begin_statement(s);
+	if (query_has_names(class)) {
+		query_send_rewritten(s, text, class, e);
+		return frame_size(f);
+	}
+	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, e ? TAG_EFFECT : TAG_PLAIN, e);
+	return copyio_pass(s, f, in, lent);
+}
+
+static size_t query_run(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class,
+                        struct slice text)
+{
+	struct err e;
+	if (query_answer_here(s, class, text))
+		return frame_size(f);
+	if (query_is_refused(s, class, &e) || query_name_is_taken(s, class, &e)) {
+		borrow_refuse(s, true, &e);
+		return frame_size(f);
+	}
+	switch (borrow_server(s, class, &e)) {
+	case BORROW_BLOCKED:
+		return 0;
+	case BORROW_FAILED:
+		borrow_refuse(s, true, &e);
+		return frame_size(f);
+	case BORROW_OK:
+		break;
+	}
+	return query_send(s, f, in, lent, class, text);
+}
+
+/* A text that is not kept: judged by the scanner while it passes. */
+static size_t query_stream(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct err e;
+	if (s->vtx == VTX_FAILED) {
+		err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+		borrow_refuse(s, true, &e);
+		return copyio_drop(s, f, in);
+	}
+	switch (borrow_server(s, NULL, &e)) {
+	case BORROW_BLOCKED:
+		return 0;
+	case BORROW_FAILED:
+		borrow_refuse(s, true, &e);
+		return copyio_drop(s, f, in);
+	case BORROW_OK:
+		break;
+	}
+	session_begin_statement(s);
+	s->scan = mem_alloc(sizeof *s->scan);
+	sql_scan_init(s->scan, query_dialect(s));
+	sql_scan_feed(s->scan, f->body);
+	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, TAG_PLAIN, NULL);
+	return copyio_pass(s, f, in, lent);
+}
+
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct sql_class *class;
+	struct slice text = f->body;
+	size_t taken;
+	if (s->skip_to_sync)
+		return copyio_drop(s, f, in);
+	if (!frame_is_whole(f))
+		return f->body_len > QUERY_WHOLE ? query_stream(s, f, in, lent) : 0;
+	text.len = strnlen((const char *)text.at, text.len);
+	class = sql_classify(s->home->env.cache, text, query_dialect(s));
+	taken = query_run(s, f, in, lent, class, text);
+	sql_class_unref(class);
+	return taken;
+}

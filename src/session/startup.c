@@ -1,0 +1,385 @@
+/*
+ * startup — from the first packet to the welcome.
+ *
+ *   SSLRequest, GSSENCRequest -> 'N', go on;   CancelRequest -> cancel.c;   StartupMessage -> clientauth.c -> startup_welcome()
+ *
+ * A client is told ParameterStatus values as a server with its startup settings would report them.  The first client of a pool
+ * with some set of startup settings makes a server tell (which also proves that the settings are valid: PostgreSQL refuses a login
+ * with a wrong one); the answer is remembered, so that later logins need no server at all.
+ */
+#include "base/clock.h"
+#include "base/secret.h"
+#include "session/priv.h"
+
+#define PROTOCOL_NEWEST_MINOR 2
+#define WELCOMES_MAX 512
+
+/* ---- the first packet -------------------------------------------------------------------------------------------------------------- */
+
+static void startup_refuse(struct session *s, const struct err *err)
+{
+	session_fatal(s, CLOSE_REFUSED, err);
+}
+
+static size_t startup_no_encryption(struct session *s, const struct startmsg *m)
+{
+	struct login *l = s->login;
+	uint8_t *asked = m->kind == STARTMSG_SSL ? &l->ssl_asked : &l->gss_asked;
+	struct err e;
+	if ((*asked)++) {
+		err_set(&e, "08P01", "encryption was requested twice");
+		startup_refuse(s, &e);
+		return 0;
+	}
+	stream_send(&s->stream, slice_text("N"), NULL);
+	return m->size;
+}
+
+/* One startup parameter or option: a setting of the session.  ARG is the set so far. */
+static bool startup_add_setting(void *arg, struct slice name, struct slice value, struct err *err)
+{
+	struct settings **set = arg, *before = *set;
+	*set = settings_with(before, name, value);
+	settings_unref(before);
+	return true;
+}
+
+static bool is_protocol_word(struct slice name)
+{
+	static const char *const words[] = { "user", "database", "options", "replication" };
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (slice_equal(name, slice_text(words[i])))
+			return true;
+	return name.len >= 5 && memcmp(name.at, "_pq_.", 5) == 0;
+}
+
+/* The startup parameters as settings of the session: options first, as PostgreSQL applies them (postinit.c, process_startup_options). */
+static bool startup_settings(struct session *s, const struct startmsg *m, struct settings **set, struct err *err)
+{
+	struct slice options = startmsg_find(m, "options"), rest = m->params, name, value;
+	if (options.at && !startmsg_each_option(options, startup_add_setting, set, err))
+		return false;
+	while (startmsg_param(&rest, &name, &value))
+		if (!is_protocol_word(name) && !startup_add_setting(set, name, value, err))
+			return false;
+	return true;
+}
+
+static bool startup_is_true(struct slice v)
+{
+	static const char *const words[] = { "true", "on", "yes", "1", "t", "y" };
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (v.len == strlen(words[i]) && strncasecmp((const char *)v.at, words[i], v.len) == 0)
+			return true;
+	return false;
+}
+
+static void startup_keep(struct session *s, const struct startmsg *m)
+{
+	struct slice user = startmsg_find(m, "user"), database = startmsg_find(m, "database"), repl = startmsg_find(m, "replication");
+	struct login *l = s->login;
+	if (!database.at || !database.len)
+		database = user;
+	s->user = mem_textn((const char *)user.at, user.len);
+	s->database = mem_textn((const char *)database.at, database.len);
+	l->start.minor = m->minor;
+	if (repl.at && slice_equal(repl, slice_text("database")))
+		l->start.is_replication_logical = true;
+	else if (repl.at && startup_is_true(repl))
+		l->start.is_replication_physical = true;
+	if (l->start.is_replication_logical || l->start.is_replication_physical) {
+		l->startup = mem_copy(m->params.at, m->params.len ? m->params.len : 1);
+		l->startup_len = m->params.len;
+	}
+}
+
+static bool startup_admit(struct session *s, const struct startmsg *m, struct err *err)
+{
+	struct session_registry *r = s->home->env.registry;
+	struct slice user = startmsg_find(m, "user");
+	if (!user.at || !user.len)
+		return err_set(err, "28000", "no PostgreSQL user name specified in startup packet");
+	if (s->home->is_draining)
+		return err_set(err, "57P03", "Lunapool is shutting down");
+	s->is_counted = 1;
+	if (atomic_fetch_add_explicit(&r->clients, 1, memory_order_relaxed) >= session_conf(s)->limits.max_clients)
+		return err_set(err, "53300", "sorry, too many clients already");
+	return true;
+}
+
+static void startup_negotiate(struct session *s, const struct startmsg *m)
+{
+	struct writer w;
+	if (!startmsg_needs_negotiation(m, PROTOCOL_NEWEST_MINOR))
+		return;
+	writer_init_grow(&w);
+	startmsg_write_negotiation(&w, m, PROTOCOL_NEWEST_MINOR);
+	session_send(s, &w);
+	writer_fini(&w);
+}
+
+static size_t startup_begin(struct session *s, const struct startmsg *m)
+{
+	struct err e;
+	struct settings *set = settings_empty(s->home->env.upstream.settings);
+	if (!startup_admit(s, m, &e) || !startup_settings(s, m, &set, &e)) {
+		settings_unref(set);
+		startup_refuse(s, &e);
+		return 0;
+	}
+	startup_keep(s, m);
+	vars_begin_life(s, set);
+	startup_negotiate(s, m);
+	session_enter(s, SESSION_AUTH);
+	clientauth_begin(s);
+	return m->size;
+}
+
+size_t startup_take(struct session *s, struct slice in)
+{
+	struct startmsg m;
+	struct err e;
+	if (!s->login)
+		s->login = mem_alloc(sizeof *s->login);
+	switch (startmsg_read(in, &m, &e)) {
+	case STARTMSG_SHORT:
+		return 0;
+	case STARTMSG_BAD:
+		startup_refuse(s, &e);
+		return 0;
+	case STARTMSG_OK:
+		break;
+	}
+	switch (m.kind) {
+	case STARTMSG_SSL:
+	case STARTMSG_GSSENC:
+		return startup_no_encryption(s, &m);
+	case STARTMSG_CANCEL:
+		cancel_begin(s, &m);
+		return in.len;
+	case STARTMSG_STARTUP:
+		break;
+	}
+	return startup_begin(s, &m);
+}
+
+void startup_free(struct session *s)
+{
+	struct login *l = s->login;
+	if (!l)
+		return;
+	scram_server_fini(&l->scram);
+	mem_free(l->startup);
+	secret_wipe(l, sizeof *l);
+	mem_free(l);
+	s->login = NULL;
+}
+
+/* ---- the welcome ---------------------------------------------------------------------------------------------------------------------- */
+
+struct welcome_key {
+	uint64_t pool;
+	struct settings *startup;
+};
+
+static struct slice welcome_key(const struct session *s, struct welcome_key *k)
+{
+	memset(k, 0, sizeof *k);
+	k->pool = pool_id(s->pool);
+	k->startup = s->defaults;
+	return slice_of(k, sizeof *k);
+}
+
+static void startup_remember(struct session *s)
+{
+	struct sessions *ss = s->home;
+	struct welcome_key k;
+	uint32_t it = 0;
+	void *told;
+	if (map_len(&ss->welcomes) >= WELCOMES_MAX) {
+		while (map_next(&ss->welcomes, &it, NULL, &told))
+			settings_unref(told);
+		map_fini(&ss->welcomes);
+	}
+	settings_unref(map_put(&ss->welcomes, welcome_key(s, &k), settings_ref(s->told)));
+}
+
+static void startup_send_welcome(struct session *s)
+{
+	struct writer w;
+	const char *name, *value;
+	writer_init_grow(&w);
+	for (size_t i = 0; i < settings_len(s->told); i++) {
+		settings_at(s->told, i, &name, &value);
+		writer_begin(&w, 'S');
+		writer_text(&w, name);
+		writer_text(&w, value);
+		writer_end(&w);
+	}
+	cancel_mint(s, s->login->start.minor);
+	writer_begin(&w, 'K');
+	writer_u32(&w, cancel_pid(s));
+	writer_bytes(&w, slice_of(s->key, s->key_len));
+	writer_end(&w);
+	session_send(s, &w);
+	writer_fini(&w);
+	session_send_ready(s);
+}
+
+void startup_finish(struct session *s, enum session_state next)
+{
+	struct session_registry_worker *w = &s->home->env.registry->worker[s->home->env.worker];
+	char peer[ADDR_TEXT_MAX];
+	startup_send_welcome(s);
+	startup_free(s);
+	s->welcomed = 1;
+	s->held_since_us = 0;
+	pthread_mutex_lock(&w->lock);
+	dlist_push_back(&s->home->shown, &s->shown);
+	pthread_mutex_unlock(&w->lock);
+	session_enter(s, next);
+	stream_resume(&s->stream);
+	loop_timer_stop(engine_loop(s->home->env.upstream.engine), &s->timer);
+	session_watch_time(s);
+	if (session_conf(s)->log_connections)
+		log_info(&s->log, "client_welcome", KV_STR("address", addr_text(&s->peer, peer)));
+}
+
+static void startup_console(struct session *s)
+{
+	static const char *const facts[][2] = {
+		{ "server_version", "15.0" },   { "server_encoding", "UTF8" }, { "client_encoding", "UTF8" },
+		{ "DateStyle", "ISO, MDY" },    { "TimeZone", "UTC" },         { "standard_conforming_strings", "on" },
+		{ "integer_datetimes", "on" },  { "is_superuser", "on" },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
+		struct settings *before = s->told;
+		s->told = settings_with(before, slice_text(facts[i][0]), slice_text(facts[i][1]));
+		settings_unref(before);
+	}
+	startup_finish(s, SESSION_CONSOLE);
+}
+
+static bool startup_count_client(struct session *s, struct err *err)
+{
+	struct limits *l = pool_registry_limits(s->home->env.pool_registry);
+	const struct conf_database *d = conf_database(session_conf(s), s->database);
+	const struct conf_user *u = conf_user(session_conf(s), s->user);
+	struct limit *by_database = limits_named(l, "client_db", s->database), *by_user = limits_named(l, "client_user", s->user);
+	if (!limit_take(by_database, d->max_client_connections))
+		return err_set(err, "53300", "too many connections for database \"%s\"", s->database);
+	s->by_database = by_database;
+	if (!limit_take(by_user, u ? u->max_client_connections : 0))
+		return err_set(err, "53300", "too many connections for role \"%s\"", s->user);
+	s->by_user = by_user;
+	return true;
+}
+
+/* WELCOME with a server at hand and nothing set up on it: ask for the client's startup settings, alone, with a Sync. */
+static void startup_ask_server(struct session *s)
+{
+	struct err e;
+	switch (borrow_server(s, NULL, &e)) {
+	case BORROW_OK:
+		startup_on_server(s);
+		return;
+	case BORROW_BLOCKED:
+		return;
+	case BORROW_FAILED:
+		startup_refuse(s, &e);
+		return;
+	}
+}
+
+void startup_welcome(struct session *s)
+{
+	struct err e;
+	struct welcome_key k;
+	struct settings *told;
+	s->told = s->told ? s->told : settings_empty(s->home->env.upstream.settings);
+	if (strcmp(s->database, "lunapool") == 0) {
+		startup_console(s);
+		return;
+	}
+	if (!conf_database(session_conf(s), s->database)) {
+		err_set(&e, "3D000", "database \"%s\" does not exist", s->database);
+		err_hint(&e, "Lunapool has no database block for it, nor one for \"*\".");
+		startup_refuse(s, &e);
+		return;
+	}
+	if (!s->by_database && !startup_count_client(s, &e)) {
+		startup_refuse(s, &e);
+		return;
+	}
+	if (s->login->start.is_replication_logical || s->login->start.is_replication_physical) {
+		link_begin(s);
+		return;
+	}
+	borrow_pool(s);
+	told = s->pool ? map_get(&s->home->welcomes, welcome_key(s, &k)) : NULL;
+	if (!told) {
+		startup_ask_server(s);
+		return;
+	}
+	settings_unref(s->told);
+	s->told = settings_ref(told);
+	startup_finish(s, SESSION_READY);
+}
+
+/* The server has the client's settings: what it reports is what this client, and all like it, are told. */
+void startup_on_server(struct session *s)
+{
+	struct settings *before = s->told;
+	s->told = settings_ref(s->srv->up.reported);
+	settings_unref(before);
+	startup_remember(s);
+	startup_finish(s, SESSION_READY);
+	borrow_give_back(s);
+}
+
+/* ---- the console's conversation ------------------------------------------------------------------------------------------------------- */
+
+static void console_refuse(struct session *s)
+{
+	struct err e;
+	err_set(&e, "0A000", "the admin console speaks the simple query protocol only");
+	session_send_error(s, &e);
+	s->skip_to_sync = 1;
+}
+
+static void console_answer(struct session *s, const struct frame *f)
+{
+	struct writer w;
+	struct slice text = f->body;
+	if (text.len && text.at[text.len - 1] == 0)
+		text.len--;
+	writer_init_grow(&w);
+	s->home->env.console(s->home->env.console_arg, text, &w);
+	session_send(s, &w);
+	writer_fini(&w);
+	session_send_ready(s);
+}
+
+size_t console_take(struct session *s, struct slice in)
+{
+	struct frame f;
+	struct err e;
+	enum frame_result r = frame_next(in, FRAME_FROM_CLIENT, &f);
+	if (r == FRAME_BAD || (r == FRAME_OK && f.body_len > 65536)) {
+		err_set(&e, "08P01", "invalid message to the admin console");
+		session_fatal(s, CLOSE_PROTOCOL, &e);
+		return 0;
+	}
+	if (r == FRAME_SHORT || !frame_is_whole(&f))
+		return 0;
+	if (f.type == 'X')
+		session_close(s, CLOSE_TERMINATE);
+	else if (f.type == 'S') {
+		s->skip_to_sync = 0;
+		session_send_ready(s);
+	} else if (f.type == 'Q')
+		console_answer(s, &f);
+	else if (!s->skip_to_sync && f.type != 'H')
+		console_refuse(s);
+	return frame_size(&f);
+}

@@ -1,0 +1,245 @@
+/*
+ * statement — virtual prepared statements: what clients prepared, once per worker, and on which server it is there.
+ *
+ * A client's name maps to a struct statement that all clients of the pool with the same text share.  On servers it is prepared lazily, at the
+ * first Bind there, under a name made from its key and from what the session's settings make of the text (search_path, role), so that the
+ * name means the same on every server and in every worker.  What a server has is in its struct stmts, least recently used first out.
+ *
+ * Always: a statement lives while a session's name, portal or reply entry refers to it; home->statements does not count.
+ */
+#include "base/hash.h"
+#include "session/priv.h"
+
+/* ---- the shared statements ------------------------------------------------------------------------------------------------------------ */
+
+struct slice statement_text(const struct statement *st)
+{
+	return slice_of(st->body, st->text_len);
+}
+
+struct slice statement_types(const struct statement *st)
+{
+	return slice_of(st->body + st->text_len + 1, st->types_len);
+}
+
+static struct slice key_slice(const struct hash128 *key)
+{
+	return slice_of(key, sizeof *key);
+}
+
+static struct hash128 statement_key(struct session *s, struct slice text, struct slice types, bool by_sql)
+{
+	uint64_t pool = s->pool ? pool_id(s->pool) : 0;
+	uint64_t head[3] = { pool, by_sql, text.len };
+	struct hash128 a = hash128(text), b = hash128(types), c;
+	c = hash128(slice_of(head, sizeof head));
+	return (struct hash128){ .hi = a.hi ^ (b.hi << 1 | b.hi >> 63) ^ c.hi, .lo = a.lo ^ (b.lo << 1 | b.lo >> 63) ^ c.lo };
+}
+
+static bool class_names_statements(const struct sql_class *class)
+{
+	for (uint32_t i = 0; i < class->n; i++)
+		if (class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE)
+			return true;
+	return false;
+}
+
+struct statement *statement_intern(struct session *s, struct slice text, struct slice types, bool by_sql)
+{
+	struct hash128 key = statement_key(s, text, types, by_sql);
+	struct statement *st = map_get(&s->home->statements, key_slice(&key));
+	if (st) {
+		st->refs++;
+		return st;
+	}
+	st = mem_alloc(sizeof *st + text.len + 1 + types.len);
+	st->refs = 1;
+	st->key = key;
+	st->by_sql = by_sql;
+	st->text_len = (uint32_t)text.len;
+	st->types_len = (uint32_t)types.len;
+	memcpy(st->body, text.at, text.len);
+	if (types.len)
+		memcpy(st->body + text.len + 1, types.at, types.len);
+	if (!by_sql) {
+		st->class = sql_classify(s->home->env.cache, text, query_dialect(s));
+		st->names_statements = class_names_statements(st->class);
+	}
+	map_put(&s->home->statements, key_slice(&key), st);
+	return st;
+}
+
+void statement_unref(struct session *s, struct statement *st)
+{
+	if (!st || --st->refs)
+		return;
+	map_remove(&s->home->statements, key_slice(&st->key));
+	sql_class_unref(st->class);
+	mem_free(st);
+}
+
+/* ---- a client's names -------------------------------------------------------------------------------------------------------------------- */
+
+struct statement *statement_find(const struct session *s, struct slice name)
+{
+	if (!name.len)
+		return s->unnamed;
+	return s->names ? map_get(s->names, name) : NULL;
+}
+
+static uint32_t statement_cost(const struct statement *st)
+{
+	return st ? st->text_len + st->types_len : 0;
+}
+
+struct statement *statement_name(struct session *s, struct slice name, struct statement *st)
+{
+	struct statement *before;
+	if (!name.len) {
+		before = s->unnamed;
+		s->unnamed = st;
+	} else {
+		if (!s->names && st)
+			s->names = mem_alloc(sizeof *s->names);
+		before = !s->names ? NULL : st ? map_put(s->names, name, st) : map_remove(s->names, name);
+	}
+	s->statement_bytes += statement_cost(st) - statement_cost(before);
+	return before;
+}
+
+static void forget_map(struct session *s, struct map **map)
+{
+	uint32_t it = 0;
+	void *st;
+	if (!*map)
+		return;
+	while (map_next(*map, &it, NULL, &st))
+		statement_unref(s, st);
+	map_fini(*map);
+	mem_free(*map);
+	*map = NULL;
+}
+
+void statement_forget_all(struct session *s)
+{
+	forget_map(s, &s->names);
+	statement_unref(s, s->unnamed);
+	s->unnamed = NULL;
+	s->statement_bytes = 0;
+}
+
+void statement_forget_portals(struct session *s)
+{
+	forget_map(s, &s->portals);
+	statement_unref(s, s->portal);
+	s->portal = NULL;
+	vars_effect_free(s->portal_effect);
+	s->portal_effect = NULL;
+}
+
+/* ---- on a server -------------------------------------------------------------------------------------------------------------------------- */
+
+struct hash128 statement_server_key(const struct session *s, const struct statement *st)
+{
+	uint64_t scope = settings_name_scope(s->vars);
+	struct hash128 key = st->key;
+	if (scope) {
+		key.hi ^= scope;
+		key.lo ^= scope * 0x9e3779b97f4a7c15ull;
+	}
+	return key;
+}
+
+static void send_close(struct session *s, struct hash128 key)
+{
+	uint8_t space[64];
+	char name[STMTS_NAME_MAX];
+	struct writer w;
+	stmts_name(key, name);
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'C');
+	writer_u8(&w, 'S');
+	writer_text(&w, name);
+	writer_end(&w);
+	stmts_remove(&s->srv->stmts, key);
+	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+	borrow_send(s, &w);
+}
+
+void statement_make_room(struct session *s)
+{
+	struct hash128 oldest;
+	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest))
+		send_close(s, oldest);
+}
+
+static void write_parse(struct writer *w, const char *name, struct slice text, struct slice types)
+{
+	writer_begin(w, 'P');
+	writer_text(w, name);
+	writer_slice_text(w, text);
+	if (types.len)
+		writer_bytes(w, types);
+	else
+		writer_u16(w, 0);
+	writer_end(w);
+}
+
+static void send_parse(struct session *s, const struct statement *st, const char *name, struct preparing *p)
+{
+	struct writer w, text;
+	writer_init_grow(&w);
+	if (st->names_statements) { /* EXECUTE x: x has another name on the server */
+		writer_init_grow(&text);
+		query_rewrite_names(s, statement_text(st), &text);
+		write_parse(&w, name, writer_slice(&text), statement_types(st));
+		writer_fini(&text);
+	} else
+		write_parse(&w, name, statement_text(st), statement_types(st));
+	borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_REPREPARE, p);
+	borrow_send(s, &w);
+	writer_fini(&w);
+}
+
+/* PREPARE name …, as an extended statement of its own. */
+static void send_sql_prepare(struct session *s, const struct statement *st, const char *name, struct preparing *p)
+{
+	static const uint8_t bind[] = { 'B', 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0 }, execute[] = { 'E', 0, 0, 0, 9, 0, 0, 0, 0, 0 };
+	struct writer w;
+	writer_init_grow(&w);
+	writer_begin(&w, 'P');
+	writer_text(&w, "");
+	writer_bytes(&w, slice_text("PREPARE "));
+	writer_bytes(&w, slice_text(name));
+	writer_slice_text(&w, statement_text(st));
+	writer_u16(&w, 0);
+	writer_end(&w);
+	writer_bytes(&w, slice_of(bind, sizeof bind));
+	writer_bytes(&w, slice_of(execute, sizeof execute));
+	borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+	borrow_push(s, REPLY_BIND, REPLY_SWALLOW, TAG_EVICT, NULL);
+	borrow_push(s, REPLY_EXECUTE, REPLY_SWALLOW, TAG_REPREPARE, p);
+	borrow_send(s, &w);
+	writer_fini(&w);
+}
+
+void statement_prepare(struct session *s, struct statement *st, char *name)
+{
+	struct hash128 key = statement_server_key(s, st);
+	uint64_t generation = pool_ddl_generation(s->srv->pool), *there = stmts_find(&s->srv->stmts, key);
+	struct preparing *p;
+	stmts_name(key, name);
+	if (there && *there == generation && !st->names_statements)
+		return;
+	if (there)
+		send_close(s, key);
+	statement_make_room(s);
+	p = mem_alloc(sizeof *p);
+	p->server_key = key;
+	p->generation = generation;
+	stmts_add(&s->srv->stmts, key, generation);
+	if (st->by_sql)
+		send_sql_prepare(s, st, name, p);
+	else
+		send_parse(s, st, name, p);
+}

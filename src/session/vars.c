@@ -1,0 +1,531 @@
+/*
+ * vars — the books of a session: what it has SET, its savepoints, its pins; and with them what its server has applied.
+ *
+ * They follow what the server completed, never what was sent:
+ *
+ *   CommandComplete of SET …   -> vars and the server's applied change
+ *   ErrorResponse outside BEGIN -> back to the last commit point (the implicit transaction is undone)
+ *   ROLLBACK (also COMMIT that answers ROLLBACK) -> back to the commit point;   ROLLBACK TO x -> back to savepoint x
+ *   COMMIT, or ReadyForQuery 'I' -> commit point
+ *
+ * Always: in a transaction, whatever set-up the session's settings on the server is undone with it; server->committed says to what.
+ * Values of reported parameters are the server's spelling (ParameterStatus), unless a SET LOCAL hides them.
+ */
+#include <stdio.h>
+#include <strings.h>
+
+#include "session/priv.h"
+
+/* ---- pins ------------------------------------------------------------------------------------------------------------------------------ */
+
+const char *vars_pin_text(uint16_t pins, char *out, size_t size)
+{
+	static const struct {
+		uint16_t bit;
+		const char *word;
+	} words[] = {
+		{ PIN_TEMP, "temp" },         { PIN_HOLD, "hold_cursor" }, { PIN_LISTEN, "listen" }, { PIN_LOCK, "advisory_lock" },
+		{ PIN_SEQUENCE, "sequence" }, { PIN_OPAQUE, "opaque" },    { PIN_MODE, "session_mode" },
+	};
+	size_t len = 0;
+	out[0] = 0;
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (pins & words[i].bit && len < size)
+			len += (size_t)snprintf(out + len, size - len, "%s%s", len ? "," : "", words[i].word);
+	return out;
+}
+
+void vars_set_pins(struct session *s, uint16_t pins)
+{
+	char text[80];
+	uint16_t fresh = pins & PIN_STATE & ~s->pins;
+	s->pins = pins;
+	atomic_store_explicit(&s->shown_pins, pins, memory_order_relaxed);
+	if (fresh)
+		log_info(&s->log, "session_pinned", KV_STR("pin", vars_pin_text(fresh, text, sizeof text)));
+	if (fresh && !s->pin_counted && s->pool)
+		s->pin_counted = pool_pin(s->pool, true);
+}
+
+static bool part_sets_opaque(const struct sql_part *p)
+{
+	static const char *const unreplayable[] = { "seed" };
+	if (p->kind != SQL_SET || !p->name)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(unreplayable); i++)
+		if (strcasecmp(p->name, unreplayable[i]) == 0)
+			return true;
+	return false;
+}
+
+/* Pins that completing P adds.  ALONE: it is the only part of its text. */
+static uint16_t part_pins(const struct session *s, const struct sql_part *p, bool alone)
+{
+	uint16_t pins = 0;
+	if (p->effects & SQL_TEMP_OBJECT)
+		pins |= PIN_TEMP;
+	if (p->effects & SQL_HOLD_CURSOR)
+		pins |= PIN_HOLD;
+	if (p->effects & SQL_ADVISORY_LOCK)
+		pins |= PIN_LOCK;
+	if (p->kind == SQL_LISTEN)
+		pins |= PIN_LISTEN;
+	if (p->kind == SQL_OPAQUE || (p->effects & SQL_OPAQUE_CALL) || part_sets_opaque(p))
+		pins |= PIN_OPAQUE;
+	if (p->kind == SQL_PREPARE && !alone)
+		pins |= PIN_OPAQUE;
+	if (s->pool && pool_pins_sequences(s->pool) && ((p->effects & SQL_NEXTVAL) || p->kind == SQL_INSERT))
+		pins |= PIN_SEQUENCE;
+	return pins;
+}
+
+uint16_t vars_would_pin(const struct session *s, const struct sql_class *class)
+{
+	uint16_t pins = 0;
+	for (uint32_t i = 0; i < class->n; i++)
+		pins |= part_pins(s, &class->part[i], class->n == 1);
+	return pins & ~s->pins;
+}
+
+/* ---- which statements the books must hear of ------------------------------------------------------------------------------------------ */
+
+static bool kind_is_plain(uint8_t kind)
+{
+	switch (kind) {
+	case SQL_OTHER:
+	case SQL_SELECT:
+	case SQL_UPDATE:
+	case SQL_DELETE:
+	case SQL_MERGE:
+	case SQL_COPY_IN:
+	case SQL_COPY_OUT:
+	case SQL_EXPLAIN:
+	case SQL_SHOW:
+	case SQL_INSERT:
+	case SQL_FETCH:
+	case SQL_CLOSE:
+	case SQL_NOTIFY:
+	case SQL_LOCK:
+	case SQL_EMPTY:
+	case SQL_EXECUTE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+#define NOTABLE_EFFECTS                                                                                                                   \
+	(SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_ADVISORY_UNLOCK_ALL | SQL_NEXTVAL | SQL_SET_CONFIG | SQL_OPAQUE_CALL |   \
+	 SQL_DDL | SQL_ALTERS_DEFAULTS)
+
+bool vars_is_interesting(const struct session *s, const struct sql_class *class)
+{
+	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
+		return true;
+	for (uint32_t i = 0; i < class->n; i++)
+		if (!kind_is_plain(class->part[i].kind) || part_pins(s, &class->part[i], class->n == 1))
+			return true;
+	return false;
+}
+
+struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query)
+{
+	struct effect *e = mem_alloc(sizeof *e);
+	e->class = sql_class_ref(class);
+	e->is_query = is_query;
+	e->is_local = -1;
+	return e;
+}
+
+void vars_effect_free(struct effect *e)
+{
+	if (!e)
+		return;
+	sql_class_unref(e->class);
+	mem_free(e->name);
+	mem_free(e->value);
+	mem_free(e);
+}
+
+/* ---- settings ---------------------------------------------------------------------------------------------------------------------------- */
+
+static void replace(struct settings **where, struct settings *with)
+{
+	settings_unref(*where);
+	*where = with;
+}
+
+static void set_on(struct settings **where, const char *name, const char *value)
+{
+	replace(where, value ? settings_with(*where, slice_text(name), slice_text(value)) : settings_without(*where, slice_text(name)));
+}
+
+static bool is_transaction_local(const char *name)
+{
+	return strncasecmp(name, "transaction_", 12) == 0;
+}
+
+/* NAME is VALUE now (NULL: back to the server's default) in the session and on its server. */
+static void vars_set(struct session *s, const char *name, const char *session_value, const char *server_value)
+{
+	if (is_transaction_local(name))
+		return;
+	set_on(&s->vars, name, session_value);
+	if (s->srv)
+		set_on(&s->srv->applied, name, server_value);
+	if (strcasecmp(name, "session_authorization") == 0) { /* resets the role (miscinit.c, SetSessionAuthorization) */
+		set_on(&s->vars, "role", NULL);
+		if (s->srv)
+			set_on(&s->srv->applied, "role", NULL);
+	}
+	s->vars_touched = 1;
+}
+
+/* RESET goes back to what the client asked for at startup; on the server it went to the server's own default. */
+static void vars_reset(struct session *s, const char *name)
+{
+	vars_set(s, name, settings_get(s->defaults, name), NULL);
+}
+
+static bool survives_reset_all(const char *name)
+{
+	return strcasecmp(name, "role") == 0 || strcasecmp(name, "session_authorization") == 0;
+}
+
+static struct settings *after_reset_all(struct settings *now, struct settings *defaults)
+{
+	static const char *const names[] = { "role", "session_authorization" };
+	struct settings *set = settings_ref(defaults);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *value = settings_get(now, names[i]);
+		ASSERT(survives_reset_all(names[i]));
+		set_on(&set, names[i], value);
+	}
+	return set;
+}
+
+static void vars_reset_all(struct session *s)
+{
+	struct settings *empty = settings_empty(s->home->env.upstream.settings);
+	replace(&s->vars, after_reset_all(s->vars, s->defaults));
+	if (s->srv)
+		replace(&s->srv->applied, after_reset_all(s->srv->applied, empty));
+	settings_unref(empty);
+	s->vars_touched = 1;
+}
+
+static void vars_discard_all(struct session *s)
+{
+	replace(&s->vars, settings_ref(s->defaults));
+	vars_set_pins(s, s->pins & PIN_MODE);
+	statement_forget_all(s);
+	s->vars_touched = 1;
+	if (!s->srv)
+		return;
+	replace(&s->srv->applied, settings_empty(s->home->env.upstream.settings));
+	stmts_fini(&s->srv->stmts);
+}
+
+static void vars_set_config(struct session *s, const struct effect *e, const struct sql_part *p)
+{
+	const char *name = p->name_param == SQL_NO_PARAM ? p->name : e->name;
+	const char *value = p->value_param == SQL_NO_PARAM ? p->value : e->value;
+	bool is_local = p->local_param == SQL_NO_PARAM ? (p->effects & SQL_IS_LOCAL) != 0 : e->is_local == 1;
+	if (!name || !value || (p->local_param != SQL_NO_PARAM && e->is_local < 0)) {
+		vars_set_pins(s, s->pins | PIN_OPAQUE);
+		return;
+	}
+	if (is_local)
+		s->local_dirty = 1;
+	else
+		vars_set(s, name, value, value);
+}
+
+static void vars_more_settings(struct session *s, const struct sql_part *p)
+{
+	for (char **m = p->more_settings; m && m[0] && m[1]; m += 2)
+		vars_set(s, m[0], m[1], m[1]);
+}
+
+static void vars_on_set(struct session *s, const struct sql_part *p)
+{
+	if (p->name && p->value)
+		vars_set(s, p->name, p->value, p->value);
+	else if (p->name && strcasecmp(p->name, "timezone") == 0) /* SET TIME ZONE INTERVAL …: the server will report what it is */
+		vars_set(s, p->name, "", "");
+	else
+		vars_set_pins(s, s->pins | PIN_OPAQUE);
+	vars_more_settings(s, p);
+}
+
+/* ---- transactions ---------------------------------------------------------------------------------------------------------------------- */
+
+static void savepoints_drop(struct session *s, struct savepoint *down_to)
+{
+	while (s->savepoints != down_to) {
+		struct savepoint *top = s->savepoints;
+		s->savepoints = top->below;
+		settings_unref(top->vars);
+		mem_free(top);
+	}
+}
+
+static void vars_commit(struct session *s)
+{
+	savepoints_drop(s, NULL);
+	if (s->base_vars != s->vars)
+		replace(&s->base_vars, settings_ref(s->vars));
+	s->base_pins = s->pins;
+	if (s->srv && s->srv->committed != s->srv->applied)
+		replace(&s->srv->committed, settings_ref(s->srv->applied));
+	if (s->tx_ddl && s->pool)
+		pool_note_ddl(s->pool);
+	s->tx_ddl = s->tx_nextval = 0;
+	s->vars_touched |= s->local_dirty;
+	s->local_dirty = 0;
+}
+
+/* What a rollback leaves: locks taken and effects that nobody saw. */
+static uint16_t pins_after_rollback(uint16_t now, uint16_t before)
+{
+	return before | (now & (PIN_LOCK | PIN_OPAQUE | PIN_SEQUENCE | PIN_MODE));
+}
+
+static void vars_rollback(struct session *s)
+{
+	savepoints_drop(s, NULL);
+	replace(&s->vars, settings_ref(s->base_vars));
+	vars_set_pins(s, pins_after_rollback(s->pins, s->base_pins));
+	if (s->srv)
+		replace(&s->srv->applied, settings_ref(s->srv->committed));
+	s->tx_ddl = s->tx_nextval = 0;
+	s->vars_touched |= s->local_dirty;
+	s->local_dirty = 0;
+}
+
+static void savepoint_add(struct session *s, const char *name)
+{
+	struct savepoint *sp = mem_alloc(sizeof *sp + strlen(name) + 1);
+	sp->below = s->savepoints;
+	sp->vars = settings_ref(s->vars);
+	sp->pins = s->pins;
+	strcpy(sp->name, name);
+	s->savepoints = sp;
+}
+
+static struct savepoint *savepoint_find(struct session *s, const char *name)
+{
+	struct savepoint *sp = s->savepoints;
+	while (sp && strcmp(sp->name, name) != 0)
+		sp = sp->below;
+	return sp;
+}
+
+static void savepoint_release(struct session *s, const char *name)
+{
+	struct savepoint *sp = savepoint_find(s, name);
+	if (sp)
+		savepoints_drop(s, sp->below);
+}
+
+static void savepoint_rollback(struct session *s, const char *name)
+{
+	struct savepoint *sp = savepoint_find(s, name);
+	if (!sp)
+		return;
+	savepoints_drop(s, sp);
+	replace(&s->vars, settings_ref(sp->vars));
+	vars_set_pins(s, pins_after_rollback(s->pins, sp->pins));
+	if (s->srv)
+		replace(&s->srv->applied, settings_ref(sp->vars));
+	s->vars_touched = 1;
+}
+
+static void vars_end_block(struct session *s, const struct sql_part *p, bool committed)
+{
+	if (committed)
+		vars_commit(s);
+	else
+		vars_rollback(s);
+	s->in_block = (p->effects & SQL_AND_CHAIN) != 0;
+}
+
+/* ---- prepared statements by SQL --------------------------------------------------------------------------------------------------------- */
+
+static void vars_on_prepare(struct session *s, const struct effect *e, const struct sql_part *p)
+{
+	if (!e->prepares || !p->name)
+		return;
+	if (!stmts_find(&s->srv->stmts, e->server_key))
+		stmts_add(&s->srv->stmts, e->server_key, pool_ddl_generation(s->srv->pool));
+	e->prepares->refs++;
+	statement_unref(s, statement_name(s, slice_text(p->name), e->prepares));
+}
+
+static void vars_on_deallocate(struct session *s, const struct effect *e, const struct sql_part *p)
+{
+	struct statement *st = p->name ? statement_find(s, slice_text(p->name)) : NULL;
+	if (!st)
+		return;
+	stmts_remove(&s->srv->stmts, e->server_key);
+	statement_unref(s, statement_name(s, slice_text(p->name), NULL));
+}
+
+/* ---- what completed ---------------------------------------------------------------------------------------------------------------------- */
+
+static bool is_tag(struct slice tag, const char *word)
+{
+	return tag.len >= strlen(word) && memcmp(tag.at, word, strlen(word)) == 0;
+}
+
+static void vars_on_effects(struct session *s, const struct effect *e, const struct sql_part *p)
+{
+	if (p->effects & SQL_SET_CONFIG) {
+		vars_set_config(s, e, p);
+		vars_more_settings(s, p);
+	}
+	if (p->effects & SQL_ADVISORY_UNLOCK_ALL)
+		vars_set_pins(s, s->pins & ~PIN_LOCK);
+	if (p->effects & SQL_NEXTVAL)
+		s->tx_nextval = 1;
+	if (p->effects & SQL_DDL) {
+		s->tx_ddl = 1;
+		pool_note_ddl(s->srv->pool);
+	}
+	if (p->effects & SQL_ALTERS_DEFAULTS)
+		pool_retire_database(s->srv->pool);
+	vars_set_pins(s, s->pins | part_pins(s, p, e->class->n == 1));
+}
+
+void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, struct slice tag)
+{
+	const struct sql_part *p;
+	if (part >= e->class->n) /* more completed than we saw in the text: rules, or something that we misread */
+		return;
+	p = &e->class->part[part];
+	vars_on_effects(s, e, p);
+	switch (p->kind) {
+	case SQL_BEGIN:
+		s->in_block = 1;
+		break;
+	case SQL_COMMIT:
+	case SQL_PREPARE_TRANSACTION:
+		vars_end_block(s, p, !is_tag(tag, "ROLLBACK"));
+		break;
+	case SQL_ROLLBACK:
+		vars_end_block(s, p, false);
+		break;
+	case SQL_SAVEPOINT:
+		savepoint_add(s, p->name);
+		break;
+	case SQL_RELEASE:
+		savepoint_release(s, p->name);
+		break;
+	case SQL_ROLLBACK_TO:
+		savepoint_rollback(s, p->name);
+		break;
+	case SQL_SET:
+		vars_on_set(s, p);
+		break;
+	case SQL_SET_LOCAL:
+		s->local_dirty = 1;
+		break;
+	case SQL_RESET:
+		if (p->name)
+			vars_reset(s, p->name);
+		break;
+	case SQL_RESET_ALL:
+		vars_reset_all(s);
+		break;
+	case SQL_DISCARD_ALL:
+		vars_discard_all(s);
+		break;
+	case SQL_DISCARD_TEMP:
+		vars_set_pins(s, s->pins & ~PIN_TEMP);
+		break;
+	case SQL_DISCARD_SEQUENCES:
+		vars_set_pins(s, s->pins & ~PIN_SEQUENCE);
+		break;
+	case SQL_CLOSE_ALL:
+		vars_set_pins(s, s->pins & ~PIN_HOLD);
+		break;
+	case SQL_UNLISTEN_ALL:
+		vars_set_pins(s, s->pins & ~PIN_LISTEN);
+		break;
+	case SQL_PREPARE:
+		vars_on_prepare(s, e, p);
+		break;
+	case SQL_DEALLOCATE:
+		vars_on_deallocate(s, e, p);
+		break;
+	case SQL_DEALLOCATE_ALL:
+		statement_forget_all(s);
+		stmts_fini(&s->srv->stmts);
+		break;
+	default:
+		break;
+	}
+}
+
+void vars_on_error(struct session *s)
+{
+	if (!s->in_block)
+		vars_rollback(s);
+}
+
+/* Reported parameters that the session has set: take the server's spelling ('german' is "German, DMY"), so that another server gets all of it. */
+static void vars_take_reported(struct session *s)
+{
+	const char *name, *value;
+	s->vars_touched = 0;
+	for (size_t i = 0; i < settings_len(s->vars); i++) {
+		settings_at(s->vars, i, &name, &value);
+		const char *reported = settings_get(s->srv->up.reported, name);
+		if (reported && strcmp(reported, value) != 0 && settings_get(s->srv->applied, name)) {
+			char *copy = mem_text(name);
+			set_on(&s->vars, copy, reported);
+			set_on(&s->srv->applied, copy, reported);
+			mem_free(copy);
+		}
+	}
+}
+
+void vars_on_ready(struct session *s)
+{
+	char status = (char)s->srv->tx_status;
+	if (s->vars_touched && !s->local_dirty && status != 'E' && settings_len(s->vars))
+		vars_take_reported(s);
+	if (status != 'I') {
+		s->in_block = 1;
+		return;
+	}
+	s->in_block = 0;
+	vars_commit(s);
+}
+
+void vars_on_lost(struct session *s)
+{
+	vars_rollback(s);
+	s->in_block = 0;
+	s->segment_open = 0;
+	s->setup_ahead = 0;
+}
+
+/* ---- a life ---------------------------------------------------------------------------------------------------------------------------------- */
+
+void vars_begin_life(struct session *s, struct settings *startup)
+{
+	s->defaults = startup;
+	s->vars = settings_ref(startup);
+	s->base_vars = settings_ref(startup);
+}
+
+void vars_end_life(struct session *s)
+{
+	savepoints_drop(s, NULL);
+	settings_unref(s->defaults);
+	settings_unref(s->vars);
+	settings_unref(s->base_vars);
+	settings_unref(s->told);
+	s->defaults = s->vars = s->base_vars = s->told = NULL;
+}
