@@ -28,7 +28,7 @@ int64_t session_registry_clients_of(struct session_registry *r, unsigned worker)
 /* One row per client, for SHOW CLIENTS and SHOW PINS, read under each worker's lock.  Any thread. */
 struct session_row {
 	uint64_t id;
-	const char *user, *database, *state, *pin, *address;
+	const char *user, *database, *state, *pin, *address, *application;
 	uint64_t connected_us, state_since_us;
 };
 void session_registry_each(struct session_registry *r, void (*fn)(void *arg, const struct session_row *row), void *arg);

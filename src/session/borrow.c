@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <strings.h>
 
-#include "session/priv.h"
+#include "priv.h"
 
 #define REFUSED_TEXT "!lunapool refused this statement"
 
@@ -28,6 +28,7 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref };
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
+	relay_settle(s);
 }
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */
@@ -472,7 +473,7 @@ void borrow_drop(struct session *s)
 	if (!borrow_release_entries(s) || (s->pins & PIN_STATE))
 		srv->needs_discard = 1;
 	borrow_unpin(s);
-	srv->unread_body = s->reply_left;
+	srv->skip = s->reply_left;
 	srv->in_copy_in = replies_copy(&srv->replies) == REPLY_COPY_IN;
 	srv->needs_sync = s->segment_open;
 	s->srv = NULL;

@@ -9,7 +9,7 @@
  */
 #include "base/rand.h"
 #include "base/secret.h"
-#include "session/priv.h"
+#include "priv.h"
 
 #define SLOT_BITS 23
 
@@ -116,6 +116,11 @@ static void job_on_cancelled(void *arg)
 		job_free(job);
 }
 
+static void job_on_link_cancelled(void *arg, bool is_over)
+{
+	job_on_cancelled(arg);
+}
+
 static bool is_waiting(const struct session *s)
 {
 	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN;
@@ -129,7 +134,7 @@ static void job_carry_out(struct cancel_job *job, struct session *s)
 	else if (s->srv && !replies_is_empty(&s->srv->replies)) {
 		server_cancel(s->srv, job_on_cancelled, job);
 		return;
-	} else if (s->link_up && link_cancel(s, job_on_cancelled, job))
+	} else if (s->link_up && link_cancel(s, job_on_link_cancelled, job))
 		return;
 	job_on_cancelled(job);
 }

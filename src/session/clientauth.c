@@ -6,7 +6,7 @@
  */
 #include "conf/hba.h"
 #include "conf/users.h"
-#include "session/priv.h"
+#include "priv.h"
 #include "wire/authmsg.h"
 
 enum { SCRAM_WAIT_FIRST, SCRAM_WAIT_FINAL };

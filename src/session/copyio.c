@@ -3,7 +3,7 @@
  *
  * CopyData, CopyDone and CopyFail outside a COPY are ignored, as PostgreSQL does: the COPY they belonged to has failed already.
  */
-#include "session/priv.h"
+#include "priv.h"
 
 size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
@@ -50,9 +50,7 @@ size_t copyio_take(struct session *s, const struct frame *f, struct slice in, st
 {
 	if (!s->srv || s->skip_to_sync)
 		return copyio_drop(s, f, in);
-	if (f->type != 'd') {
+	if (f->type != 'd')
 		borrow_push(s, REPLY_COPY_END, REPLY_FORWARD, TAG_PLAIN, NULL);
-		relay_locals(s);
-	}
 	return copyio_pass(s, f, in, lent);
 }

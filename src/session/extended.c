@@ -5,7 +5,7 @@
  * and the statement is prepared in front of them where the server lacks it.  Bind may be huge: only its head is read, the rest streams through.
  * What the client asks of names that do not exist goes to the server as it is, so that the error is PostgreSQL's own.
  */
-#include "session/priv.h"
+#include "priv.h"
 #include "wire/reader.h"
 
 #define NAMES_MAX 8192u /* bytes in which the two names of a Bind must end */
@@ -88,7 +88,6 @@ static void extended_answer(struct session *s, enum reply_kind kind, enum tag ta
 	uint8_t message[5] = { kind == REPLY_PARSE ? '1' : '3', 0, 0, 0, 4 };
 	if (s->srv && (!replies_is_empty(&s->srv->replies) || replies_is_skipping(&s->srv->replies))) {
 		borrow_push(s, kind, REPLY_LOCAL, tag, ref);
-		relay_locals(s);
 		return;
 	}
 	stream_send(&s->stream, slice_of(message, sizeof message), NULL);
@@ -136,7 +135,7 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 		writer_text(&c, name);
 		writer_end(&c);
 		stmts_remove(&s->srv->stmts, key);
-		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
 		borrow_send(s, &c);
 	} else
 		statement_make_room(s);

@@ -4,7 +4,7 @@
  * The client's startup parameters go to the server; from then on nothing is read here but how much there is.  It never meets a pool.
  */
 #include "conf/users.h"
-#include "session/priv.h"
+#include "priv.h"
 
 struct link {
 	struct session *s;
@@ -55,7 +55,7 @@ void link_drained(struct session *s)
 	stream_resume(&s->link_up->up.stream);
 }
 
-bool link_cancel(struct session *s, void (*fn)(void *arg), void *arg)
+bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg)
 {
 	struct upstream *up = &s->link_up->up;
 	if (up->state != UPSTREAM_READY)

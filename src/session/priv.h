@@ -67,7 +67,7 @@ enum tag {
 	TAG_SETUP_BEGIN,  /* the deferred BEGIN */
 	TAG_SETUP_SYNC,   /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,    /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
-	TAG_EVICT,        /* a Close of ours */
+	TAG_OURS,         /* a message of ours whose answer tells nothing: a Close, a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,      /* struct err: a statement that was made to fail; its error is replaced by this one */
 	TAG_CLEAN_SYNC,   /* the Sync that ends a segment which our own setup made fail in front of a Query */
 };
@@ -109,7 +109,7 @@ struct savepoint {
 };
 
 /* What is only needed until the client is welcome. */
-struct login {
+struct session_login {
 	struct startmsg_kept {
 		char *user, *database;
 		uint16_t minor;
@@ -155,7 +155,7 @@ struct session {
 	struct statement *unnamed, *portal;  /* unnamed statement; statement of the unnamed portal */
 	struct effect *portal_effect;        /* set_config parameters bound to the unnamed portal */
 	char *begin;                         /* text of the deferred BEGIN */
-	struct login *login;
+	struct session_login *login;
 	struct link *link_up;                /* replication: the server side */
 	struct err *owed;                    /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;             /* why the wait ended without a server: the held message is told */
@@ -304,7 +304,8 @@ void relay_end(struct session *s, const struct reply *entry, enum ending how, st
 /* Sends the client the ParameterStatus values that differ from what it was told. */
 void relay_tell_reported(struct session *s);
 extern const struct server_user relay_user;
-void relay_locals(struct session *s); /* answers what is ours to answer at the head of the reply queue */
+/* After every push and every judged message: entries that the server skipped end, what is ours to answer at the head is answered. */
+void relay_settle(struct session *s);
 
 /* cancel.c */
 void cancel_mint(struct session *s, uint16_t minor); /* slot and key */
@@ -317,7 +318,7 @@ void cancel_statement(struct session *s); /* cancel what the session runs or wai
 void link_begin(struct session *s);
 void link_end(struct session *s);
 void link_drained(struct session *s);
-bool link_cancel(struct session *s, void (*fn)(void *arg), void *arg); /* false: nothing to cancel */
+bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg); /* false: nothing to cancel */
 
 /* registry (session.c) */
 struct session_registry_worker {

@@ -7,7 +7,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
-#include "session/priv.h"
+#include "priv.h"
 
 #define QUERY_WHOLE (256u * 1024) /* bytes; longer texts are not kept */
 
@@ -195,7 +195,7 @@ static bool query_rewrite_prepare(struct session *s, struct slice text, struct w
 		writer_text(&c, name);
 		writer_end(&c);
 		stmts_remove(&s->srv->stmts, e->server_key);
-		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
 		borrow_send(s, &c);
 	} else
 		statement_make_room(s);

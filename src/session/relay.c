@@ -7,7 +7,7 @@
  * Always: a reply that the queue did not expect ends the server connection and is reported to this client only (08P01); when a server is lost, every
  * message that was under way gets its answer in order, so that the client's count of ReadyForQuery stays right and the session lives on.
  */
-#include "session/priv.h"
+#include "priv.h"
 #include "wire/reader.h"
 
 struct relay {
@@ -128,10 +128,12 @@ static void relay_flush(struct relay *r)
 	r->run = r->at;
 }
 
-void relay_locals(struct session *s)
+void relay_settle(struct session *s)
 {
 	struct reply entry;
-	while (s->srv && replies_local(&s->srv->replies, &entry)) {
+	while (replies_skipped(&s->srv->replies, &entry))
+		relay_end(s, &entry, ENDED_SKIPPED, no_tag);
+	while (replies_local(&s->srv->replies, &entry)) {
 		uint8_t message[5] = { entry.kind == REPLY_PARSE ? '1' : '3', 0, 0, 0, 4 };
 		stream_send(&s->stream, slice_of(message, sizeof message), NULL);
 		relay_end(s, &entry, ENDED_DONE, no_tag);
@@ -256,6 +258,9 @@ static enum fate relay_error(struct relay *r, const struct frame *f)
 		return fate;
 	case REPLY_FAILED:
 		return relay_failed(r, &entry, &pe);
+	case REPLY_ASYNC: /* a timeout that the server noticed at a Flush */
+		vars_on_error(s);
+		return FATE_FORWARD;
 	default:
 		return FATE_STOP;
 	}
@@ -298,6 +303,8 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 			relay_welcome_setup(s);
 		return FATE_DROP;
 	}
+	if (entry.fate == REPLY_SWALLOW)
+		return FATE_DROP;
 	if (s->told != s->srv->up.reported) {
 		relay_flush(r);
 		relay_tell_reported(s);
@@ -339,11 +346,6 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 	case REPLY_PART:
 		if (entry.tag == TAG_EFFECT && (f->type == 'C' || f->type == 'I'))
 			vars_on_complete(s, entry.ref, s->srv->replies.parts - 1, command_tag(f));
-		if (f->type == 'G') {
-			struct reply eaten;
-			while (replies_skipped(&s->srv->replies, &eaten))
-				relay_end(s, &eaten, ENDED_SKIPPED, no_tag);
-		}
 		break;
 	case REPLY_DONE:
 		relay_end(s, &entry, ENDED_DONE, f->type == 'C' ? command_tag(f) : no_tag);
@@ -586,15 +588,24 @@ static bool relay_next(struct relay *r, struct server *srv)
 	return true;
 }
 
+/* A COPY that failed leaves it open whether a Sync sent during it will be answered: an empty Query settles that. */
+static void relay_resolve_doubt(struct session *s)
+{
+	static const uint8_t query[] = { 'Q', 0, 0, 0, 5, 0 };
+	borrow_push(s, REPLY_QUERY, REPLY_SWALLOW, TAG_OURS, NULL);
+	stream_send(&s->srv->up.stream, slice_of(query, sizeof query), NULL);
+}
+
 /* After each message: answers from memory whose turn it is; after the last one the server goes back. */
 static void relay_after(struct relay *r)
 {
 	struct session *s = r->s;
 	const struct reply *head = replies_head(&s->srv->replies);
-	if (head && (head->fate == REPLY_LOCAL || head->kind == REPLY_COPY_END)) {
+	if (head && head->fate == REPLY_LOCAL)
 		relay_flush(r);
-		relay_locals(s);
-	}
+	relay_settle(s);
+	if (replies_is_doubtful(&s->srv->replies) && !s->segment_open)
+		relay_resolve_doubt(s);
 	if (replies_is_empty(&s->srv->replies)) {
 		relay_flush(r);
 		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels)

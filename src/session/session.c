@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/secret.h"
-#include "session/priv.h"
+#include "priv.h"
 
 #define STATE_WORD(name, word, sentence) word,
 const char *const session_state_names[] = { SESSION_STATES(STATE_WORD) };
@@ -170,6 +170,7 @@ void session_close(struct session *s, enum close_reason why)
 	if (s->state == SESSION_CLOSED)
 		return;
 	session_log_end(s, why);
+	session_unlink(s);
 	pool_withdraw(&s->wait);
 	borrow_drop(s);
 	if (s->link_up)
@@ -183,7 +184,6 @@ void session_close(struct session *s, enum close_reason why)
 		pool_part(s->pool);
 	s->pool = NULL;
 	loop_timer_stop(session_loop(s), &s->timer);
-	session_unlink(s);
 	session_enter(s, SESSION_CLOSED);
 	stream_close(&s->stream);
 	dlist_push_back(&s->home->dead, &s->link);
@@ -637,6 +637,7 @@ static void session_show(struct session *s, void (*fn)(void *arg, const struct s
 		.state = session_state_names[atomic_load_explicit(&s->shown_state, memory_order_relaxed)],
 		.pin = vars_pin_text(atomic_load_explicit(&s->shown_pins, memory_order_relaxed), pins, sizeof pins),
 		.address = addr_text(&s->peer, address),
+		.application = settings_get(s->defaults, "application_name"),
 		.connected_us = s->connected_us,
 		.state_since_us = atomic_load_explicit(&s->shown_since_us, memory_order_relaxed),
 	};

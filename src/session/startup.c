@@ -9,7 +9,7 @@
  */
 #include "base/clock.h"
 #include "base/secret.h"
-#include "session/priv.h"
+#include "priv.h"
 
 #define PROTOCOL_NEWEST_MINOR 2
 #define WELCOMES_MAX 512
@@ -23,7 +23,7 @@ static void startup_refuse(struct session *s, const struct err *err)
 
 static size_t startup_no_encryption(struct session *s, const struct startmsg *m)
 {
-	struct login *l = s->login;
+	struct session_login *l = s->login;
 	uint8_t *asked = m->kind == STARTMSG_SSL ? &l->ssl_asked : &l->gss_asked;
 	struct err e;
 	if ((*asked)++) {
@@ -77,7 +77,7 @@ static bool startup_is_true(struct slice v)
 static void startup_keep(struct session *s, const struct startmsg *m)
 {
 	struct slice user = startmsg_find(m, "user"), database = startmsg_find(m, "database"), repl = startmsg_find(m, "replication");
-	struct login *l = s->login;
+	struct session_login *l = s->login;
 	if (!database.at || !database.len)
 		database = user;
 	s->user = mem_textn((const char *)user.at, user.len);
@@ -165,7 +165,7 @@ size_t startup_take(struct session *s, struct slice in)
 
 void startup_free(struct session *s)
 {
-	struct login *l = s->login;
+	struct session_login *l = s->login;
 	if (!l)
 		return;
 	scram_server_fini(&l->scram);

@@ -8,7 +8,7 @@
  * Always: a statement lives while a session's name, portal or reply entry refers to it; home->statements does not count.
  */
 #include "base/hash.h"
-#include "session/priv.h"
+#include "priv.h"
 
 /* ---- the shared statements ------------------------------------------------------------------------------------------------------------ */
 
@@ -162,7 +162,7 @@ static void send_close(struct session *s, struct hash128 key)
 	writer_text(&w, name);
 	writer_end(&w);
 	stmts_remove(&s->srv->stmts, key);
-	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, NULL);
+	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
 	borrow_send(s, &w);
 }
 
@@ -216,8 +216,8 @@ static void send_sql_prepare(struct session *s, const struct statement *st, cons
 	writer_end(&w);
 	writer_bytes(&w, slice_of(bind, sizeof bind));
 	writer_bytes(&w, slice_of(execute, sizeof execute));
-	borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_EVICT, NULL);
-	borrow_push(s, REPLY_BIND, REPLY_SWALLOW, TAG_EVICT, NULL);
+	borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_OURS, NULL);
+	borrow_push(s, REPLY_BIND, REPLY_SWALLOW, TAG_OURS, NULL);
 	borrow_push(s, REPLY_EXECUTE, REPLY_SWALLOW, TAG_REPREPARE, p);
 	borrow_send(s, &w);
 	writer_fini(&w);
