@@ -16,8 +16,8 @@ enum frame_result {
 
 struct frame {
 	uint8_t type;
-	uint32_t body_len;  /* bytes behind type and length word */
-	struct slice body;  /* the part of the body that is here; body.len == body_len when it is whole */
+	uint32_t body_len; /* bytes behind type and length word */
+	struct slice body; /* the part of the body that is here; body.len == body_len when it is whole */
 };
 #define FRAME_HEADER 5u
 

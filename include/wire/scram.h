@@ -35,7 +35,7 @@ struct scram_server {
 	bool is_mock;
 	char nonce[64];
 	char client_first_bare[SCRAM_TEXT_MAX], server_first[SCRAM_TEXT_MAX];
-	char gs2_header; /* 'n' or 'y' */
+	char gs2_header;               /* 'n' or 'y' */
 	uint8_t client_key[SCRAM_KEY]; /* after success: lets us log in to a server that stores the same secret */
 	bool has_client_key;
 	int state;

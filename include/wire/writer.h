@@ -23,14 +23,14 @@ struct writer {
 
 void writer_init(struct writer *w, void *space, size_t cap);
 void writer_init_grow(struct writer *w);
-void writer_fini(struct writer *w); /* only needed after writer_init_grow() */
+void writer_fini(struct writer *w);                /* only needed after writer_init_grow() */
 void writer_begin(struct writer *w, uint8_t type); /* type 0: a message without a type byte (startup family) */
 void writer_end(struct writer *w);                 /* patches the length */
 void writer_u8(struct writer *w, uint8_t v);
 void writer_u16(struct writer *w, uint16_t v);
 void writer_u32(struct writer *w, uint32_t v);
 void writer_bytes(struct writer *w, struct slice bytes);
-void writer_text(struct writer *w, const char *text); /* with its NUL */
+void writer_text(struct writer *w, const char *text);        /* with its NUL */
 void writer_slice_text(struct writer *w, struct slice text); /* adds the NUL */
 bool writer_ok(const struct writer *w);
 struct slice writer_slice(const struct writer *w);
