@@ -53,6 +53,8 @@ finish() {
 	say "cleaning up"
 	if [ -n "$proxy" ]; then
 		kill -INT "$proxy" 2>/dev/null || true
+		for _ in $(seq 100); do kill -0 "$proxy" 2>/dev/null || break; sleep 0.05; done
+		kill -KILL "$proxy" 2>/dev/null || true
 		wait "$proxy" 2>/dev/null || true
 	fi
 	for node in pg3 pg2 pg1; do
@@ -119,7 +121,7 @@ echo 'host all demo 127.0.0.1/32 scram-sha-256' | as tee hba >/dev/null
 echo "\"demo\" \"$password\"" | as tee users >/dev/null
 as chmod 600 users
 : >lunapool.log
-"${owner[@]}" "$program" -c "$home/conf.d" 2>>lunapool.log &
+"${owner[@]}" "$program" -c "$home/conf.d" >>lunapool.log 2>&1 &
 proxy=$!
 port=
 for _ in $(seq 200); do
