@@ -16,8 +16,8 @@ struct loop; /* wraps struct ev_loop */
 /* IS_MAIN: libev's default loop, the only one where child processes and signals can be watched. */
 struct loop *loop_new(bool is_main);
 void loop_free(struct loop *loop);
-void loop_run(struct loop *loop);  /* until loop_stop() */
-void loop_stop(struct loop *loop); /* own thread; returns at the end of this turn */
+void loop_run(struct loop *loop);              /* until loop_stop() */
+void loop_stop(struct loop *loop);             /* own thread; returns at the end of this turn */
 uint64_t loop_now_us(const struct loop *loop); /* monotonic (clock_us scale), as of this turn's start: cheap */
 
 /* Deferred call: FN runs once at the end of this turn, first in first out; may be linked again inside FN. */
@@ -42,7 +42,7 @@ void loop_timer_start(struct loop *loop, struct loop_timer *t, uint64_t after_us
 void loop_timer_stop(struct loop *loop, struct loop_timer *t);                     /* fine when not running */
 bool loop_timer_is_running(const struct loop_timer *t);
 
-#define LOOP_READ  1u
+#define LOOP_READ 1u
 #define LOOP_WRITE 2u
 struct loop_io {
 	ev_io ev;
@@ -50,6 +50,9 @@ struct loop_io {
 };
 void loop_io_init(struct loop_io *io, int fd, void (*fn)(struct loop_io *, unsigned));
 void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events); /* 0 stops; no syscall when unchanged */
+
+/* Stops, and takes the descriptor out of this loop altogether: before another thread may have it. */
+void loop_io_release(struct loop *loop, struct loop_io *io);
 
 struct loop_signal {
 	ev_signal ev;

@@ -11,11 +11,17 @@
  */
 #include "net/loop.h"
 
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 
 #define ROUNDS_MAX 16
+#define SEARCH_FDS 65536
 
 struct loop {
 	struct ev_loop *ev;
@@ -26,6 +32,7 @@ struct loop {
 	void (*on_turn_end)(void *arg);
 	void *turn_end_arg;
 	uint64_t now_us; /* 0: no turn is running */
+	int epoll_fd;    /* libev's; -1: not found */
 	bool is_stopping;
 };
 
@@ -86,6 +93,33 @@ static void async_came(struct ev_loop *ev, ev_async *w, int revents)
 	a->fn(a);
 }
 
+static void io_ignored(struct ev_loop *ev, ev_io *w, int revents)
+{
+}
+
+/*
+ * libev hides its epoll descriptor and leaves a stopped watcher's descriptor registered until an event comes for it.  That
+ * is right for one that will be closed, but one that was given to another thread would be taken out at some later time,
+ * when it may have been closed there and its number belong to something else.  So we find the epoll descriptor, which is the
+ * one that knows a descriptor that only this loop watches.  By syscall(2), as it asks descriptors that others are using.
+ */
+static int find_epoll(struct ev_loop *ev)
+{
+	int probe = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), found = -1;
+	ev_io watcher;
+	ev_io_init(&watcher, io_ignored, probe, EV_READ);
+	ev_io_start(ev, &watcher);
+	ev_run(ev, EVRUN_NOWAIT);
+	for (int fd = 0; fd < SEARCH_FDS && found < 0; fd++) {
+		struct epoll_event none = { 0 };
+		if (syscall(SYS_epoll_ctl, fd, EPOLL_CTL_MOD, probe, &none) == 0)
+			found = fd;
+	}
+	ev_io_stop(ev, &watcher);
+	close(probe);
+	return found;
+}
+
 struct loop *loop_new(bool is_main)
 {
 	const unsigned flags = EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD;
@@ -93,6 +127,7 @@ struct loop *loop_new(bool is_main)
 	loop->ev = is_main ? ev_default_loop(flags) : ev_loop_new(flags);
 	if (!loop->ev)
 		die("cannot make an event loop: epoll is not available");
+	loop->epoll_fd = find_epoll(loop->ev);
 	dlist_init(&loop->deferred);
 	ev_check_init(&loop->turn_start, begin_turn);
 	ev_set_priority(&loop->turn_start, EV_MAXPRI);
@@ -202,6 +237,14 @@ void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events)
 	ev_io_modify(&io->ev, (int)events);
 	if (events)
 		ev_io_start(loop->ev, &io->ev);
+}
+
+void loop_io_release(struct loop *loop, struct loop_io *io)
+{
+	struct epoll_event none = { 0 };
+	loop_io_set(loop, io, 0);
+	if (loop->epoll_fd >= 0)
+		epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, io->ev.fd, &none); /* ENOENT: it was never registered */
 }
 
 void loop_signal_start(struct loop *loop, struct loop_signal *s, int signum, void (*fn)(struct loop_signal *, int))

@@ -275,7 +275,7 @@ int stream_detach(struct stream *s)
 	if (!s->is_open || s->is_connecting || s->error || s->has_eof || stream_backlog(s) || stream_unread(s))
 		return -1;
 	int fd = s->io.ev.fd;
-	loop_io_set(s->engine->loop, &s->io, 0);
+	loop_io_release(s->engine->loop, &s->io);
 	s->io.ev.fd = -1;
 	stream_drop(s);
 	return fd;

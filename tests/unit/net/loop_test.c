@@ -2,6 +2,7 @@
 #include "net/loop.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #include "unitloop.h"
@@ -176,6 +177,45 @@ static void a_descriptor_is_heard_while_it_is_wanted(void **state)
 	close(fds[1]);
 }
 
+/* Whether some epoll of this process has FD registered. */
+static bool is_registered(int fd)
+{
+	char path[64], text[4096], want[32];
+	bool found = false;
+	snprintf(want, sizeof want, "tfd: %8d ", fd);
+	for (int i = 0; i < 64; i++) {
+		snprintf(path, sizeof path, "/proc/self/fdinfo/%d", i);
+		FILE *f = fopen(path, "r");
+		size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0;
+		text[n] = '\0';
+		found = found || strstr(text, want);
+		if (f)
+			fclose(f);
+	}
+	return found;
+}
+
+static void a_released_descriptor_is_unknown_to_epoll(void **state)
+{
+	struct pipe_reader r = { .loop = *state };
+	int fds[2];
+	assert_int_equal(pipe(fds), 0);
+	loop_io_init(&r.io, fds[0], read_pipe);
+	loop_io_set(r.loop, &r.io, LOOP_READ);
+	loop_io_release(r.loop, &r.io); /* before it was ever known */
+	loop_io_set(r.loop, &r.io, LOOP_READ);
+	run_turns(r.loop, 2);
+	assert_true(is_registered(fds[0]));
+	loop_io_release(r.loop, &r.io);
+	assert_false(is_registered(fds[0]));
+	loop_io_init(&r.io, fds[0], read_pipe); /* and it may come back */
+	loop_io_set(r.loop, &r.io, LOOP_READ);
+	assert_int_equal(write(fds[1], "ab", 2), 2);
+	run_until(r.loop, has_got_two, &r);
+	close(fds[0]);
+	close(fds[1]);
+}
+
 static uint64_t seen_us;
 
 static void note_now(void *arg)
@@ -226,6 +266,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(deferred_calls_run_first_in_first_out_before_the_hook, setup, teardown),
 		cmocka_unit_test_setup_teardown(calls_that_defer_for_ever_do_not_starve_events, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_descriptor_is_heard_while_it_is_wanted, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_released_descriptor_is_unknown_to_epoll, setup, teardown),
 		cmocka_unit_test_setup_teardown(time_stands_still_within_a_turn, setup, teardown),
 		cmocka_unit_test(signals_arrive_in_the_main_loop),
 	};
