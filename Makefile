@@ -85,9 +85,8 @@ demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that a
 	@{ packaging/deps.sh demo && $(MAKE) -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh
 demo: export DEMO_RUN = $(value RUN)
-docs: $(B)/lunapool ## generates docs/parameters.md and docs/commands.md
-	@$< --docs params >docs/parameters.md
-	@$< --docs commands >docs/commands.md
+docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md and the samples in conf.d/
+	@packaging/docs.sh $<
 clean: ## remove build/
 	rm -rf build
 help: ## this list

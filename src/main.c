@@ -62,9 +62,12 @@ static int print_docs(const char *what, const char *block)
 		conf_print_manual(STDOUT_FILENO);
 	else if (strcmp(what, "commands") == 0 && !block)
 		console_print_manual(STDOUT_FILENO);
-	else if (strcmp(what, "sample") == 0 && block)
-		conf_print_sample(STDOUT_FILENO, block);
-	else {
+	else if (strcmp(what, "sample") == 0 && block) {
+		if (!conf_print_sample(STDOUT_FILENO, block)) {
+			fprintf(stderr, "lunapool: there is no block %s; --docs params lists them\n", block);
+			return EXIT_USAGE;
+		}
+	} else {
 		fprintf(stderr, "lunapool: --docs takes params, commands or sample BLOCK\n");
 		return EXIT_USAGE;
 	}

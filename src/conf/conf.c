@@ -134,11 +134,3 @@ void conf_effective(const struct conf *c, const struct conf_database *d, const s
 	out->idle_transaction_timeout = first_duration(u, user->idle_transaction_timeout, c->limits.idle_transaction_timeout);
 	out->client_idle_timeout = first_duration(u, user->client_idle_timeout, c->limits.client_idle_timeout);
 }
-
-void conf_keep_restart(struct conf *after, const struct conf *before)
-{
-	const struct param_block *b = &param_blocks[BLOCK_global]; /* the only block with such rows: a test holds the table to it */
-	for (size_t i = 0; i < b->n; i++)
-		if (b->params[i].needs_restart)
-			param_copy(&b->params[i], after, before);
-}

@@ -377,17 +377,6 @@ static bool is_text(const struct param *p)
 	return p->type == PARAM_TEXT || p->type == PARAM_SECRET || p->type == PARAM_PATH;
 }
 
-void param_copy(const struct param *p, void *to, const void *from)
-{
-	const struct conf_list *list = (const void *)((const char *)from + p->at);
-	char *text = p->type == PARAM_LIST ? NULL : param_show(p, from);
-	struct conf_list one = { .n = 1, .at = &text };
-	struct err err;
-	if (!param_set(p, to, p->type == PARAM_LIST ? list : &one, NULL, &err))
-		die("%s: a value that was loaded is refused: %s", p->name, err.text);
-	secret_free_text(text);
-}
-
 void params_init(const struct param_block *b, void *base)
 {
 	for (size_t i = 0; i < b->n; i++) {

@@ -77,7 +77,6 @@ char *param_show(const struct param *p, const void *base); /* as a file would ha
 char *param_show_number(const struct param *p, int64_t number); /* minimum and maximum in the setting's own units; heap */
 const char *param_type_name(enum param_type type);
 bool param_equal(const struct param *p, const void *a, const void *b);
-void param_copy(const struct param *p, void *to, const void *from); /* frees what was there */
 
 /* The candidate that a person may have meant by WORD; NULL: none is near. */
 const char *near_word(const char *word, const char *const *candidates, size_t n);

@@ -4,7 +4,7 @@
  *     items  = { item }
  *     item   = key "=" value | key [ title ] "{" items "}"
  *     value  = text | "{" [ text { "," text } [ "," ] ] "}"
- *     text   = word | "…${VAR}…" with \" \\ \n \t \$ | '…' as it stands          # and to the end of the line is a comment
+ *     text   = word | "…${VAR}…" with \" \\ \n \t \$ | '…' as it stands          # to the end of the line is a comment
  *
  * ${VAR} and ${VAR:-default} are replaced from the environment in words and "…".  A text ends on the line that it began on, so that
  * a forgotten quote is reported where it is.  After an error parsing goes on at the next line, or behind the block that was skipped:
@@ -32,6 +32,7 @@ struct parser {
 	enum token token; /* the current one, its line and its text */
 	unsigned token_line;
 	struct buf text;
+	unsigned value_line; /* where the last value stood */
 };
 
 static PRINTF_LIKE(3, 4) void report(struct parser *p, unsigned line, const char *fmt, ...)
@@ -157,7 +158,8 @@ static bool is_word_byte(char c)
 static enum token word(struct parser *p)
 {
 	bool is_good = true;
-	while (p->at < p->end && is_word_byte(*p->at)) {
+	/* Inside a word # is no comment: else a password that has one would be cut without a word. */
+	while (p->at < p->end && (is_word_byte(*p->at) || *p->at == '#')) {
 		if (is_at_variable(p))
 			is_good &= expand(p);
 		else
@@ -257,9 +259,16 @@ static void parse_list(struct parser *p, struct conf_item *it)
 		next(p);
 		return;
 	}
+	unsigned line = p->token_line;
+	it->kind = ITEM_BROKEN;
 	if (p->token != TOKEN_BAD)
 		report(p, p->token_line, "the list of %.60s should go on with a comma or end with }, as in { \"a\", \"b\" }", it->key);
-	broken(p, it, p->token_line);
+	while (is_text(p) || p->token == TOKEN_COMMA || p->token == TOKEN_BAD)
+		next(p);
+	if (p->token == TOKEN_CLOSE)
+		next(p);
+	else
+		recover(p, line);
 }
 
 /* At what follows "key =". */
@@ -272,6 +281,7 @@ static void parse_value(struct parser *p, struct conf_item *it)
 	if (is_text(p) && p->token_line == it->line) {
 		it->kind = ITEM_VALUE;
 		list_add(p, &it->texts);
+		p->value_line = it->line;
 		next(p);
 		return;
 	}
@@ -321,7 +331,9 @@ static void parse_item(struct parser *p, struct conf_item *it, unsigned depth)
 		parse_block(p, it, depth);
 		return;
 	}
-	if (p->token != TOKEN_BAD)
+	if (p->token != TOKEN_BAD && p->value_line == it->line) /* IT may be half of a password: not named */
+		report(p, it->line, "a value is one word here; put a text with spaces into quotes");
+	else if (p->token != TOKEN_BAD)
 		report(p, it->line, "after %.60s comes = and a value, or { and a block", it->key);
 	broken(p, it, it->line);
 }

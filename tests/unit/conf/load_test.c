@@ -220,22 +220,8 @@ static void a_reload_tells_what_changed(void **state)
 	                            "user.gone.max_client_connections: 0 -> -\nuser.gone.query_timeout:  -> -\n"
 	                            "user.gone.idle_transaction_timeout:  -> -\nuser.gone.client_idle_timeout:  -> -\n"
 	                            "auth.hba_file content:  -> changed\nauth.users_file content:  -> changed\n");
-	conf_keep_restart(after, before);
-	assert_int_equal(after->workers, 1);
 	conf_free(before);
 	conf_free(after);
-}
-
-static void only_global_settings_need_a_restart(void **state)
-{
-	/* conf_keep_restart() looks nowhere else. */
-	struct conf *c = good(CONFDIR_LEAST "user u {}");
-	struct told t = { "" };
-	conf_each(c, tell, &t);
-	for (const char *line = t.text; *line; line = strchr(line, '\n') + 1)
-		if (memmem(line, strcspn(line, "\n"), " restart", 8))
-			assert_null(memchr(line, '.', strcspn(line, "=")));
-	conf_free(c);
 }
 
 int main(void)
@@ -249,7 +235,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(user_wins_over_database_and_database_over_pool, setup, teardown),
 		cmocka_unit_test_setup_teardown(show_config_names_each_setting_and_hides_secrets, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_reload_tells_what_changed, setup, teardown),
-		cmocka_unit_test_setup_teardown(only_global_settings_need_a_restart, setup, teardown),
 	};
 	return UNIT_RUN(tests);
 }

@@ -1,5 +1,5 @@
 /*
- * show — the configuration told setting by setting: SHOW CONFIG, and what a reload changed.
+ * tell — the configuration told setting by setting: SHOW CONFIG, and what a reload changed.
  *
  * Secrets leave this file only as "********" and "changed".
  */
