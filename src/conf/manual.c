@@ -133,7 +133,8 @@ static void print_settings(int fd, enum block_id id, const char *indent)
 		const char *given = sample_value(id, p), *quote = is_bare(p) ? "" : "\"";
 		dprintf(fd, "%s%s# %s%s\n", i ? "\n" : "", indent, p->sentence,
 		        p->needs_restart ? " Takes effect at the next start." : "");
-		dprintf(fd, "%s%s%s = %s%s%s\n", indent, given ? "" : "#", p->name, quote, given ? given : p->dflt, quote);
+		dprintf(fd, "%s%s%s = %s%s%s\n", indent, given || *indent == '#' ? "" : "#", p->name, quote, given ? given : p->dflt,
+		        quote);
 	}
 }
 

@@ -116,7 +116,7 @@ static void uncomment(struct confdir *d, const char *name)
 
 static void every_default_in_the_samples_can_be_written_out(void **state)
 {
-	static const char *const names[] = { "00-listen.conf", "10-cluster.conf", "20-pools.conf" };
+	static const char *const names[] = { "00-listen.conf", "10-cluster.conf", "20-pools.conf", "40-users.conf" };
 	struct confdir d;
 	confdir_init(&d);
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -124,6 +124,7 @@ static void every_default_in_the_samples_can_be_written_out(void **state)
 	confdir_write(&d, "30-auth.conf", "auth { hba_file = rules }");
 	struct conf *c = confdir_load(&d, NULL);
 	assert_string_equal(d.told, "");
+	assert_string_equal(c->users[0].name, "batch");
 	conf_free(c);
 	confdir_fini(&d);
 }
