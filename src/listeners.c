@@ -1,8 +1,8 @@
 /*
  * listeners — the sockets that the configuration asks for, and how they change on reload.
  *
- * A listener is known by what was asked for: (address, port, mode, backlog).  What is wanted and open stays untouched, what is wanted
- * and new is opened first, what is not wanted any more is closed last.  Where old and new exclude each other ("*" and one of its
+ * A listener is known by what was asked for: (address, port).  What is wanted and open stays open, what is wanted and new is opened
+ * first, what is not wanted any more is closed last; backlog and permissions change in place when all that has succeeded.  Where old and new exclude each other ("*" and one of its
  * addresses on one port), the old ones are closed for a moment, and opened again should the new ones fail.
  */
 #include "app/listeners.h"
@@ -18,7 +18,8 @@ struct door {
 	struct dlist link;
 	char *address;
 	uint16_t port, real_port; /* as asked for, 0 stays 0; as it came out */
-	int mode, backlog;
+	unsigned mode;
+	int backlog;
 	bool is_wanted;
 	struct listener *listener; /* NULL: not open */
 };
@@ -95,22 +96,22 @@ static bool open_wanted(struct listeners *l, struct err *err)
 	return true;
 }
 
-/* Marks the door for (address, port, …) as wanted; makes it, closed, when there is none. */
-static void want(struct listeners *l, const char *address, uint16_t port, int mode, int backlog)
+/* Marks the door for (ADDRESS, PORT) as wanted; makes it, closed, when there is none. */
+static void want(struct listeners *l, const char *address, const struct conf_listen *c)
 {
 	DLIST_EACH(it, &l->doors)
 	{
 		struct door *d = door_of(it);
-		if (strcmp(d->address, address) == 0 && d->port == port && d->mode == mode && d->backlog == backlog) {
+		if (strcmp(d->address, address) == 0 && d->port == c->port) {
 			d->is_wanted = true;
 			return;
 		}
 	}
 	struct door *d = mem_alloc(sizeof *d);
 	d->address = mem_text(address);
-	d->port = port;
-	d->mode = mode;
-	d->backlog = backlog;
+	d->port = (uint16_t)c->port;
+	d->mode = (unsigned)c->unix_socket_mode;
+	d->backlog = (int)c->backlog;
 	d->is_wanted = true;
 	dlist_push_back(&l->doors, &d->link);
 }
@@ -120,9 +121,22 @@ static void want_all(struct listeners *l, const struct conf_listen *c)
 	DLIST_EACH(it, &l->doors)
 	door_of(it)->is_wanted = false;
 	for (size_t i = 0; i < c->address.n; i++)
-		want(l, c->address.at[i], (uint16_t)c->port, 0, (int)c->backlog);
+		want(l, c->address.at[i], c);
 	if (c->unix_socket_dir[0])
-		want(l, c->unix_socket_dir, (uint16_t)c->port, (int)c->unix_socket_mode, (int)c->backlog);
+		want(l, c->unix_socket_dir, c);
+}
+
+static void adjust_all(struct listeners *l, const struct conf_listen *c)
+{
+	DLIST_EACH(it, &l->doors)
+	{
+		struct door *d = door_of(it);
+		if (d->mode == (unsigned)c->unix_socket_mode && d->backlog == (int)c->backlog)
+			continue;
+		d->mode = (unsigned)c->unix_socket_mode;
+		d->backlog = (int)c->backlog;
+		listener_adjust(d->listener, d->backlog, d->mode);
+	}
 }
 
 /* True when there was one. */
@@ -185,6 +199,7 @@ bool listeners_apply(struct listeners *l, const struct conf_listen *c, struct er
 	}
 	close_unwanted(l);
 	sweep(l);
+	adjust_all(l, c);
 	return true;
 }
 

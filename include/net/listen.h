@@ -20,6 +20,8 @@ typedef void (*listen_client_fn)(void *arg, int fd, const struct addr *peer);
 struct listener *listener_open(struct loop *loop, const char *address, uint16_t port, int backlog, listen_client_fn on_client,
                                void *arg, struct err *err) MUST_CHECK;
 uint16_t listener_port(const struct listener *l);
+/* Changes what can be changed while it is open.  MODE: permissions of the socket file, if it has one. */
+void listener_adjust(struct listener *l, int backlog, unsigned mode);
 void listener_close(struct listener *l); /* removes the unix socket file it made */
 /* Raises RLIMIT_NOFILE; returns how many descriptors there are. */
 uint64_t listen_raise_nofile(void);

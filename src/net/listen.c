@@ -335,6 +335,15 @@ uint16_t listener_port(const struct listener *l)
 	return addr_port(&a);
 }
 
+void listener_adjust(struct listener *l, int backlog, unsigned mode)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct listen_socket *s = &l->sockets[i];
+		if (listen(s->fd, backlog) < 0 || (s->path[0] && chmod(s->path, mode) < 0))
+			log_warn(NULL, "listening_not_adjusted", KV_STR("path", s->path), KV_STR("why", strerror(errno)));
+	}
+}
+
 void listener_close(struct listener *l)
 {
 	if (!l || l->is_closed)
