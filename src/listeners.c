@@ -58,9 +58,11 @@ static void door_free(struct door *d)
 	mem_free(d);
 }
 
-/* With port 0 the unix socket is called after the port that the first TCP address got. */
+/* What is opened again gets the port that it had.  With port 0 the unix socket is called after the port of the first TCP address. */
 static uint16_t port_to_open(struct listeners *l, const struct door *d)
 {
+	if (d->real_port)
+		return d->real_port;
 	if (d->port == 0 && is_socket_dir(d->address))
 		DLIST_EACH(it, &l->doors)
 	if (door_of(it)->listener && door_of(it)->is_wanted && !is_socket_dir(door_of(it)->address))
