@@ -250,8 +250,8 @@ size_t reset_on_data(struct server *srv, struct slice bytes)
 
 bool reset_is_needed(const struct server *srv)
 {
-	return srv->replies.len || srv->tx_status != 'I' || srv->needs_discard || srv->needs_sync || srv->in_copy_in ||
-	       srv->cancels || srv->skip;
+	return srv->replies.len || srv->tx_status != 'I' || srv->needs_discard || srv->in_copy_in || srv->cancels || srv->skip ||
+	       lacks_sync(srv);
 }
 
 void reset_start(struct server *srv)
