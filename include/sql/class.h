@@ -1,17 +1,15 @@
 /*
  * class — what a proxy must know about a statement: what it is, what it does to the session, and where it may not run.
  *
- * One Query text is a list of parts (statements separated by ';'); a Parse text has one part or none.  A class is immutable
+ * One Query text is a list of parts (statements separated by ';'); a text without any has one part, SQL_EMPTY.  A class is immutable
  * and shared: it is reference-counted by the thread that made it and belongs to that thread.
  */
 #ifndef SQL_CLASS_H
 #define SQL_CLASS_H
 
 #include <stdbool.h>
-#include <stdint.h>
-
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/slice.h"
 
@@ -35,7 +33,7 @@ enum sql_kind {
 	SQL_ROLLBACK_TO,  /* name */
 	SQL_PREPARE_TRANSACTION,
 	SQL_COMMIT_PREPARED, /* and ROLLBACK PREPARED */
-	SQL_SET_TRANSACTION, /* SET TRANSACTION …, SET CONSTRAINTS: transaction-local by nature */
+	SQL_SET_TRANSACTION, /* SET TRANSACTION …, SET and RESET transaction_read_only and kin, SET CONSTRAINTS: transaction-local by nature */
 	SQL_SET,       /* name, value; also SET NAMES, SET TIME ZONE, SET ROLE, SET SESSION AUTHORIZATION, SET SESSION CHARACTERISTICS */
 	SQL_SET_LOCAL, /* name; value irrelevant: gone at the end of the transaction */
 	SQL_RESET,     /* name; also SET x TO DEFAULT, RESET ROLE (name "role"), RESET SESSION AUTHORIZATION */
@@ -44,7 +42,7 @@ enum sql_kind {
 	SQL_DISCARD_PLANS,
 	SQL_DISCARD_TEMP,
 	SQL_DISCARD_SEQUENCES,
-	SQL_PREPARE,        /* name */
+	SQL_PREPARE,        /* name; the effects are those of EXECUTE, when it comes (SQL_IS_NESTED) */
 	SQL_EXECUTE,        /* name; also EXPLAIN EXECUTE and CREATE TABLE AS EXECUTE (is_nested) */
 	SQL_DEALLOCATE,     /* name */
 	SQL_DEALLOCATE_ALL,
@@ -63,13 +61,14 @@ enum sql_kind {
 /* What a part does to the session or asks of it, as bits. */
 enum sql_effect {
 	SQL_WRITES = 1 << 0,        /* not provably a read */
-	SQL_TEMP_OBJECT = 1 << 1,   /* creates a temporary table, view, sequence or index; or names pg_temp */
+	SQL_TEMP_OBJECT = 1 << 1,   /* creates a temporary table, view, sequence or index; or names pg_temp; or puts it first in search_path */
 	SQL_HOLD_CURSOR = 1 << 2,
 	SQL_ADVISORY_LOCK = 1 << 3, /* takes a session-level advisory lock */
 	SQL_ADVISORY_UNLOCK_ALL = 1 << 4, /* pg_advisory_unlock_all() and nothing else of interest */
 	SQL_NEXTVAL = 1 << 5,       /* nextval, setval */
 	SQL_CURRVAL = 1 << 6,       /* currval, lastval */
-	SQL_SET_CONFIG = 1 << 7,    /* a top-level set_config(): name/value/is_local below, possibly parameters */
+	SQL_SET_CONFIG = 1 << 7,    /* a top-level set_config(): name/value/is_local below, possibly parameters; with SQL_IS_LOCAL it may
+	                             * stand anywhere, and without a name when there are several */
 	SQL_OPAQUE_CALL = 1 << 8,   /* set_config() not at the top level or with computed arguments, dblink…: effect not visible */
 	SQL_DDL = 1 << 9,           /* may change what prepared statements mean */
 	SQL_NO_PIPELINE = 1 << 10,  /* refuses to run in a pipeline or transaction: VACUUM, CREATE DATABASE, ALTER SYSTEM, REINDEX CONCURRENTLY … */
@@ -79,7 +78,7 @@ enum sql_effect {
 	SQL_IS_LOCAL = 1 << 14,     /* set_config(…, true) */
 	SQL_NEEDS_CLEAN_TX = 1 << 15, /* SET TRANSACTION SNAPSHOT: nothing may run before it in the transaction */
 	SQL_LOCKS_ROWS = 1 << 16,   /* FOR UPDATE and kin */
-	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE */
+	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE; and PREPARE */
 };
 
 #define SQL_NO_PARAM (-1)
@@ -91,7 +90,8 @@ struct sql_part {
 	/* set_config($1, $2, …): which parameter (0-based) holds name/value, or SQL_NO_PARAM */
 	int16_t name_param, value_param, local_param;
 	char **functions;  /* names of functions called, unqualified, lower case; NULL-terminated, NULL when none */
-	/* SET SESSION CHARACTERISTICS sets several: the further (name, value) pairs, NULL-terminated; NULL mostly */
+	/* (name, value) pairs, NULL-terminated; NULL mostly.  SET SESSION CHARACTERISTICS and several set_config(): those behind the
+	 * first.  BEGIN and SET TRANSACTION: all their modes, as transaction_isolation=serializable, transaction_read_only=on … */
 	char **more_settings;
 };
 
@@ -99,8 +99,8 @@ struct sql_class {
 	uint32_t refs;
 	uint32_t n;                /* parts */
 	uint32_t effects;          /* all parts or'ed */
-	bool is_opaque;            /* some part is SQL_OPAQUE or the text could not be parsed */
-	bool has_functions;        /* some part calls a function that is not in pg_catalog's list of harmless ones */
+	bool is_opaque;            /* some part is SQL_OPAQUE */
+	bool has_functions;        /* some part calls a function that tbl/builtins.h does not know: the catalogue must tell what it does */
 	struct sql_part part[];
 };
 

@@ -4,9 +4,10 @@
  *   text --sql/scan.c--> shape (literals out, comments and white space folded, IN lists and VALUES rows folded)
  *        --sql/cache.c--> class, or on a miss  --sql/classify.c (libpg_query)--> class
  *
- * Only a miss parses, and only texts below SQL_PARSE_MAX bytes and SQL_PARSE_TOKENS operators (above, libpg_query's unpacker can
- * overflow the stack): longer ones are judged by the scanner alone.  Literals with meaning (SET, set_config, DO, COPY, EXPLAIN options …)
- * stay in the shape.  One cache per worker; nothing here is shared between threads.
+ * A miss parses the shape, never the text, so texts of one shape have one class.  Only shapes below SQL_PARSE_MAX bytes and
+ * SQL_PARSE_TOKENS units of nesting are parsed (libpg_query's unpacker takes about 2 kB of stack a unit; with 400 it stays below 1 MB):
+ * others are judged by the scanner alone.  Literals with meaning (SET, set_config) stay in the shape.
+ * One cache per worker; nothing here is shared between threads.
  */
 #ifndef SQL_CLASSIFY_H
 #define SQL_CLASSIFY_H
@@ -14,12 +15,13 @@
 #include "sql/class.h"
 
 #define SQL_PARSE_MAX 8192u
-#define SQL_PARSE_TOKENS 500u
+#define SQL_PARSE_TOKENS 400u
 
 /* What the text's bytes mean depends on the session: pass what the client was told. */
 struct sql_dialect {
-	bool backslash_quotes;    /* standard_conforming_strings = off */
-	bool unsafe_encoding;     /* a client-only encoding (SJIS, BIG5, GBK, UHC, GB18030, JOHAB, SHIFT_JIS_2004): a byte >= 0x80 makes it opaque */
+	bool backslash_quotes; /* standard_conforming_strings = off */
+	bool
+	    unsafe_encoding; /* a client-only encoding (SJIS, BIG5, GBK, UHC, GB18030, JOHAB, SHIFT_JIS_2004): a byte >= 0x80 makes it opaque */
 };
 
 struct sql_cache;
@@ -32,7 +34,8 @@ struct sql_cache_stats {
 void sql_cache_read_stats(const struct sql_cache *c, struct sql_cache_stats *out);
 
 /* The class of TEXT (no NUL needed): a reference that the caller gives back.  Never NULL, never fails: what is not understood is opaque. */
-struct sql_class *sql_classify(struct sql_cache *c, struct slice text, struct sql_dialect dialect) __attribute__((warn_unused_result));
+struct sql_class *sql_classify(struct sql_cache *c, struct slice text, struct sql_dialect dialect)
+    __attribute__((warn_unused_result));
 
 /* For a text that streams through and is never whole in memory: feed it piece by piece, then ask. */
 struct sql_scan {

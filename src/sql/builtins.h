@@ -1,0 +1,26 @@
+/* builtins — what a function of pg_catalog does, from its name alone (tbl/builtins.h), and words that have to be quoted. */
+#ifndef SQL_BUILTINS_H
+#define SQL_BUILTINS_H
+
+#include "base/slice.h"
+
+enum builtin {
+	BUILTIN_UNKNOWN,
+	BUILTIN_READ,
+	BUILTIN_WRITE,
+	BUILTIN_LOCK,
+	BUILTIN_UNLOCK_ALL,
+	BUILTIN_NEXTVAL,
+	BUILTIN_CURRVAL,
+	BUILTIN_SET_CONFIG,
+	BUILTIN_OPAQUE,
+};
+
+enum builtin builtin_find(struct slice name);
+/* Every function whose name begins like this is opaque: dblink and its kin keep connections in the session. */
+bool builtin_is_dblink(struct slice name);
+/* Names that no harmless statement contains: the builtins that touch the session, temp, temporary, pg_temp…, dblink…. */
+bool builtin_is_suspicious(struct slice lowered_word);
+bool builtin_is_keyword(struct slice word); /* one that quote_identifier() quotes */
+
+#endif

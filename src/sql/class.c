@@ -1,0 +1,119 @@
+/*
+ * class — the memory of a struct sql_class: made, summed up once, shared by reference, freed with the last one.
+ */
+#include "priv.h"
+
+#include "base/mem.h"
+
+struct sql_class *class_new(uint32_t n)
+{
+	struct sql_class *c = mem_alloc(sizeof *c + n * sizeof c->part[0]);
+	c->refs = 1;
+	c->n = n;
+	for (uint32_t i = 0; i < n; i++) {
+		struct sql_part *p = &c->part[i];
+		p->kind = SQL_OTHER;
+		p->name_param = p->value_param = p->local_param = SQL_NO_PARAM;
+	}
+	return c;
+}
+
+struct sql_class *class_seal(struct sql_class *c, bool has_functions)
+{
+	for (uint32_t i = 0; i < c->n; i++) {
+		c->effects |= c->part[i].effects;
+		c->is_opaque |= c->part[i].kind == SQL_OPAQUE;
+	}
+	c->has_functions = has_functions;
+	return c;
+}
+
+struct sql_class *class_guess(struct slice text, struct sql_dialect dialect)
+{
+	struct sql_scan scan;
+	sql_scan_init(&scan, dialect);
+	sql_scan_feed(&scan, text);
+	struct scan_verdict v = scan_judge(&scan);
+	struct sql_class *c = class_new(1);
+	c->part[0].kind = (uint8_t)v.kind;
+	c->part[0].effects = v.effects;
+	return class_seal(c, false);
+}
+
+struct sql_class *class_opaque(void)
+{
+	struct sql_class *c = class_new(1);
+	c->part[0].kind = SQL_OPAQUE;
+	c->part[0].effects = SQL_WRITES | SQL_NO_PIPELINE;
+	return class_seal(c, false);
+}
+
+static size_t texts_len(char **texts)
+{
+	size_t n = 0;
+	while (texts && texts[n])
+		n++;
+	return n;
+}
+
+char **texts_add(char **texts, char *text)
+{
+	size_t n = texts_len(texts);
+	texts = mem_grow(texts, (n + 2) * sizeof *texts);
+	texts[n] = text;
+	texts[n + 1] = NULL;
+	return texts;
+}
+
+static void texts_free(char **texts)
+{
+	for (size_t i = 0, n = texts_len(texts); i < n; i++)
+		mem_free(texts[i]);
+	mem_free(texts);
+}
+
+/* Blocks of the allocator are about this much larger than what is in them. */
+#define BLOCK_OVERHEAD 16u
+
+static size_t text_bytes(const char *text)
+{
+	return text ? strlen(text) + 1 + BLOCK_OVERHEAD : 0;
+}
+
+static size_t texts_bytes(char **texts)
+{
+	size_t n = texts_len(texts), sum = n ? (n + 1) * sizeof *texts + BLOCK_OVERHEAD : 0;
+	for (size_t i = 0; i < n; i++)
+		sum += text_bytes(texts[i]);
+	return sum;
+}
+
+size_t class_bytes(const struct sql_class *c)
+{
+	size_t sum = sizeof *c + c->n * sizeof c->part[0] + BLOCK_OVERHEAD;
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct sql_part *p = &c->part[i];
+		sum += text_bytes(p->name) + text_bytes(p->value) + texts_bytes(p->functions) + texts_bytes(p->more_settings);
+	}
+	return sum;
+}
+
+struct sql_class *sql_class_ref(struct sql_class *c)
+{
+	c->refs++;
+	return c;
+}
+
+void sql_class_unref(struct sql_class *c)
+{
+	if (!c || --c->refs > 0)
+		return;
+	for (uint32_t i = 0; i < c->n; i++) {
+		struct sql_part *p = &c->part[i];
+		mem_free(p->name);
+		mem_free(p->value);
+		texts_free(p->functions);
+		texts_free(p->more_settings);
+	}
+	mem_free(c);
+}

@@ -1,0 +1,452 @@
+/*
+ * classify — a parsed shape to a class: one branch for each kind of statement.
+ *
+ *   shape --libpg_query--> tree --read_statement()--> struct sql_part, for each statement
+ *
+ * What is executed is walked for functions (effects.c); what is only stored, such as a view's query or a column's default, is
+ * walked for temporary names alone.  Whatever a branch is not sure of errs to the side of more effects.
+ */
+#include "tree.h"
+
+#include "base/mem.h"
+#include "priv.h"
+
+/* PostgreSQL 14 and later: nodes/parsenodes.h, CURSOR_OPT_HOLD. */
+#define CURSOR_IS_HELD 0x0020
+
+struct reading {
+	struct sql_part *part;
+	struct findings found;
+};
+
+static void read_statement(struct reading *r, const node *n);
+
+static char *name_or_null(const char *name)
+{
+	return name[0] ? mem_text(name) : NULL;
+}
+
+static void set(struct reading *r, enum sql_kind kind, uint32_t effects)
+{
+	r->part->kind = (uint8_t)kind;
+	r->part->effects |= effects;
+}
+
+static void set_named(struct reading *r, enum sql_kind kind, uint32_t effects, const char *name)
+{
+	set(r, kind, effects);
+	r->part->name = name_or_null(name);
+}
+
+/* With ALL in place of a name: no name. */
+static void set_named_or_all(struct reading *r, enum sql_kind kind, enum sql_kind all, const char *name)
+{
+	set_named(r, name[0] ? kind : all, 0, name);
+}
+
+static void walk(struct reading *r, const node *n, bool executed)
+{
+	effects_find_in(&r->found, n, executed);
+}
+
+/* The inner statement runs later, elsewhere or perhaps never: what it sets is seen only if it is local to the transaction. */
+static void hide_settings(struct reading *r)
+{
+	struct sql_part *p = r->part;
+	if ((p->effects & SQL_SET_CONFIG) && !(p->effects & SQL_IS_LOCAL))
+		p->effects = (p->effects & ~(uint32_t)SQL_SET_CONFIG) | SQL_OPAQUE_CALL;
+	p->effects &= ~(uint32_t)SQL_ADVISORY_UNLOCK_ALL;
+	settings_forget(p);
+}
+
+/* In which of three ways set_config() is called, if it is. */
+static void read_config(struct reading *r, const PgQuery__SelectStmt *s)
+{
+	const struct findings *f = &r->found;
+	if (f->n_config == 0)
+		return;
+	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config)
+		return;
+	settings_forget(r->part);
+	r->part->effects &= ~(uint32_t)(SQL_SET_CONFIG | SQL_IS_LOCAL);
+	r->part->effects |= f->n_config == f->n_config_local ? SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;
+}
+
+static void read_select(struct reading *r, const node *n)
+{
+	const PgQuery__SelectStmt *s = n->select_stmt;
+	set(r, SQL_SELECT, 0);
+	walk(r, n, true);
+	read_config(r, s);
+	if (effects_is_bare(s) && s->n_target_list == 1 && r->found.n_calls == 1 &&
+	    effects_calls(effects_call_of(s->target_list[0]), "pg_advisory_unlock_all"))
+		r->part->effects |= SQL_ADVISORY_UNLOCK_ALL;
+}
+
+static void read_change(struct reading *r, const node *n, enum sql_kind kind)
+{
+	set(r, kind, SQL_WRITES);
+	walk(r, n, true);
+	read_config(r, NULL);
+}
+
+/* PREPARE, DECLARE: the query inside, with its effects, under another kind. */
+static void read_inner(struct reading *r, const node *query)
+{
+	if (query)
+		read_statement(r, query);
+	hide_settings(r);
+}
+
+static bool is_false(const node *arg)
+{
+	return NODE_IS(arg, STRING) && (strcmp(arg->string->sval, "off") == 0 || strcmp(arg->string->sval, "false") == 0);
+}
+
+static bool has_analyze(const PgQuery__ExplainStmt *s)
+{
+	bool on = false;
+	for (size_t i = 0; i < s->n_options; i++) {
+		const PgQuery__DefElem *d = NODE_IS(s->options[i], DEF_ELEM) ? s->options[i]->def_elem : NULL;
+		if (d && strcmp(d->defname, "analyze") == 0)
+			on = !is_false(d->arg);
+	}
+	return on;
+}
+
+static void read_explain(struct reading *r, const PgQuery__ExplainStmt *s)
+{
+	char *name = NULL;
+	if (s->query)
+		read_statement(r, s->query);
+	bool is_execute = r->part->kind == SQL_EXECUTE;
+	if (is_execute)
+		name = mem_text(r->part->name);
+	hide_settings(r);
+	r->part->name = name;
+	r->part->kind = is_execute ? SQL_EXECUTE : SQL_EXPLAIN;
+	r->part->effects |= r->found.effects;
+	if (!has_analyze(s))
+		r->part->effects &= SQL_TEMP_OBJECT;
+	if (is_execute)
+		r->part->effects |= SQL_IS_NESTED;
+	r->found.effects = 0;
+}
+
+static void read_create_as(struct reading *r, const PgQuery__CreateTableAsStmt *s)
+{
+	char *name = NULL;
+	if (NODE_IS(s->query, EXECUTE_STMT))
+		name = mem_text(s->query->execute_stmt->name);
+	read_inner(r, s->query);
+	r->part->name = name;
+	r->part->kind = name ? SQL_EXECUTE : SQL_OTHER;
+	r->part->effects |= SQL_WRITES | SQL_DDL | (name ? SQL_IS_NESTED : 0);
+	if (s->into)
+		effects_find(&r->found, &s->into->base, true);
+}
+
+static void read_copy(struct reading *r, const node *n)
+{
+	const PgQuery__CopyStmt *s = n->copy_stmt;
+	bool is_here = s->filename[0] == 0 && !s->is_program;
+	walk(r, n, true);
+	read_config(r, NULL);
+	if (!is_here)
+		set(r, SQL_OTHER, SQL_WRITES);
+	else if (s->is_from)
+		set(r, SQL_COPY_IN, SQL_WRITES);
+	else
+		set(r, SQL_COPY_OUT, 0);
+}
+
+static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *s)
+{
+	uint32_t chain = s->chain ? SQL_AND_CHAIN : 0;
+	switch (s->kind) {
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
+		set(r, SQL_BEGIN, SQL_PLAIN_BEGIN);
+		r->part->more_settings = settings_read_modes(NULL, "", s->options, s->n_options);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
+		set(r, SQL_COMMIT, chain);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK:
+		set(r, SQL_ROLLBACK, chain);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
+		set_named(r, SQL_SAVEPOINT, 0, s->savepoint_name);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_RELEASE:
+		set_named(r, SQL_RELEASE, 0, s->savepoint_name);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_TO:
+		set_named(r, SQL_ROLLBACK_TO, 0, s->savepoint_name);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE:
+		set(r, SQL_PREPARE_TRANSACTION, SQL_WRITES);
+		break;
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED:
+	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_PREPARED:
+		set(r, SQL_COMMIT_PREPARED, SQL_WRITES | SQL_NO_PIPELINE);
+		break;
+	default:
+		set(r, SQL_OPAQUE, SQL_WRITES);
+		break;
+	}
+}
+
+static void read_discard(struct reading *r, const PgQuery__DiscardStmt *s)
+{
+	switch (s->target) {
+	case PG_QUERY__DISCARD_MODE__DISCARD_PLANS:
+		set(r, SQL_DISCARD_PLANS, 0);
+		break;
+	case PG_QUERY__DISCARD_MODE__DISCARD_TEMP:
+		set(r, SQL_DISCARD_TEMP, 0);
+		break;
+	case PG_QUERY__DISCARD_MODE__DISCARD_SEQUENCES:
+		set(r, SQL_DISCARD_SEQUENCES, 0);
+		break;
+	default:
+		set(r, SQL_DISCARD_ALL, SQL_NO_PIPELINE);
+		break;
+	}
+}
+
+static void read_prepared(struct reading *r, const node *n)
+{
+	if (n->node_case == PG_QUERY__NODE__NODE_PREPARE_STMT) {
+		read_inner(r, n->prepare_stmt->query);
+		set_named(r, SQL_PREPARE, SQL_IS_NESTED, n->prepare_stmt->name);
+	} else if (n->node_case == PG_QUERY__NODE__NODE_EXECUTE_STMT) {
+		walk(r, n, true);
+		read_config(r, NULL);
+		set_named(r, SQL_EXECUTE, SQL_WRITES, n->execute_stmt->name);
+	} else {
+		set_named_or_all(r, SQL_DEALLOCATE, SQL_DEALLOCATE_ALL, n->deallocate_stmt->name);
+	}
+}
+
+static void read_declare(struct reading *r, const PgQuery__DeclareCursorStmt *s)
+{
+	read_inner(r, s->query);
+	set_named(r, SQL_DECLARE, s->options & CURSOR_IS_HELD ? SQL_HOLD_CURSOR : 0, s->portalname);
+}
+
+/* Defaults are stored for later; all else that a command holds may run now (a new column's default, USING, CHECK). */
+static void read_alter_table(struct reading *r, const node *n)
+{
+	const PgQuery__AlterTableStmt *s = n->alter_table_stmt;
+	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL);
+	walk(r, n, false);
+	for (size_t i = 0; i < s->n_cmds; i++) {
+		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
+		if (!c || c->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault)
+			continue;
+		walk(r, c->def, true);
+		if (NODE_IS(c->def, PARTITION_CMD) && c->def->partition_cmd->concurrent)
+			r->part->effects |= SQL_NO_PIPELINE;
+	}
+	read_config(r, NULL);
+}
+
+static void read_ddl(struct reading *r, const node *n, uint32_t effects)
+{
+	set(r, SQL_OTHER, SQL_WRITES | effects);
+	walk(r, n, false);
+}
+
+/* Statements that PostgreSQL refuses in a transaction block, always or in some form (PreventInTransactionBlock and kin). */
+static bool refuses_transaction(const node *n)
+{
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_CREATEDB_STMT:
+	case PG_QUERY__NODE__NODE_DROPDB_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_DATABASE_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_TABLE_SPACE_STMT:
+	case PG_QUERY__NODE__NODE_DROP_TABLE_SPACE_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_SUBSCRIPTION_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_SUBSCRIPTION_STMT:
+	case PG_QUERY__NODE__NODE_DROP_SUBSCRIPTION_STMT:
+	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
+	case PG_QUERY__NODE__NODE_REINDEX_STMT:
+		return true;
+	case PG_QUERY__NODE__NODE_VACUUM_STMT:
+		return n->vacuum_stmt->is_vacuumcmd;
+	case PG_QUERY__NODE__NODE_INDEX_STMT:
+		return n->index_stmt->concurrent;
+	case PG_QUERY__NODE__NODE_DROP_STMT:
+		return n->drop_stmt->concurrent;
+	default:
+		return false;
+	}
+}
+
+static void read_other(struct reading *r, const node *n)
+{
+	uint32_t effects = SQL_DDL;
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_DATABASE_SET_STMT:
+		effects = SQL_ALTERS_DEFAULTS;
+		break;
+	case PG_QUERY__NODE__NODE_VACUUM_STMT:
+	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
+	case PG_QUERY__NODE__NODE_REINDEX_STMT:
+	case PG_QUERY__NODE__NODE_TRUNCATE_STMT:
+	case PG_QUERY__NODE__NODE_CHECK_POINT_STMT:
+	case PG_QUERY__NODE__NODE_REFRESH_MAT_VIEW_STMT:
+	case PG_QUERY__NODE__NODE_COMMENT_STMT:
+	case PG_QUERY__NODE__NODE_SEC_LABEL_STMT:
+		effects = 0;
+		break;
+	default:
+		break;
+	}
+	read_ddl(r, n, effects | (refuses_transaction(n) ? SQL_NO_PIPELINE : 0));
+}
+
+/* Procedures may commit, which they cannot behind something else in a pipeline. */
+static void read_call(struct reading *r, const node *n)
+{
+	set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE);
+	walk(r, n, true);
+}
+
+static void read_show(struct reading *r, const PgQuery__VariableShowStmt *s)
+{
+	set_named(r, SQL_SHOW, 0, s->name);
+}
+
+static void read_statement(struct reading *r, const node *n)
+{
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_SELECT_STMT:
+		read_select(r, n);
+		break;
+	case PG_QUERY__NODE__NODE_INSERT_STMT:
+		read_change(r, n, SQL_INSERT);
+		break;
+	case PG_QUERY__NODE__NODE_UPDATE_STMT:
+		read_change(r, n, SQL_UPDATE);
+		break;
+	case PG_QUERY__NODE__NODE_DELETE_STMT:
+		read_change(r, n, SQL_DELETE);
+		break;
+	case PG_QUERY__NODE__NODE_MERGE_STMT:
+		read_change(r, n, SQL_MERGE);
+		break;
+	case PG_QUERY__NODE__NODE_EXPLAIN_STMT:
+		read_explain(r, n->explain_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_CREATE_TABLE_AS_STMT:
+		read_create_as(r, n->create_table_as_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_COPY_STMT:
+		read_copy(r, n);
+		break;
+	case PG_QUERY__NODE__NODE_TRANSACTION_STMT:
+		read_transaction(r, n->transaction_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT:
+		settings_read(r->part, n->variable_set_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_VARIABLE_SHOW_STMT:
+		read_show(r, n->variable_show_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT:
+		set(r, SQL_SET_TRANSACTION, 0);
+		break;
+	case PG_QUERY__NODE__NODE_DISCARD_STMT:
+		read_discard(r, n->discard_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_PREPARE_STMT:
+	case PG_QUERY__NODE__NODE_EXECUTE_STMT:
+	case PG_QUERY__NODE__NODE_DEALLOCATE_STMT:
+		read_prepared(r, n);
+		break;
+	case PG_QUERY__NODE__NODE_DECLARE_CURSOR_STMT:
+		read_declare(r, n->declare_cursor_stmt);
+		break;
+	case PG_QUERY__NODE__NODE_FETCH_STMT:
+		set_named(r, SQL_FETCH, 0, n->fetch_stmt->portalname);
+		break;
+	case PG_QUERY__NODE__NODE_CLOSE_PORTAL_STMT:
+		set_named_or_all(r, SQL_CLOSE, SQL_CLOSE_ALL, n->close_portal_stmt->portalname);
+		break;
+	case PG_QUERY__NODE__NODE_LISTEN_STMT:
+		set_named(r, SQL_LISTEN, SQL_WRITES, n->listen_stmt->conditionname);
+		break;
+	case PG_QUERY__NODE__NODE_UNLISTEN_STMT:
+		set_named_or_all(r, SQL_UNLISTEN, SQL_UNLISTEN_ALL, n->unlisten_stmt->conditionname);
+		break;
+	case PG_QUERY__NODE__NODE_NOTIFY_STMT:
+		set_named(r, SQL_NOTIFY, SQL_WRITES, n->notify_stmt->conditionname);
+		break;
+	case PG_QUERY__NODE__NODE_LOCK_STMT:
+		set(r, SQL_LOCK, SQL_WRITES);
+		walk(r, n, true);
+		break;
+	case PG_QUERY__NODE__NODE_DO_STMT:
+	case PG_QUERY__NODE__NODE_CALL_STMT:
+	case PG_QUERY__NODE__NODE_LOAD_STMT:
+		read_call(r, n);
+		break;
+	case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
+		read_alter_table(r, n);
+		break;
+	default:
+		read_other(r, n);
+		break;
+	}
+}
+
+/* Returns whether a function of unknown effect is called. */
+static bool read_part(struct sql_part *p, const node *n)
+{
+	struct reading r = { .part = p };
+	read_statement(&r, n);
+	p->effects |= r.found.effects;
+	p->functions = r.found.functions;
+	return r.found.has_unknown;
+}
+
+static struct sql_class *read_tree(const PgQuery__ParseResult *tree)
+{
+	size_t n = tree->n_stmts;
+	struct sql_class *c = class_new(n > 0 ? (uint32_t)n : 1);
+	bool has_functions = false;
+	if (n == 0)
+		c->part[0].kind = SQL_EMPTY;
+	for (size_t i = 0; i < n; i++)
+		if (tree->stmts[i]->stmt)
+			has_functions |= read_part(&c->part[i], tree->stmts[i]->stmt);
+	return class_seal(c, has_functions);
+}
+
+static struct sql_class *parse(const struct shape *s)
+{
+	struct sql_class *c = NULL;
+	PgQueryProtobufParseResult r = pg_query_parse_protobuf((const char *)s->text);
+	if (!r.error) {
+		PgQuery__ParseResult *tree =
+		    pg_query__parse_result__unpack(NULL, r.parse_tree.len, (const uint8_t *)(const void *)r.parse_tree.data);
+		if (tree)
+			c = read_tree(tree);
+		if (tree)
+			pg_query__parse_result__free_unpacked(tree, NULL);
+	}
+	pg_query_free_protobuf_parse_result(r);
+	return c;
+}
+
+/* The shape has neither plain literals with backslashes nor foreign bytes that its text had not, so no dialect applies to it. */
+struct sql_class *classify_shape(const struct shape *s)
+{
+	struct sql_class *c = s->nesting <= SQL_PARSE_TOKENS ? parse(s) : NULL;
+	return c ? c : class_guess(slice_of(s->text, s->len), (struct sql_dialect){ 0 });
+}

@@ -1,0 +1,161 @@
+/*
+ * effects — what a statement touches, found by walking its whole tree.
+ *
+ * The walk follows protobuf-c's descriptors, so that no kind of node is forgotten: what is not named below is simply walked through.
+ * Depth is bounded by the shape's nesting, which was checked before the text was parsed.
+ */
+#include "tree.h"
+
+#include "base/mem.h"
+#include "builtins.h"
+#include "priv.h"
+
+/* The message in a Node: all members of its union are pointers. */
+static const ProtobufCMessage *inside(const node *n)
+{
+	return n->node_case == PG_QUERY__NODE__NODE__NOT_SET ? NULL : (const ProtobufCMessage *)n->alias;
+}
+
+static const char *text_of(const node *n)
+{
+	return NODE_IS(n, STRING) ? n->string->sval : "";
+}
+
+static bool is_temp_schema(const char *name)
+{
+	return strncmp(name, "pg_temp", 7) == 0 && (name[7] == 0 || name[7] == '_');
+}
+
+static void note_name(struct findings *f, const char *name)
+{
+	for (char **known = f->functions; known && *known; known++)
+		if (strcmp(*known, name) == 0)
+			return;
+	f->functions = texts_add(f->functions, mem_text(name));
+}
+
+static const uint32_t effects_of_builtin[] = {
+	[BUILTIN_UNKNOWN] = SQL_WRITES,
+	[BUILTIN_READ] = 0,
+	[BUILTIN_WRITE] = SQL_WRITES,
+	[BUILTIN_LOCK] = SQL_WRITES | SQL_ADVISORY_LOCK,
+	[BUILTIN_UNLOCK_ALL] = SQL_WRITES,
+	[BUILTIN_NEXTVAL] = SQL_WRITES | SQL_NEXTVAL,
+	[BUILTIN_CURRVAL] = SQL_WRITES | SQL_CURRVAL,
+	[BUILTIN_SET_CONFIG] = SQL_WRITES,
+	[BUILTIN_OPAQUE] = SQL_WRITES | SQL_OPAQUE_CALL,
+};
+
+static enum builtin builtin_of(const PgQuery__FuncCall *call)
+{
+	size_t n = call->n_funcname;
+	if (n == 0 || (n > 1 && strcmp(text_of(call->funcname[n - 2]), "pg_catalog") != 0))
+		return BUILTIN_UNKNOWN;
+	return builtin_find(slice_text(text_of(call->funcname[n - 1])));
+}
+
+static void note_call(struct findings *f, const PgQuery__FuncCall *call)
+{
+	if (call->n_funcname == 0)
+		return;
+	const char *name = text_of(call->funcname[call->n_funcname - 1]);
+	enum builtin kind = builtin_of(call);
+	note_name(f, name);
+	f->n_calls++;
+	f->has_unknown |= kind == BUILTIN_UNKNOWN;
+	f->effects |= effects_of_builtin[kind];
+	if (builtin_is_dblink(slice_text(name)))
+		f->effects |= SQL_OPAQUE_CALL;
+	if (kind == BUILTIN_SET_CONFIG) {
+		f->n_config++;
+		f->n_config_local += settings_is_local_call(call);
+	}
+}
+
+static void note_relation(struct findings *f, const PgQuery__RangeVar *r)
+{
+	if (is_temp_schema(r->schemaname) || strcmp(r->relpersistence, "t") == 0)
+		f->effects |= SQL_TEMP_OBJECT;
+}
+
+static bool is_change(const ProtobufCMessageDescriptor *d)
+{
+	return d == &pg_query__insert_stmt__descriptor || d == &pg_query__update_stmt__descriptor ||
+	       d == &pg_query__delete_stmt__descriptor || d == &pg_query__merge_stmt__descriptor;
+}
+
+/* False: nothing of interest can be inside. */
+static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
+{
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	if (d == &pg_query__a__const__descriptor)
+		return false;
+	if (d == &pg_query__range_var__descriptor)
+		note_relation(f, (const PgQuery__RangeVar *)m);
+	else if (d == &pg_query__string__descriptor && is_temp_schema(((const PgQuery__String *)m)->sval))
+		f->effects |= SQL_TEMP_OBJECT;
+	if (!executed)
+		return true;
+	if (d == &pg_query__func_call__descriptor)
+		note_call(f, (const PgQuery__FuncCall *)m);
+	else if (d == &pg_query__locking_clause__descriptor)
+		f->effects |= SQL_LOCKS_ROWS | SQL_WRITES;
+	else if (d == &pg_query__into_clause__descriptor)
+		f->effects |= SQL_WRITES | SQL_DDL;
+	else if (is_change(d))
+		f->effects |= SQL_WRITES;
+	return true;
+}
+
+static void walk_field(struct findings *f, const ProtobufCMessage *m, const ProtobufCFieldDescriptor *field, bool executed)
+{
+	const uint8_t *at = (const uint8_t *)m + field->offset;
+	const uint8_t *quantifier = (const uint8_t *)m + field->quantifier_offset;
+	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+		size_t n = *(const size_t *)(const void *)quantifier;
+		ProtobufCMessage *const *items = *(ProtobufCMessage *const *const *)(const void *)at;
+		for (size_t i = 0; i < n; i++)
+			effects_find(f, items[i], executed);
+		return;
+	}
+	if ((field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) && *(const uint32_t *)(const void *)quantifier != field->id)
+		return;
+	const ProtobufCMessage *child = *(const ProtobufCMessage *const *)(const void *)at;
+	if (child)
+		effects_find(f, child, executed);
+}
+
+void effects_find(struct findings *f, const ProtobufCMessage *m, bool executed)
+{
+	if (m->descriptor == &pg_query__node__descriptor) { /* 238 alternatives: go straight to the one that is there */
+		m = inside((const node *)m);
+		if (!m)
+			return;
+	}
+	if (!note(f, m, executed))
+		return;
+	for (unsigned i = 0; i < m->descriptor->n_fields; i++)
+		if (m->descriptor->fields[i].type == PROTOBUF_C_TYPE_MESSAGE)
+			walk_field(f, m, &m->descriptor->fields[i], executed);
+}
+
+bool effects_is_bare(const PgQuery__SelectStmt *s)
+{
+	return s->op == PG_QUERY__SET_OPERATION__SETOP_NONE && s->n_values_lists == 0 && s->n_from_clause == 0 && !s->where_clause &&
+	       s->n_group_clause == 0 && !s->having_clause && s->n_distinct_clause == 0 && s->n_window_clause == 0 &&
+	       s->n_sort_clause == 0 && !s->limit_offset && !s->limit_count && s->n_locking_clause == 0 && !s->with_clause &&
+	       !s->into_clause;
+}
+
+const PgQuery__FuncCall *effects_call_of(const node *target)
+{
+	const node *n = NODE_IS(target, RES_TARGET) ? target->res_target->val : NULL;
+	while (NODE_IS(n, TYPE_CAST))
+		n = n->type_cast->arg;
+	return NODE_IS(n, FUNC_CALL) ? n->func_call : NULL;
+}
+
+bool effects_calls(const PgQuery__FuncCall *call, const char *builtin)
+{
+	return call && builtin_of(call) != BUILTIN_UNKNOWN && strcmp(text_of(call->funcname[call->n_funcname - 1]), builtin) == 0;
+}

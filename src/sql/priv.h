@@ -1,0 +1,25 @@
+/* priv — how classes are made; only for this folder. */
+#ifndef SQL_PRIV_H
+#define SQL_PRIV_H
+
+#include "sql/classify.h"
+
+#include "scan.h"
+#include "shape.h"
+
+/* A class with N parts of kind SQL_OTHER, one reference, to be filled and then sealed. */
+struct sql_class *class_new(uint32_t n);
+/* Sums up the parts; the class does not change any more. */
+struct sql_class *class_seal(struct sql_class *c, bool has_functions);
+size_t class_bytes(const struct sql_class *c); /* what it occupies */
+/* One part, judged without parsing. */
+struct sql_class *class_guess(struct slice text, struct sql_dialect dialect);
+struct sql_class *class_opaque(void);
+
+/* Appends to a NULL-terminated array that is owned; takes TEXT over.  Returns the array. */
+char **texts_add(char **texts, char *text);
+
+/* The class of a shape: parsed, or guessed when it must not or cannot be parsed. */
+struct sql_class *classify_shape(const struct shape *s);
+
+#endif

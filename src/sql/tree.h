@@ -1,0 +1,42 @@
+/* tree — reading libpg_query's parse trees.  Only classify.c, effects.c and settings.c include this, and nothing else sees pg_query.h. */
+#ifndef SQL_TREE_H
+#define SQL_TREE_H
+
+#include <pg_query.h>
+#include <pg_query/pg_query.pb-c.h>
+
+#include "sql/class.h"
+
+typedef PgQuery__Node node; /* the one name that every line would have to break for */
+#define NODE_IS(n, KIND) ((n) && (n)->node_case == PG_QUERY__NODE__NODE_##KIND)
+
+/* What a walk over a tree met. */
+struct findings {
+	uint32_t effects;
+	bool has_unknown;                  /* a function whose effect its name does not tell */
+	char **functions;                  /* owned; NULL-terminated; each once */
+	unsigned n_calls;                  /* function calls of any kind */
+	unsigned n_config, n_config_local; /* set_config(), and those that are certainly local to the transaction */
+};
+/* EXECUTED: what is called there will be called; otherwise (DDL) only temporary names count. */
+void effects_find(struct findings *f, const ProtobufCMessage *m, bool executed);
+static inline void effects_find_in(struct findings *f, const node *n, bool executed)
+{
+	if (n)
+		effects_find(f, &n->base, executed);
+}
+bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
+/* The call that a target makes, through casts; NULL when it is something else. */
+const PgQuery__FuncCall *effects_call_of(const node *target);
+bool effects_calls(const PgQuery__FuncCall *call, const char *builtin);
+
+/* SET and RESET in all their forms. */
+void settings_read(struct sql_part *p, const PgQuery__VariableSetStmt *s);
+/* The modes of BEGIN and SET TRANSACTION, PREFIX "" or "default_": pairs appended to PAIRS, which is returned. */
+char **settings_read_modes(char **pairs, const char *prefix, PgQuery__Node **modes, size_t n);
+/* The set_config() calls that are targets themselves: fills name, value, …; returns how many, or 0 when one is not understood. */
+unsigned settings_read_calls(struct sql_part *p, const PgQuery__SelectStmt *s);
+bool settings_is_local_call(const PgQuery__FuncCall *call); /* a literal true as the third argument */
+void settings_forget(struct sql_part *p);                   /* name, value and the rest: there were none */
+
+#endif
