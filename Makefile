@@ -23,7 +23,9 @@ MAIN := $(wildcard src/*.c)
 MAIN_OBJ := $(MAIN:%.c=$(B)/%.o)
 UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(wildcard tests/unit/*/*_test.c))
 FUZZ := $(patsubst tests/fuzz/%.c,build/fuzz/%,$(wildcard tests/fuzz/*_fuzz.c))
-FUZZ_CFLAGS = $(filter-out -Werror,$(CFLAGS)) -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined
+FUZZ_OBJ := $(SRC:%.c=build/fuzz/%.o)
+FUZZ_CFLAGS = $(filter-out -Werror -fsanitize=%,$(CFLAGS)) -Itests/fuzz -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FUZZ_SECONDS ?= 600
 MAKEFLAGS += --no-print-directory
 -include local.mk
 
@@ -55,10 +57,15 @@ $(B)/unit/%: tests/unit/%.c $(B)/liblunapool.a | $(B)/.deps-check
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -Itests/lib -MMD -MP -o $@ $< $(B)/liblunapool.a $(LIBS) -lcmocka
 
-build/fuzz/%: tests/fuzz/%.c $(SRC) | $(B)/.deps-check
+build/fuzz/src/%.o: src/%.c | $(B)/.deps-check
 	@mkdir -p $(@D)
 	@echo "  FUZZ $<"
-	@clang $(FUZZ_CFLAGS) -o $@ $< $(SRC) $(LIBS)
+	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c -o $@ $<
+build/fuzz/liblunapool.a: $(FUZZ_OBJ)
+	@rm -f $@ && ar rcs $@ $^
+build/fuzz/%_fuzz: tests/fuzz/%_fuzz.c tests/fuzz/fuzz.h build/fuzz/liblunapool.a
+	@echo "  FUZZ $<"
+	@clang $(FUZZ_CFLAGS) -fsanitize=fuzzer -o $@ $< build/fuzz/liblunapool.a $(LIBS)
 
 $(B)/.deps:
 	@packaging/deps.sh build
@@ -67,7 +74,7 @@ $(B)/.deps-check:
 	@packaging/deps.sh check
 	@mkdir -p $(B) && touch $@
 
-.PHONY: test check check-long fuzz bench demo docs clean help layers headers
+.PHONY: test check check-long fuzz fuzz-smoke bench demo docs clean help layers headers
 test: $(UNIT) layers ## unit tests only: seconds
 	@prove -Q $(UNIT)
 check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
@@ -81,6 +88,10 @@ headers: $(patsubst %.h,$(B)/%.h.ok,$(wildcard include/*/*.h))
 $(B)/%.h.ok: %.h | $(B)/.deps
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS) -fsyntax-only -x c -MMD -MP -MF $@.d -MT $@ $< && touch $@
+fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (600)
+	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
+fuzz-smoke: $(FUZZ) ## every fuzz target for 5 seconds
+	@tests/fuzz/run 5 $(FUZZ)
 demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
 	@{ packaging/deps.sh demo && $(MAKE) -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh
@@ -92,4 +103,4 @@ clean: ## remove build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
--include $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)
+-include $(FUZZ_OBJ:.o=.d) $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)

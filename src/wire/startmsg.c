@@ -199,6 +199,10 @@ bool startmsg_each_option(struct slice options, bool (*fn)(void *arg, struct sli
 		const char *dashes = "--";
 		if (word.len == 0)
 			return true;
+		if (slice_equal(word, slice_text("--"))) { /* as in getopt(): the end of all settings */
+			word = next_word(&options, &to);
+			return word.len == 0 || refuse(err, word);
+		}
 		if (word.len < 2 || word.at[0] != '-' || (word.at[1] != '-' && word.at[1] != 'c'))
 			return refuse(err, word);
 		struct slice setting = slice_skip(word, 2);
