@@ -15,6 +15,10 @@
  */
 #include "upstream/upstream.h"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include "base/mem.h"
 #include "base/secret.h"
 
@@ -256,6 +260,21 @@ static struct login_who who_of(const struct upstream_login *l)
 		                       .startup = slice_of(l->startup, l->startup_len) };
 }
 
+/*
+ * Nothing of ours is under way while a server works on a statement, so TCP_USER_TIMEOUT alone would let us wait for ever for a machine that has
+ * lost its power.  Refusals are fine: a unix socket needs none of it.
+ */
+static void keep_alive(const struct stream *s, unsigned tcp_user_timeout_ms)
+{
+	const int idle_s = 10, interval_s = 3, on = 1;
+	int fd = stream_fd(s);
+	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	if (tcp_user_timeout_ms == 0)
+		return; /* the system's defaults are wished for */
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle_s, sizeof idle_s);
+	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval_s, sizeof interval_s);
+}
+
 static void begin_login(struct upstream *up)
 {
 	struct upstream_login *l = up->login;
@@ -265,6 +284,7 @@ static void begin_login(struct upstream *up)
 	upstream_enter(up, UPSTREAM_LOGIN);
 	log_while(&l->log, "logging in to the server");
 	arm_timer(l, 1);
+	keep_alive(&up->stream, l->tcp_user_timeout_ms);
 	login_init(&l->login, &as, up->env.settings, &l->log);
 	l->has_login = true;
 	writer_init(&out, space, sizeof space);
