@@ -172,6 +172,7 @@ bool control_listen(struct control *c, const struct conf_listen *conf, struct er
 
 void control_begin(struct control *c)
 {
+	roles_on_conf(c->roles);
 	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
 	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
 	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);

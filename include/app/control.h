@@ -9,11 +9,12 @@
 
 struct app;
 struct control;
-/* Begins to ask nodes who is primary; accepts nobody yet.  The board shows a topology. */
+/* Neither accepts clients nor asks nodes yet.  The board shows a topology. */
 struct control *control_new(struct app *a);
 /* The listeners that C asks for.  False with ERR: those that were open before still are. */
 bool control_listen(struct control *c, const struct conf_listen *conf, struct err *err) MUST_CHECK;
-void control_begin(struct control *c);      /* the workers run: heeds signals, tells systemd that we are ready */
+void control_begin(
+    struct control *c); /* the workers run: asks nodes who is primary, heeds signals, tells systemd that we are ready */
 void control_on_publish(struct control *c); /* a topology was published: frees the old one when nobody reads it any more */
 void control_on_conf(struct control *c);    /* … and it holds another configuration */
 void control_shut(struct control *c);       /* listens no more and asks no node any more */
