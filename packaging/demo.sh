@@ -85,7 +85,7 @@ copy_node() { # name
 }
 say "making a primary and two standbys in $home"
 as "$bin/initdb" -D "$home/pg1" -U postgres -A trust -N -E UTF8 --locale=C.UTF-8 >initdb.log 2>&1 || fail "initdb fails" initdb.log
-printf '%s\n' "fsync = off" "shared_buffers = 32MB" "cluster_name = 'demo'" | as tee -a pg1/postgresql.conf >/dev/null
+printf '%s\n' "fsync = off" "wal_keep_size = 256MB" "shared_buffers = 32MB" "cluster_name = 'demo'" | as tee -a pg1/postgresql.conf >/dev/null
 start_node pg1 5431
 copy_node pg2 &
 copy_node pg3
