@@ -22,7 +22,7 @@ void *map_get(const struct map *m, struct slice key);        /* NULL: absent */
 void *map_put(struct map *m, struct slice key, void *value); /* returns the value it replaced, or NULL */
 void *map_remove(struct map *m, struct slice key);           /* returns the removed value, or NULL */
 uint32_t map_len(const struct map *m);
-/* Walk: start with *it = 0; false at the end.  The map may only change by removing the current key. */
+/* Walk: start with *it = 0; false at the end.  KEY may be NULL.  The map may only change by removing the current key. */
 bool map_next(const struct map *m, uint32_t *it, struct slice *key, void **value);
 
 #endif

@@ -119,7 +119,8 @@ bool map_next(const struct map *m, uint32_t *it, struct slice *key, void **value
 		const struct map_slot *s = &m->slots[(*it)++];
 		if (!s->key)
 			continue;
-		*key = slice_of(s->key, s->key_len);
+		if (key)
+			*key = slice_of(s->key, s->key_len);
 		*value = s->value;
 		return true;
 	}
