@@ -75,11 +75,11 @@ $(B)/.deps-check:
 	@mkdir -p $(B) && touch $@
 
 .PHONY: test check check-long fuzz fuzz-smoke bench demo docs clean help layers headers
-test: $(UNIT) layers ## unit tests only: seconds
+test: $(UNIT) $(B)/lunapool layers ## unit tests only: seconds
 	@prove -Q $(UNIT)
 check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
 	@packaging/deps.sh check
-	@$(MAKE) -j$$(nproc) $(B)/lunapool $(UNIT) headers
+	@$(MAKE) -j$$(nproc) $(B)/lunapool $(UNIT) $(FUZZ) headers
 	@VARIANT=$(VARIANT) tests/lib/with_cluster prove -j$$(nproc) --timer $(UNIT) $(sort $(wildcard tests/*/*.t)) \
 		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
 layers:
@@ -98,7 +98,7 @@ demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that a
 demo: export DEMO_RUN = $(value RUN)
 docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md and the samples in conf.d/
 	@packaging/docs.sh $<
-clean: ## remove build/
+clean: ## removes build/
 	rm -rf build
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
