@@ -206,6 +206,16 @@ static void setup_init(struct setup *u, struct session *s)
 	writer_init_grow(&u->text);
 }
 
+/* Our unnamed portal must not be there for a client that executes one it did not bind. */
+static void setup_close_portal(struct setup *u)
+{
+	writer_begin(&u->w, 'C');
+	writer_u8(&u->w, 'P');
+	writer_text(&u->w, "");
+	writer_end(&u->w);
+	borrow_push(u->s, REPLY_CLOSE, REPLY_SWALLOW, TAG_SETUP, NULL);
+}
+
 static void setup_send(struct setup *u)
 {
 	if (u->w.len)
@@ -290,6 +300,8 @@ static enum borrow borrow_setup(struct session *s, const struct sql_class *class
 		setup_begin(&u);
 	if (differs && s->srv->tx_status != 'E')
 		setup_settings(&u, target);
+	if (u.w.len)
+		setup_close_portal(&u);
 	setup_send(&u);
 	settings_unref(target);
 	return BORROW_OK;

@@ -3,7 +3,7 @@
  *
  * Statement names are virtual (statement.c): Parse may be answered from memory, Bind and Describe get the server's name in place of the client's
  * and the statement is prepared in front of them where the server lacks it.  Bind may be huge: only its head is read, the rest streams through.
- * What the client asks of names that do not exist goes to the server as it is, so that the error is PostgreSQL's own.
+ * A statement or portal that does not exist is answered with PostgreSQL's words.
  */
 #include "priv.h"
 #include "wire/reader.h"
@@ -211,6 +211,19 @@ static size_t extended_parse(struct session *s, const struct frame *f, struct sl
 	return taken;
 }
 
+/* ---- names that nobody made ---------------------------------------------------------------------------------------------------------------- */
+
+/* The client means a statement that it does not have.  Never asked of the server, which has others' names and an unnamed statement of ours; but
+ * a session pinned as opaque may have made it where we did not see. */
+static bool names_nothing(const struct session *s, struct slice name, const struct statement *st, struct err *err)
+{
+	if (st || (name.len && (s->pins & PIN_OPAQUE)))
+		return false;
+	if (!name.len)
+		return err_set(err, "26000", "unnamed prepared statement does not exist"), true;
+	return err_set(err, "26000", "prepared statement \"%.*s\" does not exist", (int)name.len, (const char *)name.at), true;
+}
+
 /* ---- Bind ---------------------------------------------------------------------------------------------------------------------------------- */
 
 /* The text value of parameter I in what follows the names of a Bind; .at NULL when it is NULL, absent or the message is not whole. */
@@ -334,12 +347,17 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 {
 	struct reader r;
 	struct slice portal, name;
+	struct statement *st;
+	struct err e;
 	reader_init(&r, f->body);
 	portal = reader_text(&r);
 	name = reader_text(&r);
 	if (!reader_ok(&r) || (size_t)(r.at - f->body.at) > NAMES_MAX)
 		return frame_is_whole(f) || f->body.len > NAMES_MAX ? extended_break(s, "Bind") : 0;
-	return bind_run(s, f, in, lent, portal, statement_find(s, name), slice_of(r.at, reader_left(&r)));
+	st = statement_find(s, name);
+	if (names_nothing(s, name, st, &e))
+		return extended_refuse(s, f, in, &e);
+	return bind_run(s, f, in, lent, portal, st, slice_of(r.at, reader_left(&r)));
 }
 
 /* ---- Describe, Execute, Close ---------------------------------------------------------------------------------------------------------------- */
@@ -369,8 +387,13 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
                                 struct slice name)
 {
 	ssize_t stop;
-	if (what == 'S')
-		return describe_statement(s, f, in, lent, statement_find(s, name));
+	struct err e;
+	if (what == 'S') {
+		struct statement *st = statement_find(s, name);
+		if (names_nothing(s, name, st, &e))
+			return extended_refuse(s, f, in, &e);
+		return describe_statement(s, f, in, lent, st);
+	}
 	stop = extended_borrow(s, f, in, NULL);
 	return stop >= 0 ? (size_t)stop : extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, TAG_PLAIN, NULL);
 }

@@ -189,7 +189,7 @@ struct session {
 struct sessions {
 	struct session_env env;
 	const struct topo *topo; /* this turn's */
-	struct dlist all, shown, homeless, wait_pin, dead;
+	struct dlist all, shown, homeless, wait_pin, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
 	struct session **slots;

@@ -8,8 +8,8 @@
  * says how many bytes it took.  A message that must wait is not taken: the session stops reading and the same message is offered again
  * when it goes on, so that nothing is kept twice and a waiting client costs what it sent, no more.
  *
- * Always: a session in a waiting state has stopped reading; a closed session has no server, no timer, no place in any list, and
- * its memory goes when the callbacks of this turn have unwound.
+ * Always: a session in a waiting state has stopped reading; a closed session has no server, no timer, no place in any list but that of the
+ * lingering (its last words are on the way) or the dead, and its memory goes when the callbacks of this turn have unwound.
  */
 #include "session/session.h"
 
@@ -165,10 +165,9 @@ static void session_log_end(struct session *s, enum close_reason why)
 		log_debug(&s->log, "client_closed", KV_STR("reason", close_words[why]));
 }
 
-void session_close(struct session *s, enum close_reason why)
+/* Everything but the socket. */
+static void session_end(struct session *s, enum close_reason why)
 {
-	if (s->state == SESSION_CLOSED)
-		return;
 	session_log_end(s, why);
 	session_unlink(s);
 	pool_withdraw(&s->wait);
@@ -185,9 +184,22 @@ void session_close(struct session *s, enum close_reason why)
 	s->pool = NULL;
 	loop_timer_stop(session_loop(s), &s->timer);
 	session_enter(s, SESSION_CLOSED);
+}
+
+static void session_bury(struct session *s)
+{
 	stream_close(&s->stream);
+	dlist_remove(&s->link);
 	dlist_push_back(&s->home->dead, &s->link);
 	loop_defer(session_loop(s), &s->home->bury);
+}
+
+void session_close(struct session *s, enum close_reason why)
+{
+	if (s->state == SESSION_CLOSED)
+		return;
+	session_end(s, why);
+	session_bury(s);
 }
 
 void session_fatal(struct session *s, enum close_reason why, const struct err *err)
@@ -195,7 +207,11 @@ void session_fatal(struct session *s, enum close_reason why, const struct err *e
 	log_info(&s->log, "client_refused", KV_STR("reason", close_words[why]), KV_ERR(err));
 	if (!s->reply_left) /* in the middle of a message nothing can be said */
 		session_send_report(s, "FATAL", 'E', err);
-	session_close(s, why);
+	if (s->state == SESSION_CLOSED)
+		return;
+	session_end(s, why);
+	dlist_push_back(&s->home->lingering, &s->link);
+	stream_close_after_flush(&s->stream); /* a plain close with unread input would take the last words back (RST) */
 }
 
 /* ---- the clock: one timer a session, looked at lazily ------------------------------------------------------------------------- */
@@ -474,7 +490,10 @@ static void session_on_drained(struct stream *stream)
 static void session_on_closed(struct stream *stream, enum stream_end why, int error)
 {
 	struct session *s = stream->owner;
-	session_close(s, why == STREAM_END_EOF ? CLOSE_EOF : CLOSE_ERROR);
+	if (s->state == SESSION_CLOSED)
+		session_bury(s);
+	else
+		session_close(s, why == STREAM_END_EOF ? CLOSE_EOF : CLOSE_ERROR);
 }
 
 static const struct stream_ops session_stream_ops = {
@@ -522,6 +541,7 @@ struct sessions *sessions_new(const struct session_env *env)
 	dlist_init(&ss->homeless);
 	dlist_init(&ss->wait_pin);
 	dlist_init(&ss->dead);
+	dlist_init(&ss->lingering);
 	loop_defer_init(&ss->bury, sessions_bury);
 	loop_timer_init(&ss->pin_retry, sessions_retry_pins);
 	slab_init(&ss->slab, sizeof(struct session));
@@ -552,6 +572,8 @@ void sessions_free(struct sessions *ss)
 	err_set(&e, "57P01", "terminating connection due to administrator command");
 	DLIST_EACH (it, &ss->all)
 		session_fatal(CONTAINER_OF(it, struct session, link), CLOSE_SHUTDOWN, &e);
+	DLIST_EACH (it, &ss->lingering)
+		session_bury(CONTAINER_OF(it, struct session, link));
 	loop_defer_cancel(&ss->bury);
 	sessions_bury(&ss->bury);
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
