@@ -204,11 +204,11 @@ void session_close(struct session *s, enum close_reason why)
 
 void session_fatal(struct session *s, enum close_reason why, const struct err *err)
 {
+	if (s->state == SESSION_CLOSED)
+		return;
 	log_info(&s->log, "client_refused", KV_STR("reason", close_words[why]), KV_ERR(err));
 	if (!s->reply_left) /* in the middle of a message nothing can be said */
 		session_send_report(s, "FATAL", 'E', err);
-	if (s->state == SESSION_CLOSED)
-		return;
 	session_end(s, why);
 	dlist_push_back(&s->home->lingering, &s->link);
 	stream_close_after_flush(&s->stream); /* a plain close with unread input would take the last words back (RST) */
