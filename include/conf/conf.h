@@ -122,6 +122,8 @@ void conf_each(const struct conf *c,
  * gone; secrets and the contents of hba_file ("auth.hba_file content") and users_file are "changed". */
 void conf_diff(const struct conf *before, const struct conf *after,
                void (*fn)(void *arg, const char *name, const char *was, const char *is, bool needs_restart), void *arg);
+/* AFTER keeps BEFORE's value of every setting that needs a restart: what a reload cannot change stays what SHOW CONFIG tells. */
+void conf_keep_restart(struct conf *after, const struct conf *before);
 /* Prints the manual's parameter reference (markdown) or a sample conf.d file for BLOCK; for --docs. */
 void conf_print_manual(int fd);
 bool conf_print_sample(int fd, const char *block); /* false: no such block */

@@ -134,3 +134,13 @@ void conf_effective(const struct conf *c, const struct conf_database *d, const s
 	out->idle_transaction_timeout = first_duration(u, user->idle_transaction_timeout, c->limits.idle_transaction_timeout);
 	out->client_idle_timeout = first_duration(u, user->client_idle_timeout, c->limits.client_idle_timeout);
 }
+
+/* The rows that need a restart are scalars of the global block. */
+#define KEEP_RESTART(field) after->field = before->field;
+#define KEEP_RELOAD(field)
+#define KEEP(field, type, dflt, min, max, when, sentence) KEEP_##when(field)
+
+void conf_keep_restart(struct conf *after, const struct conf *before)
+{
+	PARAMS_GLOBAL(KEEP)
+}
