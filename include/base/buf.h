@@ -30,7 +30,7 @@ static inline size_t buf_len(const struct buf *b)
 
 static inline struct slice buf_slice(const struct buf *b)
 {
-	return slice_of(b->data + b->read, b->write - b->read);
+	return slice_of(b->read ? b->data + b->read : b->data, b->write - b->read); /* NULL + 0 is undefined */
 }
 
 #endif

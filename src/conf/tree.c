@@ -57,13 +57,14 @@ static void text_add(struct parser *p, const char *from, size_t len)
 static void text_drop(struct parser *p)
 {
 	secret_wipe(p->text.data, p->text.write);
-	buf_consume(&p->text, buf_len(&p->text));
+	buf_fini(&p->text);
 }
 
 /* The current text, the caller's to free with secret_free_text(). */
 static char *text_take(struct parser *p)
 {
-	return mem_textn((const char *)p->text.data + p->text.read, buf_len(&p->text));
+	struct slice text = buf_slice(&p->text);
+	return mem_textn((const char *)text.at, text.len);
 }
 
 static size_t name_length(const char *at, const char *end)
