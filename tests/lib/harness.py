@@ -374,12 +374,15 @@ def _conf_block(head, options):
     return head + ' {\n' + ''.join(f'\t{k} = {_conf_value(v)}\n' for k, v in options.items()) + '}\n'
 
 
+OPEN = 'local all,replication all trust\nhost all,replication all all trust\n'
+
+
 class Proxy:
     """A running Lunapool (or, with LUNAPOOL_DIRECT=1, the server in its place)."""
     all = []
 
     def __init__(self, cluster, workers=2, pool=None, limits=None, databases=None, users=None, options=None, listen=None,
-                 hba='local all all trust\nhost all all all trust\n', secrets='', cluster_options=None, node=None, start=True):
+                 hba=OPEN, secrets='', cluster_options=None, node=None, start=True):
         self.cluster = cluster
         self.host, self.port = cluster.host, cluster.port
         self.socket_dir = cluster.dir
