@@ -84,6 +84,9 @@ check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
 		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
 layers:
 	@tests/layers.sh
+build/tests/mixup: $(wildcard tests/mixup/*.[ch]) | $(B)/.deps-check
+	@mkdir -p $(@D)
+	@gcc -O2 -g -std=c11 -D_GNU_SOURCE $(WARN) -I$$(pg_config --includedir) -o $@ $(filter %.c,$^) -lpq
 headers: $(patsubst %.h,$(B)/%.h.ok,$(wildcard include/*/*.h))
 $(B)/%.h.ok: %.h | $(B)/.deps
 	@mkdir -p $(@D)

@@ -1,0 +1,34 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""Hundreds of clients over a pool of 30: nobody ever sees anything of another's session, or loses anything of its own."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+
+SETUP = """create table mix (id int, life int, n bigint); create table mix_copy (who text); create sequence mix_seq;
+grant all on all tables in schema public to public; grant all on all sequences in schema public to public;"""
+cluster = Cluster.get()
+for i in range(8):
+    cluster.role(f'mix_role_{i}')
+db = cluster.database()
+program = f'{ROOT}/build/tests/mixup'
+rc, out, err = run(['make', '-s', '-C', ROOT, 'build/tests/mixup'])
+is_(rc, 0, 'tests/mixup is built') or diag(err)
+
+statements = 1_000_000 if LONG else 50_000
+clients = 300
+for workers, share in ((2, 0.7), (1, 0.3)):
+    with scenario(f'{workers} workers'):
+        cluster.database(db, SETUP)
+        p = Proxy(cluster, workers=workers, pool={'size': 30})
+        seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
+        where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode=disable gssencmode=disable'
+        rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
+                           env={'MIXUP_DIRECT': f'host={cluster.host} port={cluster.port} user=postgres dbname={db}'})
+        ok(rc == 0, f'{workers} workers: ' + (out.strip().split('\n') or [''])[-1])
+        diag(out + err + f'seed {seed}')
+        if not DIRECT:
+            ok(cluster.backends(db) <= 30, 'the pool kept its size')
+            p.stop()
+done()
