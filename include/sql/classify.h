@@ -20,8 +20,7 @@
 /* What the text's bytes mean depends on the session: pass what the client was told. */
 struct sql_dialect {
 	bool backslash_quotes; /* standard_conforming_strings = off */
-	bool
-	    unsafe_encoding; /* a client-only encoding (SJIS, BIG5, GBK, UHC, GB18030, JOHAB, SHIFT_JIS_2004): a byte >= 0x80 makes it opaque */
+	bool unsafe_encoding;  /* one for clients only (SJIS, BIG5, GBK, UHC, GB18030, JOHAB …): a byte >= 0x80 makes the text opaque */
 };
 
 struct sql_cache;

@@ -272,7 +272,8 @@ static const uint8_t *dollar(struct state *s, const uint8_t *p, const uint8_t *e
 	s->tag_len = 0;
 	if (is(*p, LEX_IS_DIGIT))
 		return go(s, NUMBER, p);
-	return *p == '$' || is(*p, LEX_IS_START) ? go(s, TAG, p) : go(s, GAP, p);
+	s->is_bad |= *p != '$' && !is(*p, LEX_IS_START);
+	return go(s, TAG, p);
 }
 
 static const uint8_t *tag(struct state *s, const uint8_t *p, const uint8_t *end)

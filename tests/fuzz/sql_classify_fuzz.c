@@ -1,0 +1,51 @@
+/* Any text through the cache, twice: classes are complete, and a hit gives what the miss gave. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "sql/classify.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct sql_cache *cache_of_this_run(void)
+{
+	static struct sql_cache *cache;
+	if (!cache) {
+		hash_init();
+		cache = sql_cache_new(64 << 10);
+	}
+	return cache;
+}
+
+static void check(const struct sql_class *c)
+{
+	uint32_t effects = 0;
+	bool is_opaque = false;
+	if (c->n == 0)
+		abort();
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct sql_part *p = &c->part[i];
+		size_t n = 0;
+		while (p->more_settings && p->more_settings[n])
+			n++;
+		if (p->kind > SQL_EMPTY || n % 2 != 0)
+			abort();
+		effects |= p->effects;
+		is_opaque |= p->kind == SQL_OPAQUE;
+	}
+	if (effects != c->effects || is_opaque != c->is_opaque)
+		abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct sql_dialect dialect = { 0 };
+	struct sql_cache *cache = cache_of_this_run();
+	struct sql_class *first = sql_classify(cache, slice_of(data, size), dialect);
+	struct sql_class *second = sql_classify(cache, slice_of(data, size), dialect);
+	check(first);
+	if (first->n != second->n || first->effects != second->effects)
+		abort();
+	sql_class_unref(first);
+	sql_class_unref(second);
+	return 0;
+}
