@@ -1,10 +1,7 @@
 /* Any text through the cache, twice: classes are complete, and a hit gives what the miss gave. */
-#include <stdlib.h>
-
 #include "base/hash.h"
+#include "fuzz.h"
 #include "sql/classify.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct sql_cache *cache_of_this_run(void)
 {
@@ -20,20 +17,17 @@ static void check(const struct sql_class *c)
 {
 	uint32_t effects = 0;
 	bool is_opaque = false;
-	if (c->n == 0)
-		abort();
+	CHECK(c->n > 0);
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct sql_part *p = &c->part[i];
 		size_t n = 0;
 		while (p->more_settings && p->more_settings[n])
 			n++;
-		if (p->kind > SQL_EMPTY || n % 2 != 0)
-			abort();
+		CHECK(p->kind <= SQL_EMPTY && n % 2 == 0);
 		effects |= p->effects;
 		is_opaque |= p->kind == SQL_OPAQUE;
 	}
-	if (effects != c->effects || is_opaque != c->is_opaque)
-		abort();
+	CHECK(effects == c->effects && is_opaque == c->is_opaque);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -43,8 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sql_class *first = sql_classify(cache, slice_of(data, size), dialect);
 	struct sql_class *second = sql_classify(cache, slice_of(data, size), dialect);
 	check(first);
-	if (first->n != second->n || first->effects != second->effects)
-		abort();
+	CHECK(first->n == second->n && first->effects == second->effects);
 	sql_class_unref(first);
 	sql_class_unref(second);
 	return 0;
