@@ -54,20 +54,6 @@ static void log_change(void *arg, const char *name, const char *was, const char 
 		log_info(NULL, "setting_changed", KV_STR("name", name), KV_STR("was", was), KV_STR("is", is));
 }
 
-/* What needs a restart stays as it is in force, so that SHOW CONFIG tells the truth and the next reload reports it again. */
-static void keep_restart_only(struct conf *conf, const struct conf *in_force)
-{
-#define KEEP(field, type, dflt, min, max, when, sentence) KEEP_##when##_##type(field)
-#define KEEP_RESTART_INT(field) conf->field = in_force->field;
-#define KEEP_RESTART_SIZE(field) conf->field = in_force->field;
-#define KEEP_RELOAD_BOOL(field)
-#define KEEP_RELOAD_LEVEL(field)
-#define KEEP_RELOAD_FORMAT(field)
-#define KEEP_RELOAD_DURATION(field)
-	PARAMS_GLOBAL(KEEP)
-#undef KEEP
-}
-
 static void on_publish(void *arg, unsigned reader)
 {
 	struct app *a = arg;
@@ -183,7 +169,7 @@ bool app_reload(struct app *a)
 	}
 	fit_to_fds(a, conf);
 	conf_diff(before->conf, conf, log_change, NULL);
-	keep_restart_only(conf, before->conf);
+	conf_keep_restart(conf, before->conf); /* so that SHOW CONFIG tells the truth, and the next reload reports it again */
 	log_configure(conf->log_level, conf->log_format);
 	topo_publish(a->board, topo_build(conf, before));
 	control_on_conf(a->control);
