@@ -95,6 +95,10 @@ fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (600)
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 fuzz-smoke: $(FUZZ) ## every fuzz target for 5 seconds
 	@tests/fuzz/run 5 $(FUZZ)
+bench: ## what a transaction costs beside pgbouncer, haproxy and pgpool2; QUICK=1 for a first look
+	@packaging/deps.sh bench
+	@$(MAKE) -j$$(nproc) build/release/lunapool
+	@tests/bench/bench.py $(if $(QUICK),--quick)
 demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
 	@{ packaging/deps.sh demo && $(MAKE) -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh

@@ -1,0 +1,203 @@
+"""peers — the proxies that are measured: how each is configured, started, and what its processes have cost so far.
+
+Every peer listens on a port that was free a moment ago, has one thread for its clients and up to 20 server connections for the one database, logs no
+connections and asks for no password: as alike as their configurations allow.
+"""
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import PROGRAM, Conn, Proxy, WireError, as_postgres, free_port, postgres_user, temp_dir, wait_for  # noqa: E402
+
+POOL = 20
+CLIENTS_MAX = 12000
+
+
+def family(pid):
+    """PID and all its descendants."""
+    parent = {}
+    for p in os.listdir('/proc'):
+        if p.isdigit():
+            with contextlib.suppress(OSError, IndexError):
+                with open(f'/proc/{p}/stat') as f:
+                    parent[int(p)] = int(f.read().rsplit(')', 1)[1].split()[1])
+    found = [pid]
+    for p in found:
+        found += [c for c, its in parent.items() if its == p]
+    return found
+
+
+def cpu_us(pid):
+    """Microseconds that all threads of all processes of a peer have run: the scheduler's own count, not its ticks."""
+    total = 0
+    for p in family(pid):
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f'/proc/{p}/task'):
+                with contextlib.suppress(OSError):
+                    with open(f'/proc/{p}/task/{thread}/schedstat') as f:
+                        total += int(f.read().split()[0])
+    return total / 1000
+
+
+def memory_bytes(pid):
+    """Proportional set size: pages that processes share count once."""
+    total = 0
+    for p in family(pid):
+        with contextlib.suppress(OSError):
+            with open(f'/proc/{p}/smaps_rollup') as f:
+                total += sum(int(line.split()[1]) * 1024 for line in f if line.startswith('Pss:'))
+    return total
+
+
+class Peer:
+    """A foreign proxy in front of CLUSTER.  WRAPPER: words in front of its command (valgrind …)."""
+    needs_postgres = True  # refuses to run as root
+
+    def __init__(self, cluster, wrapper=()):
+        self.cluster = cluster
+        self.dir = temp_dir(postgres_user())
+        self.port = free_port()
+        command = self.command()
+        command[0] = shutil.which(command[0]) or f'/usr/sbin/{command[0]}'
+        command = [*wrapper, *command]
+        if self.needs_postgres:
+            command = as_postgres(command)
+        self.log_path = f'{self.dir}/log'
+        with open(self.log_path, 'w') as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir, start_new_session=True)
+        self.pid = self.process.pid
+        wait_for(self.serves, 60, f'{self.name} to serve')
+
+    def serves(self):
+        if self.process.poll() is not None:
+            with open(self.log_path) as f:
+                raise RuntimeError(f'{self.name} does not start: {f.read()[-2000:]}')
+        try:
+            with Conn(('127.0.0.1', self.port), database='postgres') as c:
+                return c.one('select 1') == '1'
+        except (OSError, WireError):
+            time.sleep(0.05)
+            return False
+
+    def write(self, name, text):
+        path = f'{self.dir}/{name}'
+        with open(path, 'w') as f:
+            f.write(text)
+        os.chmod(path, 0o644)
+        return path
+
+    def stop(self, number=signal.SIGTERM):
+        members = family(self.pid)
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            for p in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(p, signal.SIGKILL)
+            self.process.wait()
+
+
+class PgBouncer(Peer):
+    name = 'pgbouncer'
+    mode = 'transaction'
+
+    def command(self):
+        users = self.write('users.txt', '"postgres" ""\n')
+        return ['pgbouncer', '-q', self.write('pgbouncer.ini', f"""[databases]
+* = host=127.0.0.1 port={self.cluster.port}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {self.port}
+unix_socket_dir =
+auth_type = trust
+auth_file = {users}
+pool_mode = {self.mode}
+default_pool_size = {POOL}
+max_client_conn = {CLIENTS_MAX}
+log_connections = 0
+log_disconnections = 0
+ignore_startup_parameters = extra_float_digits,options
+""")]
+
+
+class PgBouncerSession(PgBouncer):
+    name = 'pgbouncer session'
+    mode = 'session'
+
+
+class Haproxy(Peer):
+    name = 'haproxy'
+    needs_postgres = False
+
+    def command(self):
+        return ['haproxy', '-db', '-f', self.write('haproxy.cfg', f"""global
+  maxconn 3000
+  nbthread 1
+defaults
+  mode tcp
+  timeout connect 5s
+  timeout client 1h
+  timeout server 1h
+listen postgres
+  bind 127.0.0.1:{self.port}
+  server primary 127.0.0.1:{self.cluster.port}
+""")]
+
+
+class Pgpool(Peer):
+    name = 'pgpool2'
+
+    def command(self):
+        null = self.write('none', '')
+        return ['pgpool', '-n', '-F', null, '-a', null, '-f', self.write('pgpool.conf', f"""backend_clustering_mode = 'streaming_replication'
+listen_addresses = '127.0.0.1'
+port = {self.port}
+pcp_listen_addresses = '127.0.0.1'
+pcp_port = {free_port()}
+unix_socket_directories = '{self.dir}'
+pcp_socket_dir = '{self.dir}'
+backend_hostname0 = '127.0.0.1'
+backend_port0 = {self.cluster.port}
+backend_weight0 = 1
+backend_flag0 = 'ALWAYS_PRIMARY'
+num_init_children = 32
+max_pool = 1
+load_balance_mode = off
+enable_pool_hba = off
+sr_check_period = 0
+health_check_period = 0
+pid_file_name = '{self.dir}/pgpool.pid'
+logdir = '{self.dir}'
+""")]
+
+
+class Lunapool:
+    """The program of this tree."""
+    name = 'lunapool'
+
+    def __init__(self, cluster, wrapper=()):
+        self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, start=not wrapper)
+        if wrapper:
+            self.start_wrapped(list(wrapper))
+        self.process = self.proxy.process
+        self.port, self.pid = self.proxy.port, self.process.pid
+
+    def start_wrapped(self, wrapper):
+        p = self.proxy
+        p.log_path = f'{p.dir}/log'
+        with open(p.log_path, 'w') as log:
+            p.process = subprocess.Popen([*wrapper, PROGRAM, '-c', p.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        Proxy.all.append(p)
+        p.port = int(p.wait_log(r'listening.*\bport=(\d+)', 60).group(1))
+
+    def stop(self, number=signal.SIGINT):
+        self.process.send_signal(number)
+        self.process.wait(60)
+        Proxy.all.remove(self.proxy)
