@@ -212,7 +212,7 @@ static void fill_to_min(struct pool *pool)
 {
 	const struct pool_shared *s = pool->shared;
 	int64_t min = pool->plan.conf.min_size;
-	if (!min || !pool->clients || pool->is_gone || !dlist_is_empty(&pool->waits) ||
+	if (!min || !pool->clients || pool->is_gone || pool->is_deposed || !dlist_is_empty(&pool->waits) ||
 	    pool_now_us(pool) < atomic_load(&s->retry_at_us))
 		return;
 	while (atomic_load(&s->size.taken) < min && tokens_take(pool, min) == TAKE_OK)

@@ -1,5 +1,7 @@
 /*
- * plan — what the configuration and the topology say for one pool, copied: a snapshot may be gone at the next turn.
+ * plan — what the configuration and the topology say for one pool, and what becomes of its servers and waits when that changes.
+ *
+ * It is a copy: a snapshot may be gone at the next turn.
  */
 #include <string.h>
 
@@ -65,7 +67,120 @@ void plan_fini(struct plan *plan)
 }
 
 /* A server that was opened under A may go on under B. */
-bool plan_is_same_server(const struct plan *a, const struct plan *b)
+static bool is_same_server(const struct plan *a, const struct plan *b)
 {
 	return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0;
+}
+
+void plan_apply(struct pool *pool)
+{
+	struct pool_registry *r = pool->shared->registry;
+	const struct plan *plan = &pool->plan;
+	pool->ddl = registry_fact(r, "ddl", plan->cluster, plan->dbname, "");
+	pool->retired = registry_fact(r, "retired", plan->cluster, plan->dbname, "");
+	pool->sequences = registry_fact(r, "sequences", plan->cluster, plan->dbname, pool->shared->user);
+	atomic_store(&pool->shared->size_now, plan->conf.size);
+	atomic_store(&pool->shared->mode_now, plan->conf.mode);
+}
+
+/* -- a new topology -------------------------------------------------------------------------------- */
+
+static void mark_list(struct dlist *list)
+{
+	DLIST_EACH(it, list)
+	CONTAINER_OF(it, struct server, link)->must_close = 1;
+}
+
+static void mark_handing(struct pool *pool)
+{
+	DLIST_EACH(it, &pool->pools->handing)
+	{
+		struct server *srv = CONTAINER_OF(it, struct server, link);
+		if (srv->pool == pool)
+			srv->must_close = 1;
+	}
+}
+
+void pool_retire_servers(struct pool *pool, const char *reason)
+{
+	for (struct dlist *it; (it = dlist_first(&pool->idle));)
+		server_close(CONTAINER_OF(it, struct server, link), reason);
+	mark_list(&pool->lent);
+	mark_list(&pool->opening);
+	mark_list(&pool->resetting);
+	mark_handing(pool);
+}
+
+void plan_tell_all(struct loop_defer *d)
+{
+	struct pools *p = CONTAINER_OF(d, struct pools, tell);
+	DLIST_EACH(it, &p->all)
+	{
+		struct pool *pool = CONTAINER_OF(it, struct pool, link);
+		struct err err;
+		if (!pool->ask_again)
+			continue;
+		err_set(&err, "LP001", "server \"%s\" %s", pool->plan.node_name, pool->ask_again);
+		pool->ask_again = NULL;
+		queue_fail(pool, &err);
+	}
+}
+
+/* At the end of the turn: those who wait may look at the new topology only when everybody has been given it. */
+static void fail_waits(struct pool *pool, const char *why)
+{
+	pool->ask_again = why;
+	loop_defer(pool->pools->loop, &pool->pools->tell);
+}
+
+static void on_gone(struct pool *pool)
+{
+	pool->is_gone = true;
+	pool_retire_servers(pool, "not configured any more");
+	fail_waits(pool, "does not serve this database any more");
+}
+
+/* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
+static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
+{
+	const struct plan *is = &pool->plan;
+	bool is_deposed = pool->served_primary && !is->is_primary;
+	if (!is_same_server(was, is))
+		pool_retire_servers(pool, "its node or database changed");
+	else if (is_deposed && has_primary)
+		pool_retire_servers(pool, "the node is not the primary any more");
+	if (is_deposed)
+		fail_waits(pool, "is not the primary any more");
+	pool->is_deposed = !is->is_primary && (is_deposed || pool->is_deposed);
+	if (is->is_primary || has_primary)
+		pool->served_primary = is->is_primary;
+	plan_apply(pool);
+	grow(pool);
+}
+
+static bool is_primary_known(const struct topo *topo, uint32_t node_id)
+{
+	size_t cluster_at;
+	return topo_node(topo, node_id, &cluster_at) && topo_primary(topo, cluster_at);
+}
+
+static void re_read(struct pool *pool, const struct topo *topo)
+{
+	struct pool_shared *s = pool->shared;
+	struct plan plan, was = pool->plan;
+	if (!plan_read(&plan, topo, s->node_id, s->database, s->user)) {
+		if (!pool->is_gone)
+			on_gone(pool);
+		return;
+	}
+	pool->is_gone = false;
+	pool->plan = plan;
+	on_plan(pool, &was, is_primary_known(topo, s->node_id));
+	plan_fini(&was);
+}
+
+void pools_on_topology(struct pools *p, const struct topo *topo)
+{
+	DLIST_EACH(it, &p->all)
+	re_read(CONTAINER_OF(it, struct pool, link), topo);
 }

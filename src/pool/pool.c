@@ -1,5 +1,5 @@
 /*
- * pool — the interface: finding a pool, borrowing from it, giving back, and what a new topology means for it.
+ * pool — the interface: finding a pool, borrowing from it, giving back.
  *
  * The way of nearly every statement is pool_checkout() with nobody waiting and an own server idle, and pool_give_back() of a clean server
  * with nobody waiting: a list, a counter, two loads.  Everything else goes through queue.c, grow.c and reset.c.
@@ -25,17 +25,6 @@ static unsigned who(const struct log *log, struct log_kv *out, unsigned max)
 	return 3;
 }
 
-static void find_facts(struct pool *pool)
-{
-	struct pool_registry *r = pool->shared->registry;
-	const struct plan *plan = &pool->plan;
-	pool->ddl = registry_fact(r, "ddl", plan->cluster, plan->dbname, "");
-	pool->retired = registry_fact(r, "retired", plan->cluster, plan->dbname, "");
-	pool->sequences = registry_fact(r, "sequences", plan->cluster, plan->dbname, pool->shared->user);
-	atomic_store(&pool->shared->size_now, plan->conf.size);
-	atomic_store(&pool->shared->mode_now, plan->conf.mode);
-}
-
 static struct pool *pool_new(struct pools *p, struct plan plan, const struct pool_key *key, struct slice map_key)
 {
 	struct pool *pool = mem_alloc(sizeof *pool);
@@ -53,7 +42,7 @@ static struct pool *pool_new(struct pools *p, struct plan plan, const struct poo
 	dlist_init(&pool->waits);
 	dlist_push_back(&p->all, &pool->link);
 	loop_timer_init(&pool->timer, grow_timer_fired);
-	find_facts(pool);
+	plan_apply(pool);
 	map_put(&p->by_key, map_key, pool);
 	if (!loop_timer_is_running(&p->tick))
 		loop_timer_start(p->loop, &p->tick, US_PER_S);
@@ -133,6 +122,7 @@ struct pools *pools_new(struct pool_registry *r, unsigned worker, const struct u
 	p->empty = settings_empty(env->settings);
 	dlist_init(&p->all);
 	loop_timer_init(&p->tick, tick_fired);
+	loop_defer_init(&p->tell, plan_tell_all);
 	queue_init(p);
 	server_init_graveyard(p);
 	mailbox_open(p->mailbox, p->loop, p);
@@ -150,6 +140,7 @@ void pools_free(struct pools *p)
 	mailbox_close(p->mailbox);
 	loop_timer_stop(p->loop, &p->tick);
 	loop_defer_cancel(&p->hand);
+	loop_defer_cancel(&p->tell);
 	close_list(&p->handing);
 	for (struct dlist *it; (it = dlist_first(&p->all));) {
 		struct pool *pool = CONTAINER_OF(it, struct pool, link);
@@ -169,92 +160,6 @@ void pools_free(struct pools *p)
 struct mailbox *pools_mailbox(struct pools *p)
 {
 	return p->mailbox;
-}
-
-/* -- a new topology -------------------------------------------------------------------------------- */
-
-static void mark_list(struct dlist *list)
-{
-	DLIST_EACH(it, list)
-	CONTAINER_OF(it, struct server, link)->must_close = 1;
-}
-
-static void mark_handing(struct pool *pool)
-{
-	DLIST_EACH(it, &pool->pools->handing)
-	{
-		struct server *srv = CONTAINER_OF(it, struct server, link);
-		if (srv->pool == pool)
-			srv->must_close = 1;
-	}
-}
-
-void pool_retire_servers(struct pool *pool, const char *reason)
-{
-	for (struct dlist *it; (it = dlist_first(&pool->idle));)
-		server_close(CONTAINER_OF(it, struct server, link), reason);
-	mark_list(&pool->lent);
-	mark_list(&pool->opening);
-	mark_list(&pool->resetting);
-	mark_handing(pool);
-}
-
-static void fail_waits(struct pool *pool, const char *why)
-{
-	struct err err;
-	err_set(&err, "LP001", "server \"%s\" %s", pool->plan.node_name, why);
-	queue_fail(pool, &err);
-}
-
-static void on_gone(struct pool *pool)
-{
-	pool->is_gone = true;
-	pool_retire_servers(pool, "not configured any more");
-	fail_waits(pool, "does not serve this database any more");
-}
-
-/* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
-static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
-{
-	const struct plan *is = &pool->plan;
-	bool is_deposed = pool->served_primary && !is->is_primary;
-	if (!plan_is_same_server(was, is))
-		pool_retire_servers(pool, "its node or database changed");
-	else if (is_deposed && has_primary)
-		pool_retire_servers(pool, "the node is not the primary any more");
-	if (is_deposed)
-		fail_waits(pool, "is not the primary any more");
-	if (is->is_primary || has_primary)
-		pool->served_primary = is->is_primary;
-	find_facts(pool);
-	grow(pool);
-}
-
-static bool is_primary_known(const struct topo *topo, uint32_t node_id)
-{
-	size_t cluster_at;
-	return topo_node(topo, node_id, &cluster_at) && topo_primary(topo, cluster_at);
-}
-
-static void re_read(struct pool *pool, const struct topo *topo)
-{
-	struct pool_shared *s = pool->shared;
-	struct plan plan, was = pool->plan;
-	if (!plan_read(&plan, topo, s->node_id, s->database, s->user)) {
-		if (!pool->is_gone)
-			on_gone(pool);
-		return;
-	}
-	pool->is_gone = false;
-	pool->plan = plan;
-	on_plan(pool, &was, is_primary_known(topo, s->node_id));
-	plan_fini(&was);
-}
-
-void pools_on_topology(struct pools *p, const struct topo *topo)
-{
-	DLIST_EACH(it, &p->all)
-	re_read(CONTAINER_OF(it, struct pool, link), topo);
 }
 
 /* -- borrowing ------------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /*
  * priv — what the files of the pool share.
  *
- *   shared.c    the registry, struct pool_shared, tokens          plan.c     what the configuration says for one pool
+ *   shared.c    the registry, struct pool_shared, tokens          plan.c     what the configuration says, and when it changes
  *   queue.c     who waits, who is asked, woken, evicted           handover.c a connection travels to another worker
  *   server.c    one connection: its states, its end               reset.c    and how it is cleaned
  *   grow.c      opening connections, failures, the tick           pool.c     the interface
@@ -104,9 +104,11 @@ struct pool {
 	struct settings *welcome;
 	uint64_t welcome_version;
 	struct fact *ddl, *retired, *sequences;
-	bool served_primary; /* the node was the primary when a primary was last known */
-	bool is_gone;        /* its node or database is not configured any more */
-	bool is_blocked;     /* slot->blocked_on is set */
+	bool served_primary;   /* the node was the primary when a primary was last known */
+	bool is_gone;          /* its node or database is not configured any more */
+	bool is_blocked;       /* slot->blocked_on is set */
+	bool is_deposed;       /* its node was the primary and is not now */
+	const char *ask_again; /* why those who wait are about to be told LP001; NULL: they are not */
 };
 
 /* A worker's pools. */
@@ -119,7 +121,7 @@ struct pools {
 	struct map by_key;
 	struct dlist all;
 	struct loop_timer tick;
-	struct loop_defer hand, bury;
+	struct loop_defer hand, bury, tell;
 	struct dlist handing; /* servers that somebody may wait for: dispatched at the end of the turn */
 	struct dlist dead;    /* closed servers, freed at the end of the turn */
 	struct dlist cancels; /* struct server_cancel */
@@ -134,7 +136,9 @@ static inline uint64_t pool_now_us(const struct pool *pool)
 /* plan.c */
 bool plan_read(struct plan *plan, const struct topo *topo, uint32_t node_id, const char *database, const char *user) MUST_CHECK;
 void plan_fini(struct plan *plan);
-bool plan_is_same_server(const struct plan *a, const struct plan *b);
+void plan_apply(struct pool *pool); /* what the shared part and the facts take from it */
+void plan_tell_all(struct loop_defer *d);
+void pool_retire_servers(struct pool *pool, const char *reason); /* idle: closed; others: must_close */
 
 /* shared.c */
 struct pool_shared *shared_get(struct pool_registry *r, const struct pool_key *key, struct slice map_key, const char *node_name);
@@ -216,7 +220,6 @@ void grow_timer_fired(struct loop_timer *t);
 bool grow_is_trouble(const char *sqlstate);
 
 /* pool.c */
-void pool_retire_servers(struct pool *pool, const char *reason); /* idle: closed; others: must_close */
 void pool_drop(struct pool *pool);
 
 #endif
