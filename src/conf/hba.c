@@ -9,27 +9,17 @@
 #include "conf/hba.h"
 
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "hbaline.h"
 #include "ipnet.h"
 #include "priv.h"
 
-#define MAX_FIELDS 64u
-
 enum host_kind { HOST_ALL, HOST_NET, HOST_SAMEHOST, HOST_SAMENET };
 
-struct name {
-	char *text;
-	bool is_quoted;
-};
-struct names {
-	size_t n;
-	struct name *at;
-};
 struct rule {
 	unsigned line;
 	bool is_local;
@@ -46,129 +36,12 @@ struct hba {
 };
 
 /*
- * Reading a line.
- */
-
-struct field {
-	struct names names; /* what commas separate */
-};
-struct line {
-	struct conf_errors *errors;
-	const char *path;
-	unsigned number;
-	bool is_bad;
-	size_t n;
-	struct field fields[MAX_FIELDS];
-};
-
-static PRINTF_LIKE(2, 3) void bad(struct line *l, const char *fmt, ...)
-{
-	char text[600];
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	char *where = mem_alloc(strlen(l->path) + 12);
-	sprintf(where, "%s:%u", l->path, l->number);
-	conf_errors_add(l->errors, where, "%s", text);
-	mem_free(where);
-	l->is_bad = true;
-}
-
-static void names_fini(struct names *n)
-{
-	for (size_t i = 0; i < n->n; i++)
-		mem_free(n->at[i].text);
-	mem_free(n->at);
-	*n = (struct names){ 0 };
-}
-
-static void name_add(struct names *n, const char *text, size_t len, bool is_quoted)
-{
-	n->at = mem_grow(n->at, (n->n + 1) * sizeof *n->at);
-	n->at[n->n++] = (struct name){ mem_textn(text, len), is_quoted };
-}
-
-static const char *skip_space(const char *at, const char *end)
-{
-	while (at < end && isspace((unsigned char)*at))
-		at++;
-	return at;
-}
-
-/* One name of a field, at AT; returns what is behind it. */
-static const char *read_name(struct line *l, const char *at, const char *end, struct names *out)
-{
-	bool is_quoted = *at == '"';
-	const char *from = at + is_quoted;
-	at = from;
-	while (at < end && (is_quoted ? *at != '"' : !isspace((unsigned char)*at) && !strchr(",\"#", *at)))
-		at++;
-	if (is_quoted && at == end) {
-		bad(l, "a name begins with \" whose closing \" is missing on this line");
-		return end;
-	}
-	name_add(out, from, (size_t)(at - from), is_quoted);
-	at += is_quoted;
-	if (at < end && !isspace((unsigned char)*at) && *at != ',' && *at != '#') {
-		bad(l, "a name is quoted as a whole or not at all");
-		return end;
-	}
-	return at;
-}
-
-/* Names with commas between them; as in PostgreSQL a space may follow a comma. */
-static const char *read_field(struct line *l, const char *at, const char *end, struct names *out)
-{
-	for (;;) {
-		if (*at == ',') {
-			bad(l, "a comma stands where a name should");
-			return end;
-		}
-		at = read_name(l, at, end, out);
-		if (at == end || *at != ',')
-			return at;
-		at = skip_space(at + 1, end);
-		if (at == end || *at == '#') {
-			bad(l, "after the comma a name is missing");
-			return end;
-		}
-	}
-}
-
-static void line_fini(struct line *l)
-{
-	for (size_t i = 0; i < l->n; i++)
-		names_fini(&l->fields[i].names);
-	l->n = 0;
-}
-
-static void read_fields(struct line *l, const char *at, const char *end)
-{
-	for (at = skip_space(at, end); at < end && *at != '#' && !l->is_bad; at = skip_space(at, end)) {
-		if (l->n == MAX_FIELDS) {
-			bad(l, "this line has too many fields");
-			return;
-		}
-		struct field *f = &l->fields[l->n++];
-		*f = (struct field){ 0 };
-		at = read_field(l, at, end, &f->names);
-	}
-}
-
-/* A field that is one word, or NULL. */
-static const char *word(const struct line *l, size_t at)
-{
-	return at < l->n && l->fields[at].names.n == 1 ? l->fields[at].names.at[0].text : NULL;
-}
-
-/*
  * From a line to a rule.
  */
 
-static void read_type(struct line *l, struct rule *r)
+static void read_type(struct hbaline *l, struct rule *r)
 {
-	const char *type = word(l, 0);
+	const char *type = hbaline_word(l, 0);
 	static const char *const types[] = { "local", "host", "hostnossl" };
 	if (!type)
 		type = "";
@@ -176,47 +49,47 @@ static void read_type(struct line *l, struct rule *r)
 	if (r->is_local || strcmp(type, "host") == 0 || strcmp(type, "hostnossl") == 0 || strcmp(type, "hostnogssenc") == 0)
 		return;
 	if (strcmp(type, "hostssl") == 0)
-		bad(l, "hostssl: TLS is not available yet, so this line could never match; write host, or remove the line");
+		hbaline_bad(l, "hostssl: TLS is not available yet, so this line could never match; write host, or remove the line");
 	else if (strcmp(type, "hostgssenc") == 0)
-		bad(l, "hostgssenc: GSSAPI encryption is not available, so this line could never match; remove the line");
+		hbaline_bad(l, "hostgssenc: GSSAPI encryption is not available, so this line could never match; remove the line");
 	else if (strncmp(type, "include", 7) == 0)
-		bad(l, "%.40s is not available: write the rules into this file", type);
+		hbaline_bad(l, "%.40s is not available: write the rules into this file", type);
 	else {
 		const char *near = near_word(type, types, ARRAY_LEN(types));
-		bad(l, "a rule begins with local, host or hostnossl, not with \"%.60s\"%s%s%s", type, near ? "; did you mean " : "",
-		    near ? near : "", near ? "?" : "");
+		hbaline_bad(l, "a rule begins with local, host or hostnossl, not with \"%.60s\"%s%s%s", type,
+		            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 	}
 }
 
-static void check_name(struct line *l, const struct name *n, const char *what)
+static void check_name(struct hbaline *l, const struct name *n, const char *what)
 {
 	if (n->is_quoted)
 		return;
 	if (n->text[0] == '@')
-		bad(l, "%.60s: files of names are not available; write the %s names here", n->text, what);
+		hbaline_bad(l, "%.60s: files of names are not available; write the %s names here", n->text, what);
 	else if (n->text[0] == '/')
-		bad(l, "%.60s: regular expressions are not available; write the %s names, or quote a name that begins with /", n->text,
-		    what);
+		hbaline_bad(l, "%.60s: regular expressions are not available; write the %s names, or quote a name that begins with /",
+		            n->text, what);
 	else if (n->text[0] == '+')
-		bad(l, "%.60s: members of a role are not known here; write the %s names", n->text, what);
+		hbaline_bad(l, "%.60s: members of a role are not known here; write the %s names", n->text, what);
 }
 
-static void take_names(struct line *l, size_t at, struct names *out, const char *what)
+static void take_names(struct hbaline *l, size_t at, struct names *out, const char *what)
 {
 	if (at >= l->n)
 		return;
-	*out = l->fields[at].names;
-	l->fields[at].names = (struct names){ 0 };
+	*out = l->fields[at];
+	l->fields[at] = (struct names){ 0 };
 	for (size_t i = 0; i < out->n; i++)
 		check_name(l, &out->at[i], what);
 }
 
-static void check_databases(struct line *l, const struct names *databases)
+static void check_databases(struct hbaline *l, const struct names *databases)
 {
 	for (size_t i = 0; i < databases->n; i++) {
 		const struct name *n = &databases->at[i];
 		if (!n->is_quoted && (strcmp(n->text, "samerole") == 0 || strcmp(n->text, "samegroup") == 0))
-			bad(l, "%s: members of a role are not known here; write the names of the databases", n->text);
+			hbaline_bad(l, "%s: members of a role are not known here; write the names of the databases", n->text);
 	}
 }
 
@@ -235,9 +108,9 @@ static bool is_number(const char *text, unsigned max, unsigned *out)
 }
 
 /* "10.0.0.0/8", or "10.0.0.0" with the mask in the next field.  Returns how many fields it took. */
-static size_t read_net(struct line *l, size_t at, struct rule *r)
+static size_t read_net(struct hbaline *l, size_t at, struct rule *r)
 {
-	const char *text = word(l, at), *mask = word(l, at + 1);
+	const char *text = hbaline_word(l, at), *mask = hbaline_word(l, at + 1);
 	char address[64];
 	const char *slash = strchr(text, '/');
 	size_t len = slash ? (size_t)(slash - text) : strlen(text);
@@ -245,7 +118,8 @@ static size_t read_net(struct line *l, size_t at, struct rule *r)
 	snprintf(address, sizeof address, "%.*s", (int)(len < sizeof address ? len : 0), text);
 	r->host = HOST_NET;
 	if (!ip_parse(address, &r->net.ip)) {
-		bad(l,
+		hbaline_bad(
+		    l,
 		    "\"%.60s\" is no address: write all, samehost, samenet, or a network as in 10.0.0.0/8 or ::1/128 (host names are not "
 		    "looked up)",
 		    text);
@@ -254,27 +128,27 @@ static size_t read_net(struct line *l, size_t at, struct rule *r)
 	bool is_v4 = ip_is_v4(&r->net.ip);
 	if (slash) {
 		if (!is_number(slash + 1, is_v4 ? 32 : 128, &bits))
-			bad(l, "%.60s: after / comes a number of bits from 0 to %d", text, is_v4 ? 32 : 128);
+			hbaline_bad(l, "%.60s: after / comes a number of bits from 0 to %d", text, is_v4 ? 32 : 128);
 		else
 			r->net.mask = ip_mask_of(is_v4, bits);
 		return 1;
 	}
 	if (!mask || !ip_parse(mask, &r->net.mask) || ip_is_v4(&r->net.mask) != is_v4) {
-		bad(l, "%.60s lacks its mask: write %.60s/%d for this address alone", text, text, is_v4 ? 32 : 128);
+		hbaline_bad(l, "%.60s lacks its mask: write %.60s/%d for this address alone", text, text, is_v4 ? 32 : 128);
 		return 1;
 	}
 	if (is_v4)
 		memset(r->net.mask.at, 0xff, 12);
 	if (!ip_is_mask(&r->net.mask))
-		bad(l, "%.60s is no mask: its ones must stand together at the left", mask);
+		hbaline_bad(l, "%.60s is no mask: its ones must stand together at the left", mask);
 	return 2;
 }
 
-static size_t read_address(struct line *l, size_t at, struct rule *r, struct hba *h)
+static size_t read_address(struct hbaline *l, size_t at, struct rule *r, struct hba *h)
 {
-	const char *text = word(l, at);
+	const char *text = hbaline_word(l, at);
 	if (!text) {
-		bad(l, "one address should stand here; give each its own line");
+		hbaline_bad(l, "one address should stand here; give each its own line");
 		return 1;
 	}
 	if (strcmp(text, "all") == 0) {
@@ -290,11 +164,11 @@ static size_t read_address(struct line *l, size_t at, struct rule *r, struct hba
 	return read_net(l, at, r);
 }
 
-static void read_method(struct line *l, size_t at, struct rule *r)
+static void read_method(struct hbaline *l, size_t at, struct rule *r)
 {
-	const char *method = word(l, at);
+	const char *method = hbaline_word(l, at);
 	if (!method)
-		bad(l, "the method is missing: trust, reject or scram-sha-256");
+		hbaline_bad(l, "the method is missing: trust, reject or scram-sha-256");
 	else if (strcmp(method, "trust") == 0)
 		r->method = HBA_TRUST;
 	else if (strcmp(method, "reject") == 0)
@@ -302,9 +176,10 @@ static void read_method(struct line *l, size_t at, struct rule *r)
 	else if (strcmp(method, "scram-sha-256") == 0)
 		r->method = HBA_SCRAM;
 	else
-		bad(l, "the method %.60s is not available: there are trust, reject and scram-sha-256", method);
+		hbaline_bad(l, "the method %.60s is not available: there are trust, reject and scram-sha-256", method);
 	if (at + 1 < l->n && !l->is_bad)
-		bad(l, "nothing may follow the method: options such as \"%.60s\" are not available", l->fields[at + 1].names.at[0].text);
+		hbaline_bad(l, "nothing may follow the method: options such as \"%.60s\" are not available",
+		            l->fields[at + 1].at[0].text);
 }
 
 static void rule_fini(struct rule *r)
@@ -313,13 +188,14 @@ static void rule_fini(struct rule *r)
 	names_fini(&r->users);
 }
 
-static void add_rule(struct hba *h, struct line *l)
+static void add_rule(struct hba *h, struct hbaline *l)
 {
 	struct rule r = { .line = l->number };
 	read_type(l, &r);
 	size_t least = r.is_local ? 4 : 5;
 	if (!l->is_bad && l->n < least)
-		bad(l, "the rule is too short: %s", r.is_local ? "local database user method" : "host database user address method");
+		hbaline_bad(l, "the rule is too short: %s",
+		            r.is_local ? "local database user method" : "host database user address method");
 	if (!l->is_bad) {
 		take_names(l, 1, &r.databases, "database");
 		check_databases(l, &r.databases);
@@ -338,32 +214,14 @@ static void add_rule(struct hba *h, struct line *l)
 	h->rules[h->n++] = r;
 }
 
-/* The end of a line; a backslash before it joins the next one, and is replaced by a space. */
-static char *line_end(char *at, char *end, unsigned *lines)
-{
-	for (; at < end; at++) {
-		if (*at != '\n')
-			continue;
-		(*lines)++;
-		if (at[-1] != '\\')
-			return at;
-		at[-1] = at[0] = ' ';
-	}
-	return end;
-}
-
 static void parse(struct hba *h, const char *path, char *text, size_t len, struct conf_errors *errors)
 {
-	char *end = text + len;
-	unsigned lines = 1;
-	for (char *at = text; at < end;) {
-		struct line l = { .errors = errors, .path = path, .number = lines };
-		char *eol = *at == '\n' ? (lines++, at) : line_end(at, end, &lines);
-		read_fields(&l, at, eol);
-		if (l.n > 0 && !l.is_bad)
+	struct hbaline_reader r = { .errors = errors, .path = path, .at = text, .end = text + len, .lines = 1 };
+	struct hbaline l;
+	while (hbaline_next(&r, &l)) {
+		if (!l.is_bad)
 			add_rule(h, &l);
-		line_fini(&l);
-		at = eol < end ? eol + 1 : end;
+		hbaline_fini(&l);
 	}
 }
 

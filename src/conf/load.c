@@ -152,6 +152,32 @@ static void load_trees(struct conf_load *l, const char *path)
 	take_syntax_errors(l);
 }
 
+/* The errors from BEFORE on that have no place are about the file that auth's KEY names: KEY is their place. */
+static void place_errors(struct conf_load *l, size_t before, const char *key)
+{
+	const struct conf_tree *of = NULL;
+	const struct conf_item *auth = load_find(l, NULL, "auth", NULL, &of);
+	const struct conf_item *it = auth ? load_find(l, auth, key, NULL, NULL) : NULL;
+	for (size_t i = before; it && i < l->errors->n; i++) {
+		if (*l->errors->at[i].where)
+			continue;
+		mem_free(l->errors->at[i].where);
+		l->errors->at[i].where = item_where(of, it->line);
+	}
+}
+
+static void load_auth_files(struct conf_load *l)
+{
+	const struct conf_auth *auth = &l->conf->auth;
+	size_t before = l->errors->n;
+	if (*auth->hba_file)
+		l->conf->hba = hba_load(auth->hba_file, l->errors);
+	place_errors(l, before, "hba_file");
+	before = l->errors->n;
+	l->conf->secrets = users_load(auth->users_file, l->errors);
+	place_errors(l, before, "users_file");
+}
+
 struct conf *conf_load(const char *path, struct conf_errors *errors)
 {
 	struct conf_load l = { .conf = mem_alloc(sizeof *l.conf), .errors = errors };
@@ -160,9 +186,7 @@ struct conf *conf_load(const char *path, struct conf_errors *errors)
 	load_bind(&l);
 	if (l.n_trees > 0)
 		load_check(&l);
-	if (*l.conf->auth.hba_file)
-		l.conf->hba = hba_load(l.conf->auth.hba_file, errors);
-	l.conf->secrets = users_load(l.conf->auth.users_file, errors);
+	load_auth_files(&l);
 	for (size_t i = 0; i < l.n_trees; i++)
 		tree_fini(&l.trees[i]);
 	mem_free(l.trees);

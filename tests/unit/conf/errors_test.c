@@ -190,7 +190,7 @@ static void combinations(void **state)
 		                                      "or -1 for what the pool block has\n" },
 		{ L "user \"*\" { }", "c.conf:4: \"*\" is no user: what holds for all stands in the blocks pool and limits\n" },
 		{ "auth { hba_file = none }\ncluster c { node n { host = h } }\n" D,
-		  "hba_file: cannot open none: No such file or directory\n" },
+		  "c.conf:1: hba_file: cannot open none: No such file or directory\n" },
 		{ L "pool { reserve_timeout = 2h }", "c.conf:4: reserve_timeout = 2h is out of range: from 0 to 1h\n" },
 	};
 	expect(table, ARRAY_LEN(table));
