@@ -26,6 +26,8 @@ void borrow_send(struct session *s, struct writer *w)
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
 	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref };
+	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
+		s->segment++;
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
 	relay_settle(s);

@@ -126,24 +126,9 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 	char name[STMTS_NAME_MAX];
 	struct hash128 key = statement_server_key(s, st);
 	stmts_name(key, name);
-	if (stmts_find(&s->srv->stmts, key)) {
-		uint8_t space[64];
-		struct writer c;
-		writer_init(&c, space, sizeof space);
-		writer_begin(&c, 'C');
-		writer_u8(&c, 'S');
-		writer_text(&c, name);
-		writer_end(&c);
-		stmts_remove(&s->srv->stmts, key);
-		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
-		borrow_send(s, &c);
-	} else
-		statement_make_room(s);
-	n->server_key = key;
-	n->generation = pool_ddl_generation(s->srv->pool);
+	statement_ask(s, key, &n->asked);
 	n->scope = settings_name_scope(s->vars);
 	n->on_server = true;
-	stmts_add(&s->srv->stmts, key, n->generation);
 	writer_init_grow(&w);
 	writer_init_grow(&text);
 	if (st->names_statements)

@@ -67,7 +67,8 @@ enum tag {
 	TAG_SETUP_BEGIN,  /* the deferred BEGIN */
 	TAG_SETUP_SYNC,   /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,    /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
-	TAG_OURS,         /* a message of ours whose answer tells nothing: a Close, a PREPARE's Parse and Bind, an empty Query */
+	TAG_UNPREPARE,    /* struct preparing: our own Close of a statement */
+	TAG_OURS,         /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,      /* struct err: a statement that was made to fail; its error is replaced by this one */
 	TAG_CLEAN_SYNC,   /* the Sync that ends a segment which our own setup made fail in front of a Query */
 };
@@ -85,18 +86,18 @@ struct effect { /* what completing a statement does to the books */
 	int8_t is_local;             /* -1: unknown */
 };
 
-struct naming { /* a name that a Parse or Close changed before the server confirmed it */
-	struct statement *was, *is; /* references; NULL: none */
+struct preparing { /* a statement on its way to a server, or away from it */
 	struct hash128 server_key;
-	uint64_t generation, scope;
-	bool on_server;             /* a real Parse went to the server */
-	uint16_t name_len;
-	char name[];
+	uint64_t generation, asked;
 };
 
-struct preparing {
-	struct hash128 server_key;
-	uint64_t generation;
+struct naming { /* a name that a Parse or Close changed before the server confirmed it */
+	struct statement *was, *is; /* references; NULL: none */
+	struct preparing asked;     /* … where a real Parse went to the server */
+	uint64_t scope;
+	bool on_server;
+	uint16_t name_len;
+	char name[];
 };
 
 /* ---- the session -------------------------------------------------------------------------------------------------------- */
@@ -163,6 +164,7 @@ struct session {
 	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
 	uint8_t key_len;
 	uint32_t statement_bytes;            /* text held in names and unnamed */
+	uint32_t segment, asks;              /* segments sent to servers (each ends with a ReadyForQuery), Parses of ours */
 	uint32_t body_left;                  /* of the client's message that streams through */
 	uint32_t reply_left;                 /* of the server's message that streams through */
 	struct sql_scan *scan;               /* of a Query that streams through */
@@ -295,7 +297,12 @@ void statement_forget_all(struct session *s);
 struct hash128 statement_server_key(const struct session *s, const struct statement *st);
 /* Makes sure that ST is prepared on the session's server, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
 void statement_prepare(struct session *s, struct statement *st, char *name);
-void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+/* The message that comes next prepares KEY on the server: a Close goes ahead where it may be there already, and room is made. */
+void statement_ask(struct session *s, struct hash128 key, struct preparing *p); /* … a Parse, whose end is told by statement_on_prepared() */
+void statement_unprepare(struct session *s, struct hash128 key);                /* … a PREPARE, which adds it when it completes */
+void statement_on_prepared(struct session *s, const struct preparing *p, bool is_done);
+void statement_write_name(struct writer *w, const char *name); /* as SQL has it */
+void statement_on_closed(struct session *s, struct hash128 key, bool is_done);
 void statement_forget_portals(struct session *s);
 
 /* relay.c */

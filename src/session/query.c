@@ -170,7 +170,7 @@ void query_rewrite_names(struct session *s, struct slice text, struct writer *w)
 			continue;
 		statement_prepare(s, st, name);
 		writer_bytes(w, slice_of(text.at + done, at[i].at - done));
-		writer_bytes(w, slice_text(name));
+		statement_write_name(w, name);
 		done = at[i].at + at[i].len;
 	}
 	writer_bytes(w, slice_skip(text, done));
@@ -186,21 +186,9 @@ static bool query_rewrite_prepare(struct session *s, struct slice text, struct w
 	e->prepares = statement_intern(s, slice_skip(text, at.at + at.len), slice_of(NULL, 0), true);
 	e->server_key = statement_server_key(s, e->prepares);
 	stmts_name(e->server_key, name);
-	if (stmts_find(&s->srv->stmts, e->server_key)) {
-		uint8_t space[64];
-		struct writer c;
-		writer_init(&c, space, sizeof space);
-		writer_begin(&c, 'C');
-		writer_u8(&c, 'S');
-		writer_text(&c, name);
-		writer_end(&c);
-		stmts_remove(&s->srv->stmts, e->server_key);
-		borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
-		borrow_send(s, &c);
-	} else
-		statement_make_room(s);
+	statement_unprepare(s, e->server_key);
 	writer_bytes(w, slice_of(text.at, at.at));
-	writer_bytes(w, slice_text(name));
+	statement_write_name(w, name);
 	writer_bytes(w, slice_skip(text, at.at + at.len));
 	return true;
 }

@@ -45,14 +45,13 @@ static void naming_undo(struct session *s, struct naming *n)
 static void relay_end_parse(struct session *s, struct naming *n, enum ending how)
 {
 	if (how == ENDED_DONE && n->on_server) {
-		n->is->accepted_generation = n->generation + 1;
+		n->is->accepted_generation = n->asked.generation + 1;
 		n->is->accepted_scope = n->scope;
 	}
-	if (how != ENDED_DONE) {
-		if (n->on_server && s->srv)
-			stmts_remove(&s->srv->stmts, n->server_key);
+	if (n->on_server)
+		statement_on_prepared(s, &n->asked, how == ENDED_DONE);
+	if (how != ENDED_DONE)
 		naming_undo(s, n);
-	}
 	naming_free(s, n);
 }
 
@@ -76,8 +75,7 @@ static void relay_end_setup(struct session *s, struct settings *applied, enum en
 
 static void relay_end_preparing(struct session *s, struct preparing *p, enum ending how)
 {
-	if (how != ENDED_DONE && s->srv)
-		stmts_remove(&s->srv->stmts, p->server_key);
+	statement_on_prepared(s, p, how == ENDED_DONE);
 	mem_free(p);
 }
 
@@ -110,6 +108,10 @@ void relay_end(struct session *s, const struct reply *entry, enum ending how, st
 		break;
 	case TAG_REPREPARE:
 		relay_end_preparing(s, entry->ref, how);
+		break;
+	case TAG_UNPREPARE:
+		statement_on_closed(s, ((struct preparing *)entry->ref)->server_key, how == ENDED_DONE);
+		mem_free(entry->ref);
 		break;
 	case TAG_REFUSAL:
 		mem_free(entry->ref);

@@ -150,8 +150,20 @@ struct hash128 statement_server_key(const struct session *s, const struct statem
 	return key;
 }
 
+/* The books of a server (stmts) keep with each statement the DDL generation it was prepared under; until that is confirmed, when it was asked
+ * for: by this segment of the session it can be used, since with it the rest of the segment is skipped, but by a later one it may be missing; or
+ * that nobody knows.  A Close of what is not there is no error, so in doubt one goes ahead of Parse. */
+#define ASKED (1ull << 63) /* with the segment's number and a serial number */
+#define DOUBTFUL UINT64_MAX
+
+static uint64_t asked_in_segment(const struct session *s)
+{
+	return ASKED | (uint64_t)(s->segment & 0x3fffffff) << 32;
+}
+
 static void send_close(struct session *s, struct hash128 key)
 {
+	struct preparing *p = mem_alloc(sizeof *p);
 	uint8_t space[64];
 	char name[STMTS_NAME_MAX];
 	struct writer w;
@@ -161,16 +173,52 @@ static void send_close(struct session *s, struct hash128 key)
 	writer_u8(&w, 'S');
 	writer_text(&w, name);
 	writer_end(&w);
-	stmts_remove(&s->srv->stmts, key);
-	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_OURS, NULL);
+	p->server_key = key;
+	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_UNPREPARE, p);
 	borrow_send(s, &w);
 }
 
-void statement_make_room(struct session *s)
+void statement_on_closed(struct session *s, struct hash128 key, bool is_done)
+{
+	uint64_t *there = s->srv ? stmts_find(&s->srv->stmts, key) : NULL;
+	if (is_done && there && (*there == DOUBTFUL || !(*there & ASKED)))
+		stmts_remove(&s->srv->stmts, key);
+	if (!is_done && s->srv && !there)
+		stmts_add(&s->srv->stmts, key, DOUBTFUL);
+}
+
+void statement_on_prepared(struct session *s, const struct preparing *p, bool is_done)
+{
+	uint64_t *there = s->srv ? stmts_find(&s->srv->stmts, p->server_key) : NULL, now = is_done ? p->generation : DOUBTFUL;
+	if (there && *there == p->asked)
+		*there = now;
+	else if (s->srv && !there)
+		stmts_add(&s->srv->stmts, p->server_key, now);
+}
+
+static void statement_make_room(struct session *s)
 {
 	struct hash128 oldest;
-	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest))
+	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest)) {
+		stmts_remove(&s->srv->stmts, oldest);
 		send_close(s, oldest);
+	}
+}
+
+void statement_unprepare(struct session *s, struct hash128 key)
+{
+	if (stmts_remove(&s->srv->stmts, key) || s->srv->replies.syncs)
+		send_close(s, key);
+	statement_make_room(s);
+}
+
+void statement_ask(struct session *s, struct hash128 key, struct preparing *p)
+{
+	statement_unprepare(s, key);
+	p->server_key = key;
+	p->generation = pool_ddl_generation(s->srv->pool);
+	p->asked = asked_in_segment(s) | s->asks++;
+	stmts_add(&s->srv->stmts, key, p->asked);
 }
 
 static void write_parse(struct writer *w, const char *name, struct slice text, struct slice types)
@@ -201,6 +249,14 @@ static void send_parse(struct session *s, const struct statement *st, const char
 	writer_fini(&w);
 }
 
+/* As an identifier: quoted, or upper case would be folded and Bind would not find it. */
+void statement_write_name(struct writer *w, const char *name)
+{
+	writer_u8(w, '"');
+	writer_bytes(w, slice_text(name));
+	writer_u8(w, '"');
+}
+
 /* PREPARE name …, as an extended statement of its own. */
 static void send_sql_prepare(struct session *s, const struct statement *st, const char *name, struct preparing *p)
 {
@@ -210,7 +266,7 @@ static void send_sql_prepare(struct session *s, const struct statement *st, cons
 	writer_begin(&w, 'P');
 	writer_text(&w, "");
 	writer_bytes(&w, slice_text("PREPARE "));
-	writer_bytes(&w, slice_text(name));
+	statement_write_name(&w, name);
 	writer_slice_text(&w, statement_text(st));
 	writer_u16(&w, 0);
 	writer_end(&w);
@@ -226,18 +282,14 @@ static void send_sql_prepare(struct session *s, const struct statement *st, cons
 void statement_prepare(struct session *s, struct statement *st, char *name)
 {
 	struct hash128 key = statement_server_key(s, st);
-	uint64_t generation = pool_ddl_generation(s->srv->pool), *there = stmts_find(&s->srv->stmts, key);
+	uint64_t *there = stmts_find(&s->srv->stmts, key);
 	struct preparing *p;
 	stmts_name(key, name);
-	if (there && *there == generation && !st->names_statements)
+	if (there && !st->names_statements &&
+	    (*there == pool_ddl_generation(s->srv->pool) || (*there & ~0xffffffffull) == asked_in_segment(s)))
 		return;
-	if (there)
-		send_close(s, key);
-	statement_make_room(s);
 	p = mem_alloc(sizeof *p);
-	p->server_key = key;
-	p->generation = generation;
-	stmts_add(&s->srv->stmts, key, generation);
+	statement_ask(s, key, p);
 	if (st->by_sql)
 		send_sql_prepare(s, st, name, p);
 	else

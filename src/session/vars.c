@@ -473,15 +473,16 @@ void vars_on_error(struct session *s)
 		vars_rollback(s);
 }
 
-/* Reported parameters that the session has set: take the server's spelling ('german' is "German, DMY"), so that another server gets all of it. */
+/* Reported parameters that the session has set, where the server has that value: take the server's spelling ('german' is "German, DMY"), so that
+ * another server gets all of it.  After a segment that failed the server may be back at what an earlier session left. */
 static void vars_take_reported(struct session *s)
 {
 	const char *name, *value;
 	s->vars_touched = 0;
 	for (size_t i = 0; i < settings_len(s->vars); i++) {
 		settings_at(s->vars, i, &name, &value);
-		const char *reported = settings_get(s->srv->up.reported, name);
-		if (reported && strcmp(reported, value) != 0 && settings_get(s->srv->applied, name)) {
+		const char *reported = settings_get(s->srv->up.reported, name), *applied = settings_get(s->srv->applied, name);
+		if (reported && strcmp(reported, value) != 0 && applied && strcmp(applied, value) == 0) {
 			char *copy = mem_text(name);
 			set_on(&s->vars, copy, reported);
 			set_on(&s->srv->applied, copy, reported);
