@@ -79,7 +79,7 @@ test: $(UNIT) $(B)/lunapool layers ## unit tests only: seconds
 	@prove -Q $(UNIT)
 check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
 	@packaging/deps.sh check
-	@$(MAKE) -j$$(nproc) $(B)/lunapool $(UNIT) $(FUZZ) headers
+	@$(MAKE) -s -j$$(nproc) $(B)/lunapool $(UNIT) $(FUZZ) headers
 	@VARIANT=$(VARIANT) tests/lib/with_cluster prove -j$$(nproc) --timer $(UNIT) $(sort $(wildcard tests/*/*.t)) \
 		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
 layers:

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S /usr/bin/python3
 """What the program says to its command line, and when it cannot start."""
 import os
+import re
 import socket
 import sys
 
@@ -50,6 +51,15 @@ is_((status, out), (1, ''), 'a bad file does not start')
 like(err, r'config_error where=\S*bad\.conf:5 ', '… and the log tells file and line')
 status, out, err = said('-c', f'{home}/none')
 is_((status, out), (1, ''), 'a file that is not there does not start')
+
+with open(f'{ROOT}/README.md') as f:  # its first configuration, as it stands there
+    blocks = re.findall(r'(?:^ {4}.*\n)+', f.read(), re.M)
+part = lambda word: [b for b in blocks if word in b][0].replace('\n    ', '\n').lstrip()  # noqa: E731
+os.mkdir(f'{home}/conf.d')
+for name, word in (('conf.d/10-lunapool.conf', 'listen '), ('hba', 'host all'), ('users', '"app"')):
+    with open(f'{home}/{name}', 'w') as f:
+        f.write(part(word))
+is_(said('--check', '-c', f'{home}/conf.d'), (0, f'{home}/conf.d: good\n', ''), "README's first configuration is good")
 
 with socket.create_server(('127.0.0.1', 0)) as s:
     port = s.getsockname()[1]

@@ -2,7 +2,7 @@
 # What holds for the tree itself: layers, and that generated files are what the program generates.
 cd "$(dirname "$0")/../.."
 program=build/${VARIANT:-release}/lunapool
-echo 1..3
+echo 1..4
 tap() { # number, name, command…: what it prints is shown when it fails
 	n=$1 name=$2
 	shift 2
@@ -14,5 +14,13 @@ tap() { # number, name, command…: what it prints is shown when it fails
 	fi
 }
 tap 1 "includes follow src/LAYERS" tests/layers.sh
-tap 2 "docs/parameters.md is as generated (make docs)" diff docs/parameters.md <("$program" --docs params)
-tap 3 "docs/commands.md is as generated (make docs)" diff docs/commands.md <("$program" --docs commands)
+hops() {
+	for hop in $(grep -o 'src/[a-z/]*\.c\(:[a-z_]*\)\?' README.md); do
+		file=${hop%%:*} function=${hop#"$file"}
+		grep -q "^[a-z].*\b${function#:}(" "$file" || { echo "README.md: $hop is not there"; bad=1; }
+	done
+	return ${bad:-0}
+}
+tap 2 "README.md names files and functions that are there" hops
+tap 3 "docs/parameters.md is as generated (make docs)" diff docs/parameters.md <("$program" --docs params)
+tap 4 "docs/commands.md is as generated (make docs)" diff docs/commands.md <("$program" --docs commands)
