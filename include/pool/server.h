@@ -55,8 +55,8 @@ struct server {
 	uint64_t retired;        /* the database's count of retirements when it was opened */
 };
 
-/* Asks the server to cancel what it runs; FN(arg) when the server has closed the cancel connection (NULL: nobody waits).  The server does not
- * go idle before. */
+/* Asks the server to cancel what it runs; FN(arg) when the server has closed the cancel connection (NULL: nobody waits), or
+ * when the pools are freed.  The server does not go idle before. */
 void server_cancel(struct server *srv, void (*fn)(void *arg), void *arg);
 
 #endif

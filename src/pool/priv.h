@@ -195,6 +195,7 @@ void server_enter_reset(struct server *srv);
 void server_settle(struct server *srv); /* clean, in no list: idle, or closed because it is to be retired */
 void server_lend(struct server *srv);
 void server_close(struct server *srv, const char *reason);
+void server_close_after_error(struct server *srv, struct slice body); /* of an ErrorResponse: the reason */
 /* After a close, or when the connection was given away: out of all lists, freed at the end of the turn. */
 void server_bury(struct server *srv);
 void server_note_reported(struct server *srv, struct slice body);

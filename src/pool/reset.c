@@ -178,7 +178,7 @@ static bool note_error(struct server *srv, struct slice body)
 {
 	struct pgerr e;
 	if (!pgerr_read(body, &e) || pgerr_is_fatal(&e)) {
-		server_close(srv, "it ended the connection during a reset");
+		server_close_after_error(srv, body);
 		return false;
 	}
 	srv->reset->has_failed = srv->reset->step != RESET_DRAINING;

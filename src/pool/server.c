@@ -137,6 +137,8 @@ void server_clear_graveyard(struct pools *p)
 	for (struct dlist *it; (it = dlist_pop_front(&p->cancels));) {
 		struct server_cancel *c = CONTAINER_OF(it, struct server_cancel, link);
 		upstream_cancel_drop(c->request);
+		if (c->fn)
+			c->fn(c->arg);
 		if (--c->srv->cancels == 0 && !dlist_is_linked(&c->srv->link))
 			free_server(c->srv);
 		mem_free(c);
@@ -181,7 +183,7 @@ void server_close(struct server *srv, const char *reason)
 
 /* -- what its stream tells ------------------------------------------------------------------------- */
 
-static void close_after_error(struct server *srv, struct slice body)
+void server_close_after_error(struct server *srv, struct slice body)
 {
 	struct pgerr e;
 	struct err err;
@@ -216,7 +218,7 @@ static bool idle_message(struct server *srv, const struct frame *f)
 	if (f->type == 'S')
 		server_note_reported(srv, f->body);
 	else if (f->type == 'E')
-		close_after_error(srv, f->body);
+		server_close_after_error(srv, f->body);
 	else if (f->type != 'N')
 		server_close(srv, f->type == 'A' ? "it was listening" : "it spoke while idle");
 	return srv->state == SERVER_IDLE;
