@@ -19,6 +19,7 @@
 #include "shape.h"
 
 #include "lex.h"
+#include "words.h"
 
 #define MAX_DEPTH 200u
 #define PAREN_NESTING 3u
@@ -35,8 +36,6 @@ struct frame {
 	uint32_t kept, kept_len; /* the last element that stayed; kept_len 0: none yet */
 };
 
-enum word { WORD_OTHER, WORD_IN, WORD_ARRAY, WORD_VALUES, WORD_CONSTANT, WORD_SET, WORD_SET_CONFIG, WORD_UESCAPE };
-
 struct maker {
 	struct shape *s;
 	uint32_t len;
@@ -48,57 +47,6 @@ struct maker {
 	enum word last; /* the token before, WORD_OTHER if it was no word */
 	struct frame frames[MAX_DEPTH + 1];
 };
-
-struct word_row {
-	const char *text;
-	uint8_t len, nesting;
-	enum word word;
-};
-/* Words of one first letter. */
-struct word_group {
-	uint16_t lengths; /* bit n: one has n bytes; most words are sent away by it */
-	struct word_row rows[7];
-};
-#define W(text, nesting, word)                \
-	{                                         \
-		text, sizeof(text) - 1, nesting, word \
-	}
-#define LEN(n) (1u << (n))
-static const struct word_group words[26] = {
-	['a' - 'a'] = { LEN(2) | LEN(5), { W("at", 1, WORD_OTHER), W("array", 0, WORD_ARRAY) } },
-	['b' - 'a'] = { LEN(7), { W("between", 1, WORD_OTHER) } },
-	['c' - 'a'] = { LEN(4) | LEN(7), { W("case", 2, WORD_OTHER), W("collate", 1, WORD_OTHER) } },
-	['d' - 'a'] = { LEN(6) | LEN(7), { W("delete", 1, WORD_OTHER), W("default", 0, WORD_CONSTANT) } },
-	['e' - 'a'] = { LEN(6), { W("except", 1, WORD_OTHER) } },
-	['f' - 'a'] = { LEN(5), { W("false", 0, WORD_CONSTANT) } },
-	['i' - 'a'] = { LEN(2) | LEN(5) | LEN(6) | LEN(9),
-	                { W("in", 1, WORD_IN), W("is", 1, WORD_OTHER), W("insert", 1, WORD_OTHER), W("ilike", 1, WORD_OTHER),
-	                  W("isnull", 1, WORD_OTHER), W("intersect", 1, WORD_OTHER) } },
-	['j' - 'a'] = { LEN(4), { W("join", 1, WORD_OTHER) } },
-	['l' - 'a'] = { LEN(4), { W("like", 1, WORD_OTHER) } },
-	['m' - 'a'] = { LEN(5), { W("merge", 1, WORD_OTHER) } },
-	['n' - 'a'] = { LEN(3) | LEN(4) | LEN(7),
-	                { W("not", 1, WORD_OTHER), W("null", 0, WORD_CONSTANT), W("notnull", 1, WORD_OTHER) } },
-	['o' - 'a'] = { LEN(8), { W("overlaps", 1, WORD_OTHER) } },
-	['s' - 'a'] = { LEN(3) | LEN(7) | LEN(10),
-	                { W("set", 0, WORD_SET), W("set_config", 0, WORD_SET_CONFIG), W("similar", 1, WORD_OTHER) } },
-	['t' - 'a'] = { LEN(4), { W("true", 0, WORD_CONSTANT) } },
-	['u' - 'a'] = { LEN(5) | LEN(6) | LEN(7),
-	                { W("union", 1, WORD_OTHER), W("update", 1, WORD_OTHER), W("uescape", 0, WORD_UESCAPE) } },
-	['v' - 'a'] = { LEN(6), { W("values", 0, WORD_VALUES) } },
-	['w' - 'a'] = { LEN(4), { W("with", 1, WORD_OTHER) } },
-};
-
-static const struct word_row *word_find(const uint8_t *lowered, uint32_t len)
-{
-	unsigned letter = lowered[0] - (unsigned)'a';
-	if (letter >= 26 || len > 10 || !(words[letter].lengths & LEN(len)))
-		return NULL;
-	for (const struct word_row *w = words[letter].rows; w->text; w++)
-		if (w->len == len && memcmp(w->text, lowered, len) == 0)
-			return w;
-	return NULL;
-}
 
 static struct frame *frame(struct maker *m)
 {
@@ -246,7 +194,7 @@ static void semicolon(struct maker *m)
 	statement_begins(m);
 }
 
-/* False: too deep. */
+/* Any single byte that is a token.  False: too deep. */
 static bool punct(struct maker *m, uint8_t c)
 {
 	bool ok = true;
@@ -263,7 +211,8 @@ static bool punct(struct maker *m, uint8_t c)
 		comma(m);
 		break;
 	default:
-		note_not_a_row(frame(m));
+		if (c != '-' && c != '+') /* signs belong to constants */
+			note_not_a_row(frame(m));
 		put_space(m);
 		put_byte(m, c);
 		break;
@@ -302,14 +251,14 @@ static void word(struct maker *m, const struct lex_token *t)
 }
 
 /* Reads and writes the word at P in one loop; returns its end, or NULL when it is not a word or has no room. */
-static const uint8_t *quick_word(struct maker *m, const struct lex *l, const uint8_t *p)
+static inline const uint8_t *quick_word(struct maker *m, const struct lex *l, const uint8_t *p)
 {
 	size_t room = SQL_PARSE_MAX - ROOM - m->len;
 	const uint8_t *end = (size_t)(l->end - p) > room ? p + room : l->end;
-	uint8_t *to = m->s->text + m->len;
-	*to = ' ';
-	to += !m->is_tight;
-	uint8_t *from = to;
+	uint8_t *from = m->s->text + m->len;
+	*from = ' ';
+	from += !m->is_tight;
+	uint8_t *to = from;
 	for (uint8_t c; p < end && (c = lex_name[*p]); p++)
 		*to++ = c;
 	uint32_t len = (uint32_t)(to - from);
@@ -317,28 +266,60 @@ static const uint8_t *quick_word(struct maker *m, const struct lex *l, const uin
 		return NULL;
 	m->len = (uint32_t)(to - m->s->text);
 	m->is_tight = false;
-	word_is_written(m, len);
+	if (word_may_be_known(*from, len)) {
+		word_is_written(m, len);
+	} else {
+		note_not_a_row(frame(m));
+		m->last = WORD_OTHER;
+	}
 	return p;
 }
 
-/* The most frequent tokens, words and punctuation behind one space or none, without the way through struct lex_token.
- * False: nothing was done, or too deep, which the long way will find out. */
-static bool quick_token(struct maker *m, struct lex *l)
+/* A single byte that stands for itself: an operator that no other follows, or the point between names. */
+static inline bool is_quick_byte(const uint8_t *p, unsigned class)
 {
-	const uint8_t *p = l->at + (l->at < l->end && *l->at == ' ');
-	if (p == l->end || m->owes_semicolon || m->len + ROOM > SQL_PARSE_MAX || m->depth == MAX_DEPTH)
-		return false;
-	unsigned class = lex_class[*p];
-	if (class & LEX_IS_START) {
-		p = quick_word(m, l, p);
-	} else if (class & LEX_IS_TIGHT) {
-		punct(m, *p);
+	if (class & LEX_IS_OP)
+		return !(lex_class[p[1]] & LEX_IS_OP);
+	return *p == '.' && !(lex_class[p[1]] & LEX_IS_DIGIT);
+}
+
+/* A number of digits alone, to be folded; returns its end, or NULL. */
+static inline const uint8_t *quick_number(struct maker *m, const struct lex *l, const uint8_t *p)
+{
+	if (m->is_verbatim || m->last == WORD_UESCAPE)
+		return NULL;
+	do
 		p++;
-	} else {
-		return false;
-	}
-	l->at = p ? p : l->at;
+	while (p < l->end && (lex_class[*p] & LEX_IS_DIGIT));
+	if (p == l->end || *p == '.' || (lex_class[*p] & LEX_IS_NAME))
+		return NULL;
+	put_space(m);
+	put_byte(m, '1');
+	m->last = WORD_OTHER;
 	return p;
+}
+
+/* The most frequent tokens, behind one space or none, without the way through struct lex_token.  The first of a statement takes the
+ * long way, which pays the semicolon; so does what is near the end of either text.  False: nothing was done. */
+static inline bool quick_token(struct maker *m, struct lex *l)
+{
+	const uint8_t *p = l->at;
+	if (l->end - p < 3 || m->len + ROOM > SQL_PARSE_MAX || m->is_first)
+		return false;
+	p += *p == ' ';
+	unsigned class = lex_class[*p];
+	if (class & (LEX_IS_START | LEX_IS_DIGIT)) {
+		p = class & LEX_IS_START ? quick_word(m, l, p) : quick_number(m, l, p);
+		if (p)
+			l->at = p;
+		return p;
+	}
+	if (class & LEX_IS_TIGHT ? m->depth == MAX_DEPTH : !is_quick_byte(p, class))
+		return false;
+	m->nesting += class & LEX_IS_OP ? 1 : 0;
+	punct(m, *p);
+	l->at = p + 1;
+	return true;
 }
 
 static void quoted_name(struct maker *m, const struct lex_token *t)

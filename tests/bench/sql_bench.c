@@ -10,7 +10,8 @@
 #include "base/hash.h"
 #include "sql/classify.h"
 
-#define ROUNDS 300000u
+#define BATCHES 200u
+#define ROUNDS 2000u
 #define MISSES 2000u
 
 static const char *const texts[] = {
@@ -21,14 +22,23 @@ static const char *const texts[] = {
 	"BEGIN",
 };
 
-static double ns_per_call(struct sql_cache *c, const char *text)
+static double ns_of_batch(struct sql_cache *c, struct slice text)
 {
-	struct slice s = slice_text(text);
-	sql_class_unref(sql_classify(c, s, (struct sql_dialect){ 0 }));
 	uint64_t from = clock_us();
 	for (unsigned i = 0; i < ROUNDS; i++)
-		sql_class_unref(sql_classify(c, s, (struct sql_dialect){ 0 }));
+		sql_class_unref(sql_classify(c, text, (struct sql_dialect){ 0 }));
 	return (double)(clock_us() - from) * 1000 / ROUNDS;
+}
+
+/* The best of many batches: other work on the machine only ever adds. */
+static double ns_per_call(struct sql_cache *c, struct slice text)
+{
+	double best = ns_of_batch(c, text);
+	for (unsigned i = 1; i < BATCHES; i++) {
+		double ns = ns_of_batch(c, text);
+		best = ns < best ? ns : best;
+	}
+	return best;
 }
 
 static double us_per_miss(struct sql_cache *c)
@@ -47,7 +57,7 @@ int main(void)
 	hash_init();
 	struct sql_cache *c = sql_cache_new(1 << 20);
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-		printf("%6.0f ns  %3zu bytes  %.60s\n", ns_per_call(c, texts[i]), strlen(texts[i]), texts[i]);
+		printf("%6.0f ns  %3zu bytes  %.60s\n", ns_per_call(c, slice_text(texts[i])), strlen(texts[i]), texts[i]);
 	printf("%6.1f us  a miss: parse, unpack, read, insert\n", us_per_miss(c));
 	sql_cache_free(c);
 	return 0;

@@ -1,5 +1,6 @@
 /* Shapes: what is folded, what is not, and that folding changes no class. */
 #include "../../../src/sql/priv.h"
+#include "../../../src/sql/words.h"
 
 #include "base/hash.h"
 #include "base/mem.h"
@@ -122,6 +123,16 @@ static void folding_changes_no_class(void **state)
 	sql_cache_free(cache);
 }
 
+static void every_word_is_found(void **state)
+{
+	unsigned n = 0;
+	for (size_t i = 0; i < ARRAY_LEN(word_groups); i++)
+		for (const struct word_row *w = word_groups[i].rows; w->text; w++, n++)
+			assert_ptr_equal(word_find((const uint8_t *)w->text, w->len), w);
+	assert_true(n > 20);
+	assert_null(word_find((const uint8_t *)"setter", 6));
+}
+
 int main(void)
 {
 	hash_init();
@@ -132,6 +143,7 @@ int main(void)
 		cmocka_unit_test(what_has_a_meaning_stays),
 		cmocka_unit_test(texts_without_end_are_refused),
 		cmocka_unit_test(folding_changes_no_class),
+		cmocka_unit_test(every_word_is_found),
 	};
 	return UNIT_RUN(tests);
 }
