@@ -612,7 +612,7 @@ static void relay_after(struct relay *r)
 		relay_flush(r);
 		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels)
 			session_unblock(s);
-		else
+		else if (!s->held_since_us) /* a message is held until this server was set up for it */
 			borrow_give_back(s);
 	}
 }

@@ -425,6 +425,7 @@ static size_t session_take_message(struct session *s, const struct frame *f, str
 static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 {
 	struct frame f;
+	size_t taken;
 	if (s->body_left)
 		return copyio_body(s, in, lent);
 	switch (frame_next(in, FRAME_FROM_CLIENT, &f)) {
@@ -436,7 +437,12 @@ static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 	case FRAME_OK:
 		break;
 	}
-	return session_take_message(s, &f, in, lent);
+	taken = session_take_message(s, &f, in, lent);
+	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
+		s->held_since_us = 0;
+		borrow_give_back(s);
+	}
+	return taken;
 }
 
 static size_t session_take(struct session *s, struct slice in, struct lent *lent)
