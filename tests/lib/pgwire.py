@@ -44,7 +44,7 @@ def parse(name, sql, types=()):
 
 def bind(portal, name, values=(), formats=(), results=()):
     body = z(portal) + z(name) + struct.pack('!h', len(formats)) + b''.join(struct.pack('!h', f) for f in formats)
-    body += struct.pack('!h', len(values))
+    body += struct.pack('!H', len(values))
     for v in values:
         if v is None:
             body += struct.pack('!i', -1)
