@@ -280,13 +280,30 @@ class Author:
         return [self.flight() for _ in range(self.r.randint(3, 14))]
 
 
+def messages(data):
+    out, at = [], 0
+    while at + 5 <= len(data):
+        end = at + 1 + struct.unpack_from('!i', data, at + 1)[0]
+        out.append(data[at:end])
+        at = end
+    return out
+
+
 def smaller(flights, differs):
-    """The flights without those that the difference does not need."""
-    at = 0
-    while at < len(flights) and len(flights) > 1:
+    """The flights and messages without those that the difference does not need.  A Bind stays with its Parse and Execute: see extended()."""
+    at = len(flights) - 1
+    while at >= 0 and len(flights) > 1:
         less = flights[:at] + flights[at + 1:]
         if differs(less):
             flights = less
-        else:
-            at += 1
+        at -= 1
+    for n, (data, kind) in enumerate(flights):
+        parts = messages(data)
+        at = len(parts) - 1
+        while at >= 0:
+            less = parts[:at] + parts[at + 1:]
+            if chr(parts[at][0]) in 'QSDCHEd' and differs(flights[:n] + [(b''.join(less), kind)] + flights[n + 1:]):
+                parts = less
+                flights = flights[:n] + [(b''.join(less), kind)] + flights[n + 1:]
+            at -= 1
     return flights
