@@ -104,9 +104,6 @@ static void check_pool(struct conf_load *l)
 	if (p->min_size > p->size)
 		report(l, (struct place){ .block = "pool", .key = "min_size" }, "min_size = %lld is more than size = %lld",
 		       (long long)p->min_size, (long long)p->size);
-	if (p->max_pinned > p->size)
-		report(l, (struct place){ .block = "pool", .key = "max_pinned" }, "max_pinned = %lld is more than size = %lld",
-		       (long long)p->max_pinned, (long long)p->size);
 }
 
 static void find_cluster(struct conf_load *l, struct conf_database *d)

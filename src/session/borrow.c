@@ -26,8 +26,8 @@ void borrow_send(struct session *s, struct writer *w)
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
 	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref };
-	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
-		s->segment++;
+	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
+		s->naming_in_flight++;
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
 	relay_settle(s);
@@ -283,11 +283,32 @@ static enum borrow setup_alone(struct session *s, struct settings *target)
 	return BORROW_BLOCKED;
 }
 
+/* The client's transaction failed before a server took part in it.  One that is asked for now is put into the same state, so that all that follows
+ * is PostgreSQL's own behaviour. */
+static void borrow_fail_transaction(struct session *s)
+{
+	static const char *const texts[] = { "BEGIN", REFUSED_TEXT };
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		uint8_t space[64];
+		struct writer w;
+		writer_init(&w, space, sizeof space);
+		writer_begin(&w, 'Q');
+		writer_text(&w, texts[i]);
+		writer_end(&w);
+		borrow_push(s, REPLY_QUERY, REPLY_SWALLOW, TAG_OURS, NULL);
+		borrow_send(s, &w);
+	}
+	s->vtx = VTX_NONE;
+	s->srv->tx_status = 'E';
+}
+
 static enum borrow borrow_setup(struct session *s, const struct sql_class *class)
 {
 	struct settings *target;
 	struct setup u;
 	bool begins = s->vtx == VTX_DEFERRED, differs;
+	if (s->vtx == VTX_FAILED)
+		borrow_fail_transaction(s);
 	if (!replies_is_empty(&s->srv->replies) || s->segment_open || (!begins && s->srv->applied == s->vars))
 		return BORROW_OK;
 	target = setup_target(s, class);

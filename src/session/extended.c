@@ -26,28 +26,8 @@ static size_t extended_refuse(struct session *s, const struct frame *f, struct s
 	return copyio_drop(s, f, in);
 }
 
-static bool is_end(const struct sql_class *class)
-{
-	return class && class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK);
-}
-
-/* In a transaction that failed without a server only its end goes on; it then runs outside any. */
-static bool extended_is_aborted(struct session *s, const struct sql_class *class, struct err *err)
-{
-	if (s->vtx != VTX_FAILED || s->owed)
-		return false;
-	if (is_end(class)) {
-		s->vtx = VTX_NONE;
-		return false;
-	}
-	err_set(err, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
-	return true;
-}
-
 static bool extended_is_refused(struct session *s, const struct sql_class *class, struct err *err)
 {
-	if (extended_is_aborted(s, class, err))
-		return true;
 	if (!class || !s->pool)
 		return false;
 	if (pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
@@ -104,9 +84,15 @@ static struct naming *naming_new(struct slice name)
 	return n;
 }
 
+/* Whether the transaction is sound is known: no ReadyForQuery is still to come that may say otherwise. */
+static bool parse_is_settled(const struct session *s)
+{
+	return !s->srv ? s->vtx != VTX_FAILED : (s->srv->tx_status != 'E' && !s->srv->replies.syncs);
+}
+
 static bool parse_is_accepted(const struct session *s, const struct statement *st)
 {
-	return s->pool && !st->names_statements && st->accepted_generation == pool_ddl_generation(s->pool) + 1 &&
+	return s->pool && !st->names_statements && parse_is_settled(s) && st->accepted_generation == pool_ddl_generation(s->pool) + 1 &&
 	       st->accepted_scope == settings_name_scope(s->vars);
 }
 
@@ -120,27 +106,54 @@ static bool parse_exceeds(const struct session *s, uint64_t len, struct err *err
 	return true;
 }
 
-static void parse_send(struct session *s, struct statement *st, struct naming *n)
+/* Parsed for its errors only, as the unnamed statement: EXECUTE x, which Bind makes anew with what x is then; and what the server has already. */
+static void parse_send_unnamed(struct session *s, struct statement *st, struct naming *n)
 {
 	struct writer w, text;
-	char name[STMTS_NAME_MAX];
-	struct hash128 key = statement_server_key(s, st);
-	stmts_name(key, name);
-	statement_ask(s, key, &n->asked);
-	n->scope = settings_name_scope(s->vars);
-	n->on_server = true;
 	writer_init_grow(&w);
 	writer_init_grow(&text);
 	if (st->names_statements)
 		query_rewrite_names(s, statement_text(st), &text);
+	else
+		writer_bytes(&text, statement_text(st));
 	writer_begin(&w, 'P');
-	writer_text(&w, name);
-	writer_slice_text(&w, st->names_statements ? writer_slice(&text) : statement_text(st));
+	writer_text(&w, "");
+	writer_slice_text(&w, writer_slice(&text));
 	writer_bytes(&w, statement_types(st));
 	writer_end(&w);
 	borrow_push(s, REPLY_PARSE, REPLY_FORWARD, TAG_PARSE, n);
 	borrow_send(s, &w);
 	writer_fini(&text);
+	writer_fini(&w);
+}
+
+static void parse_send(struct session *s, struct statement *st, struct naming *n)
+{
+	struct writer w;
+	char name[STMTS_NAME_MAX];
+	struct hash128 key = statement_server_key(s, st);
+	if (stmts_find(&s->srv->stmts, key)) {
+		if (parse_is_settled(s)) /* this server has accepted it since the last DDL */
+			extended_answer(s, REPLY_PARSE, TAG_PARSE, n);
+		else
+			parse_send_unnamed(s, st, n);
+		return;
+	}
+	stmts_name(key, name);
+	statement_make_room(s);
+	n->server_key = key;
+	n->generation = pool_ddl_generation(s->srv->pool);
+	n->scope = settings_name_scope(s->vars);
+	n->on_server = true;
+	stmts_add(&s->srv->stmts, key, 0);
+	writer_init_grow(&w);
+	writer_begin(&w, 'P');
+	writer_text(&w, name);
+	writer_slice_text(&w, statement_text(st));
+	writer_bytes(&w, statement_types(st));
+	writer_end(&w);
+	borrow_push(s, REPLY_PARSE, REPLY_FORWARD, TAG_PARSE, n);
+	borrow_send(s, &w);
 	writer_fini(&w);
 }
 
@@ -162,8 +175,32 @@ static size_t parse_run(struct session *s, const struct frame *f, struct slice i
 	n->was = statement_name(s, name, st);
 	if (from_memory)
 		extended_answer(s, REPLY_PARSE, TAG_PARSE, n);
+	else if (st->names_statements)
+		parse_send_unnamed(s, st, n);
 	else
 		parse_send(s, st, n);
+	return frame_size(f);
+}
+
+/* The name is taken.  The server shall say so, after it has looked at the text as PostgreSQL does: it is asked to prepare the text under the name
+ * that the present statement has there. */
+static size_t parse_again(struct session *s, const struct frame *f, struct slice in, struct statement *taken, struct statement *st)
+{
+	char name[STMTS_NAME_MAX];
+	struct writer w;
+	ssize_t stop = extended_borrow(s, f, in, st->class);
+	if (stop >= 0)
+		return (size_t)stop;
+	statement_prepare(s, taken, name);
+	writer_init_grow(&w);
+	writer_begin(&w, 'P');
+	writer_text(&w, name);
+	writer_slice_text(&w, statement_text(st));
+	writer_bytes(&w, statement_types(st));
+	writer_end(&w);
+	borrow_push(s, REPLY_PARSE, REPLY_FORWARD, TAG_PLAIN, NULL);
+	borrow_send(s, &w);
+	writer_fini(&w);
 	return frame_size(f);
 }
 
@@ -186,12 +223,10 @@ static size_t extended_parse(struct session *s, const struct frame *f, struct sl
 		return extended_break(s, "Parse");
 	if (name.len > UINT16_MAX)
 		return extended_break(s, "Parse");
-	if (name.len && s->vtx != VTX_FAILED && statement_find(s, name)) {
-		err_set(&e, "42P05", "prepared statement \"%.*s\" already exists", (int)name.len, (const char *)name.at);
-		return extended_refuse(s, f, in, &e);
-	}
+	if (name.len && statement_find(s, name) && s->naming_in_flight) /* its DEALLOCATE is under way in this segment */
+		statement_unref(s, statement_name(s, name, NULL));
 	st = statement_intern(s, text, types, false);
-	taken = parse_run(s, f, in, name, st);
+	taken = name.len && statement_find(s, name) ? parse_again(s, f, in, statement_find(s, name), st) : parse_run(s, f, in, name, st);
 	statement_unref(s, st);
 	return taken;
 }
@@ -386,9 +421,6 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what, struct slice name)
 {
 	struct naming *n;
-	struct err e;
-	if (extended_is_aborted(s, NULL, &e)) /* Close is allowed in a failed transaction: it only forgets */
-		s->vtx = VTX_FAILED;
 	if (what == 'P' && s->srv) {
 		ssize_t stop = extended_borrow(s, f, in, NULL);
 		if (stop >= 0)
@@ -454,8 +486,7 @@ static size_t extended_flush(struct session *s, const struct frame *f, struct sl
 static size_t extended_function(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct err e;
-	bool aborted = extended_is_aborted(s, NULL, &e);
-	enum borrow b = aborted ? BORROW_FAILED : borrow_server(s, NULL, &e);
+	enum borrow b = borrow_server(s, NULL, &e);
 	if (b == BORROW_BLOCKED)
 		return 0;
 	if (b == BORROW_FAILED) { /* a FunctionCall is answered like a Query: with its own ReadyForQuery */
@@ -497,14 +528,14 @@ size_t extended_take(struct session *s, const struct frame *f, struct slice in, 
 		return copyio_drop(s, f, in);
 	switch (f->type) {
 	case 'P':
-		return extended_parse(s, f, in);
+		return statement_names_unsettled(s) ? 0 : extended_parse(s, f, in);
 	case 'B':
-		return extended_bind(s, f, in, lent);
+		return statement_names_unsettled(s) ? 0 : extended_bind(s, f, in, lent);
 	case 'H':
 		return frame_is_whole(f) ? extended_flush(s, f, in, lent) : 0;
 	case 'F':
 		return extended_function(s, f, in, lent);
 	default:
-		return extended_take_small(s, f, in, lent);
+		return statement_names_unsettled(s) ? 0 : extended_take_small(s, f, in, lent);
 	}
 }

@@ -48,7 +48,7 @@ enum vtx {
 struct statement {
 	uint32_t refs;
 	bool by_sql;           /* made by PREPARE: `text` is the part behind the name; else by Parse */
-	bool names_statements; /* its text is PREPARE, EXECUTE or DEALLOCATE itself: rewritten each time, never shared on servers */
+	bool names_statements; /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
 	struct hash128 key;    /* of pool, text and types */
 	struct sql_class *class;
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
@@ -67,7 +67,7 @@ enum tag {
 	TAG_SETUP_BEGIN,  /* the deferred BEGIN */
 	TAG_SETUP_SYNC,   /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,    /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
-	TAG_UNPREPARE,    /* struct preparing: our own Close of a statement */
+	TAG_EVICT,        /* struct preparing: a Close of ours */
 	TAG_OURS,         /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,      /* struct err: a statement that was made to fail; its error is replaced by this one */
 	TAG_CLEAN_SYNC,   /* the Sync that ends a segment which our own setup made fail in front of a Query */
@@ -86,18 +86,19 @@ struct effect { /* what completing a statement does to the books */
 	int8_t is_local;             /* -1: unknown */
 };
 
-struct preparing { /* a statement on its way to a server, or away from it */
-	struct hash128 server_key;
-	uint64_t generation, asked;
-};
-
 struct naming { /* a name that a Parse or Close changed before the server confirmed it */
 	struct statement *was, *is; /* references; NULL: none */
-	struct preparing asked;     /* … where a real Parse went to the server */
-	uint64_t scope;
-	bool on_server;
+	struct hash128 server_key;
+	uint64_t generation, scope;
+	bool on_server;             /* a real Parse went to the server */
 	uint16_t name_len;
 	char name[];
+};
+
+struct preparing { /* a statement that we prepare or close on the server */
+	struct hash128 server_key;
+	struct statement *st; /* NULL for a Close */
+	uint64_t generation, scope;
 };
 
 /* ---- the session -------------------------------------------------------------------------------------------------------- */
@@ -164,7 +165,7 @@ struct session {
 	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
 	uint8_t key_len;
 	uint32_t statement_bytes;            /* text held in names and unnamed */
-	uint32_t segment, asks;              /* segments sent to servers (each ends with a ReadyForQuery), Parses of ours */
+	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint32_t body_left;                  /* of the client's message that streams through */
 	uint32_t reply_left;                 /* of the server's message that streams through */
 	struct sql_scan *scan;               /* of a Query that streams through */
@@ -200,6 +201,7 @@ struct sessions {
 	uint64_t next_id;
 	bool is_draining;
 	struct map statements;  /* key bytes -> struct statement, not referenced by the map */
+	uint64_t salt;          /* makes keys of statements that are never shared */
 	struct map welcomes;    /* pool id + startup settings -> told settings (references) */
 	struct settings *dialect_of; /* the told settings that `dialect` was computed from */
 	struct sql_dialect dialect;
@@ -297,13 +299,14 @@ void statement_forget_all(struct session *s);
 struct hash128 statement_server_key(const struct session *s, const struct statement *st);
 /* Makes sure that ST is prepared on the session's server, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
 void statement_prepare(struct session *s, struct statement *st, char *name);
-/* The message that comes next prepares KEY on the server: a Close goes ahead where it may be there already, and room is made. */
-void statement_ask(struct session *s, struct hash128 key, struct preparing *p); /* … a Parse, whose end is told by statement_on_prepared() */
-void statement_unprepare(struct session *s, struct hash128 key);                /* … a PREPARE, which adds it when it completes */
-void statement_on_prepared(struct session *s, const struct preparing *p, bool is_done);
-void statement_write_name(struct writer *w, const char *name); /* as SQL has it */
-void statement_on_closed(struct session *s, struct hash128 key, bool is_done);
+/* Marks that a server accepted ST under this DDL generation and name scope. */
+void statement_accept(struct statement *st, uint64_t generation, uint64_t scope);
+void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+void statement_write_name(struct writer *w, const char *name);
 void statement_forget_portals(struct session *s);
+/* What the client's names mean depends on statements under way: true when the message at hand must wait for them (WAIT_QUIET). */
+bool statement_names_unsettled(struct session *s);
+bool statement_changes_names(const struct sql_class *class);
 
 /* relay.c */
 /* An entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */

@@ -1,8 +1,7 @@
 /*
  * query — the simple Query: classify, decide what is answered here, borrow a server, send.
  *
- * Answered here: BEGIN (it travels with the first statement), the end of a transaction that never reached a server, and statements in a
- * transaction that failed before it reached one.  A text above QUERY_WHOLE streams through, scanned as it goes.
+ * Answered here: BEGIN (it travels with the first statement) and the end of a transaction that no server takes part in.  A text above QUERY_WHOLE streams through, scanned as it goes.
  */
 #include <strings.h>
 
@@ -72,20 +71,18 @@ static void query_end_deferred(struct session *s, const struct sql_part *p)
 	query_answer(s, p->kind == SQL_COMMIT ? "COMMIT" : "ROLLBACK");
 }
 
-static void query_in_failed(struct session *s, const struct sql_class *class)
+/* The end of a transaction that failed without a server. */
+static void query_end_failed(struct session *s, const struct sql_part *p)
 {
-	struct err e;
-	if (class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK)) {
-		s->vtx = class->part[0].effects & SQL_AND_CHAIN ? VTX_DEFERRED : VTX_NONE;
-		if (s->vtx == VTX_DEFERRED)
-			s->begin = mem_text("BEGIN");
-		query_answer(s, "ROLLBACK");
-		borrow_give_back(s);
-		return;
-	}
-	err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
-	session_send_error(s, &e);
-	session_send_ready(s);
+	s->vtx = p->effects & SQL_AND_CHAIN ? VTX_DEFERRED : VTX_NONE;
+	if (s->vtx == VTX_DEFERRED)
+		s->begin = mem_text("BEGIN");
+	query_answer(s, "ROLLBACK");
+}
+
+static bool is_end(const struct sql_class *class)
+{
+	return class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK);
 }
 
 static bool query_defers_begin(const struct session *s, const struct sql_class *class)
@@ -97,11 +94,11 @@ static bool query_defers_begin(const struct session *s, const struct sql_class *
 /* True when the Query needs no server. */
 static bool query_answer_here(struct session *s, const struct sql_class *class, struct slice text)
 {
-	if (s->vtx == VTX_FAILED && !s->owed) {
-		query_in_failed(s, class);
+	if (s->vtx == VTX_FAILED && !s->owed && is_end(class)) {
+		query_end_failed(s, &class->part[0]);
 		return true;
 	}
-	if (s->vtx == VTX_DEFERRED && class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK)) {
+	if (s->vtx == VTX_DEFERRED && is_end(class)) {
 		query_end_deferred(s, &class->part[0]);
 		return true;
 	}
@@ -116,13 +113,22 @@ static bool query_answer_here(struct session *s, const struct sql_class *class, 
 
 /* ---- what must not be sent ----------------------------------------------------------------------------------------------------------------- */
 
+static bool class_calls(const struct sql_class *class, const char *function)
+{
+	for (uint32_t i = 0; i < class->n; i++)
+		for (char **f = class->part[i].functions; f && *f; f++)
+			if (strcmp(*f, function) == 0)
+				return true;
+	return false;
+}
+
 bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err)
 {
 	bool value_may_be_here = (s->srv && s->pins) || s->tx_nextval || (class->effects & SQL_NEXTVAL);
 	if (!(class->effects & SQL_CURRVAL) || value_may_be_here || !s->pool || pool_conf(s->pool)->mode == POOL_MODE_SESSION)
 		return false;
 	pool_pin_sequences(s->pool);
-	err_set(err, "55000", "currval or lastval is not yet defined in this session");
+	err_set(err, "55000", "%s is not yet defined in this session", class_calls(class, "lastval") ? "lastval" : "currval of the sequence");
 	err_hint(err, "From now on sessions of this database and user keep their server after they used a sequence; try again.");
 	return true;
 }
@@ -176,17 +182,26 @@ void query_rewrite_names(struct session *s, struct slice text, struct writer *w)
 	writer_bytes(w, slice_skip(text, done));
 }
 
-/* PREPARE x AS …: the statement is known under its own name on the server; made anew there if it already was. */
+/* PREPARE x AS …: the statement is known under a name of its own on the server. */
 static bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e)
 {
 	struct sql_name_at at;
 	char name[STMTS_NAME_MAX];
+	struct statement *taken;
 	if (sql_prepared_names(text, query_dialect(s), &at, 1) != 1)
 		return false;
+	taken = named_at(s, text, &at);
+	if (taken) { /* the server shall say that the name is taken, after it has looked at the text */
+		statement_prepare(s, taken, name);
+		writer_bytes(w, slice_of(text.at, at.at));
+		statement_write_name(w, name);
+		writer_bytes(w, slice_skip(text, at.at + at.len));
+		return true;
+	}
 	e->prepares = statement_intern(s, slice_skip(text, at.at + at.len), slice_of(NULL, 0), true);
 	e->server_key = statement_server_key(s, e->prepares);
 	stmts_name(e->server_key, name);
-	statement_unprepare(s, e->server_key);
+	statement_make_room(s);
 	writer_bytes(w, slice_of(text.at, at.at));
 	statement_write_name(w, name);
 	writer_bytes(w, slice_skip(text, at.at + at.len));
@@ -221,16 +236,6 @@ static void query_send_rewritten(struct session *s, struct slice text, const str
 	writer_fini(&w);
 }
 
-/* PREPARE x where x is taken: PostgreSQL's own error. */
-static bool query_name_is_taken(struct session *s, const struct sql_class *class, struct err *err)
-{
-	const struct sql_part *p = class->n == 1 ? &class->part[0] : NULL;
-	if (!p || p->kind != SQL_PREPARE || !p->name || !statement_find(s, slice_text(p->name)))
-		return false;
-	err_set(err, "42P05", "prepared statement \"%s\" already exists", p->name);
-	return true;
-}
-
 /* ---- sending ------------------------------------------------------------------------------------------------------------------------------- */
 
 static size_t query_send(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class,
@@ -250,9 +255,11 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
                         struct slice text)
 {
 	struct err e;
+	if (query_has_names(class) && statement_names_unsettled(s))
+		return 0;
 	if (query_answer_here(s, class, text))
 		return frame_size(f);
-	if (query_is_refused(s, class, &e) || query_name_is_taken(s, class, &e)) {
+	if (query_is_refused(s, class, &e)) {
 		borrow_refuse(s, true, &e);
 		return frame_size(f);
 	}
@@ -272,11 +279,6 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
 static size_t query_stream(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct err e;
-	if (s->vtx == VTX_FAILED) {
-		err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
-		borrow_refuse(s, true, &e);
-		return copyio_drop(s, f, in);
-	}
 	switch (borrow_server(s, NULL, &e)) {
 	case BORROW_BLOCKED:
 		return 0;
@@ -294,18 +296,31 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	return copyio_pass(s, f, in, lent);
 }
 
+/* A simple Query drops the unnamed statement (exec_simple_query). */
+static void query_drop_unnamed(struct session *s)
+{
+	if (s->unnamed)
+		statement_unref(s, statement_name(s, slice_of(NULL, 0), NULL));
+}
+
+static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	struct slice text = slice_of(f->body.at, strnlen((const char *)f->body.at, f->body.len));
+	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
+	size_t taken = query_run(s, f, in, lent, class, text);
+	sql_class_unref(class);
+	return taken;
+}
+
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
-	struct sql_class *class;
-	struct slice text = f->body;
 	size_t taken;
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
-	if (!frame_is_whole(f))
-		return f->body_len > QUERY_WHOLE ? query_stream(s, f, in, lent) : 0;
-	text.len = strnlen((const char *)text.at, text.len);
-	class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	taken = query_run(s, f, in, lent, class, text);
-	sql_class_unref(class);
+	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
+		return 0;
+	taken = frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
+	if (taken)
+		query_drop_unnamed(s);
 	return taken;
 }

@@ -32,11 +32,15 @@ static void naming_free(struct session *s, struct naming *n)
 }
 
 /* A Parse that did not happen: the name means again what it meant, unless it was changed since. */
-static void naming_undo(struct session *s, struct naming *n)
+static void naming_undo(struct session *s, struct naming *n, enum ending how)
 {
 	struct slice name = slice_of(n->name, n->name_len);
 	if (statement_find(s, name) != n->is)
 		return;
+	if (how == ENDED_FAILED && !name.len) { /* the unnamed statement is dropped before its successor is looked at (exec_parse_message) */
+		statement_unref(s, statement_name(s, name, NULL));
+		return;
+	}
 	if (n->was)
 		n->was->refs++;
 	statement_unref(s, statement_name(s, name, n->was));
@@ -44,21 +48,20 @@ static void naming_undo(struct session *s, struct naming *n)
 
 static void relay_end_parse(struct session *s, struct naming *n, enum ending how)
 {
-	if (how == ENDED_DONE && n->on_server) {
-		n->is->accepted_generation = n->asked.generation + 1;
-		n->is->accepted_scope = n->scope;
+	if (how == ENDED_DONE && n->on_server)
+		statement_accept(n->is, n->generation, n->scope);
+	if (how != ENDED_DONE) {
+		if (n->on_server && s->srv)
+			stmts_remove(&s->srv->stmts, n->server_key);
+		naming_undo(s, n, how);
 	}
-	if (n->on_server)
-		statement_on_prepared(s, &n->asked, how == ENDED_DONE);
-	if (how != ENDED_DONE)
-		naming_undo(s, n);
 	naming_free(s, n);
 }
 
 static void relay_end_close(struct session *s, struct naming *n, enum ending how)
 {
 	if (how != ENDED_DONE && n->was)
-		naming_undo(s, n);
+		naming_undo(s, n, how);
 	naming_free(s, n);
 }
 
@@ -75,13 +78,27 @@ static void relay_end_setup(struct session *s, struct settings *applied, enum en
 
 static void relay_end_preparing(struct session *s, struct preparing *p, enum ending how)
 {
-	statement_on_prepared(s, p, how == ENDED_DONE);
+	if (how == ENDED_DONE)
+		statement_accept(p->st, p->generation, p->scope);
+	else if (s->srv)
+		stmts_remove(&s->srv->stmts, p->server_key);
+	statement_unref(s, p->st);
+	mem_free(p);
+}
+
+/* A Close that the server skipped: the statement is still there. */
+static void relay_end_evict(struct session *s, struct preparing *p, enum ending how)
+{
+	if (how != ENDED_DONE && s->srv && !stmts_find(&s->srv->stmts, p->server_key))
+		stmts_add(&s->srv->stmts, p->server_key, 0);
 	mem_free(p);
 }
 
 static void relay_end_effect(struct session *s, const struct reply *entry, enum ending how, struct slice command)
 {
 	struct effect *e = entry->ref;
+	if (statement_changes_names(e->class))
+		s->naming_in_flight--;
 	if (how == ENDED_DONE && !e->is_query)
 		vars_on_complete(s, e, 0, command);
 	statement_unref(s, e->prepares);
@@ -109,9 +126,8 @@ void relay_end(struct session *s, const struct reply *entry, enum ending how, st
 	case TAG_REPREPARE:
 		relay_end_preparing(s, entry->ref, how);
 		break;
-	case TAG_UNPREPARE:
-		statement_on_closed(s, ((struct preparing *)entry->ref)->server_key, how == ENDED_DONE);
-		mem_free(entry->ref);
+	case TAG_EVICT:
+		relay_end_evict(s, entry->ref, how);
 		break;
 	case TAG_REFUSAL:
 		mem_free(entry->ref);
@@ -176,11 +192,60 @@ static void relay_replace_error(struct relay *r, const struct err *err)
 	session_send_error(r->s, err);
 }
 
+#define SERVER_NAME "lunapool_" /* how names on servers begin (stmts_name) */
+
+static bool is_server_name(const struct session *s, struct slice at, const struct statement *st)
+{
+	char name[STMTS_NAME_MAX];
+	stmts_name(statement_server_key(s, st), name);
+	return at.len >= strlen(name) && memcmp(at.at, name, strlen(name)) == 0;
+}
+
+/* The client's name for the statement whose name on the server AT begins with; empty for the unnamed one, or when it has none any more. */
+static struct slice client_name(const struct session *s, struct slice at)
+{
+	struct slice name;
+	uint32_t it = 0;
+	void *st;
+	if (s->unnamed && is_server_name(s, at, s->unnamed))
+		return slice_of(NULL, 0);
+	while (s->names && map_next(s->names, &it, &name, &st))
+		if (is_server_name(s, at, st))
+			return name;
+	return slice_of(NULL, 0);
+}
+
+/* An error that names a prepared statement names it as the client does. */
+static bool relay_rename(struct relay *r, struct slice body)
+{
+	struct slice rest = body;
+	struct writer w;
+	const uint8_t *hit = memmem(rest.at, rest.len, SERVER_NAME, strlen(SERVER_NAME));
+	if (!hit)
+		return false;
+	writer_init_grow(&w);
+	writer_begin(&w, 'E');
+	for (; hit; hit = memmem(rest.at, rest.len, SERVER_NAME, strlen(SERVER_NAME))) {
+		writer_bytes(&w, slice_of(rest.at, (size_t)(hit - rest.at)));
+		rest = slice_skip(rest, (size_t)(hit - rest.at));
+		writer_bytes(&w, client_name(r->s, rest));
+		rest = slice_skip(rest, rest.len < STMTS_NAME_MAX - 1 ? rest.len : STMTS_NAME_MAX - 1);
+	}
+	writer_bytes(&w, rest);
+	writer_end(&w);
+	relay_flush(r);
+	session_send(r->s, &w);
+	writer_fini(&w);
+	return true;
+}
+
 /* The error as the client shall see it: the server's own, or ours where we made it happen. */
-static enum fate relay_word_error(struct relay *r, const struct reply *entry, const struct pgerr *pe)
+static enum fate relay_word_error(struct relay *r, const struct reply *entry, const struct pgerr *pe, struct slice body)
 {
 	struct session *s = r->s;
 	struct err e;
+	if (entry->fate == REPLY_SWALLOW && entry->kind == REPLY_QUERY)
+		return FATE_DROP;
 	if (entry->tag == TAG_REFUSAL) {
 		relay_replace_error(r, entry->ref);
 		return FATE_DROP;
@@ -190,7 +255,7 @@ static enum fate relay_word_error(struct relay *r, const struct reply *entry, co
 		relay_replace_error(r, &e);
 		return FATE_DROP;
 	}
-	return FATE_FORWARD;
+	return relay_rename(r, body) ? FATE_DROP : FATE_FORWARD;
 }
 
 /* Everything behind the failed message up to the next Sync is void.  When it was our own setup that failed in front of a Query, nobody but us will
@@ -217,14 +282,14 @@ static void relay_keep(struct err **where, const struct pgerr *pe)
 	pgerr_to_err(pe, *where);
 }
 
-static enum fate relay_failed(struct relay *r, const struct reply *entry, const struct pgerr *pe)
+static enum fate relay_failed(struct relay *r, const struct reply *entry, const struct pgerr *pe, struct slice body)
 {
 	struct session *s = r->s;
 	enum fate fate = FATE_DROP;
 	if (s->setup_ahead)
 		relay_keep(&s->wait_failed, pe);
 	else
-		fate = relay_word_error(r, entry, pe);
+		fate = relay_word_error(r, entry, pe, body);
 	relay_end(s, entry, ENDED_FAILED, no_tag);
 	relay_skip(s, entry);
 	vars_on_error(s);
@@ -255,11 +320,11 @@ static enum fate relay_error(struct relay *r, const struct frame *f)
 	relay_learn(s, &pe);
 	switch (replies_on_message(&s->srv->replies, 'E', &entry)) {
 	case REPLY_PART:
-		fate = relay_word_error(r, &entry, &pe);
+		fate = relay_word_error(r, &entry, &pe, f->body);
 		vars_on_error(s);
 		return fate;
 	case REPLY_FAILED:
-		return relay_failed(r, &entry, &pe);
+		return relay_failed(r, &entry, &pe, f->body);
 	case REPLY_ASYNC: /* a timeout that the server noticed at a Flush */
 		vars_on_error(s);
 		return FATE_FORWARD;

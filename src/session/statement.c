@@ -2,8 +2,9 @@
  * statement — virtual prepared statements: what clients prepared, once per worker, and on which server it is there.
  *
  * A client's name maps to a struct statement that all clients of the pool with the same text share.  On servers it is prepared lazily, at the
- * first Bind there, under a name made from its key and from what the session's settings make of the text (search_path, role), so that the
- * name means the same on every server and in every worker.  What a server has is in its struct stmts, least recently used first out.
+ * first Bind there, under a name made from its key, from what the session's settings make of the text (search_path, role) and from the DDL
+ * generation, so that the name means the same on every server and in every worker, and after DDL a statement is prepared anew under a new
+ * name.  What a server has is in its struct stmts, least recently used first out.
  *
  * Always: a statement lives while a session's name, portal or reply entry refers to it; home->statements does not count.
  */
@@ -27,10 +28,11 @@ static struct slice key_slice(const struct hash128 *key)
 	return slice_of(key, sizeof *key);
 }
 
+/* What PREPARE made is one client's: each PREPARE must really run, so its key is like no other. */
 static struct hash128 statement_key(struct session *s, struct slice text, struct slice types, bool by_sql)
 {
-	uint64_t pool = s->pool ? pool_id(s->pool) : 0;
-	uint64_t head[3] = { pool, by_sql, text.len };
+	uint64_t pool = s->pool ? pool_id(s->pool) : 0, salt = by_sql ? ++s->home->salt : 0;
+	uint64_t head[] = { pool, salt, salt ? s->home->env.worker : 0, text.len };
 	struct hash128 a = hash128(text), b = hash128(types), c;
 	c = hash128(slice_of(head, sizeof head));
 	return (struct hash128){ .hi = a.hi ^ (b.hi << 1 | b.hi >> 63) ^ c.hi, .lo = a.lo ^ (b.lo << 1 | b.lo >> 63) ^ c.lo };
@@ -137,88 +139,75 @@ void statement_forget_portals(struct session *s)
 	s->portal_effect = NULL;
 }
 
+bool statement_changes_names(const struct sql_class *class)
+{
+	for (uint32_t i = 0; i < class->n; i++)
+		switch (class->part[i].kind) {
+		case SQL_PREPARE:
+		case SQL_DEALLOCATE:
+		case SQL_DEALLOCATE_ALL:
+		case SQL_DISCARD_ALL:
+			return true;
+		default:
+			break;
+		}
+	return false;
+}
+
+/* Inside an open segment there is nothing to wait for: the server may answer only at the Sync that comes behind this message. */
+bool statement_names_unsettled(struct session *s)
+{
+	if (!s->naming_in_flight || !s->srv || s->segment_open)
+		return false;
+	session_block(s, SESSION_WAIT_QUIET);
+	return true;
+}
+
 /* ---- on a server -------------------------------------------------------------------------------------------------------------------------- */
+
+static void mix(struct hash128 *key, uint64_t what)
+{
+	key->hi ^= what * 0xff51afd7ed558ccdull;
+	key->lo ^= what * 0x9e3779b97f4a7c15ull;
+}
 
 struct hash128 statement_server_key(const struct session *s, const struct statement *st)
 {
-	uint64_t scope = settings_name_scope(s->vars);
 	struct hash128 key = st->key;
-	if (scope) {
-		key.hi ^= scope;
-		key.lo ^= scope * 0x9e3779b97f4a7c15ull;
-	}
+	mix(&key, settings_name_scope(s->vars));
+	mix(&key, pool_ddl_generation(s->pool) << 1);
 	return key;
 }
 
-/* The books of a server (stmts) keep with each statement the DDL generation it was prepared under; until that is confirmed, when it was asked
- * for: by this segment of the session it can be used, since with it the rest of the segment is skipped, but by a later one it may be missing; or
- * that nobody knows.  A Close of what is not there is no error, so in doubt one goes ahead of Parse. */
-#define ASKED (1ull << 63) /* with the segment's number and a serial number */
-#define DOUBTFUL UINT64_MAX
-
-static uint64_t asked_in_segment(const struct session *s)
+void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 {
-	return ASKED | (uint64_t)(s->segment & 0x3fffffff) << 32;
+	st->accepted_generation = generation + 1;
+	st->accepted_scope = scope;
 }
 
 static void send_close(struct session *s, struct hash128 key)
 {
-	struct preparing *p = mem_alloc(sizeof *p);
 	uint8_t space[64];
 	char name[STMTS_NAME_MAX];
 	struct writer w;
+	struct preparing *p = mem_alloc(sizeof *p);
+	p->server_key = key;
 	stmts_name(key, name);
 	writer_init(&w, space, sizeof space);
 	writer_begin(&w, 'C');
 	writer_u8(&w, 'S');
 	writer_text(&w, name);
 	writer_end(&w);
-	p->server_key = key;
-	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_UNPREPARE, p);
+	stmts_remove(&s->srv->stmts, key);
+	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, p);
 	borrow_send(s, &w);
 }
 
-void statement_on_closed(struct session *s, struct hash128 key, bool is_done)
-{
-	uint64_t *there = s->srv ? stmts_find(&s->srv->stmts, key) : NULL;
-	if (is_done && there && (*there == DOUBTFUL || !(*there & ASKED)))
-		stmts_remove(&s->srv->stmts, key);
-	if (!is_done && s->srv && !there)
-		stmts_add(&s->srv->stmts, key, DOUBTFUL);
-}
-
-void statement_on_prepared(struct session *s, const struct preparing *p, bool is_done)
-{
-	uint64_t *there = s->srv ? stmts_find(&s->srv->stmts, p->server_key) : NULL, now = is_done ? p->generation : DOUBTFUL;
-	if (there && *there == p->asked)
-		*there = now;
-	else if (s->srv && !there)
-		stmts_add(&s->srv->stmts, p->server_key, now);
-}
-
-static void statement_make_room(struct session *s)
+void statement_make_room(struct session *s)
 {
 	struct hash128 oldest;
-	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest)) {
-		stmts_remove(&s->srv->stmts, oldest);
+	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest))
 		send_close(s, oldest);
-	}
-}
-
-void statement_unprepare(struct session *s, struct hash128 key)
-{
-	if (stmts_remove(&s->srv->stmts, key) || s->srv->replies.syncs)
-		send_close(s, key);
-	statement_make_room(s);
-}
-
-void statement_ask(struct session *s, struct hash128 key, struct preparing *p)
-{
-	statement_unprepare(s, key);
-	p->server_key = key;
-	p->generation = pool_ddl_generation(s->srv->pool);
-	p->asked = asked_in_segment(s) | s->asks++;
-	stmts_add(&s->srv->stmts, key, p->asked);
 }
 
 static void write_parse(struct writer *w, const char *name, struct slice text, struct slice types)
@@ -249,7 +238,7 @@ static void send_parse(struct session *s, const struct statement *st, const char
 	writer_fini(&w);
 }
 
-/* As an identifier: quoted, or upper case would be folded and Bind would not find it. */
+/* In SQL text a server's name is quoted: it has capitals. */
 void statement_write_name(struct writer *w, const char *name)
 {
 	writer_u8(w, '"');
@@ -282,14 +271,20 @@ static void send_sql_prepare(struct session *s, const struct statement *st, cons
 void statement_prepare(struct session *s, struct statement *st, char *name)
 {
 	struct hash128 key = statement_server_key(s, st);
-	uint64_t *there = stmts_find(&s->srv->stmts, key);
 	struct preparing *p;
+	if (st->names_statements)
+		mix(&key, ++s->home->salt << 8 | s->home->env.worker);
 	stmts_name(key, name);
-	if (there && !st->names_statements &&
-	    (*there == pool_ddl_generation(s->srv->pool) || (*there & ~0xffffffffull) == asked_in_segment(s)))
+	if (stmts_find(&s->srv->stmts, key))
 		return;
+	statement_make_room(s);
 	p = mem_alloc(sizeof *p);
-	statement_ask(s, key, p);
+	p->server_key = key;
+	p->st = st;
+	p->generation = pool_ddl_generation(s->pool);
+	p->scope = settings_name_scope(s->vars);
+	st->refs++;
+	stmts_add(&s->srv->stmts, key, 0);
 	if (st->by_sql)
 		send_sql_prepare(s, st, name, p);
 	else

@@ -357,7 +357,7 @@ static void vars_on_prepare(struct session *s, const struct effect *e, const str
 	if (!e->prepares || !p->name)
 		return;
 	if (!stmts_find(&s->srv->stmts, e->server_key))
-		stmts_add(&s->srv->stmts, e->server_key, pool_ddl_generation(s->srv->pool));
+		stmts_add(&s->srv->stmts, e->server_key, 0);
 	e->prepares->refs++;
 	statement_unref(s, statement_name(s, slice_text(p->name), e->prepares));
 }

@@ -184,7 +184,6 @@ static void combinations(void **state)
 		{ L "cluster other { node a { host = h } }\ndatabase app { cluster = other }",
 		  "c.conf:3: there are 2 clusters: say which one serves the database *, as in cluster = \"main\"\n" },
 		{ L "pool { size = 3\n min_size = 4 }", "c.conf:5: min_size = 4 is more than size = 3\n" },
-		{ L "pool { max_pinned = 30 }", "c.conf:4: max_pinned = 30 is more than size = 20\n" },
 		{ L "database app { pool_size = 3 min_pool_size = 4 }", "c.conf:4: min_pool_size = 4 is more than the pool's size, 3\n" },
 		{ L "database app { pool_size = 0 }", "c.conf:4: pool_size = 0 would let every statement wait for ever: give at least 1, "
 		                                      "or -1 for what the pool block has\n" },
