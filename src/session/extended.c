@@ -132,6 +132,7 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 	struct writer w;
 	char name[STMTS_NAME_MAX];
 	struct hash128 key = statement_server_key(s, st);
+	st->last_key = key;
 	if (stmts_find(&s->srv->stmts, key)) {
 		if (parse_is_settled(s)) /* this server has accepted it since the last DDL */
 			extended_answer(s, REPLY_PARSE, TAG_PARSE, n);

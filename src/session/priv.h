@@ -50,6 +50,7 @@ struct statement {
 	bool by_sql;           /* made by PREPARE: `text` is the part behind the name; else by Parse */
 	bool names_statements; /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
 	struct hash128 key;    /* of pool, text and types */
+	struct hash128 last_key; /* under which a server last had it: what an error may name */
 	struct sql_class *class;
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;

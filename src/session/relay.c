@@ -194,10 +194,10 @@ static void relay_replace_error(struct relay *r, const struct err *err)
 
 #define SERVER_NAME "lunapool_" /* how names on servers begin (stmts_name) */
 
-static bool is_server_name(const struct session *s, struct slice at, const struct statement *st)
+static bool is_server_name(struct slice at, const struct statement *st)
 {
 	char name[STMTS_NAME_MAX];
-	stmts_name(statement_server_key(s, st), name);
+	stmts_name(st->last_key, name);
 	return at.len >= strlen(name) && memcmp(at.at, name, strlen(name)) == 0;
 }
 
@@ -207,10 +207,10 @@ static struct slice client_name(const struct session *s, struct slice at)
 	struct slice name;
 	uint32_t it = 0;
 	void *st;
-	if (s->unnamed && is_server_name(s, at, s->unnamed))
+	if (s->unnamed && is_server_name(at, s->unnamed))
 		return slice_of(NULL, 0);
 	while (s->names && map_next(s->names, &it, &name, &st))
-		if (is_server_name(s, at, st))
+		if (is_server_name(at, st))
 			return name;
 	return slice_of(NULL, 0);
 }

@@ -275,6 +275,7 @@ void statement_prepare(struct session *s, struct statement *st, char *name)
 	if (st->names_statements)
 		mix(&key, ++s->home->salt << 8 | s->home->env.worker);
 	stmts_name(key, name);
+	st->last_key = key;
 	if (stmts_find(&s->srv->stmts, key))
 		return;
 	statement_make_room(s);
