@@ -50,6 +50,7 @@ finish() {
 	status=$?
 	trap '' INT TERM HUP
 	trap - EXIT
+	cd /
 	say "cleaning up"
 	if [ -n "$proxy" ]; then
 		kill -INT "$proxy" 2>/dev/null || true
@@ -60,7 +61,6 @@ finish() {
 	for node in pg3 pg2 pg1; do
 		[ ! -e "$home/$node/postmaster.pid" ] || as "$bin/pg_ctl" -D "$home/$node" -m immediate -s stop >&2 2>&1 || true
 	done
-	cd /
 	rm -rf "$home"
 	exit "$status"
 }
