@@ -100,7 +100,7 @@ bench: ## what a transaction costs beside pgbouncer, haproxy and pgpool2; QUICK=
 	@$(MAKE) -j$$(nproc) build/release/lunapool
 	@tests/bench/bench.py $(if $(QUICK),--quick)
 demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
-	@{ packaging/deps.sh demo && $(MAKE) -j$$(nproc) build/lunapool; } >&2
+	@{ packaging/deps.sh demo && $(MAKE) -s -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh
 demo: export DEMO_RUN = $(value RUN)
 docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md and the samples in conf.d/

@@ -3,6 +3,7 @@
 #
 #   packaging/demo.sh            a live table of nodes and pools, until Ctrl-C
 #   DEMO_RUN='psql' demo.sh      runs that command with PGHOST, PGPORT, PGUSER, PGPASSWORD and PGDATABASE set; exits with its status
+#                                (make demo RUN=… does this; make itself says 2 whatever the failure was)
 #
 # The nodes have no TCP port: their sockets are in a folder that only their owner may enter.  Lunapool listens on a port that the kernel
 # chooses.  stdout belongs to the command, or to the table; everything else is said on stderr.
