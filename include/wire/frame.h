@@ -22,6 +22,9 @@ struct frame {
 #define FRAME_HEADER 5u
 
 enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f);
+/* Bytes of the messages of TYPE that IN begins with and that are whole and as the table wants them. */
+size_t frame_run(struct slice in, enum frame_side side, uint8_t type);
+
 static inline bool frame_is_whole(const struct frame *f)
 {
 	return f->body.len == f->body_len;

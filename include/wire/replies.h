@@ -118,6 +118,18 @@ static inline enum reply_copy replies_copy(const struct replies *q)
 {
 	return (enum reply_copy)q->copy;
 }
+/* Nothing is there for replies_skipped() or replies_local(): nearly always, and known without a call. */
+static inline bool replies_is_settled(const struct replies *q)
+{
+	if (q->len == 0)
+		return true;
+	const struct reply *head = &q->ring[q->head & (q->cap - 1)];
+	return !q->skipping && !q->doubtful && head->fate != REPLY_LOCAL && head->kind < REPLY_COPY_END;
+}
+
+/* The type of message ('D', 'd') that is for now a mere part of the head entry: judging it answers PART and changes nothing.  0: none. */
+uint8_t replies_streams(const struct replies *q);
+
 /* The head entry, or NULL. */
 const struct reply *replies_head(const struct replies *q);
 

@@ -305,7 +305,8 @@ static void query_drop_unnamed(struct session *s)
 
 static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
-	struct slice text = slice_of(f->body.at, strnlen((const char *)f->body.at, f->body.len));
+	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
+	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
 	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
 	size_t taken = query_run(s, f, in, lent, class, text);
 	sql_class_unref(class);

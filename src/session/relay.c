@@ -149,6 +149,8 @@ static void relay_flush(struct relay *r)
 void relay_settle(struct session *s)
 {
 	struct reply entry;
+	if (LIKELY(replies_is_settled(&s->srv->replies)))
+		return;
 	while (replies_skipped(&s->srv->replies, &entry))
 		relay_end(s, &entry, ENDED_SKIPPED, no_tag);
 	while (replies_local(&s->srv->replies, &entry)) {
@@ -517,7 +519,8 @@ static void lost_pinned(struct session *s)
 	struct err e;
 	char pins[80];
 	lost_detach(s);
-	err_set(&e, "57P01", "the server that kept this session's state was lost (%s)", vars_pin_text(s->pins & PIN_STATE, pins, sizeof pins));
+	err_set(&e, "57P01", "the server that kept this session's state was lost (%s)",
+	        vars_pin_text(s->pins & PIN_STATE, pins, sizeof pins));
 	if (s->owed)
 		err_detail(&e, "%s", s->owed->text);
 	session_fatal(s, CLOSE_LOST_PIN, &e);
@@ -595,7 +598,8 @@ static void relay_distrust(struct session *s, const struct frame *f)
 {
 	struct server *srv = s->srv;
 	struct err e;
-	err_set(&e, "08P01", "the server sent a message that was not expected (%s)", f ? frame_name(FRAME_FROM_SERVER, f->type) : "malformed");
+	err_set(&e, "08P01", "the server sent a message that was not expected (%s)",
+	        f ? frame_name(FRAME_FROM_SERVER, f->type) : "malformed");
 	log_warn(&s->log, "server_protocol", KV_ERR(&e));
 	relay_lost(s, &e);
 	pool_close_server(srv, "protocol violation");
@@ -617,6 +621,15 @@ static void relay_rest(struct relay *r)
 		r->run = r->at;
 }
 
+/* Rows and COPY data that are here whole and go to the client as they are: most bytes of a large result, with one look at each message. */
+static void relay_rows(struct relay *r)
+{
+	const struct replies *q = &r->s->srv->replies;
+	uint8_t type = replies_streams(q);
+	if (type && replies_head(q)->fate == REPLY_FORWARD)
+		r->at += frame_run(slice_skip(r->in, r->at), FRAME_FROM_SERVER, type);
+}
+
 /* Takes the message at r->at.  False: come back with more, or this session has nothing to do with the server any more. */
 static bool relay_next(struct relay *r, struct server *srv)
 {
@@ -624,6 +637,7 @@ static bool relay_next(struct relay *r, struct server *srv)
 	struct frame f;
 	enum fate fate;
 	size_t here;
+	relay_rows(r);
 	switch (frame_next(slice_skip(r->in, r->at), FRAME_FROM_SERVER, &f)) {
 	case FRAME_SHORT:
 		return false;

@@ -488,3 +488,8 @@ const struct reply *replies_head(const struct replies *q)
 {
 	return q->len ? at(q, 0) : NULL;
 }
+
+uint8_t replies_streams(const struct replies *q)
+{
+	return q->stage == STAGE_ROWS ? 'D' : q->copy == REPLY_COPY_OUT ? 'd' : 0;
+}

@@ -89,12 +89,24 @@ static void every_byte_keeps_to_the_table(void **state)
 	}
 }
 
+static void a_run_is_of_whole_good_messages_of_one_type(void **state)
+{
+	static const uint8_t in[] = { 'D', 0, 0, 0, 6, 0, 0, 'D', 0, 0, 0, 7, 0, 0, 9, 'D', 0, 0, 0, 6, 0, 0, 'C', 0, 0, 0, 5, 0 };
+	static const uint8_t bad[] = { 'D', 0, 0, 0, 6, 0, 0, 'D', 0, 0, 0, 3, 0, 0 };
+	size_t upto[] = { 0, 4, 6, 7, 8, 14, 15, 21, 22, sizeof in }, run[] = { 0, 0, 0, 7, 7, 7, 15, 15, 22, 22 };
+	for (size_t i = 0; i < ARRAY_LEN(upto); i++)
+		assert_int_equal(frame_run(slice_of(in, upto[i]), FRAME_FROM_SERVER, 'D'), run[i]);
+	assert_int_equal(frame_run(slice_of(in, sizeof in), FRAME_FROM_SERVER, 'd'), 0);
+	assert_int_equal(frame_run(slice_of(bad, sizeof bad), FRAME_FROM_SERVER, 'D'), 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_header_needs_five_bytes),
 		cmocka_unit_test(the_body_is_what_is_there),
 		cmocka_unit_test(every_byte_keeps_to_the_table),
+		cmocka_unit_test(a_run_is_of_whole_good_messages_of_one_type),
 	};
 	return UNIT_RUN(tests);
 }

@@ -242,6 +242,8 @@ static void check_order_of_local(const struct run *r, uint32_t id)
 static void drain(struct run *r)
 {
 	struct reply e;
+	bool is_settled = replies_is_settled(&r->q);
+	uint32_t before = r->q.len;
 	while (replies_skipped(&r->q, &e))
 		end(r, &e, SKIPPED);
 	while (replies_local(&r->q, &e)) {
@@ -250,6 +252,7 @@ static void drain(struct run *r)
 		while (replies_skipped(&r->q, &e))
 			end(r, &e, SKIPPED);
 	}
+	check(r, !is_settled || r->q.len == before, "a queue that called itself settled was not");
 	r->had_doubt |= r->q.doubtful > 0;
 }
 
@@ -294,7 +297,11 @@ static void judge_one(struct run *r)
 		check(r, replies_on_message(&r->q, (uint8_t) "NSA"[next_random(r) % 3], &e) == REPLY_ASYNC,
 		      "an asynchronous message was judged");
 	bool in_doubt = r->q.doubtful > 0 && r->q.skipping;
+	const struct replies before = r->q;
+	bool streams = replies_streams(&r->q) == (uint8_t)type;
 	enum reply_verdict v = replies_on_message(&r->q, (uint8_t)type, &e);
+	check(r, !streams || (v == REPLY_PART && memcmp(&before, &r->q, sizeof before) == 0),
+	      "a message that merely streams did something");
 	if (v == REPLY_UNEXPECTED && in_doubt && type == 'Z') {
 		give_up(r);
 		return;
