@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|demo|check|bench
 set -eu
-build="make gcc pkg-config libev-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev"
+build="make gcc libc6-dev pkg-config libev-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev"
 check="$build clang libclang-rt-14-dev perl libcmocka-dev postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
  python3 util-linux procps"
 bench="$check pgbouncer haproxy pgpool2 valgrind strace"
