@@ -14,6 +14,8 @@
 #define HEADROOM_BYTES (16u * 1024)
 #define SCRATCH_BYTES (64u * 1024)
 #define GATHER_MAX 64
+/* Less than this in several pieces is joined before it is sent. */
+#define JOIN_BYTES 1024u
 
 /* Slices that one stream will write together; merged where they touch. */
 struct stream_gather {

@@ -120,9 +120,24 @@ size_t stream_write(struct stream *s, struct iovec *iov, unsigned n)
 	return 0;
 }
 
+/* A few small pieces are cheaper copied together than handed over as a vector. */
+static void gather_join(struct stream_gather *g, uint8_t *space)
+{
+	size_t at = 0;
+	for (unsigned i = 0; i < g->n; i++) {
+		memcpy(space + at, g->iov[i].iov_base, g->iov[i].iov_len);
+		at += g->iov[i].iov_len;
+	}
+	g->iov[0] = (struct iovec){ .iov_base = space, .iov_len = at };
+	g->n = 1;
+}
+
 void stream_flush(struct stream *s)
 {
 	struct stream_gather *g = s->gather;
+	uint8_t space[JOIN_BYTES];
+	if (g->n > 1 && g->bytes <= sizeof space)
+		gather_join(g, space);
 	size_t sent = stream_write(s, g->iov, g->n);
 	if (!s->gather)
 		return; /* it failed, and was let go */
