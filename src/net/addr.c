@@ -120,3 +120,18 @@ const char *addr_text(const struct addr *a, char *out)
 	snprintf(out, ADDR_TEXT_MAX, "%s:%u", host, addr_port(a));
 	return out;
 }
+
+void addr_shorten(struct addr_short *to, const struct addr *a)
+{
+	_Static_assert(sizeof to->bytes >= sizeof(struct sockaddr_in6), "a TCP address fits");
+	size_t len = addr_is_unix(a) || a->len > sizeof to->bytes ? sizeof a->sa.ss_family : a->len;
+	*to = (struct addr_short){ .len = (uint8_t)len };
+	memcpy(to->bytes, &a->sa, len);
+}
+
+struct addr addr_lengthen(const struct addr_short *from)
+{
+	struct addr a = { .len = from->len };
+	memcpy(&a.sa, from->bytes, from->len);
+	return a;
+}

@@ -39,12 +39,14 @@ static void clientauth_reject(struct session *s, unsigned line)
 {
 	struct err e;
 	char peer[ADDR_TEXT_MAX];
-	addr_text(&s->peer, peer);
+	const struct addr from = addr_lengthen(&s->peer);
+	addr_text(&from, peer);
 	if (line)
-		err_set(&e, "28000", "pg_hba.conf rejects connection for host \"%s\", user \"%s\", database \"%s\", no encryption", peer, s->user,
-		        s->database);
+		err_set(&e, "28000", "pg_hba.conf rejects connection for host \"%s\", user \"%s\", database \"%s\", no encryption", peer,
+		        s->user, s->database);
 	else
-		err_set(&e, "28000", "no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", no encryption", peer, s->user, s->database);
+		err_set(&e, "28000", "no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", no encryption", peer, s->user,
+		        s->database);
 	session_fatal(s, CLOSE_REFUSED, &e);
 }
 
@@ -68,7 +70,8 @@ static void clientauth_scram(struct session *s)
 void clientauth_begin(struct session *s)
 {
 	unsigned line = 0;
-	switch (hba_match(session_conf(s)->hba, &s->peer.sa, s->database, s->user, clientauth_is_replication(s), &line)) {
+	const struct addr peer = addr_lengthen(&s->peer);
+	switch (hba_match(session_conf(s)->hba, &peer.sa, s->database, s->user, clientauth_is_replication(s), &line)) {
 	case HBA_TRUST:
 		clientauth_accept(s);
 		return;

@@ -135,7 +135,7 @@ struct session {
 	_Atomic uint8_t shown_state; /* copies that other threads may read */
 	_Atomic uint16_t shown_pins;
 	_Atomic uint64_t shown_since_us;
-	struct addr peer;
+	struct addr_short peer;
 	struct dlist homeless;  /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
 	struct log log;
 	uint8_t state;          /* enum session_state: session_enter() only */
@@ -148,7 +148,7 @@ struct session {
 	uint64_t id, connected_us, since_us; /* since_us: of the state, or of the statement that runs */
 	uint64_t held_since_us;              /* of the message that waits; 0: none */
 	uint64_t topo_generation;            /* of the snapshot that `pool` was chosen under */
-	char *user, *database;
+	char *user, *database;               /* one block, that of `user` */
 	struct limit *by_user, *by_database; /* client counters held */
 	struct settings *defaults, *vars, *base_vars; /* startup; now; as of the last commit point */
 	struct settings *told;               /* ParameterStatus values the client knows */

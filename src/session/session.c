@@ -120,7 +120,6 @@ static void session_free(struct session *s)
 {
 	struct sessions *ss = s->home;
 	mem_free(s->user);
-	mem_free(s->database);
 	mem_free(s->owed);
 	mem_free(s->wait_failed);
 	mem_free(s->begin);
@@ -336,11 +335,13 @@ static void session_time_is_up(struct session *s)
 		                  "Raise the pool's size, or find out with SHOW POOLS what keeps its servers busy.");
 		break;
 	case SESSION_WAIT_PRIMARY:
-		session_fail_wait(s, "08006", "no primary server is available", "The cluster has no reachable server out of recovery; try again later.");
+		session_fail_wait(s, "08006", "no primary server is available",
+		                  "The cluster has no reachable server out of recovery; try again later.");
 		break;
 	case SESSION_WAIT_PIN:
-		session_fail_wait(s, "53400", "too many sessions keep a server connection of their own (max_pinned)",
-		                  "The statement creates session state that cannot be moved; see SHOW PINS for who holds such state and why.");
+		session_fail_wait(
+		    s, "53400", "too many sessions keep a server connection of their own (max_pinned)",
+		    "The statement creates session state that cannot be moved; see SHOW PINS for who holds such state and why.");
 		break;
 	case SESSION_READY:
 	case SESSION_WAIT_QUIET:
@@ -515,7 +516,7 @@ void sessions_accept(struct sessions *ss, int fd, const struct addr *peer)
 	struct session *s = slab_get(&ss->slab);
 	s->home = ss;
 	s->id = (++ss->next_id << 8) | ss->env.worker;
-	s->peer = *peer;
+	addr_shorten(&s->peer, peer);
 	s->log.who = session_who;
 	s->connected_us = loop_now_us(engine_loop(ss->env.upstream.engine));
 	dlist_init(&s->homeless);
@@ -534,8 +535,8 @@ void sessions_accept(struct sessions *ss, int fd, const struct addr *peer)
 static void sessions_retry_pins(struct loop_timer *t)
 {
 	struct sessions *ss = CONTAINER_OF(t, struct sessions, pin_retry);
-	DLIST_EACH (it, &ss->wait_pin)
-		session_unblock(CONTAINER_OF(it, struct session, homeless));
+	DLIST_EACH(it, &ss->wait_pin)
+	session_unblock(CONTAINER_OF(it, struct session, homeless));
 }
 
 struct sessions *sessions_new(const struct session_env *env)
@@ -576,10 +577,10 @@ void sessions_free(struct sessions *ss)
 	w->sessions = NULL;
 	pthread_mutex_unlock(&w->lock);
 	err_set(&e, "57P01", "terminating connection due to administrator command");
-	DLIST_EACH (it, &ss->all)
-		session_fatal(CONTAINER_OF(it, struct session, link), CLOSE_SHUTDOWN, &e);
-	DLIST_EACH (it, &ss->lingering)
-		session_bury(CONTAINER_OF(it, struct session, link));
+	DLIST_EACH(it, &ss->all)
+	session_fatal(CONTAINER_OF(it, struct session, link), CLOSE_SHUTDOWN, &e);
+	DLIST_EACH(it, &ss->lingering)
+	session_bury(CONTAINER_OF(it, struct session, link));
 	loop_defer_cancel(&ss->bury);
 	sessions_bury(&ss->bury);
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
@@ -596,13 +597,14 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 {
 	ss->topo = topo;
 	sessions_forget_welcomes(ss);
-	DLIST_EACH (it, &ss->homeless)
-		session_unblock(CONTAINER_OF(it, struct session, homeless));
+	DLIST_EACH(it, &ss->homeless)
+	session_unblock(CONTAINER_OF(it, struct session, homeless));
 }
 
 static bool session_is_idle(const struct session *s)
 {
-	return s->state == SESSION_CONSOLE || (s->state == SESSION_READY && session_status(s) == 'I' && !s->in_query && !s->segment_open);
+	return s->state == SESSION_CONSOLE ||
+	       (s->state == SESSION_READY && session_status(s) == 'I' && !s->in_query && !s->segment_open);
 }
 
 void sessions_drain(struct sessions *ss)
@@ -610,7 +612,8 @@ void sessions_drain(struct sessions *ss)
 	struct err e;
 	ss->is_draining = true;
 	err_set(&e, "57P01", "terminating connection due to administrator command");
-	DLIST_EACH (it, &ss->all) {
+	DLIST_EACH(it, &ss->all)
+	{
 		struct session *s = CONTAINER_OF(it, struct session, link);
 		s->draining = 1;
 		if (session_is_idle(s))
@@ -658,13 +661,14 @@ int64_t session_registry_clients_of(struct session_registry *r, unsigned worker)
 static void session_show(struct session *s, void (*fn)(void *arg, const struct session_row *row), void *arg)
 {
 	char pins[80], address[ADDR_TEXT_MAX];
+	const struct addr peer = addr_lengthen(&s->peer);
 	struct session_row row = {
 		.id = s->id,
 		.user = s->user,
 		.database = s->database,
 		.state = session_state_names[atomic_load_explicit(&s->shown_state, memory_order_relaxed)],
 		.pin = vars_pin_text(atomic_load_explicit(&s->shown_pins, memory_order_relaxed), pins, sizeof pins),
-		.address = addr_text(&s->peer, address),
+		.address = addr_text(&peer, address),
 		.application = settings_get(s->defaults, "application_name"),
 		.connected_us = s->connected_us,
 		.state_since_us = atomic_load_explicit(&s->shown_since_us, memory_order_relaxed),
@@ -677,8 +681,8 @@ void session_registry_each(struct session_registry *r, void (*fn)(void *arg, con
 	for (unsigned i = 0; i < r->n; i++) {
 		pthread_mutex_lock(&r->worker[i].lock);
 		if (r->worker[i].sessions)
-			DLIST_EACH (it, &r->worker[i].sessions->shown)
-				session_show(CONTAINER_OF(it, struct session, shown), fn, arg);
+			DLIST_EACH(it, &r->worker[i].sessions->shown)
+		session_show(CONTAINER_OF(it, struct session, shown), fn, arg);
 		pthread_mutex_unlock(&r->worker[i].lock);
 	}
 }

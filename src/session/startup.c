@@ -80,8 +80,10 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	struct session_login *l = s->login;
 	if (!database.at || !database.len)
 		database = user;
-	s->user = mem_textn((const char *)user.at, user.len);
-	s->database = mem_textn((const char *)database.at, database.len);
+	s->user = mem_alloc(user.len + 1 + database.len + 1);
+	s->database = s->user + user.len + 1;
+	memcpy(s->user, user.at, user.len);
+	memcpy(s->database, database.at, database.len);
 	l->start.minor = m->minor;
 	if (repl.at && slice_equal(repl, slice_text("database")))
 		l->start.is_replication_logical = true;
@@ -229,7 +231,8 @@ static void startup_send_welcome(struct session *s)
 void startup_finish(struct session *s, enum session_state next)
 {
 	struct session_registry_worker *w = &s->home->env.registry->worker[s->home->env.worker];
-	char peer[ADDR_TEXT_MAX];
+	char text[ADDR_TEXT_MAX];
+	const struct addr peer = addr_lengthen(&s->peer);
 	startup_send_welcome(s);
 	startup_free(s);
 	s->welcomed = 1;
@@ -242,15 +245,15 @@ void startup_finish(struct session *s, enum session_state next)
 	loop_timer_stop(engine_loop(s->home->env.upstream.engine), &s->timer);
 	session_watch_time(s);
 	if (session_conf(s)->log_connections)
-		log_info(&s->log, "client_welcome", KV_STR("address", addr_text(&s->peer, peer)));
+		log_info(&s->log, "client_welcome", KV_STR("address", addr_text(&peer, text)));
 }
 
 static void startup_console(struct session *s)
 {
 	static const char *const facts[][2] = {
-		{ "server_version", "15.0" },   { "server_encoding", "UTF8" }, { "client_encoding", "UTF8" },
-		{ "DateStyle", "ISO, MDY" },    { "TimeZone", "UTC" },         { "standard_conforming_strings", "on" },
-		{ "integer_datetimes", "on" },  { "is_superuser", "on" },
+		{ "server_version", "15.0" },  { "server_encoding", "UTF8" }, { "client_encoding", "UTF8" },
+		{ "DateStyle", "ISO, MDY" },   { "TimeZone", "UTC" },         { "standard_conforming_strings", "on" },
+		{ "integer_datetimes", "on" }, { "is_superuser", "on" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
 		struct settings *before = s->told;

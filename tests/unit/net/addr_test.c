@@ -59,6 +59,28 @@ static void an_unnamed_peer_has_a_text(void **state)
 	assert_string_equal(addr_text(&a, text), "unix:");
 }
 
+static void a_short_address_says_the_same(void **state)
+{
+	static const char *const texts[] = { "127.0.0.1", "::1", "2001:db8::7", "fe80::1%1" };
+	char before[ADDR_TEXT_MAX], after[ADDR_TEXT_MAX];
+	struct addr_short brief;
+	struct addr a, b;
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+		if (!addr_from_numeric(&a, texts[i], 5432))
+			continue;
+		addr_shorten(&brief, &a);
+		b = addr_lengthen(&brief);
+		assert_int_equal(b.len, a.len);
+		assert_string_equal(addr_text(&b, after), addr_text(&a, before));
+	}
+	struct err err;
+	assert_true(addr_from_socket_dir(&a, "/tmp", 5432, &err));
+	addr_shorten(&brief, &a);
+	b = addr_lengthen(&brief);
+	assert_true(addr_is_unix(&b));
+	assert_non_null(addr_text(&b, after));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -66,6 +88,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_numeric_is_refused),
 		cmocka_unit_test(socket_directories_name_the_file_as_libpq_does),
 		cmocka_unit_test(an_unnamed_peer_has_a_text),
+		cmocka_unit_test(a_short_address_says_the_same),
 	};
 	return UNIT_RUN(tests);
 }
