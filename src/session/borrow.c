@@ -26,6 +26,8 @@ void borrow_send(struct session *s, struct writer *w)
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
 	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref };
+	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
+		s->segment++;
 	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
 		s->naming_in_flight++;
 	if (!replies_push(&s->srv->replies, entry))
@@ -302,6 +304,18 @@ static void borrow_fail_transaction(struct session *s)
 	s->srv->tx_status = 'E';
 }
 
+/* Settings that are looked at when a transaction begins: a set_config() in it comes too late. */
+static bool setup_concerns_begin(const struct settings *from, const struct settings *to)
+{
+	static const char *const names[] = { "default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable" };
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		const char *a = settings_get(from, names[i]), *b = settings_get(to, names[i]);
+		if ((a || b) && (!a || !b || strcmp(a, b) != 0))
+			return true;
+	}
+	return false;
+}
+
 static enum borrow borrow_setup(struct session *s, const struct sql_class *class)
 {
 	struct settings *target;
@@ -313,7 +327,7 @@ static enum borrow borrow_setup(struct session *s, const struct sql_class *class
 		return BORROW_OK;
 	target = setup_target(s, class);
 	differs = target != s->srv->applied;
-	if (differs && s->srv->tx_status == 'I' && (!s->welcomed || !setup_may_travel(class))) {
+	if (differs && s->srv->tx_status == 'I' && (!s->welcomed || !setup_may_travel(class) || setup_concerns_begin(s->srv->applied, target))) {
 		enum borrow b = setup_alone(s, target);
 		settings_unref(target);
 		return b;
@@ -353,7 +367,7 @@ static enum borrow borrow_wait(struct session *s, enum session_state why, struct
 /* A statement that will pin needs a place under max_pinned before it gets a server; inside a transaction it is counted over. */
 static bool borrow_may_pin(struct session *s, const struct sql_class *class)
 {
-	bool in_transaction = s->vtx == VTX_DEFERRED || s->srv;
+	bool in_transaction = s->vtx == VTX_DEFERRED || s->srv || (class && class->n > 1 && class->part[0].kind == SQL_BEGIN);
 	if (!class || s->pin_counted || !vars_would_pin(s, class))
 		return true;
 	s->pin_counted = pool_pin(s->pool, in_transaction || pool_conf(s->pool)->mode == POOL_MODE_SESSION);

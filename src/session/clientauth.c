@@ -4,6 +4,8 @@
  * Users that are not in the users file go through the same dialogue as the others, with a secret that nothing matches, and fail at its end with
  * the same words: a stranger cannot tell who exists.
  */
+#include <netdb.h>
+
 #include "conf/hba.h"
 #include "conf/users.h"
 #include "priv.h"
@@ -38,9 +40,10 @@ static void clientauth_fail(struct session *s)
 static void clientauth_reject(struct session *s, unsigned line)
 {
 	struct err e;
-	char peer[ADDR_TEXT_MAX];
+	char peer[NI_MAXHOST] = "[local]";
 	const struct addr from = addr_lengthen(&s->peer);
-	addr_text(&from, peer);
+	if (!addr_is_unix(&from))
+		getnameinfo((const struct sockaddr *)&from.sa, from.len, peer, sizeof peer, NULL, 0, NI_NUMERICHOST);
 	if (line)
 		err_set(&e, "28000", "pg_hba.conf rejects connection for host \"%s\", user \"%s\", database \"%s\", no encryption", peer,
 		        s->user, s->database);

@@ -113,9 +113,12 @@ static void parse_send_unnamed(struct session *s, struct statement *st, struct n
 	writer_init_grow(&w);
 	writer_init_grow(&text);
 	if (st->names_statements)
-		query_rewrite_names(s, statement_text(st), &text);
+		statement_rewrite(s, st, &text);
 	else
 		writer_bytes(&text, statement_text(st));
+	n->on_server = true;
+	n->generation = pool_ddl_generation(s->pool);
+	n->scope = settings_name_scope(s->vars);
 	writer_begin(&w, 'P');
 	writer_text(&w, "");
 	writer_slice_text(&w, writer_slice(&text));
@@ -133,7 +136,7 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 	char name[STMTS_NAME_MAX];
 	struct hash128 key = statement_server_key(s, st);
 	st->last_key = key;
-	if (stmts_find(&s->srv->stmts, key)) {
+	if (statement_is_there(s, key)) {
 		if (parse_is_settled(s)) /* this server has accepted it since the last DDL */
 			extended_answer(s, REPLY_PARSE, TAG_PARSE, n);
 		else
@@ -141,12 +144,13 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 		return;
 	}
 	stmts_name(key, name);
-	statement_make_room(s);
+	statement_send_under(s, key);
+	n->is_kept = true;
+	n->segment = s->segment;
 	n->server_key = key;
 	n->generation = pool_ddl_generation(s->srv->pool);
 	n->scope = settings_name_scope(s->vars);
 	n->on_server = true;
-	stmts_add(&s->srv->stmts, key, 0);
 	writer_init_grow(&w);
 	writer_begin(&w, 'P');
 	writer_text(&w, name);
@@ -299,7 +303,11 @@ static int8_t bind_bool(struct slice v)
 static struct effect *bind_effect(struct session *s, const struct statement *st, struct slice rest)
 {
 	const struct sql_part *p = st->class && st->class->n == 1 ? &st->class->part[0] : NULL;
-	struct effect *e;
+	struct effect *e = s->prepare_effect;
+	if (p && p->kind == SQL_PREPARE && e) {
+		s->prepare_effect = NULL;
+		return e;
+	}
 	if (!p || !(p->effects & SQL_SET_CONFIG))
 		return NULL;
 	if (p->name_param == SQL_NO_PARAM && p->value_param == SQL_NO_PARAM && p->local_param == SQL_NO_PARAM)
@@ -353,10 +361,12 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
 	if (stop >= 0)
 		return (size_t)stop;
-	bind_portal(s, portal, st, st && frame_is_whole(f) ? bind_effect(s, st, rest) : NULL);
-	if (!st)
+	if (!st) {
+		bind_portal(s, portal, NULL, NULL);
 		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
+	}
 	statement_prepare(s, st, name);
+	bind_portal(s, portal, st, frame_is_whole(f) ? bind_effect(s, st, rest) : NULL);
 	borrow_push(s, REPLY_BIND, REPLY_FORWARD, TAG_PLAIN, NULL);
 	bind_send(s, f, lent, portal, name, rest, (size_t)(rest.at - f->body.at));
 	s->body_left = f->body_len - (uint32_t)f->body.len;

@@ -90,8 +90,9 @@ struct effect { /* what completing a statement does to the books */
 struct naming { /* a name that a Parse or Close changed before the server confirmed it */
 	struct statement *was, *is; /* references; NULL: none */
 	struct hash128 server_key;
-	uint64_t generation, scope;
+	uint64_t segment, generation, scope;
 	bool on_server;             /* a real Parse went to the server */
+	bool is_kept;               /* … under server_key */
 	uint16_t name_len;
 	char name[];
 };
@@ -99,6 +100,7 @@ struct naming { /* a name that a Parse or Close changed before the server confir
 struct preparing { /* a statement that we prepare or close on the server */
 	struct hash128 server_key;
 	struct statement *st; /* NULL for a Close */
+	uint64_t segment;     /* that it was sent in */
 	uint64_t generation, scope;
 };
 
@@ -166,6 +168,9 @@ struct session {
 	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
 	uint8_t key_len;
 	uint32_t statement_bytes;            /* text held in names and unnamed */
+	uint64_t segment;                    /* counts what ends with a ReadyForQuery; 0 is never one's number */
+	struct effect *prepare_effect;       /* of a PREPARE that was just parsed on the server */
+	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint32_t body_left;                  /* of the client's message that streams through */
 	uint32_t reply_left;                 /* of the server's message that streams through */
@@ -286,6 +291,8 @@ struct sql_dialect query_dialect(struct session *s);
 bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
 /* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there. */
 void query_rewrite_names(struct session *s, struct slice text, struct writer *w);
+/* The same for PREPARE x AS …, which makes a name: E gets what is to be registered when it completes. */
+bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e);
 void session_begin_statement(struct session *s); /* starts the clock of query_timeout */
 
 /* statement.c */
@@ -300,9 +307,15 @@ void statement_forget_all(struct session *s);
 struct hash128 statement_server_key(const struct session *s, const struct statement *st);
 /* Makes sure that ST is prepared on the session's server, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
 void statement_prepare(struct session *s, struct statement *st, char *name);
+/* The server has prepared what was sent in SEGMENT under KEY, or has not. */
+void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
+void statement_on_closed(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
+void statement_send_under(struct session *s, struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
+bool statement_is_there(struct session *s, struct hash128 key);   /* for sure, as far as this segment goes */
 /* Marks that a server accepted ST under this DDL generation and name scope. */
 void statement_accept(struct statement *st, uint64_t generation, uint64_t scope);
 void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+void statement_rewrite(struct session *s, struct statement *st, struct writer *w);
 void statement_write_name(struct writer *w, const char *name);
 void statement_forget_portals(struct session *s);
 /* What the client's names mean depends on statements under way: true when the message at hand must wait for them (WAIT_QUIET). */

@@ -80,6 +80,14 @@ static void query_end_failed(struct session *s, const struct sql_part *p)
 	query_answer(s, "ROLLBACK");
 }
 
+static void query_refuse_failed(struct session *s)
+{
+	struct err e;
+	err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+	session_send_error(s, &e);
+	session_send_ready(s);
+}
+
 static bool is_end(const struct sql_class *class)
 {
 	return class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK);
@@ -96,6 +104,10 @@ static bool query_answer_here(struct session *s, const struct sql_class *class, 
 {
 	if (s->vtx == VTX_FAILED && !s->owed && is_end(class)) {
 		query_end_failed(s, &class->part[0]);
+		return true;
+	}
+	if (s->vtx == VTX_FAILED && !s->owed && class->n == 1 && !class->is_opaque) {
+		query_refuse_failed(s);
 		return true;
 	}
 	if (s->vtx == VTX_DEFERRED && is_end(class)) {
@@ -183,7 +195,7 @@ void query_rewrite_names(struct session *s, struct slice text, struct writer *w)
 }
 
 /* PREPARE x AS …: the statement is known under a name of its own on the server. */
-static bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e)
+bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e)
 {
 	struct sql_name_at at;
 	char name[STMTS_NAME_MAX];

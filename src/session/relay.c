@@ -50,11 +50,10 @@ static void relay_end_parse(struct session *s, struct naming *n, enum ending how
 {
 	if (how == ENDED_DONE && n->on_server)
 		statement_accept(n->is, n->generation, n->scope);
-	if (how != ENDED_DONE) {
-		if (n->on_server && s->srv)
-			stmts_remove(&s->srv->stmts, n->server_key);
+	if (n->is_kept)
+		statement_on_prepared(s, n->server_key, n->segment, how == ENDED_DONE);
+	if (how != ENDED_DONE)
 		naming_undo(s, n, how);
-	}
 	naming_free(s, n);
 }
 
@@ -80,17 +79,14 @@ static void relay_end_preparing(struct session *s, struct preparing *p, enum end
 {
 	if (how == ENDED_DONE)
 		statement_accept(p->st, p->generation, p->scope);
-	else if (s->srv)
-		stmts_remove(&s->srv->stmts, p->server_key);
+	statement_on_prepared(s, p->server_key, p->segment, how == ENDED_DONE);
 	statement_unref(s, p->st);
 	mem_free(p);
 }
 
-/* A Close that the server skipped: the statement is still there. */
 static void relay_end_evict(struct session *s, struct preparing *p, enum ending how)
 {
-	if (how != ENDED_DONE && s->srv && !stmts_find(&s->srv->stmts, p->server_key))
-		stmts_add(&s->srv->stmts, p->server_key, 0);
+	statement_on_closed(s, p->server_key, p->segment, how == ENDED_DONE);
 	mem_free(p);
 }
 

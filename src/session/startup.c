@@ -65,18 +65,41 @@ static bool startup_settings(struct session *s, const struct startmsg *m, struct
 	return true;
 }
 
-static bool startup_is_true(struct slice v)
+/* A boolean as PostgreSQL reads one: any unique beginning of these words (parse_bool). */
+static bool startup_bool(struct slice v, bool *is)
 {
-	static const char *const words[] = { "true", "on", "yes", "1", "t", "y" };
+	static const struct {
+		const char *word;
+		bool is;
+		size_t least;
+	} words[] = { { "true", true, 1 }, { "false", false, 1 }, { "yes", true, 1 }, { "no", false, 1 }, { "on", true, 2 },
+		          { "off", false, 2 }, { "1", true, 1 },      { "0", false, 1 } };
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (v.len == strlen(words[i]) && strncasecmp((const char *)v.at, words[i], v.len) == 0)
+		if (v.len >= words[i].least && v.len <= strlen(words[i].word) &&
+		    strncasecmp((const char *)v.at, words[i].word, v.len) == 0) {
+			*is = words[i].is;
 			return true;
+		}
 	return false;
+}
+
+static bool startup_replication(struct session *s, const struct startmsg *m, struct err *err)
+{
+	struct slice v = startmsg_find(m, "replication");
+	bool is = false;
+	if (!v.at)
+		return true;
+	if (slice_equal(v, slice_text("database")))
+		s->login->start.is_replication_logical = true;
+	else if (!startup_bool(v, &is))
+		return err_set(err, "22023", "invalid value for parameter \"replication\": \"%.*s\"", (int)v.len, (const char *)v.at);
+	s->login->start.is_replication_physical = is;
+	return true;
 }
 
 static void startup_keep(struct session *s, const struct startmsg *m)
 {
-	struct slice user = startmsg_find(m, "user"), database = startmsg_find(m, "database"), repl = startmsg_find(m, "replication");
+	struct slice user = startmsg_find(m, "user"), database = startmsg_find(m, "database");
 	struct session_login *l = s->login;
 	if (!database.at || !database.len)
 		database = user;
@@ -85,10 +108,6 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	memcpy(s->user, user.at, user.len);
 	memcpy(s->database, database.at, database.len);
 	l->start.minor = m->minor;
-	if (repl.at && slice_equal(repl, slice_text("database")))
-		l->start.is_replication_logical = true;
-	else if (repl.at && startup_is_true(repl))
-		l->start.is_replication_physical = true;
 	if (l->start.is_replication_logical || l->start.is_replication_physical) {
 		l->startup = mem_copy(m->params.at, m->params.len ? m->params.len : 1);
 		l->startup_len = m->params.len;
@@ -124,7 +143,7 @@ static size_t startup_begin(struct session *s, const struct startmsg *m)
 {
 	struct err e;
 	struct settings *set = settings_empty(s->home->env.upstream.settings);
-	if (!startup_admit(s, m, &e) || !startup_settings(s, m, &set, &e)) {
+	if (!startup_admit(s, m, &e) || !startup_replication(s, m, &e) || !startup_settings(s, m, &set, &e)) {
 		settings_unref(set);
 		startup_refuse(s, &e);
 		return 0;

@@ -6,6 +6,9 @@
  * generation, so that the name means the same on every server and in every worker, and after DDL a statement is prepared anew under a new
  * name.  What a server has is in its struct stmts, least recently used first out.
  *
+ * A Parse or Close of ours that the server skips, because something earlier in its segment failed, did not happen.  Until its answer is here, what it
+ * did is only certain for messages of the same segment, which are skipped with it; a later segment closes the name and prepares anew.
+ *
  * Always: a statement lives while a session's name, portal or reply entry refers to it; home->statements does not count.
  */
 #include "base/hash.h"
@@ -41,7 +44,8 @@ static struct hash128 statement_key(struct session *s, struct slice text, struct
 static bool class_names_statements(const struct sql_class *class)
 {
 	for (uint32_t i = 0; i < class->n; i++)
-		if (class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE)
+		if (class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE ||
+		    (class->part[i].kind == SQL_PREPARE && class->n == 1))
 			return true;
 	return false;
 }
@@ -137,6 +141,10 @@ void statement_forget_portals(struct session *s)
 	s->portal = NULL;
 	vars_effect_free(s->portal_effect);
 	s->portal_effect = NULL;
+	if (s->prepare_effect)
+		statement_unref(s, s->prepare_effect->prepares);
+	vars_effect_free(s->prepare_effect);
+	s->prepare_effect = NULL;
 }
 
 bool statement_changes_names(const struct sql_class *class)
@@ -192,6 +200,7 @@ static void send_close(struct session *s, struct hash128 key)
 	struct writer w;
 	struct preparing *p = mem_alloc(sizeof *p);
 	p->server_key = key;
+	p->segment = s->segment;
 	stmts_name(key, name);
 	writer_init(&w, space, sizeof space);
 	writer_begin(&w, 'C');
@@ -199,14 +208,63 @@ static void send_close(struct session *s, struct hash128 key)
 	writer_text(&w, name);
 	writer_end(&w);
 	stmts_remove(&s->srv->stmts, key);
+	s->closing_in_flight++;
 	borrow_push(s, REPLY_CLOSE, REPLY_SWALLOW, TAG_EVICT, p);
 	borrow_send(s, &w);
+}
+
+/*
+ * What a server's books say of a key: 0 it is there; else the segment that was asked to prepare it, shifted, and in the lowest bit whether it
+ * was there before that segment (settled when the answers of the segments before it have come).
+ */
+#define THERE 0u
+#define PENDING(segment, before) (((segment) + 1) << 1 | (before))
+#define IS_PENDING_IN(value, segment) ((value) >> 1 == (segment) + 1)
+
+bool statement_is_there(struct session *s, struct hash128 key)
+{
+	const uint64_t *value = stmts_find(&s->srv->stmts, key);
+	return value && (*value == THERE || IS_PENDING_IN(*value, s->segment));
+}
+
+void statement_send_under(struct session *s, struct hash128 key)
+{
+	if (stmts_find(&s->srv->stmts, key) || s->closing_in_flight)
+		send_close(s, key);
+	statement_make_room(s);
+	stmts_add(&s->srv->stmts, key, PENDING(s->segment, 0));
+}
+
+void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segment, bool is_done)
+{
+	uint64_t *value = s->srv ? stmts_find(&s->srv->stmts, key) : NULL;
+	if (!value || *value == THERE)
+		return;
+	if (!IS_PENDING_IN(*value, segment)) /* a later segment asks for it again */
+		*value = (*value & ~1ull) | is_done;
+	else if (is_done || (*value & 1))
+		*value = THERE;
+	else
+		stmts_remove(&s->srv->stmts, key);
+}
+
+void statement_on_closed(struct session *s, struct hash128 key, uint64_t segment, bool is_done)
+{
+	uint64_t *value = s->srv ? stmts_find(&s->srv->stmts, key) : NULL;
+	s->closing_in_flight--;
+	if (!s->srv)
+		return;
+	if (!value && !is_done)
+		stmts_add(&s->srv->stmts, key, THERE);
+	else if (value && *value != THERE && (is_done || !IS_PENDING_IN(*value, segment)))
+		*value = (*value & ~1ull) | !is_done;
 }
 
 void statement_make_room(struct session *s)
 {
 	struct hash128 oldest;
-	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest))
+	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest) &&
+	       *stmts_find(&s->srv->stmts, oldest) == THERE)
 		send_close(s, oldest);
 }
 
@@ -222,13 +280,26 @@ static void write_parse(struct writer *w, const char *name, struct slice text, s
 	writer_end(w);
 }
 
-static void send_parse(struct session *s, const struct statement *st, const char *name, struct preparing *p)
+/* The text of a statement about statements, with the names that they have on the server. */
+void statement_rewrite(struct session *s, struct statement *st, struct writer *w)
+{
+	if (st->class->part[0].kind != SQL_PREPARE) {
+		query_rewrite_names(s, statement_text(st), w);
+		return;
+	}
+	vars_effect_free(s->prepare_effect);
+	s->prepare_effect = vars_effect(s, st->class, false);
+	if (!query_rewrite_prepare(s, statement_text(st), w, s->prepare_effect))
+		writer_bytes(w, statement_text(st));
+}
+
+static void send_parse(struct session *s, struct statement *st, const char *name, struct preparing *p)
 {
 	struct writer w, text;
 	writer_init_grow(&w);
 	if (st->names_statements) { /* EXECUTE x: x has another name on the server */
 		writer_init_grow(&text);
-		query_rewrite_names(s, statement_text(st), &text);
+		statement_rewrite(s, st, &text);
 		write_parse(&w, name, writer_slice(&text), statement_types(st));
 		writer_fini(&text);
 	} else
@@ -276,16 +347,16 @@ void statement_prepare(struct session *s, struct statement *st, char *name)
 		mix(&key, ++s->home->salt << 8 | s->home->env.worker);
 	stmts_name(key, name);
 	st->last_key = key;
-	if (stmts_find(&s->srv->stmts, key))
+	if (statement_is_there(s, key))
 		return;
-	statement_make_room(s);
+	statement_send_under(s, key);
 	p = mem_alloc(sizeof *p);
 	p->server_key = key;
 	p->st = st;
+	p->segment = s->segment;
 	p->generation = pool_ddl_generation(s->pool);
 	p->scope = settings_name_scope(s->vars);
 	st->refs++;
-	stmts_add(&s->srv->stmts, key, 0);
 	if (st->by_sql)
 		send_sql_prepare(s, st, name, p);
 	else

@@ -298,6 +298,8 @@ static void vars_rollback(struct session *s)
 	vars_set_pins(s, pins_after_rollback(s->pins, s->base_pins));
 	if (s->srv)
 		replace(&s->srv->applied, settings_ref(s->srv->committed));
+	if (s->tx_ddl && s->pool) /* what was prepared meanwhile may name what is gone */
+		pool_note_ddl(s->pool);
 	s->tx_ddl = s->tx_nextval = 0;
 	s->vars_touched |= s->local_dirty;
 	s->local_dirty = 0;
