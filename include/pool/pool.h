@@ -56,8 +56,10 @@ uint64_t pool_id(const struct pool *pool); /* same in every worker for the same 
 uint32_t pool_node_id(const struct pool *pool);
 const struct conf_effective *pool_conf(const struct pool *pool);
 int64_t pool_max_server_statements(const struct pool *pool);
-/* The ParameterStatus values that a fresh server of this pool reported, for welcoming clients; NULL: no server logged in yet. Borrowed. */
-struct settings *pool_welcome(struct pool *pool);
+/* The ParameterStatus values that a server of this pool reports to a client with these STARTUP settings, learnt from the first such client of any
+ * worker: a reference; NULL: not known. */
+struct settings *pool_welcome(struct pool *pool, const struct settings *startup);
+void pool_learn_welcome(struct pool *pool, const struct settings *startup, const struct settings *told);
 /* DDL passed on this database: what was parsed before must be parsed again.  The generation is shared by all workers and pools of the database. */
 uint64_t pool_ddl_generation(const struct pool *pool);
 void pool_note_ddl(struct pool *pool);

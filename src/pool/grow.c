@@ -95,12 +95,7 @@ void grow_on_opened(struct server *srv)
 	atomic_store(&s->retry_at_us, 0);
 	atomic_store(&s->backoff_us, 0);
 	limit_give(&s->opening);
-	shared_import_welcome(pool);
-	if (pool->welcome != srv->up.reported) {
-		settings_unref(pool->welcome);
-		pool->welcome = settings_ref(srv->up.reported);
-		shared_set_welcome(pool, pool->welcome);
-	}
+	pool_learn_welcome(pool, pool->pools->empty, srv->up.reported);
 	srv->must_close |= pool->is_gone;
 	srv->idle_since_us = pool_now_us(pool);
 	queue_dispatch(srv);

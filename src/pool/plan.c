@@ -140,13 +140,21 @@ static void on_gone(struct pool *pool)
 	fail_waits(pool, "does not serve this database any more");
 }
 
+static void forget_server(struct pool *pool)
+{
+	pthread_mutex_lock(&pool->shared->lock);
+	welcome_forget(pool->shared);
+	pthread_mutex_unlock(&pool->shared->lock);
+	pool_retire_servers(pool, "its node or database changed");
+}
+
 /* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
 static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
 {
 	const struct plan *is = &pool->plan;
 	bool is_deposed = pool->served_primary && !is->is_primary;
 	if (!is_same_server(was, is))
-		pool_retire_servers(pool, "its node or database changed");
+		forget_server(pool);
 	else if (is_deposed && has_primary)
 		pool_retire_servers(pool, "the node is not the primary any more");
 	if (is_deposed)

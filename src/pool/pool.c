@@ -58,7 +58,6 @@ void pool_drop(struct pool *pool)
 	dlist_remove(&pool->link);
 	map_remove(&p->by_key, pool->shared->key);
 	pool->slot->local = NULL;
-	settings_unref(pool->welcome);
 	plan_fini(&pool->plan);
 	shared_unref(pool->shared);
 	mem_free(pool);
@@ -237,12 +236,6 @@ const struct conf_effective *pool_conf(const struct pool *pool)
 int64_t pool_max_server_statements(const struct pool *pool)
 {
 	return pool->plan.max_server_statements;
-}
-
-struct settings *pool_welcome(struct pool *pool)
-{
-	shared_import_welcome(pool);
-	return pool->welcome;
 }
 
 uint64_t pool_ddl_generation(const struct pool *pool)

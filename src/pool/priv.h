@@ -4,6 +4,7 @@
  *   shared.c    the registry, struct pool_shared, tokens          plan.c     what the configuration says, and when it changes
  *   queue.c     who waits, who is asked, woken, evicted           handover.c a connection travels to another worker
  *   server.c    one connection: its states, its end               reset.c    and how it is cleaned
+ *   welcome.c  what clients are told at login
  *   grow.c      opening connections, failures, the tick           pool.c     the interface
  *
  * Locks: registry->lock, then shared->lock, then a mailbox's.  None is held while a callback runs.
@@ -52,13 +53,13 @@ struct pool_shared {
 	_Atomic int64_t clients;
 	_Atomic uint64_t retry_at_us; /* nobody connects before */
 	_Atomic uint64_t backoff_us;
-	_Atomic uint64_t welcome_version;   /* 0: none */
 	_Atomic int64_t size_now, mode_now; /* for rows */
 
 	pthread_mutex_t lock; /* what is below */
 	struct dlist queue;   /* struct pool_wait by ticket, of all workers */
 	char *node_name;
-	void *welcome; /* settings_export() */
+	struct map welcomes; /* settings_export() by startup settings: welcome.c */
+	uint64_t welcomes_retired;
 	struct upstream_keys *keys;
 
 	struct pool_slot slots[];
@@ -101,8 +102,6 @@ struct pool {
 	struct dlist waits;                          /* struct pool_wait by ticket, also those whose server is in the mail */
 	struct loop_timer timer;                     /* try to grow again */
 	int64_t n_idle, n_opening, n_servers, clients;
-	struct settings *welcome;
-	uint64_t welcome_version;
 	struct fact *ddl, *retired, *sequences;
 	bool served_primary;   /* the node was the primary when a primary was last known */
 	bool is_gone;          /* its node or database is not configured any more */
@@ -145,8 +144,6 @@ struct pool_shared *shared_get(struct pool_registry *r, const struct pool_key *k
 struct pool_shared *shared_ref(struct pool_shared *s);
 void shared_unref(struct pool_shared *s);
 struct fact *registry_fact(struct pool_registry *r, const char *kind, const char *cluster, const char *dbname, const char *user);
-void shared_set_welcome(struct pool *pool, const struct settings *reported);
-void shared_import_welcome(struct pool *pool);
 bool shared_copy_keys(struct pool_shared *s, struct upstream_keys *keys) MUST_CHECK;
 
 enum take { TAKE_OK, TAKE_SIZE, TAKE_OPENING, TAKE_BLOCKED };
@@ -180,6 +177,9 @@ void queue_evict(struct pool_registry *r, struct limit *limit);
 void queue_retire(struct pool *pool);
 void queue_deliver(struct pool_wait *w, struct server *srv);
 void queue_fail(struct pool *pool, const struct err *err); /* all that wait here */
+
+/* welcome.c */
+void welcome_forget(struct pool_shared *s);
 
 /* handover.c */
 struct parcel;

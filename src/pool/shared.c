@@ -112,7 +112,7 @@ static void shared_free(struct pool_shared *s)
 	if (s->keys)
 		secret_wipe(s->keys, sizeof *s->keys);
 	mem_free(s->keys);
-	mem_free(s->welcome);
+	welcome_forget(s);
 	mem_free(s->node_name);
 	mem_free(s->database);
 	mem_free(s->user);
@@ -164,28 +164,6 @@ uint64_t shared_oldest(struct pool_shared *s)
 	uint64_t ticket = first ? CONTAINER_OF(first, struct pool_wait, queue)->ticket : UINT64_MAX;
 	pthread_mutex_unlock(&s->lock);
 	return ticket;
-}
-
-void shared_set_welcome(struct pool *pool, const struct settings *reported)
-{
-	struct pool_shared *s = pool->shared;
-	pthread_mutex_lock(&s->lock);
-	mem_free(s->welcome);
-	s->welcome = settings_export(reported);
-	pool->welcome_version = atomic_fetch_add(&s->welcome_version, 1) + 1;
-	pthread_mutex_unlock(&s->lock);
-}
-
-void shared_import_welcome(struct pool *pool)
-{
-	struct pool_shared *s = pool->shared;
-	if (atomic_load(&s->welcome_version) == pool->welcome_version)
-		return;
-	settings_unref(pool->welcome);
-	pthread_mutex_lock(&s->lock);
-	pool->welcome = settings_import(pool->pools->env.settings, s->welcome);
-	pool->welcome_version = atomic_load(&s->welcome_version);
-	pthread_mutex_unlock(&s->lock);
 }
 
 bool shared_copy_keys(struct pool_shared *s, struct upstream_keys *keys)

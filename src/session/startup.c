@@ -318,6 +318,7 @@ void startup_welcome(struct session *s)
 	struct err e;
 	struct welcome_key k;
 	struct settings *told;
+	bool is_known_here;
 	s->told = s->told ? s->told : settings_empty(s->home->env.upstream.settings);
 	if (strcmp(s->database, "lunapool") == 0) {
 		startup_console(s);
@@ -339,12 +340,16 @@ void startup_welcome(struct session *s)
 	}
 	borrow_pool(s);
 	told = s->pool ? map_get(&s->home->welcomes, welcome_key(s, &k)) : NULL;
+	is_known_here = told != NULL;
+	told = told ? settings_ref(told) : s->pool ? pool_welcome(s->pool, s->defaults) : NULL;
 	if (!told) {
 		startup_ask_server(s);
 		return;
 	}
 	settings_unref(s->told);
-	s->told = settings_ref(told);
+	s->told = told;
+	if (!is_known_here)
+		startup_remember(s);
 	startup_finish(s, SESSION_READY);
 }
 
@@ -354,6 +359,7 @@ void startup_on_server(struct session *s)
 	struct settings *before = s->told;
 	s->told = settings_ref(s->srv->up.reported);
 	settings_unref(before);
+	pool_learn_welcome(s->pool, s->defaults, s->told);
 	startup_remember(s);
 	startup_finish(s, SESSION_READY);
 	borrow_give_back(s);

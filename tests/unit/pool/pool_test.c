@@ -21,7 +21,10 @@ static void a_server_is_opened_lent_and_used_again(void **state)
 	give_back(&b);
 	assert_int_equal(rig.pg.logins, 1);
 	assert_int_equal(rig_sum(&rig).idle, 1);
-	assert_string_equal(settings_get(pool_welcome(pool), "server_version"), "15.0");
+	struct settings *none = settings_empty(rig.settings), *told = pool_welcome(pool, none);
+	assert_string_equal(settings_get(told, "server_version"), "15.0");
+	settings_unref(told);
+	settings_unref(none);
 	rig_fini(&rig);
 }
 
@@ -169,6 +172,25 @@ static void a_node_that_starts_up_is_waited_for(void **state)
 	rig_fini(&rig);
 }
 
+static void a_welcome_is_remembered_until_the_defaults_change(void **state)
+{
+	rig_init(&rig, "", "");
+	struct pool *pool = rig_pool(&rig, "app", "bob"), *other = rig_pool(&rig, "other", "bob");
+	struct settings *none = settings_empty(rig.settings), *told;
+	struct settings *some = settings_with(none, slice_text("TimeZone"), slice_text("UTC"));
+	assert_null(pool_welcome(pool, some));
+	pool_learn_welcome(pool, some, some);
+	assert_null(pool_welcome(pool, none));
+	assert_null(pool_welcome(other, some));
+	assert_ptr_equal(told = pool_welcome(pool, some), some);
+	settings_unref(told);
+	pool_retire_database(pool);
+	assert_null(pool_welcome(pool, some));
+	settings_unref(some);
+	settings_unref(none);
+	rig_fini(&rig);
+}
+
 static void pins_are_bounded(void **state)
 {
 	rig_init(&rig, "", "pool { size = 4 }");
@@ -221,6 +243,7 @@ int main(void)
 		cmocka_unit_test(a_server_that_dies_lent_tells_its_borrower),
 		cmocka_unit_test(a_final_refusal_is_told_in_the_servers_words),
 		cmocka_unit_test(a_node_that_starts_up_is_waited_for),
+		cmocka_unit_test(a_welcome_is_remembered_until_the_defaults_change),
 		cmocka_unit_test(pins_are_bounded),
 		cmocka_unit_test(databases_share_facts_over_their_names),
 		cmocka_unit_test(a_long_name_is_just_a_long_name),
