@@ -104,9 +104,18 @@ static void client_lost(struct client *c, const char *why)
 	client_gone(c, true);
 }
 
+/* Nothing that is sent here deserves one. */
+static void client_noticed(void *arg, const PGresult *res)
+{
+	struct client *c = arg;
+	violation(c, MIX_TRANSACTION, "%s after '%s'", PQresultErrorMessage(res),
+	          c->met < c->expects ? PQresStatus(c->expect[c->met].status) : "the last answer");
+}
+
 static void client_logged_in(struct client *c)
 {
 	PQsetnonblocking(c->conn, 1);
+	PQsetNoticeReceiver(c->conn, client_noticed, c);
 	c->expects = c->met = 0;
 	c->in_pipeline = c->copy_out_seen = c->wants_notify = c->vanishes = false;
 	c->cancel_us = 0;
