@@ -183,19 +183,15 @@ class Lunapool:
     name = 'lunapool'
 
     def __init__(self, cluster, wrapper=()):
-        self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, start=not wrapper)
-        if wrapper:
-            self.start_wrapped(list(wrapper))
-        self.process = self.proxy.process
-        self.port, self.pid = self.proxy.port, self.process.pid
-
-    def start_wrapped(self, wrapper):
-        p = self.proxy
+        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, start=False)
         p.log_path = f'{p.dir}/log'
-        with open(p.log_path, 'w') as log:
-            p.process = subprocess.Popen([*wrapper, PROGRAM, '-c', p.path], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        command = ['setpriv', '--pdeathsig', 'SIGKILL', *wrapper, PROGRAM, '-c', p.path]
+        with open(p.log_path, 'w') as log:  # in a session of its own, like the others: the kernel shares the CPU out by sessions
+            p.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
         Proxy.all.append(p)
         p.port = int(p.wait_log(r'listening.*\bport=(\d+)', 60).group(1))
+        self.process = p.process
+        self.port, self.pid = p.port, p.process.pid
 
     def stop(self, number=signal.SIGINT):
         self.process.send_signal(number)
