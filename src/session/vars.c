@@ -380,9 +380,9 @@ static bool is_tag(struct slice tag, const char *word)
 	return tag.len >= strlen(word) && memcmp(tag.at, word, strlen(word)) == 0;
 }
 
-static void vars_on_effects(struct session *s, const struct effect *e, const struct sql_part *p)
+static void vars_on_effects(struct session *s, const struct effect *e, const struct sql_part *p, struct slice tag)
 {
-	if (p->effects & SQL_SET_CONFIG) {
+	if ((p->effects & SQL_SET_CONFIG) && !is_tag(tag, "SELECT 0")) { /* … FROM pg_settings WHERE name = 'not in this version' */
 		vars_set_config(s, e, p);
 		vars_more_settings(s, p);
 	}
@@ -405,7 +405,7 @@ void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, 
 	if (part >= e->class->n) /* more completed than we saw in the text: rules, or something that we misread */
 		return;
 	p = &e->class->part[part];
-	vars_on_effects(s, e, p);
+	vars_on_effects(s, e, p, tag);
 	switch (p->kind) {
 	case SQL_BEGIN:
 		s->in_block = 1;

@@ -67,6 +67,8 @@ static void read_config(struct reading *r, const PgQuery__SelectStmt *s)
 		return;
 	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config)
 		return;
+	if (s && f->n_calls == 1 && settings_read_if_there(r->part, s))
+		return;
 	settings_forget(r->part);
 	r->part->effects &= ~(uint32_t)(SQL_SET_CONFIG | SQL_IS_LOCAL);
 	r->part->effects |= f->n_config == f->n_config_local ? SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;

@@ -277,6 +277,12 @@ static bool read_bool(const node *n, int *value, int16_t *param)
 	return *value >= 0;
 }
 
+static bool is_column(const node *n, const char *name)
+{
+	return NODE_IS(n, COLUMN_REF) && n->column_ref->n_fields == 1 && NODE_IS(n->column_ref->fields[0], STRING) &&
+	       strcmp(n->column_ref->fields[0]->string->sval, name) == 0;
+}
+
 static bool has_three_plain_arguments(const PgQuery__FuncCall *c)
 {
 	return c->n_args == 3 && c->n_agg_order == 0 && !c->agg_filter && !c->over && !c->func_variadic;
@@ -330,6 +336,37 @@ static bool read_further_call(struct sql_part *p, const PgQuery__FuncCall *c)
 		return false;
 	}
 	p->more_settings = texts_add(texts_add(p->more_settings, other.name), other.value);
+	return true;
+}
+
+/* The name in "name = '…'", or NULL. */
+static const char *name_asked_for(const node *where)
+{
+	const PgQuery__AExpr *e = NODE_IS(where, A_EXPR) ? where->a_expr : NULL;
+	if (!e || e->kind != PG_QUERY__A__EXPR__KIND__AEXPR_OP || e->n_name != 1 || !NODE_IS(e->name[0], STRING) ||
+	    strcmp(e->name[0]->string->sval, "=") != 0 || !is_column(e->lexpr, "name") || !NODE_IS(e->rexpr, A_CONST) ||
+	    e->rexpr->a_const->val_case != PG_QUERY__A__CONST__VAL_SVAL)
+		return NULL;
+	return e->rexpr->a_const->sval->sval;
+}
+
+bool settings_read_if_there(struct sql_part *p, const PgQuery__SelectStmt *s)
+{
+	const node *from = s->n_from_clause == 1 ? s->from_clause[0] : NULL;
+	PgQuery__SelectStmt bare = *s;
+	bare.n_from_clause = 0;
+	bare.where_clause = NULL;
+	if (!NODE_IS(from, RANGE_VAR) || strcmp(from->range_var->relname, "pg_settings") != 0 || from->range_var->alias ||
+	    !effects_is_bare(&bare) || s->n_target_list != 1)
+		return false;
+	const PgQuery__FuncCall *c = effects_call_of(s->target_list[0]);
+	const char *name = name_asked_for(s->where_clause);
+	int is_local = 0;
+	if (!name || !effects_calls(c, "set_config") || !has_three_plain_arguments(c) || !is_column(c->args[0], "name") ||
+	    !read_bool(c->args[2], &is_local, &p->local_param) || !read_text(c->args[1], &p->value, &p->value_param))
+		return false;
+	p->name = lowered(name);
+	p->effects |= SQL_SET_CONFIG | (is_local == 1 ? SQL_IS_LOCAL : 0) | effects_of(p->name, p->value);
 	return true;
 }
 

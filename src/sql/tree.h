@@ -36,6 +36,8 @@ void settings_read(struct sql_part *p, const PgQuery__VariableSetStmt *s);
 char **settings_read_modes(char **pairs, const char *prefix, PgQuery__Node **modes, size_t n);
 /* The set_config() calls that are targets themselves: fills name, value, …; returns how many, or 0 when one is not understood. */
 unsigned settings_read_calls(struct sql_part *p, const PgQuery__SelectStmt *s);
+/* SELECT set_config(name, '…', false) FROM pg_settings WHERE name = '…', as pg_dump sets what not every version has. */
+bool settings_read_if_there(struct sql_part *p, const PgQuery__SelectStmt *s);
 bool settings_is_local_call(const PgQuery__FuncCall *call); /* a literal true as the third argument */
 void settings_forget(struct sql_part *p);                   /* name, value and the rest: there were none */
 
