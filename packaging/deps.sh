@@ -2,8 +2,11 @@
 # Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|demo|check|bench
 set -eu
 build="make gcc libc6-dev pkg-config libev-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev"
+drivers="python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl golang-go golang-github-lib-pq-dev openjdk-17-jdk-headless
+ libpostgresql-jdbc-java"
+command -v npm >/dev/null || drivers="$drivers nodejs npm"
 check="$build clang libclang-rt-14-dev perl libcmocka-dev postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
- python3 util-linux procps"
+ python3 util-linux procps $drivers"
 bench="$check pgbouncer haproxy pgpool2 valgrind strace"
 demo="$build postgresql-15 postgresql-client-15 util-linux"
 case ${1:-build} in
