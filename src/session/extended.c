@@ -385,7 +385,7 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 	name = reader_text(&r);
 	if (!reader_ok(&r) || (size_t)(r.at - f->body.at) > NAMES_MAX)
 		return frame_is_whole(f) || f->body.len > NAMES_MAX ? extended_break(s, "Bind") : 0;
-	st = statement_find(s, name);
+	st = statement_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
 	return bind_run(s, f, in, lent, portal, st, slice_of(r.at, reader_left(&r)));
@@ -420,7 +420,7 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 	ssize_t stop;
 	struct err e;
 	if (what == 'S') {
-		struct statement *st = statement_find(s, name);
+		struct statement *st = statement_meant(s, name);
 		if (names_nothing(s, name, st, &e))
 			return extended_refuse(s, f, in, &e);
 		return describe_statement(s, f, in, lent, st);

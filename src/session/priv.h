@@ -49,7 +49,8 @@ struct statement {
 	uint32_t refs;
 	bool by_sql;           /* made by PREPARE: `text` is the part behind the name; else by Parse */
 	bool names_statements; /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
-	struct hash128 key;    /* of pool, text and types */
+	struct hash128 key;    /* of pool, text, types and generation */
+	uint64_t generation;   /* of DDL, when it was prepared */
 	struct hash128 last_key; /* under which a server last had it: what an error may name */
 	struct sql_class *class;
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
@@ -167,6 +168,7 @@ struct session {
 	uint32_t slot;                       /* in home->slots; part of the cancel key */
 	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
 	uint8_t key_len;
+	uint64_t healed_generation;          /* statements of before were refused: their plans had become invalid */
 	uint32_t statement_bytes;            /* text held in names and unnamed */
 	uint64_t segment;                    /* counts what ends with a ReadyForQuery; 0 is never one's number */
 	struct effect *prepare_effect;       /* of a PREPARE that was just parsed on the server */
@@ -300,6 +302,8 @@ struct statement *statement_intern(struct session *s, struct slice text, struct 
 void statement_unref(struct session *s, struct statement *st);
 struct slice statement_text(const struct statement *st);
 struct slice statement_types(const struct statement *st);
+/* As statement_find(), made anew if the client was told that its plan is no longer valid. */
+struct statement *statement_meant(struct session *s, struct slice name);
 struct statement *statement_find(const struct session *s, struct slice name); /* "" is the unnamed one */
 /* Sets NAME (NULL st: forgets it); returns the reference that was there. */
 struct statement *statement_name(struct session *s, struct slice name, struct statement *st);

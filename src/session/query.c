@@ -173,7 +173,7 @@ static struct slice fold_name(struct slice raw, char *out, size_t size)
 static struct statement *named_at(struct session *s, struct slice text, const struct sql_name_at *at)
 {
 	char name[256];
-	return statement_find(s, fold_name(slice_of(text.at + at->at, at->len), name, sizeof name));
+	return statement_meant(s, fold_name(slice_of(text.at + at->at, at->len), name, sizeof name));
 }
 
 void query_rewrite_names(struct session *s, struct slice text, struct writer *w)

@@ -299,8 +299,10 @@ static void relay_learn(struct session *s, const struct pgerr *pe)
 {
 	if (pgerr_has_state(pe, "25006"))
 		pool_registry_trouble(s->home->env.pool_registry, pool_node_id(s->srv->pool));
-	if (pgerr_has_state(pe, "0A000") && slice_equal(pe->message, slice_text("cached plan must not change result type")))
+	if (pgerr_has_state(pe, "0A000") && slice_equal(pe->message, slice_text("cached plan must not change result type"))) {
 		pool_note_ddl(s->srv->pool);
+		s->healed_generation = pool_ddl_generation(s->srv->pool);
+	}
 }
 
 static enum fate relay_error(struct relay *r, const struct frame *f)

@@ -31,11 +31,18 @@ static struct slice key_slice(const struct hash128 *key)
 	return slice_of(key, sizeof *key);
 }
 
-/* What PREPARE made is one client's: each PREPARE must really run, so its key is like no other. */
+static uint64_t ddl_generation(const struct session *s)
+{
+	return s->pool ? pool_ddl_generation(s->pool) : 0;
+}
+
+/* The generation is of the moment at which the client prepared it: a client that knows the columns of before an ALTER TABLE uses the plans of
+ * before, and gets PostgreSQL's "cached plan must not change result type" (drivers wait for it), never rows of another shape.
+ * What PREPARE made is one client's: each PREPARE must really run, so its key is like no other. */
 static struct hash128 statement_key(struct session *s, struct slice text, struct slice types, bool by_sql)
 {
 	uint64_t pool = s->pool ? pool_id(s->pool) : 0, salt = by_sql ? ++s->home->salt : 0;
-	uint64_t head[] = { pool, salt, salt ? s->home->env.worker : 0, text.len };
+	uint64_t head[] = { pool, salt, salt ? s->home->env.worker : 0, text.len, ddl_generation(s) };
 	struct hash128 a = hash128(text), b = hash128(types), c;
 	c = hash128(slice_of(head, sizeof head));
 	return (struct hash128){ .hi = a.hi ^ (b.hi << 1 | b.hi >> 63) ^ c.hi, .lo = a.lo ^ (b.lo << 1 | b.lo >> 63) ^ c.lo };
@@ -62,6 +69,7 @@ struct statement *statement_intern(struct session *s, struct slice text, struct 
 	st->refs = 1;
 	st->key = key;
 	st->by_sql = by_sql;
+	st->generation = ddl_generation(s);
 	st->text_len = (uint32_t)text.len;
 	st->types_len = (uint32_t)types.len;
 	memcpy(st->body, text.at, text.len);
@@ -91,6 +99,16 @@ struct statement *statement_find(const struct session *s, struct slice name)
 	if (!name.len)
 		return s->unnamed;
 	return s->names ? map_get(s->names, name) : NULL;
+}
+
+struct statement *statement_meant(struct session *s, struct slice name)
+{
+	struct statement *st = statement_find(s, name), *fresh;
+	if (!st || st->generation >= s->healed_generation)
+		return st;
+	fresh = statement_intern(s, statement_text(st), statement_types(st), st->by_sql);
+	statement_unref(s, statement_name(s, name, fresh));
+	return fresh;
 }
 
 static uint32_t statement_cost(const struct statement *st)
@@ -183,7 +201,6 @@ struct hash128 statement_server_key(const struct session *s, const struct statem
 {
 	struct hash128 key = st->key;
 	mix(&key, settings_name_scope(s->vars));
-	mix(&key, pool_ddl_generation(s->pool) << 1);
 	return key;
 }
 
