@@ -60,7 +60,10 @@ static inline pid_t pg_spawn(const struct pgdir *d, const char *const *argv)
 		int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0666);
 		if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0 || chdir(d->path) < 0)
 			_exit(126);
-		execv(program, (char *const *)(uintptr_t)argv);
+		const char *full[64] = { program }; /* by argv[0] PostgreSQL's programs find each other */
+		for (size_t i = 1; i < 63 && argv[i]; i++)
+			full[i] = argv[i];
+		execv(program, (char *const *)(uintptr_t)full);
 		_exit(127);
 	}
 	assert_true(pid > 0);
