@@ -11,6 +11,7 @@
 
 struct limit { /* one counter */
 	_Atomic int64_t taken;
+	_Atomic int64_t leaving; /* of these, about to be given: nobody need be asked to go for them */
 };
 /* False when TAKEN would exceed MAX (0: no limit). */
 bool limit_take(struct limit *l, int64_t max) __attribute__((warn_unused_result));

@@ -50,7 +50,7 @@ static void on_blocked(struct pool *pool)
 {
 	for (unsigned i = 0; i < UPPER_COUNT; i++) {
 		struct limit *l = pool->shared->upper[i];
-		if (pool->slot->blocked_on == l && atomic_load(&l->taken) >= pool->plan.upper_max[i])
+		if (pool->slot->blocked_on == l && limit_is_full(l, pool->plan.upper_max[i]))
 			queue_evict(pool->shared->registry, l);
 	}
 }
@@ -175,7 +175,7 @@ void grow_on_failed(struct server *srv, const struct err *from_server)
 static bool is_needed(const struct pool *pool)
 {
 	const struct pool_shared *s = pool->shared;
-	return atomic_load(&s->clients) > 0 && atomic_load(&s->size.taken) <= pool->plan.conf.min_size;
+	return atomic_load(&s->clients) > 0 && limit_staying(&s->size) <= pool->plan.conf.min_size;
 }
 
 static const char *reason_to_close(const struct server *srv, uint64_t now)
@@ -185,7 +185,7 @@ static const char *reason_to_close(const struct server *srv, uint64_t now)
 	uint64_t idle_us = now > srv->idle_since_us ? now - srv->idle_since_us : 0;
 	if (server_is_stale(srv))
 		return "end of its life";
-	if (atomic_load(&pool->shared->size.taken) > plan->conf.size && idle_us >= TICK_US)
+	if (limit_staying(&pool->shared->size) > plan->conf.size && idle_us >= TICK_US)
 		return "the pool is larger than its size";
 	if (plan->server_idle_timeout_us && idle_us >= plan->server_idle_timeout_us && !is_needed(pool))
 		return "server_idle_timeout";
@@ -210,7 +210,7 @@ static void fill_to_min(struct pool *pool)
 	if (!min || !pool->clients || pool->is_gone || pool->is_deposed || !dlist_is_empty(&pool->waits) ||
 	    pool_now_us(pool) < atomic_load(&s->retry_at_us))
 		return;
-	while (atomic_load(&s->size.taken) < min && tokens_take(pool, min) == TAKE_OK)
+	while (limit_staying(&s->size) < min && tokens_take(pool, min) == TAKE_OK)
 		server_open(pool);
 }
 
@@ -225,6 +225,7 @@ void grow_tick(struct pools *p)
 	{
 		struct pool *pool = CONTAINER_OF(it, struct pool, link);
 		close_unneeded(pool);
+		server_hurry_leaving(pool, pool_now_us(pool) - TICK_US);
 		fill_to_min(pool);
 		if (is_unused(pool))
 			pool_drop(pool);

@@ -39,6 +39,7 @@ static struct pool *pool_new(struct pools *p, struct plan plan, const struct poo
 	dlist_init(&pool->lent);
 	dlist_init(&pool->opening);
 	dlist_init(&pool->resetting);
+	dlist_init(&pool->leaving);
 	dlist_init(&pool->waits);
 	dlist_push_back(&p->all, &pool->link);
 	loop_timer_init(&pool->timer, grow_timer_fired);
@@ -131,7 +132,7 @@ struct pools *pools_new(struct pool_registry *r, unsigned worker, const struct u
 static void close_list(struct dlist *list)
 {
 	for (struct dlist *it; (it = dlist_first(list));)
-		server_close(CONTAINER_OF(it, struct server, link), "shutdown");
+		server_close_now(CONTAINER_OF(it, struct server, link), "shutdown");
 }
 
 void pools_free(struct pools *p)
@@ -147,6 +148,7 @@ void pools_free(struct pools *p)
 		close_list(&pool->idle);
 		close_list(&pool->opening);
 		close_list(&pool->resetting);
+		server_hurry_leaving(pool, UINT64_MAX);
 		atomic_fetch_sub(&pool->shared->clients, pool->clients);
 		pool_drop(pool);
 	}

@@ -97,10 +97,10 @@ struct pool {
 	struct pool_slot *slot;
 	struct plan plan;
 	struct log log;
-	struct dlist link;                           /* in pools->all */
-	struct dlist idle, lent, opening, resetting; /* servers by state; idle: last used first */
-	struct dlist waits;                          /* struct pool_wait by ticket, also those whose server is in the mail */
-	struct loop_timer timer;                     /* try to grow again */
+	struct dlist link;                                    /* in pools->all */
+	struct dlist idle, lent, opening, resetting, leaving; /* servers by state; idle: last used first */
+	struct dlist waits;                                   /* struct pool_wait by ticket, also those whose server is in the mail */
+	struct loop_timer timer;                              /* try to grow again */
 	int64_t n_idle, n_opening, n_servers, clients;
 	struct fact *ddl, *retired, *sequences;
 	bool served_primary;   /* the node was the primary when a primary was last known */
@@ -151,7 +151,10 @@ enum take { TAKE_OK, TAKE_SIZE, TAKE_OPENING, TAKE_BLOCKED };
 enum take tokens_take(struct pool *pool, int64_t size_max) MUST_CHECK;
 /* Any thread: a server is gone.  Wakes whom that may help. */
 void tokens_return(struct pool_shared *s);
-void tokens_unblock(struct pool *pool); /* this worker does not want any */
+void tokens_promise(struct pool_shared *s, int sign); /* +1: they will be returned soon; -1: now */
+int64_t limit_staying(const struct limit *l);
+bool limit_is_full(const struct limit *l, int64_t max); /* … and nobody is leaving */
+void tokens_unblock(struct pool *pool);                 /* this worker does not want any */
 /* Registry's lock held.  Who has waited longest for LIMIT, other than EXCEPT; NULL: nobody. */
 struct pool_shared *registry_oldest_blocked(struct pool_registry *r, const struct limit *limit, const struct pool_shared *except,
                                             uint64_t *ticket);
@@ -194,7 +197,11 @@ void server_clear_graveyard(struct pools *p);
 void server_enter_reset(struct server *srv);
 void server_settle(struct server *srv); /* clean, in no list: idle, or closed because it is to be retired */
 void server_lend(struct server *srv);
+/* Its tokens are returned when the server has closed its side, so that it never has more of us than the limits say; at once where that cannot be
+ * waited for. */
 void server_close(struct server *srv, const char *reason);
+void server_close_now(struct server *srv, const char *reason);
+void server_hurry_leaving(struct pool *pool, uint64_t begun_before_us);
 void server_close_after_error(struct server *srv, struct slice body); /* of an ErrorResponse: the reason */
 /* After a close, or when the connection was given away: out of all lists, freed at the end of the turn. */
 void server_bury(struct server *srv);

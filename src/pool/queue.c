@@ -229,7 +229,7 @@ static bool should_yield(struct pool *pool, struct pool_shared *other, uint64_t 
 {
 	if (!has_waiters(pool))
 		return true;
-	int64_t mine = atomic_load(&pool->shared->size.taken), its = atomic_load(&other->size.taken);
+	int64_t mine = limit_staying(&pool->shared->size), its = limit_staying(&other->size);
 	return ticket < shared_oldest(pool->shared) && (its == 0 || its + 1 < mine);
 }
 
@@ -243,9 +243,8 @@ bool queue_is_wanted_elsewhere(struct pool *pool)
 	for (unsigned i = 0; i < UPPER_COUNT && !wanted; i++) {
 		uint64_t ticket;
 		struct limit *l = pool->shared->upper[i];
-		int64_t max = pool->plan.upper_max[i];
-		struct pool_shared *other =
-		    max && atomic_load(&l->taken) >= max ? registry_oldest_blocked(r, l, pool->shared, &ticket) : NULL;
+		bool is_full = limit_is_full(l, pool->plan.upper_max[i]);
+		struct pool_shared *other = is_full ? registry_oldest_blocked(r, l, pool->shared, &ticket) : NULL;
 		wanted = other && should_yield(pool, other, ticket);
 	}
 	pthread_mutex_unlock(&r->lock);

@@ -7,9 +7,9 @@
  *      │     reset.c done │  │                                        │ pool_give_back, not clean
  *      │                  │  ▼                                        ▼
  *      │              resetting ◄─────────────────────────────────────┘
- *      └──────────────────┴──┴──► closing ──► freed at the end of the turn (server_bury), or with its last cancel
+ *      └──────────────────┴──┴──► closing, until the server has closed too ──► freed at the end of the turn, or with its last cancel
  *
- * Always: `state` is written by enter() alone;  a server that is not closing holds a token of each limit, an opening one also one of
+ * Always: `state` is written by enter() alone;  a server that is not freed holds a token of each limit, an opening one also one of
  *         `opening`;  the idle count of the slot is the length of the idle list.
  */
 #include <string.h>
@@ -104,7 +104,6 @@ static void leave_list(struct server *srv)
 		dlist_remove(&srv->link);
 	srv->is_handing = 0;
 	srv->pool->n_opening -= srv->state == SERVER_OPENING;
-	srv->pool->n_servers--;
 }
 
 static void free_server(struct server *srv)
@@ -146,9 +145,8 @@ void server_clear_graveyard(struct pools *p)
 	free_dead(&p->bury);
 }
 
-void server_bury(struct server *srv)
+static void forget(struct server *srv)
 {
-	struct pools *p = srv->pool->pools;
 	leave_list(srv);
 	enter(srv, SERVER_CLOSING);
 	reset_stop(srv);
@@ -156,8 +154,20 @@ void server_bury(struct server *srv)
 	settings_unref(srv->applied);
 	settings_unref(srv->committed);
 	srv->applied = srv->committed = NULL;
+}
+
+static void bury(struct server *srv)
+{
+	struct pools *p = srv->pool->pools;
+	srv->pool->n_servers--;
 	dlist_push_back(&p->dead, &srv->link);
 	loop_defer(p->loop, &p->bury);
+}
+
+void server_bury(struct server *srv)
+{
+	forget(srv);
+	bury(srv);
 }
 
 /* What it still runs for nobody is cancelled: a backend does not notice that its client has gone until it writes. */
@@ -167,18 +177,68 @@ static void stop_work(struct server *srv)
 		server_cancel(srv, NULL, NULL);
 }
 
-void server_close(struct server *srv, const char *reason)
+static void log_end(struct server *srv, const char *reason)
+{
+	log_info(&srv->pool->log, "server_closed", KV_INT("server", srv->id), KV_INT("pid", srv->up.backend_pid),
+	         KV_STR("reason", reason), KV_INT("age_ms", (pool_now_us(srv->pool) - srv->opened_us) / US_PER_MS));
+}
+
+void server_close_now(struct server *srv, const char *reason)
 {
 	struct pool_shared *s = srv->pool->shared;
 	bool was_opening = srv->state == SERVER_OPENING;
-	log_info(&srv->pool->log, "server_closed", KV_INT("server", srv->id), KV_INT("pid", srv->up.backend_pid),
-	         KV_STR("reason", reason), KV_INT("age_ms", (pool_now_us(srv->pool) - srv->opened_us) / US_PER_MS));
+	log_end(srv, reason);
 	stop_work(srv);
 	upstream_close(&srv->up);
 	server_bury(srv);
 	if (was_opening)
 		limit_give(&s->opening);
 	tokens_return(s);
+}
+
+/* It will read Terminate next, and then close. */
+static bool can_leave(const struct server *srv)
+{
+	return srv->state != SERVER_OPENING && replies_is_empty(&srv->replies) && stream_is_open(&srv->up.stream) &&
+	       stream_backlog(&srv->up.stream) == 0;
+}
+
+void server_close(struct server *srv, const char *reason)
+{
+	static const uint8_t terminate[] = { 'X', 0, 0, 0, 4 };
+	struct pool *pool = srv->pool;
+	if (!can_leave(srv)) {
+		server_close_now(srv, reason);
+		return;
+	}
+	log_end(srv, reason);
+	forget(srv);
+	tokens_promise(pool->shared, 1);
+	srv->idle_since_us = pool_now_us(pool); /* when it began to leave */
+	dlist_push_back(&pool->leaving, &srv->link);
+	stream_resume(&srv->up.stream);
+	stream_send(&srv->up.stream, slice_of(terminate, sizeof terminate), NULL);
+}
+
+static void has_left(struct server *srv)
+{
+	struct pool_shared *s = srv->pool->shared;
+	dlist_remove(&srv->link);
+	stream_close(&srv->up.stream);
+	upstream_close(&srv->up);
+	bury(srv);
+	tokens_promise(s, -1);
+	tokens_return(s);
+}
+
+void server_hurry_leaving(struct pool *pool, uint64_t begun_before_us)
+{
+	DLIST_EACH(it, &pool->leaving)
+	{
+		struct server *srv = CONTAINER_OF(it, struct server, link);
+		if (srv->idle_since_us < begun_before_us)
+			has_left(srv);
+	}
 }
 
 /* -- what its stream tells ------------------------------------------------------------------------- */
@@ -282,6 +342,10 @@ static void on_closed(struct stream *s, enum stream_end why, int error)
 	struct pool_registry *r = srv->pool->shared->registry;
 	uint32_t node_id = srv->pool->shared->node_id;
 	struct err err;
+	if (srv->state == SERVER_CLOSING) {
+		has_left(srv);
+		return;
+	}
 	err_set(&err, "08006", "the server connection was lost: %s",
 	        why == STREAM_END_EOF ? "the server closed it" : strerror(error));
 	if (srv->state == SERVER_LENT)

@@ -292,6 +292,23 @@ void tokens_return(struct pool_shared *s)
 		queue_kick(s);
 }
 
+void tokens_promise(struct pool_shared *s, int sign)
+{
+	atomic_fetch_add(&s->size.leaving, sign);
+	for (unsigned i = 0; i < UPPER_COUNT; i++)
+		atomic_fetch_add(&s->upper[i]->leaving, sign);
+}
+
+int64_t limit_staying(const struct limit *l)
+{
+	return atomic_load(&l->taken) - atomic_load(&l->leaving);
+}
+
+bool limit_is_full(const struct limit *l, int64_t max)
+{
+	return max && limit_staying(l) >= max;
+}
+
 void tokens_unblock(struct pool *pool)
 {
 	if (!pool->is_blocked)

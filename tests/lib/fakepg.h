@@ -105,9 +105,9 @@ static inline void fakepg_complete(struct fakepg_conn *c, const char *tag)
 
 static inline void fakepg_end(struct fakepg *f, struct fakepg_conn *c)
 {
-	close(c->fd);
 	if (c->is_in)
 		atomic_fetch_sub(&f->now, 1);
+	close(c->fd);
 	c->fd = -1;
 }
 

@@ -298,6 +298,7 @@ static void a_few_servers_for_all(void **state)
 static void several_pools_under_one_limit(void **state)
 {
 	run("max_connections = 3", "pool { size = 2 }", 2, 3, 3);
+	assert_true(pg.most <= 3); /* also on the server's side: who leaves is waited for */
 }
 
 int main(void)
