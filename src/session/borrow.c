@@ -32,7 +32,8 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 		s->naming_in_flight++;
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
-	relay_settle(s);
+	if (UNLIKELY(!replies_is_settled(&s->srv->replies)))
+		relay_settle(s);
 }
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */

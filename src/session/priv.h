@@ -52,6 +52,8 @@ struct statement {
 	struct hash128 key;    /* of pool, text, types and generation */
 	uint64_t generation;   /* of DDL, when it was prepared */
 	struct hash128 last_key; /* under which a server last had it: what an error may name */
+	struct hash128 named_key;     /* what `name` was made from, which is nearly always what the next Bind needs */
+	char name[STMTS_NAME_MAX];    /* "" before the first time */
 	struct sql_class *class;
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;

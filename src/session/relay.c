@@ -145,8 +145,6 @@ static void relay_flush(struct relay *r)
 void relay_settle(struct session *s)
 {
 	struct reply entry;
-	if (LIKELY(replies_is_settled(&s->srv->replies)))
-		return;
 	while (replies_skipped(&s->srv->replies, &entry))
 		relay_end(s, &entry, ENDED_SKIPPED, no_tag);
 	while (replies_local(&s->srv->replies, &entry)) {
@@ -679,13 +677,16 @@ static void relay_resolve_doubt(struct session *s)
 static void relay_after(struct relay *r)
 {
 	struct session *s = r->s;
-	const struct reply *head = replies_head(&s->srv->replies);
-	if (head && head->fate == REPLY_LOCAL)
-		relay_flush(r);
-	relay_settle(s);
-	if (replies_is_doubtful(&s->srv->replies) && !s->segment_open)
+	const struct replies *q = &s->srv->replies;
+	if (UNLIKELY(!replies_is_settled(q))) {
+		const struct reply *head = replies_head(q);
+		if (head && head->fate == REPLY_LOCAL)
+			relay_flush(r);
+		relay_settle(s);
+	}
+	if (q->doubtful && replies_is_doubtful(q) && !s->segment_open)
 		relay_resolve_doubt(s);
-	if (replies_is_empty(&s->srv->replies)) {
+	if (replies_is_empty(q)) {
 		relay_flush(r);
 		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels)
 			session_unblock(s);

@@ -362,7 +362,11 @@ void statement_prepare(struct session *s, struct statement *st, char *name)
 	struct preparing *p;
 	if (st->names_statements)
 		mix(&key, ++s->home->salt << 8 | s->home->env.worker);
-	stmts_name(key, name);
+	if (!st->name[0] || !hash128_equal(key, st->named_key)) {
+		stmts_name(key, st->name);
+		st->named_key = key;
+	}
+	memcpy(name, st->name, STMTS_NAME_MAX);
 	st->last_key = key;
 	if (statement_is_there(s, key))
 		return;

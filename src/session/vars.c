@@ -62,6 +62,8 @@ static bool part_sets_opaque(const struct sql_part *p)
 static uint16_t part_pins(const struct session *s, const struct sql_part *p, bool alone)
 {
 	uint16_t pins = 0;
+	if (!p->effects && (p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE))
+		return 0; /* most statements, each message of them */
 	if (p->effects & SQL_TEMP_OBJECT)
 		pins |= PIN_TEMP;
 	if (p->effects & SQL_HOLD_CURSOR)
