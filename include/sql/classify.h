@@ -50,7 +50,9 @@ bool sql_scan_is_harmless(const struct sql_scan *s);
  * replaced.  Returns how many there are (may exceed MAX; only MAX are written).  Quoted names include their quotes. */
 struct sql_name_at {
 	uint32_t at, len;
-	uint8_t kind; /* SQL_PREPARE, SQL_EXECUTE, SQL_DEALLOCATE */
+	uint32_t end;  /* where its statement ends: a ';' or the text's end */
+	uint32_t part; /* index of its statement among the class's parts */
+	uint8_t kind;  /* SQL_PREPARE, SQL_EXECUTE, SQL_DEALLOCATE */
 };
 unsigned sql_prepared_names(struct slice text, struct sql_dialect dialect, struct sql_name_at *out, unsigned max);
 

@@ -30,6 +30,8 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 		s->segment++;
 	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
 		s->naming_in_flight++;
+	if (tag == TAG_EFFECT && statement_discards(((struct effect *)ref)->class))
+		statement_on_discard_sent(s);
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
 	if (UNLIKELY(!replies_is_settled(&s->srv->replies)))
@@ -483,6 +485,7 @@ void borrow_give_back(struct session *s)
 	if (!s->pins) {
 		borrow_unpin(s);
 		s->srv = NULL;
+		s->names_doubtful = 0;
 		stream_resume(&srv->up.stream);
 		statement_forget_portals(s);
 		pool_give_back(srv);

@@ -303,9 +303,9 @@ static int8_t bind_bool(struct slice v)
 static struct effect *bind_effect(struct session *s, const struct statement *st, struct slice rest)
 {
 	const struct sql_part *p = st->class && st->class->n == 1 ? &st->class->part[0] : NULL;
-	struct effect *e = s->prepare_effect;
-	if (p && p->kind == SQL_PREPARE && e) {
-		s->prepare_effect = NULL;
+	struct effect *e = s->names_effect;
+	if (st->names_statements && e) {
+		s->names_effect = NULL;
 		return e;
 	}
 	if (!p || !(p->effects & SQL_SET_CONFIG))
@@ -328,12 +328,12 @@ static void bind_portal(struct session *s, struct slice portal, struct statement
 		st->refs++;
 	if (!portal.len) {
 		statement_unref(s, s->portal);
-		vars_effect_free(s->portal_effect);
+		vars_effect_free(s, s->portal_effect);
 		s->portal = st;
 		s->portal_effect = e;
 		return;
 	}
-	vars_effect_free(e); /* set_config() through a named portal: taken as unknown */
+	vars_effect_free(s, e); /* set_config() through a named portal: taken as unknown */
 	if (!s->portals)
 		s->portals = mem_alloc(sizeof *s->portals);
 	statement_unref(s, st ? map_put(s->portals, portal, st) : map_remove(s->portals, portal));
@@ -456,11 +456,6 @@ static struct effect *execute_effect(struct session *s, struct slice portal, con
 		s->portal_effect = NULL;
 	else
 		e = vars_effect(s, st->class, false);
-	if (st->class->n == 1 && st->class->part[0].kind == SQL_DEALLOCATE && st->class->part[0].name) {
-		const struct statement *gone = statement_find(s, slice_text(st->class->part[0].name));
-		if (gone)
-			e->server_key = statement_server_key(s, gone);
-	}
 	return e;
 }
 

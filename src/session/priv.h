@@ -82,9 +82,15 @@ enum ending { ENDED_DONE, ENDED_FAILED, ENDED_SKIPPED, ENDED_LOST };
 
 struct effect { /* what completing a statement does to the books */
 	struct sql_class *class;
-	struct statement *prepares;  /* PREPARE: to be registered under class->part[0].name when it completes */
-	struct hash128 server_key;   /* PREPARE, DEALLOCATE: as on the server */
+	struct effect_name {         /* PREPARE and DEALLOCATE */
+		uint32_t part;
+		struct statement *st;    /* PREPARE: a reference, to be registered when the part completes; else NULL */
+		struct hash128 key;      /* as on the server */
+		char *name;
+	} *names;
+	unsigned n_names;
 	bool is_query;               /* parts of a Query; else the one of an Execute */
+	bool discarded;              /* its DISCARD ALL or DEALLOCATE ALL completed */
 	/* set_config with parameters: as bound */
 	char *name, *value;
 	int8_t is_local;             /* -1: unknown */
@@ -104,6 +110,7 @@ struct preparing { /* a statement that we prepare or close on the server */
 	struct hash128 server_key;
 	struct statement *st; /* NULL for a Close */
 	uint64_t segment;     /* that it was sent in */
+	bool was_there;       /* Close: the server had it before */
 	uint64_t generation, scope;
 };
 
@@ -173,7 +180,7 @@ struct session {
 	uint64_t healed_generation;          /* statements of before were refused: their plans had become invalid */
 	uint32_t statement_bytes;            /* text held in names and unnamed */
 	uint64_t segment;                    /* counts what ends with a ReadyForQuery; 0 is never one's number */
-	struct effect *prepare_effect;       /* of a PREPARE that was just parsed on the server */
+	struct effect *names_effect;         /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint32_t body_left;                  /* of the client's message that streams through */
@@ -196,6 +203,7 @@ struct session {
 	unsigned welcomed : 1;        /* login is over */
 	unsigned setup_ahead : 1;     /* a setup went ahead alone; its answer is awaited */
 	unsigned in_query : 1;        /* between a statement and its ReadyForQuery, for timeouts and counters */
+	unsigned names_doubtful : 1;  /* what is prepared on the server is not known for sure */
 	unsigned draining : 1;
 };
 
@@ -279,24 +287,24 @@ void borrow_pool(struct session *s); /* chooses the pool by this turn's snapshot
 void vars_set_pins(struct session *s, uint16_t pins); /* the one door */
 void vars_begin_life(struct session *s, struct settings *startup);
 void vars_end_life(struct session *s);
-void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, struct slice command_tag);
+void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice command_tag);
 void vars_on_error(struct session *s);   /* ErrorResponse of a statement */
 void vars_on_ready(struct session *s);   /* ReadyForQuery: commit point, reported values */
 void vars_on_lost(struct session *s);    /* the server is gone */
 uint16_t vars_would_pin(const struct session *s, const struct sql_class *class);
 bool vars_is_interesting(const struct session *s, const struct sql_class *class);
 struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query); /* takes a reference of class */
-void vars_effect_free(struct effect *e);
+void vars_effect_free(struct session *s, struct effect *e); /* NULL is fine */
+void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key);
 const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
 struct sql_dialect query_dialect(struct session *s);
 /* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
 bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
-/* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there. */
-void query_rewrite_names(struct session *s, struct slice text, struct writer *w);
-/* The same for PREPARE x AS …, which makes a name: E gets what is to be registered when it completes. */
-bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e);
+/* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there.  E gets what PREPARE and DEALLOCATE
+ * are to change when they complete; NULL: the text has none of them. */
+void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);
 void session_begin_statement(struct session *s); /* starts the clock of query_timeout */
 
 /* statement.c */
@@ -315,7 +323,11 @@ struct hash128 statement_server_key(const struct session *s, const struct statem
 void statement_prepare(struct session *s, struct statement *st, char *name);
 /* The server has prepared what was sent in SEGMENT under KEY, or has not. */
 void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
-void statement_on_closed(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
+void statement_on_closed(struct session *s, const struct preparing *p, bool is_done);
+/* DISCARD ALL or DEALLOCATE ALL is sent: nothing is there behind it, if it succeeds.  When it does not, nothing is certain. */
+void statement_on_discard_sent(struct session *s);
+void statement_on_discard_failed(struct session *s);
+bool statement_discards(const struct sql_class *class);
 void statement_send_under(struct session *s, struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
 bool statement_is_there(struct session *s, struct hash128 key);   /* for sure, as far as this segment goes */
 /* Marks that a server accepted ST under this DDL generation and name scope. */

@@ -170,54 +170,66 @@ static struct slice fold_name(struct slice raw, char *out, size_t size)
 	return slice_of(out, n);
 }
 
-static struct statement *named_at(struct session *s, struct slice text, const struct sql_name_at *at)
+/* PREPARE x AS …: a statement of its own on the server, known to it under its own name.  Where x is taken, the server shall say so, after it
+ * has looked at the text: it gets the name that x has there. */
+static void name_prepared(struct session *s, struct slice text, const struct sql_name_at *at, struct effect *e, struct slice folded, char *name)
 {
-	char name[256];
-	return statement_meant(s, fold_name(slice_of(text.at + at->at, at->len), name, sizeof name));
+	struct statement *taken = statement_meant(s, folded), *st;
+	struct hash128 key;
+	if (taken) {
+		statement_prepare(s, taken, name);
+		return;
+	}
+	st = statement_intern(s, slice_of(text.at + at->at + at->len, at->end - at->at - at->len), slice_of(NULL, 0), true);
+	key = statement_server_key(s, st);
+	stmts_name(key, name);
+	statement_make_room(s);
+	vars_effect_name(e, at->part, folded, st, key);
 }
 
-void query_rewrite_names(struct session *s, struct slice text, struct writer *w)
+static const struct effect_name *made_in_this_text(const struct effect *e, struct slice folded)
+{
+	for (unsigned i = 0; e && i < e->n_names; i++)
+		if (e->names[i].st && slice_equal(slice_text(e->names[i].name), folded))
+			return &e->names[i];
+	return NULL;
+}
+
+/* EXECUTE x, DEALLOCATE x.  False: there is no x, and the server may say so. */
+static bool name_used(struct session *s, const struct sql_name_at *at, struct effect *e, struct slice folded, char *name)
+{
+	const struct effect_name *made = made_in_this_text(e, folded);
+	struct statement *st = made ? made->st : statement_meant(s, folded);
+	struct hash128 key;
+	if (!st)
+		return false;
+	key = made ? made->key : statement_server_key(s, st);
+	if (made)
+		stmts_name(key, name);
+	else
+		statement_prepare(s, st, name);
+	if (at->kind == SQL_DEALLOCATE)
+		vars_effect_name(e, at->part, folded, NULL, key);
+	return true;
+}
+
+void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e)
 {
 	struct sql_name_at at[NAMES_MAX];
 	unsigned n = sql_prepared_names(text, query_dialect(s), at, NAMES_MAX);
 	size_t done = 0;
 	for (unsigned i = 0; i < n && i < NAMES_MAX; i++) {
-		char name[STMTS_NAME_MAX];
-		struct statement *st = at[i].kind == SQL_PREPARE ? NULL : named_at(s, text, &at[i]);
-		if (!st)
+		char name[STMTS_NAME_MAX], space[256];
+		struct slice folded = fold_name(slice_of(text.at + at[i].at, at[i].len), space, sizeof space);
+		if (at[i].kind == SQL_PREPARE)
+			name_prepared(s, text, &at[i], e, folded, name);
+		else if (!name_used(s, &at[i], e, folded, name))
 			continue;
-		statement_prepare(s, st, name);
 		writer_bytes(w, slice_of(text.at + done, at[i].at - done));
 		statement_write_name(w, name);
 		done = at[i].at + at[i].len;
 	}
 	writer_bytes(w, slice_skip(text, done));
-}
-
-/* PREPARE x AS …: the statement is known under a name of its own on the server. */
-bool query_rewrite_prepare(struct session *s, struct slice text, struct writer *w, struct effect *e)
-{
-	struct sql_name_at at;
-	char name[STMTS_NAME_MAX];
-	struct statement *taken;
-	if (sql_prepared_names(text, query_dialect(s), &at, 1) != 1)
-		return false;
-	taken = named_at(s, text, &at);
-	if (taken) { /* the server shall say that the name is taken, after it has looked at the text */
-		statement_prepare(s, taken, name);
-		writer_bytes(w, slice_of(text.at, at.at));
-		statement_write_name(w, name);
-		writer_bytes(w, slice_skip(text, at.at + at.len));
-		return true;
-	}
-	e->prepares = statement_intern(s, slice_skip(text, at.at + at.len), slice_of(NULL, 0), true);
-	e->server_key = statement_server_key(s, e->prepares);
-	stmts_name(e->server_key, name);
-	statement_make_room(s);
-	writer_bytes(w, slice_of(text.at, at.at));
-	statement_write_name(w, name);
-	writer_bytes(w, slice_skip(text, at.at + at.len));
-	return true;
 }
 
 static bool query_has_names(const struct sql_class *class)
@@ -228,19 +240,12 @@ static bool query_has_names(const struct sql_class *class)
 	return false;
 }
 
-static void query_send_rewritten(struct session *s, struct slice text, const struct sql_class *class, struct effect *e)
+static void query_send_rewritten(struct session *s, struct slice text, struct effect *e)
 {
 	struct writer w;
-	bool prepares = class->n == 1 && class->part[0].kind == SQL_PREPARE;
 	writer_init_grow(&w);
 	writer_begin(&w, 'Q');
-	if (e && class->n == 1 && class->part[0].kind == SQL_DEALLOCATE && class->part[0].name) {
-		struct statement *st = statement_find(s, slice_text(class->part[0].name));
-		if (st)
-			e->server_key = statement_server_key(s, st);
-	}
-	if (!prepares || !e || !query_rewrite_prepare(s, text, &w, e))
-		query_rewrite_names(s, text, &w);
+	query_rewrite_names(s, text, &w, e);
 	writer_u8(&w, 0);
 	writer_end(&w);
 	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, e ? TAG_EFFECT : TAG_PLAIN, e);
@@ -256,7 +261,7 @@ static size_t query_send(struct session *s, const struct frame *f, struct slice 
 	struct effect *e = vars_is_interesting(s, class) ? vars_effect(s, class, true) : NULL;
 	session_begin_statement(s);
 	if (query_has_names(class)) {
-		query_send_rewritten(s, text, class, e);
+		query_send_rewritten(s, text, e);
 		return frame_size(f);
 	}
 	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, e ? TAG_EFFECT : TAG_PLAIN, e);

@@ -86,7 +86,7 @@ static void relay_end_preparing(struct session *s, struct preparing *p, enum end
 
 static void relay_end_evict(struct session *s, struct preparing *p, enum ending how)
 {
-	statement_on_closed(s, p->server_key, p->segment, how == ENDED_DONE);
+	statement_on_closed(s, p, how == ENDED_DONE);
 	mem_free(p);
 }
 
@@ -97,8 +97,9 @@ static void relay_end_effect(struct session *s, const struct reply *entry, enum 
 		s->naming_in_flight--;
 	if (how == ENDED_DONE && !e->is_query)
 		vars_on_complete(s, e, 0, command);
-	statement_unref(s, e->prepares);
-	vars_effect_free(e);
+	if (!e->discarded && statement_discards(e->class))
+		statement_on_discard_failed(s);
+	vars_effect_free(s, e);
 }
 
 void relay_end(struct session *s, const struct reply *entry, enum ending how, struct slice command)

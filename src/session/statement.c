@@ -51,8 +51,7 @@ static struct hash128 statement_key(struct session *s, struct slice text, struct
 static bool class_names_statements(const struct sql_class *class)
 {
 	for (uint32_t i = 0; i < class->n; i++)
-		if (class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE ||
-		    (class->part[i].kind == SQL_PREPARE && class->n == 1))
+		if (class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE || class->part[i].kind == SQL_PREPARE)
 			return true;
 	return false;
 }
@@ -157,12 +156,10 @@ void statement_forget_portals(struct session *s)
 	forget_map(s, &s->portals);
 	statement_unref(s, s->portal);
 	s->portal = NULL;
-	vars_effect_free(s->portal_effect);
+	vars_effect_free(s, s->portal_effect);
 	s->portal_effect = NULL;
-	if (s->prepare_effect)
-		statement_unref(s, s->prepare_effect->prepares);
-	vars_effect_free(s->prepare_effect);
-	s->prepare_effect = NULL;
+	vars_effect_free(s, s->names_effect);
+	s->names_effect = NULL;
 }
 
 bool statement_changes_names(const struct sql_class *class)
@@ -210,14 +207,24 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 	st->accepted_scope = scope;
 }
 
+/*
+ * What a server's books say of a key: 0 it is there; else the segment that was asked to prepare it, shifted, and in the lowest bit whether it
+ * was there before that segment (settled when the answers of the segments before it have come).
+ */
+#define THERE 0u
+#define PENDING(segment, before) (((segment) + 1) << 1 | (before))
+#define IS_PENDING_IN(value, segment) ((value) >> 1 == (segment) + 1)
+
 static void send_close(struct session *s, struct hash128 key)
 {
 	uint8_t space[64];
 	char name[STMTS_NAME_MAX];
 	struct writer w;
 	struct preparing *p = mem_alloc(sizeof *p);
+	const uint64_t *there = stmts_find(&s->srv->stmts, key);
 	p->server_key = key;
 	p->segment = s->segment;
+	p->was_there = there && (*there == THERE || (*there & 1));
 	stmts_name(key, name);
 	writer_init(&w, space, sizeof space);
 	writer_begin(&w, 'C');
@@ -230,14 +237,6 @@ static void send_close(struct session *s, struct hash128 key)
 	borrow_send(s, &w);
 }
 
-/*
- * What a server's books say of a key: 0 it is there; else the segment that was asked to prepare it, shifted, and in the lowest bit whether it
- * was there before that segment (settled when the answers of the segments before it have come).
- */
-#define THERE 0u
-#define PENDING(segment, before) (((segment) + 1) << 1 | (before))
-#define IS_PENDING_IN(value, segment) ((value) >> 1 == (segment) + 1)
-
 bool statement_is_there(struct session *s, struct hash128 key)
 {
 	const uint64_t *value = stmts_find(&s->srv->stmts, key);
@@ -246,7 +245,7 @@ bool statement_is_there(struct session *s, struct hash128 key)
 
 void statement_send_under(struct session *s, struct hash128 key)
 {
-	if (stmts_find(&s->srv->stmts, key) || s->closing_in_flight)
+	if (stmts_find(&s->srv->stmts, key) || s->closing_in_flight || s->names_doubtful)
 		send_close(s, key);
 	statement_make_room(s);
 	stmts_add(&s->srv->stmts, key, PENDING(s->segment, 0));
@@ -265,16 +264,36 @@ void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segme
 		stmts_remove(&s->srv->stmts, key);
 }
 
-void statement_on_closed(struct session *s, struct hash128 key, uint64_t segment, bool is_done)
+void statement_on_closed(struct session *s, const struct preparing *p, bool is_done)
 {
-	uint64_t *value = s->srv ? stmts_find(&s->srv->stmts, key) : NULL;
+	uint64_t *value = s->srv ? stmts_find(&s->srv->stmts, p->server_key) : NULL;
 	s->closing_in_flight--;
 	if (!s->srv)
 		return;
-	if (!value && !is_done)
-		stmts_add(&s->srv->stmts, key, THERE);
-	else if (value && *value != THERE && (is_done || !IS_PENDING_IN(*value, segment)))
+	if (!value && !is_done && p->was_there)
+		stmts_add(&s->srv->stmts, p->server_key, THERE);
+	else if (value && *value != THERE && (is_done || p->was_there))
 		*value = (*value & ~1ull) | !is_done;
+}
+
+bool statement_discards(const struct sql_class *class)
+{
+	for (uint32_t i = 0; i < class->n; i++)
+		if (class->part[i].kind == SQL_DISCARD_ALL || class->part[i].kind == SQL_DEALLOCATE_ALL)
+			return true;
+	return false;
+}
+
+void statement_on_discard_sent(struct session *s)
+{
+	stmts_fini(&s->srv->stmts);
+}
+
+void statement_on_discard_failed(struct session *s)
+{
+	s->names_doubtful = 1;
+	if (s->srv)
+		s->srv->needs_discard = 1;
 }
 
 void statement_make_room(struct session *s)
@@ -300,14 +319,9 @@ static void write_parse(struct writer *w, const char *name, struct slice text, s
 /* The text of a statement about statements, with the names that they have on the server. */
 void statement_rewrite(struct session *s, struct statement *st, struct writer *w)
 {
-	if (st->class->part[0].kind != SQL_PREPARE) {
-		query_rewrite_names(s, statement_text(st), w);
-		return;
-	}
-	vars_effect_free(s->prepare_effect);
-	s->prepare_effect = vars_effect(s, st->class, false);
-	if (!query_rewrite_prepare(s, statement_text(st), w, s->prepare_effect))
-		writer_bytes(w, statement_text(st));
+	vars_effect_free(s, s->names_effect);
+	s->names_effect = statement_changes_names(st->class) ? vars_effect(s, st->class, false) : NULL;
+	query_rewrite_names(s, statement_text(st), w, s->names_effect);
 }
 
 static void send_parse(struct session *s, struct statement *st, const char *name, struct preparing *p)

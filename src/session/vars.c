@@ -58,8 +58,8 @@ static bool part_sets_opaque(const struct sql_part *p)
 	return false;
 }
 
-/* Pins that completing P adds.  ALONE: it is the only part of its text. */
-static uint16_t part_pins(const struct session *s, const struct sql_part *p, bool alone)
+/* Pins that completing P adds. */
+static uint16_t part_pins(const struct session *s, const struct sql_part *p)
 {
 	uint16_t pins = 0;
 	if (!p->effects && (p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE))
@@ -74,8 +74,6 @@ static uint16_t part_pins(const struct session *s, const struct sql_part *p, boo
 		pins |= PIN_LISTEN;
 	if (p->kind == SQL_OPAQUE || (p->effects & SQL_OPAQUE_CALL) || part_sets_opaque(p))
 		pins |= PIN_OPAQUE;
-	if (p->kind == SQL_PREPARE && !alone)
-		pins |= PIN_OPAQUE;
 	if (s->pool && pool_pins_sequences(s->pool) && ((p->effects & SQL_NEXTVAL) || p->kind == SQL_INSERT))
 		pins |= PIN_SEQUENCE;
 	return pins;
@@ -85,7 +83,7 @@ uint16_t vars_would_pin(const struct session *s, const struct sql_class *class)
 {
 	uint16_t pins = 0;
 	for (uint32_t i = 0; i < class->n; i++)
-		pins |= part_pins(s, &class->part[i], class->n == 1);
+		pins |= part_pins(s, &class->part[i]);
 	return pins & ~s->pins;
 }
 
@@ -125,7 +123,7 @@ bool vars_is_interesting(const struct session *s, const struct sql_class *class)
 	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
 		return true;
 	for (uint32_t i = 0; i < class->n; i++)
-		if (!kind_is_plain(class->part[i].kind) || part_pins(s, &class->part[i], class->n == 1))
+		if (!kind_is_plain(class->part[i].kind) || part_pins(s, &class->part[i]))
 			return true;
 	return false;
 }
@@ -139,10 +137,21 @@ struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_q
 	return e;
 }
 
-void vars_effect_free(struct effect *e)
+void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key)
+{
+	e->names = mem_grow(e->names, (e->n_names + 1) * sizeof *e->names);
+	e->names[e->n_names++] = (struct effect_name){ .part = part, .st = st, .key = key, .name = mem_textn((const char *)name.at, name.len) };
+}
+
+void vars_effect_free(struct session *s, struct effect *e)
 {
 	if (!e)
 		return;
+	for (unsigned i = 0; i < e->n_names; i++) {
+		statement_unref(s, e->names[i].st);
+		mem_free(e->names[i].name);
+	}
+	mem_free(e->names);
 	sql_class_unref(e->class);
 	mem_free(e->name);
 	mem_free(e->value);
@@ -225,7 +234,6 @@ static void vars_discard_all(struct session *s)
 	if (!s->srv)
 		return;
 	replace(&s->srv->applied, settings_empty(s->home->env.upstream.settings));
-	stmts_fini(&s->srv->stmts);
 }
 
 static void vars_set_config(struct session *s, const struct effect *e, const struct sql_part *p)
@@ -356,23 +364,32 @@ static void vars_end_block(struct session *s, const struct sql_part *p, bool com
 
 /* ---- prepared statements by SQL --------------------------------------------------------------------------------------------------------- */
 
-static void vars_on_prepare(struct session *s, const struct effect *e, const struct sql_part *p)
+static const struct effect_name *name_of_part(const struct effect *e, uint32_t part)
 {
-	if (!e->prepares || !p->name)
-		return;
-	if (!stmts_find(&s->srv->stmts, e->server_key))
-		stmts_add(&s->srv->stmts, e->server_key, 0);
-	e->prepares->refs++;
-	statement_unref(s, statement_name(s, slice_text(p->name), e->prepares));
+	for (unsigned i = 0; i < e->n_names; i++)
+		if (e->names[i].part == part)
+			return &e->names[i];
+	return NULL;
 }
 
-static void vars_on_deallocate(struct session *s, const struct effect *e, const struct sql_part *p)
+static void vars_on_prepare(struct session *s, const struct effect *e, uint32_t part)
 {
-	struct statement *st = p->name ? statement_find(s, slice_text(p->name)) : NULL;
-	if (!st)
+	const struct effect_name *n = name_of_part(e, part);
+	if (!n || !n->st)
 		return;
-	stmts_remove(&s->srv->stmts, e->server_key);
-	statement_unref(s, statement_name(s, slice_text(p->name), NULL));
+	if (!stmts_find(&s->srv->stmts, n->key))
+		stmts_add(&s->srv->stmts, n->key, 0);
+	n->st->refs++;
+	statement_unref(s, statement_name(s, slice_text(n->name), n->st));
+}
+
+static void vars_on_deallocate(struct session *s, const struct effect *e, uint32_t part)
+{
+	const struct effect_name *n = name_of_part(e, part);
+	if (!n)
+		return;
+	stmts_remove(&s->srv->stmts, n->key);
+	statement_unref(s, statement_name(s, slice_text(n->name), NULL));
 }
 
 /* ---- what completed ---------------------------------------------------------------------------------------------------------------------- */
@@ -398,10 +415,10 @@ static void vars_on_effects(struct session *s, const struct effect *e, const str
 	}
 	if (p->effects & SQL_ALTERS_DEFAULTS)
 		pool_retire_database(s->srv->pool);
-	vars_set_pins(s, s->pins | part_pins(s, p, e->class->n == 1));
+	vars_set_pins(s, s->pins | part_pins(s, p));
 }
 
-void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, struct slice tag)
+void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice tag)
 {
 	const struct sql_part *p;
 	if (part >= e->class->n) /* more completed than we saw in the text: rules, or something that we misread */
@@ -442,6 +459,7 @@ void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, 
 		vars_reset_all(s);
 		break;
 	case SQL_DISCARD_ALL:
+		e->discarded = true;
 		vars_discard_all(s);
 		break;
 	case SQL_DISCARD_TEMP:
@@ -457,14 +475,14 @@ void vars_on_complete(struct session *s, const struct effect *e, uint32_t part, 
 		vars_set_pins(s, s->pins & ~PIN_LISTEN);
 		break;
 	case SQL_PREPARE:
-		vars_on_prepare(s, e, p);
+		vars_on_prepare(s, e, part);
 		break;
 	case SQL_DEALLOCATE:
-		vars_on_deallocate(s, e, p);
+		vars_on_deallocate(s, e, part);
 		break;
 	case SQL_DEALLOCATE_ALL:
+		e->discarded = true;
 		statement_forget_all(s);
-		stmts_fini(&s->srv->stmts);
 		break;
 	default:
 		break;

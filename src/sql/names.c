@@ -16,6 +16,7 @@ struct finder {
 	const uint8_t *text;
 	struct sql_name_at *out;
 	unsigned max, n;
+	uint32_t part; /* of the statement looked at */
 };
 
 static void next(struct finder *f)
@@ -63,6 +64,7 @@ static void note(struct finder *f, struct lex_token name, enum sql_kind kind)
 		f->out[f->n] = (struct sql_name_at){
 			.at = (uint32_t)(name.at - f->text),
 			.len = name.len,
+			.part = f->part,
 			.kind = (uint8_t)kind,
 		};
 	f->n++;
@@ -157,9 +159,15 @@ unsigned sql_prepared_names(struct slice text, struct sql_dialect dialect, struc
 	struct finder f = { .text = text.at, .out = out, .max = max };
 	lex_init(&f.lex, text, dialect.backslash_quotes);
 	for (next(&f); f.token.kind != LEX_END; next(&f)) {
+		unsigned first = f.n;
+		if (is_at_end(&f)) /* an empty statement is no part */
+			continue;
 		statement(&f);
 		while (!is_at_end(&f))
 			next(&f);
+		for (unsigned i = first; i < f.n && i < f.max; i++)
+			f.out[i].end = (uint32_t)((f.token.kind == LEX_END ? f.lex.end : f.token.at) - f.text);
+		f.part++;
 	}
 	return f.n;
 }
