@@ -14,6 +14,7 @@
 #define BACKOFF_LEAST_US (50 * US_PER_MS)
 #define BACKOFF_MOST_US US_PER_S
 #define TICK_US US_PER_S
+#define LEAVE_US (5 * US_PER_S) /* for a server to close its side after Terminate */
 
 /* -- opening --------------------------------------------------------------------------------------- */
 
@@ -225,7 +226,7 @@ void grow_tick(struct pools *p)
 	{
 		struct pool *pool = CONTAINER_OF(it, struct pool, link);
 		close_unneeded(pool);
-		server_hurry_leaving(pool, pool_now_us(pool) - TICK_US);
+		server_hurry_leaving(pool, pool_now_us(pool) - LEAVE_US);
 		fill_to_min(pool);
 		if (is_unused(pool))
 			pool_drop(pool);
