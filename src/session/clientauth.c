@@ -91,7 +91,7 @@ void clientauth_begin(struct session *s)
 static void clientauth_learn(struct session *s)
 {
 	struct upstream_keys keys;
-	if (!s->login->scram.has_client_key || !conf_database(session_conf(s), s->database))
+	if (!s->login->scram.has_client_key || session_is_for_console(s) || !conf_database(session_conf(s), s->database))
 		return;
 	memcpy(keys.client_key, s->login->scram.client_key, sizeof keys.client_key);
 	keys.secret = s->login->scram.secret;

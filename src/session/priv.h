@@ -242,6 +242,7 @@ void session_fail_wait(struct session *s, const char *sqlstate, const char *text
 /* Something with a deadline may have begun: makes sure that the timer runs. */
 void session_watch_time(struct session *s);
 const struct conf *session_conf(const struct session *s);
+bool session_is_for_console(const struct session *s); /* it named the database of the admin console */
 extern const char *const session_state_names[];
 
 /* Each takes bytes from IN and says how many; 0: not enough yet, or blocked. */

@@ -33,6 +33,11 @@ const struct conf *session_conf(const struct session *s)
 	return s->home->topo->conf;
 }
 
+bool session_is_for_console(const struct session *s)
+{
+	return strcmp(s->database, "lunapool") == 0;
+}
+
 static struct loop *session_loop(const struct session *s)
 {
 	return engine_loop(s->home->env.upstream.engine);

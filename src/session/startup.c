@@ -72,8 +72,8 @@ static bool startup_bool(struct slice v, bool *is)
 		const char *word;
 		bool is;
 		size_t least;
-	} words[] = { { "true", true, 1 }, { "false", false, 1 }, { "yes", true, 1 }, { "no", false, 1 }, { "on", true, 2 },
-		          { "off", false, 2 }, { "1", true, 1 },      { "0", false, 1 } };
+	} words[] = { { "true", true, 1 }, { "false", false, 1 }, { "yes", true, 1 }, { "no", false, 1 },
+		          { "on", true, 2 },   { "off", false, 2 },   { "1", true, 1 },   { "0", false, 1 } };
 	for (size_t i = 0; i < ARRAY_LEN(words); i++)
 		if (v.len >= words[i].least && v.len <= strlen(words[i].word) &&
 		    strncasecmp((const char *)v.at, words[i].word, v.len) == 0) {
@@ -320,7 +320,7 @@ void startup_welcome(struct session *s)
 	struct settings *told;
 	bool is_known_here;
 	s->told = s->told ? s->told : settings_empty(s->home->env.upstream.settings);
-	if (strcmp(s->database, "lunapool") == 0) {
+	if (session_is_for_console(s)) {
 		startup_console(s);
 		return;
 	}

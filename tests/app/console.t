@@ -65,4 +65,11 @@ for x in (a, b, c):
     x.quit()
 wait_for(lambda: not show('PINS') and not [x for x in show('CLIENTS') if x['application_name'].startswith('app')], what='their end')
 ok(True, 'who went is not shown')
+
+proxy = Proxy(cluster, hba='host all all all scram-sha-256\n', secrets='"postgres" "pass"\n')
+admin = proxy.connect('lunapool', secret='pass')
+is_(show('POOLS'), [], 'the console needs no pool')
+with proxy.connect(db, secret='pass') as c:
+    c.q('select 1')
+    is_([p['database'] for p in show('POOLS')], [db], '… others do')
 done()
