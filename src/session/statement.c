@@ -245,10 +245,12 @@ bool statement_is_there(struct session *s, struct hash128 key)
 
 void statement_send_under(struct session *s, struct hash128 key)
 {
-	if (stmts_find(&s->srv->stmts, key) || s->closing_in_flight || s->names_doubtful)
+	const uint64_t *value = stmts_find(&s->srv->stmts, key);
+	bool before = value && (*value == THERE || (*value & 1));
+	if (value || s->closing_in_flight || s->names_doubtful)
 		send_close(s, key);
 	statement_make_room(s);
-	stmts_add(&s->srv->stmts, key, PENDING(s->segment, 0));
+	stmts_add(&s->srv->stmts, key, PENDING(s->segment, before));
 }
 
 void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segment, bool is_done)
@@ -257,7 +259,7 @@ void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segme
 	if (!value || *value == THERE)
 		return;
 	if (!IS_PENDING_IN(*value, segment)) /* a later segment asks for it again */
-		*value = (*value & ~1ull) | is_done;
+		*value |= is_done;
 	else if (is_done || (*value & 1))
 		*value = THERE;
 	else
