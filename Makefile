@@ -82,6 +82,8 @@ check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
 	@$(MAKE) -s -j$$(nproc) $(B)/lunapool $(UNIT) $(FUZZ) headers
 	@VARIANT=$(VARIANT) tests/lib/with_cluster prove -j$$(nproc) --timer $(sort $(wildcard tests/wire/*.t)) $(sort $(wildcard tests/[a-v]*/*.t)) $(UNIT) \
 		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
+check-long: ## as check, with the long variants of what has them: hours
+	@LUNAPOOL_LONG=1 $(MAKE) check
 layers:
 	@tests/layers.sh
 build/tests/mixup: $(wildcard tests/mixup/*.[ch]) | $(B)/.deps-check
