@@ -92,6 +92,8 @@ static bool parse_is_settled(const struct session *s)
 
 static bool parse_is_accepted(const struct session *s, const struct statement *st)
 {
+	if (query_defers_begin(s, st->class)) /* valid for sure */
+		return true;
 	return s->pool && !st->names_statements && parse_is_settled(s) && st->accepted_generation == pool_ddl_generation(s->pool) + 1 &&
 	       st->accepted_scope == settings_name_scope(s->vars);
 }
@@ -249,6 +251,34 @@ static bool names_nothing(const struct session *s, struct slice name, const stru
 	return err_set(err, "26000", "prepared statement \"%.*s\" does not exist", (int)name.len, (const char *)name.at), true;
 }
 
+/* ---- BEGIN that needs no server yet --------------------------------------------------------------------------------------------------------- */
+
+static void answer_now(struct session *s, uint8_t type, struct slice body)
+{
+	uint8_t space[64];
+	struct writer w;
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, type);
+	writer_bytes(&w, body);
+	writer_end(&w);
+	session_send(s, &w);
+}
+
+static bool begin_is_bound_here(struct session *s, struct slice portal, const struct statement *st)
+{
+	return !portal.len && st && st->class && query_defers_begin(s, st->class);
+}
+
+static void begin_execute(struct session *s)
+{
+	struct slice text = statement_text(s->portal);
+	s->portal_begins = 0;
+	s->begin = mem_textn((const char *)text.at, text.len);
+	s->vtx = VTX_DEFERRED;
+	answer_now(s, 'C', slice_of("BEGIN", 6));
+	session_watch_time(s);
+}
+
 /* ---- Bind ---------------------------------------------------------------------------------------------------------------------------------- */
 
 /* The text value of parameter I in what follows the names of a Bind; .at NULL when it is NULL, absent or the message is not whole. */
@@ -388,7 +418,32 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 	st = statement_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
+	s->portal_begins = portal.len ? s->portal_begins : 0;
+	if (frame_is_whole(f) && begin_is_bound_here(s, portal, st) && slice_equal(slice_of(r.at, reader_left(&r)), slice_of("\0\0\0\0\0\0", 6))) {
+		bind_portal(s, portal, st, NULL);
+		s->portal_begins = 1;
+		answer_now(s, '2', slice_of(NULL, 0));
+		return frame_size(f);
+	}
 	return bind_run(s, f, in, lent, portal, st, slice_of(r.at, reader_left(&r)));
+}
+
+/* A server came between Bind and Execute of a BEGIN: it gets the Bind now. */
+static void begin_bind_there(struct session *s)
+{
+	uint8_t space[96];
+	char name[STMTS_NAME_MAX];
+	struct writer w;
+	s->portal_begins = 0;
+	statement_prepare(s, s->portal, name);
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'B');
+	writer_text(&w, "");
+	writer_text(&w, name);
+	writer_bytes(&w, slice_of("\0\0\0\0\0\0", 6));
+	writer_end(&w);
+	borrow_push(s, REPLY_BIND, REPLY_SWALLOW, TAG_OURS, NULL);
+	borrow_send(s, &w);
 }
 
 /* ---- Describe, Execute, Close ---------------------------------------------------------------------------------------------------------------- */
@@ -423,7 +478,16 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 		struct statement *st = statement_meant(s, name);
 		if (names_nothing(s, name, st, &e))
 			return extended_refuse(s, f, in, &e);
+		if (st && st->class && query_defers_begin(s, st->class)) {
+			answer_now(s, 't', slice_of("\0\0", 2));
+			answer_now(s, 'n', slice_of(NULL, 0));
+			return frame_size(f);
+		}
 		return describe_statement(s, f, in, lent, st);
+	}
+	if (!name.len && s->portal_begins && !s->srv) {
+		answer_now(s, 'n', slice_of(NULL, 0));
+		return frame_size(f);
 	}
 	stop = extended_borrow(s, f, in, NULL);
 	return stop >= 0 ? (size_t)stop : extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, TAG_PLAIN, NULL);
@@ -463,9 +527,16 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 {
 	struct statement *st = !portal.len ? s->portal : s->portals ? map_get(s->portals, portal) : NULL;
 	struct effect *e;
-	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	ssize_t stop;
+	if (!portal.len && s->portal_begins && query_defers_begin(s, s->portal->class)) {
+		begin_execute(s);
+		return frame_size(f);
+	}
+	stop = extended_borrow(s, f, in, st ? st->class : NULL);
 	if (stop >= 0)
 		return (size_t)stop;
+	if (!portal.len && s->portal_begins)
+		begin_bind_there(s);
 	e = execute_effect(s, portal, st);
 	return extended_forward(s, f, in, lent, REPLY_EXECUTE, e ? TAG_EFFECT : TAG_PLAIN, e);
 }

@@ -93,7 +93,7 @@ static bool is_end(const struct sql_class *class)
 	return class->n == 1 && (class->part[0].kind == SQL_COMMIT || class->part[0].kind == SQL_ROLLBACK);
 }
 
-static bool query_defers_begin(const struct session *s, const struct sql_class *class)
+bool query_defers_begin(const struct session *s, const struct sql_class *class)
 {
 	return class->n == 1 && (class->effects & SQL_PLAIN_BEGIN) && !s->srv && s->vtx == VTX_NONE && !s->owed && s->pool &&
 	       pool_conf(s->pool)->mode != POOL_MODE_STATEMENT;

@@ -302,7 +302,7 @@ void statement_make_room(struct session *s)
 {
 	struct hash128 oldest;
 	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest) &&
-	       *stmts_find(&s->srv->stmts, oldest) == THERE)
+	       statement_is_there(s, oldest))
 		send_close(s, oldest);
 }
 

@@ -266,8 +266,9 @@ for p, what in ((two, 'two servers'), (one, 'one server')):
         b.quit()
 
 with scenario('what cannot be replayed'):
+    roomy = Proxy(cluster, workers=2, pool={'size': 4, 'max_pinned': 4})  # each of three clients pins
     for n in range(2):
-        a, b, c = (two.connect(db) for _ in range(3))
+        a, b, c = (roomy.connect(db) for _ in range(3))
         a.q('create temp table mine as select 1 as x')
         is_((b.error('select * from mine'), c.error('select * from mine')), ('42P01', '42P01'), 'a temporary table is not seen by others')
         is_(a.q('select * from mine'), [['1']], 'nor lost by its own')
@@ -295,7 +296,7 @@ with scenario('what cannot be replayed'):
         a.quit()
         b.quit()
         c.quit()
-    a, b, c = (two.connect(db) for _ in range(3))
+    a, b, c = (roomy.connect(db) for _ in range(3))
     # A session's last value is asked for in the transaction that made it, or of a session that has shown that it asks.
     v = a.one("begin; select nextval('seq')")
     is_(a.one("select currval('seq')"), v, 'currval in the transaction of its nextval')
