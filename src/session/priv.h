@@ -144,15 +144,15 @@ struct session {
 	struct sessions *home;
 	struct dlist link;      /* in home->all */
 	struct dlist shown;     /* in home->shown once welcome: under the registry's lock, for SHOW */
+	_Atomic uint64_t shown_since_us;
 	_Atomic uint8_t shown_state; /* copies that other threads may read */
 	_Atomic uint16_t shown_pins;
-	_Atomic uint64_t shown_since_us;
 	struct addr_short peer;
-	struct dlist homeless;  /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
-	struct log log;
 	uint8_t state;          /* enum session_state: session_enter() only */
 	uint8_t vtx;            /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
+	struct dlist homeless;  /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
+	struct log log;
 	struct server *srv;     /* borrowed, or NULL */
 	struct pool *pool;      /* joined once welcome */
 	struct pool_wait wait;
@@ -174,19 +174,19 @@ struct session {
 	struct link *link_up;                /* replication: the server side */
 	struct err *owed;                    /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;             /* why the wait ended without a server: the held message is told */
-	uint32_t slot;                       /* in home->slots; part of the cancel key */
-	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
-	uint8_t key_len;
 	uint64_t healed_generation;          /* statements of before were refused: their plans had become invalid */
-	uint32_t statement_bytes;            /* text held in names and unnamed */
 	uint64_t segment;                    /* counts what ends with a ReadyForQuery; 0 is never one's number */
 	struct effect *names_effect;         /* of a PREPARE or DEALLOCATE that was just parsed on the server */
-	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
-	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
+	struct sql_scan *scan;               /* of a Query that streams through */
+	uint32_t slot;                       /* in home->slots; part of the cancel key */
+	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
+	uint32_t statement_bytes;            /* text held in names and unnamed */
 	uint32_t body_left;                  /* of the client's message that streams through */
 	uint32_t reply_left;                 /* of the server's message that streams through */
-	struct sql_scan *scan;               /* of a Query that streams through */
-	unsigned body_drop : 1;              /* … and is dropped */
+	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
+	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
+	uint8_t key_len;
+	unsigned body_drop : 1;              /* the message that streams through is dropped */
 	unsigned reply_drop : 1;
 	unsigned segment_open : 1;    /* extended messages were sent to the server since the last Sync */
 	unsigned skip_to_sync : 1;    /* we reported an error in this segment: the rest is ignored */
