@@ -189,6 +189,24 @@ static size_t parse_run(struct session *s, const struct frame *f, struct slice i
 	return frame_size(f);
 }
 
+/* A DEALLOCATE or DISCARD of NAME is under way. */
+static bool name_is_going(const struct session *s, struct slice name)
+{
+	const struct replies *q = &s->srv->replies;
+	for (uint32_t i = 0; i < q->len; i++) {
+		const struct reply *entry = &q->ring[(q->head + i) & (q->cap - 1)];
+		const struct effect *e = entry->ref;
+		if (entry->tag != TAG_EFFECT)
+			continue;
+		if (statement_discards(e->class))
+			return true;
+		for (unsigned k = 0; k < e->n_names; k++)
+			if (!e->names[k].st && slice_equal(slice_text(e->names[k].name), name))
+				return true;
+	}
+	return false;
+}
+
 /* The name is taken.  The server shall say so, after it has looked at the text as PostgreSQL does: it is asked to prepare the text under the name
  * that the present statement has there. */
 static size_t parse_again(struct session *s, const struct frame *f, struct slice in, struct statement *taken, struct statement *st)
@@ -230,7 +248,7 @@ static size_t extended_parse(struct session *s, const struct frame *f, struct sl
 		return extended_break(s, "Parse");
 	if (name.len > UINT16_MAX)
 		return extended_break(s, "Parse");
-	if (name.len && statement_find(s, name) && s->naming_in_flight) /* its DEALLOCATE is under way in this segment */
+	if (name.len && statement_find(s, name) && s->naming_in_flight && name_is_going(s, name)) /* in this segment */
 		statement_unref(s, statement_name(s, name, NULL));
 	st = statement_intern(s, text, types, false);
 	taken = name.len && statement_find(s, name) ? parse_again(s, f, in, statement_find(s, name), st) : parse_run(s, f, in, name, st);
@@ -272,10 +290,12 @@ static bool begin_is_bound_here(struct session *s, struct slice portal, const st
 static void begin_execute(struct session *s)
 {
 	struct slice text = statement_text(s->portal);
+	const char *tag = query_begin_tag(text);
 	s->portal_begins = 0;
+	s->portal_spent = 1;
 	s->begin = mem_textn((const char *)text.at, text.len);
 	s->vtx = VTX_DEFERRED;
-	answer_now(s, 'C', slice_of("BEGIN", 6));
+	answer_now(s, 'C', slice_of(tag, strlen(tag) + 1));
 	session_watch_time(s);
 }
 
@@ -418,7 +438,8 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 	st = statement_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
-	s->portal_begins = portal.len ? s->portal_begins : 0;
+	if (!portal.len)
+		s->portal_begins = s->portal_spent = 0;
 	if (frame_is_whole(f) && begin_is_bound_here(s, portal, st) && slice_equal(slice_of(r.at, reader_left(&r)), slice_of("\0\0\0\0\0\0", 6))) {
 		bind_portal(s, portal, st, NULL);
 		s->portal_begins = 1;
@@ -531,6 +552,11 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 	if (!portal.len && s->portal_begins && query_defers_begin(s, s->portal->class)) {
 		begin_execute(s);
 		return frame_size(f);
+	}
+	if (!portal.len && s->portal_spent && s->vtx == VTX_DEFERRED) {
+		struct err err;
+		err_set(&err, "55000", "portal \"\" cannot be run");
+		return extended_refuse(s, f, in, &err);
 	}
 	stop = extended_borrow(s, f, in, st ? st->class : NULL);
 	if (stop >= 0)

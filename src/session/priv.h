@@ -203,6 +203,7 @@ struct session {
 	unsigned welcomed : 1;        /* login is over */
 	unsigned setup_ahead : 1;     /* a setup went ahead alone; its answer is awaited */
 	unsigned in_query : 1;        /* between a statement and its ReadyForQuery, for timeouts and counters */
+	unsigned portal_spent : 1;    /* … and was executed */
 	unsigned portal_begins : 1;   /* the unnamed portal is a BEGIN that was bound here, on no server */
 	unsigned names_doubtful : 1;  /* what is prepared on the server is not known for sure */
 	unsigned draining : 1;
@@ -302,6 +303,7 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
 struct sql_dialect query_dialect(struct session *s);
+const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
 /* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
 bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
@@ -351,6 +353,8 @@ void relay_tell_reported(struct session *s);
 extern const struct server_user relay_user;
 /* After every push and every judged message: entries that the server skipped end, what is ours to answer at the head is answered. */
 void relay_settle(struct session *s);
+/* When nothing but Syncs is left that may never be answered: asks the server something whose answer tells. */
+void relay_resolve_doubt(struct session *s);
 
 /* cancel.c */
 void cancel_mint(struct session *s, uint16_t minor); /* slot and key */

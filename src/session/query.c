@@ -99,6 +99,15 @@ bool query_defers_begin(const struct session *s, const struct sql_class *class)
 	       pool_conf(s->pool)->mode != POOL_MODE_STATEMENT;
 }
 
+/* The tag that PostgreSQL answers: START TRANSACTION for those words (no option of BEGIN contains them). */
+const char *query_begin_tag(struct slice text)
+{
+	for (size_t i = 0; i + 5 <= text.len; i++)
+		if (strncasecmp((const char *)text.at + i, "start", 5) == 0)
+			return "START TRANSACTION";
+	return "BEGIN";
+}
+
 /* True when the Query needs no server. */
 static bool query_answer_here(struct session *s, const struct sql_class *class, struct slice text)
 {
@@ -117,7 +126,7 @@ static bool query_answer_here(struct session *s, const struct sql_class *class, 
 	if (query_defers_begin(s, class)) {
 		s->begin = mem_textn((const char *)text.at, text.len);
 		s->vtx = VTX_DEFERRED;
-		query_answer(s, "BEGIN");
+		query_answer(s, query_begin_tag(text));
 		return true;
 	}
 	return false;
@@ -333,12 +342,13 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	size_t taken;
+	bool was_open = s->segment_open;
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
 	taken = frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
-	if (taken)
+	if (taken && !was_open) /* in an open segment it may be skipped */
 		query_drop_unnamed(s);
 	return taken;
 }

@@ -667,8 +667,10 @@ static bool relay_next(struct relay *r, struct server *srv)
 }
 
 /* A COPY that failed leaves it open whether a Sync sent during it will be answered: an empty Query settles that. */
-static void relay_resolve_doubt(struct session *s)
+void relay_resolve_doubt(struct session *s)
 {
+	if (!replies_is_doubtful(&s->srv->replies))
+		return;
 	static const uint8_t query[] = { 'Q', 0, 0, 0, 5, 0 };
 	borrow_push(s, REPLY_QUERY, REPLY_SWALLOW, TAG_OURS, NULL);
 	stream_send(&s->srv->up.stream, slice_of(query, sizeof query), NULL);
@@ -680,12 +682,10 @@ static void relay_after(struct relay *r)
 	struct session *s = r->s;
 	const struct replies *q = &s->srv->replies;
 	if (UNLIKELY(!replies_is_settled(q))) {
-		const struct reply *head = replies_head(q);
-		if (head && head->fate == REPLY_LOCAL)
-			relay_flush(r);
+		relay_flush(r);
 		relay_settle(s);
 	}
-	if (q->doubtful && replies_is_doubtful(q) && !s->segment_open)
+	if (q->doubtful && !s->segment_open)
 		relay_resolve_doubt(s);
 	if (replies_is_empty(q)) {
 		relay_flush(r);

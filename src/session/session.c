@@ -434,6 +434,12 @@ static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 	size_t taken;
 	if (s->body_left)
 		return copyio_body(s, in, lent);
+	if (UNLIKELY(s->srv && s->srv->replies.doubtful && !s->segment_open && !replies_is_skipping(&s->srv->replies) &&
+	             replies_copy(&s->srv->replies) == REPLY_COPY_NONE)) {
+		session_block(s, SESSION_WAIT_QUIET); /* until it is known whether a Sync sent during a COPY will be answered */
+		relay_resolve_doubt(s);
+		return 0;
+	}
 	switch (frame_next(in, FRAME_FROM_CLIENT, &f)) {
 	case FRAME_SHORT:
 		return 0;
