@@ -321,7 +321,7 @@ with scenario('whatever a client left behind'):
             k.ask(query(sql))
             k.drop()
             k = p.connect(db)
-            ks = [k, p.connect(db)] if p is two else [k]
+            ks = [k, p.connect(db)]
             for k in ks:
                 seen = [k.error('select * from left_behind'), k.one('select count(*) from pg_listening_channels()'), k.error('execute left_statement'), k.error('fetch left_cursor'), k.error('select * from half_done'),
                         show(k, 'work_mem'), k.one('select current_user'), show(k, 'lock_timeout'), show(k, 'statement_timeout')]
