@@ -125,6 +125,13 @@ for p, what in ((two, 'two servers'), (one, 'one server')):
         a.q('rollback')
         is_(a.parameters['DateStyle'], 'German, DMY', 'told again after ROLLBACK')
         is_(a.one("select date '2024-02-01'"), '01.02.2024', 'and it is so')
+        for n, failing in enumerate((query('select 1/0'), parse('', 'select 1/0') + bind('', '') + execute() + sync(), query('begin; select 1/0') + query('rollback'))):
+            a.q('select 1')
+            c = p.connect(db)
+            c.send(failing)
+            c.until('Z', 2 if n == 2 else 1)
+            is_((c.parameters['DateStyle'], c.parameters['application_name']), (DEFAULT['datestyle'], ''), 'a client whose first statement fails is not told of another one\'s settings')
+            c.quit()
         is_(b.one("select date '2024-02-01'"), '2024-02-01', 'for each its own')
         a.q("set client_encoding = 'LATIN1'")
         is_(a.parameters['client_encoding'], 'LATIN1', 'client_encoding')

@@ -83,6 +83,7 @@ with scenario('COPY in pipelines'):
     data = copy_data('1\n') + copy_data('2\n') + copy_done()
     told(c, parse('', 'copy c from stdin') + bind('', '') + execute() + data + sync() + one('select count(*) from c') + sync(), '1 2 G C:COPY_2 Z:I 1 2 D:2 C:SELECT_1 Z:I', 'COPY, its data at once', 2)
     told(c, parse('', 'copy c from stdin') + bind('', '') + execute() + sync() + data + sync() + one('select 3') + sync(), '1 2 G C:COPY_2 Z:I 1 2 D:3 C:SELECT_1 Z:I', 'a Sync before the data does not count', 2)
+    told(c, parse('', 'copy c from stdin') + bind('', '') + execute() + sync() + pgwire.copy_fail('x') + sync() + close('S', 'no') + sync() + one('select 3') + sync(), '1 2 G E:57014 Z:I 3 Z:I 1 2 D:3 C:SELECT_1 Z:I', 'CopyFail, and a Close behind it', 3)
     told(c, query('copy c from stdin') + data + query('select 4'), 'G C:COPY_2 Z:I D:4 C:SELECT_1 Z:I', 'COPY by Query and another Query behind it', 2)
     told(c, query('copy c from stdin; select 5; copy c from stdin') + data + data + query('select 6'), 'G C:COPY_2 D:5 C:SELECT_1 G C:COPY_2 Z:I D:6 C:SELECT_1 Z:I', 'two COPYs in a Query', 2)
     told(c, parse('', 'copy c from stdin') + bind('', '') + execute() + copy_data('x\n') + data + sync() + one('select 7') + sync(), '1 2 G E:22P02 Z:I 1 2 D:7 C:SELECT_1 Z:I', 'COPY that fails', 2)
