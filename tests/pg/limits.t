@@ -134,7 +134,7 @@ with scenario('timeouts'):
     b.one('select 1')
     got = b.until('Z', timeout=10)
     took = time.monotonic() - start
-    ok(got[-1] is None and 1.4 < took < 1.5 + 2 * SLOW, f'client_idle_timeout ends an idle client: {brief(got)} after {took:.1f} s')
+    ok(got[-1] is None and 1.4 < took < 1.5 + 4 * SLOW, f'client_idle_timeout ends an idle client: {brief(got)} after {took:.1f} s')
     c = p.connect(db)
     for _ in range(8):
         c.q('select pg_sleep(0.25)')
