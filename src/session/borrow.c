@@ -25,7 +25,7 @@ void borrow_send(struct session *s, struct writer *w)
 
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
-	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref };
+	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version };
 	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
 		s->segment++;
 	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))

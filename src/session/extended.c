@@ -134,7 +134,6 @@ static void parse_send_unnamed(struct session *s, struct statement *st, struct n
 
 static void parse_send(struct session *s, struct statement *st, struct naming *n)
 {
-	struct writer w;
 	char name[STMTS_NAME_MAX];
 	struct hash128 key = statement_server_key(s, st);
 	st->last_key = key;
@@ -153,15 +152,8 @@ static void parse_send(struct session *s, struct statement *st, struct naming *n
 	n->generation = pool_ddl_generation(s->srv->pool);
 	n->scope = settings_name_scope(s->vars);
 	n->on_server = true;
-	writer_init_grow(&w);
-	writer_begin(&w, 'P');
-	writer_text(&w, name);
-	writer_slice_text(&w, statement_text(st));
-	writer_bytes(&w, statement_types(st));
-	writer_end(&w);
 	borrow_push(s, REPLY_PARSE, REPLY_FORWARD, TAG_PARSE, n);
-	borrow_send(s, &w);
-	writer_fini(&w);
+	statement_send_parse(s, st, name);
 }
 
 static size_t parse_run(struct session *s, const struct frame *f, struct slice in, struct slice name, struct statement *st)

@@ -183,6 +183,7 @@ struct session {
 	uint32_t statement_bytes;            /* text held in names and unnamed */
 	uint32_t body_left;                  /* of the client's message that streams through */
 	uint32_t reply_left;                 /* of the server's message that streams through */
+	uint32_t unnamed_version;            /* grows with each unnamed Parse */
 	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint8_t key_len;
@@ -303,6 +304,7 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
 struct sql_dialect query_dialect(struct session *s);
+void query_drop_unnamed(struct session *s); /* a simple Query drops the unnamed statement (exec_simple_query) */
 const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
 /* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
@@ -338,6 +340,7 @@ bool statement_is_there(struct session *s, struct hash128 key);   /* for sure, a
 /* Marks that a server accepted ST under this DDL generation and name scope. */
 void statement_accept(struct statement *st, uint64_t generation, uint64_t scope);
 void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+void statement_send_parse(struct session *s, const struct statement *st, const char *name); /* Parse, large texts without a copy of ours */
 void statement_rewrite(struct session *s, struct statement *st, struct writer *w);
 void statement_write_name(struct writer *w, const char *name);
 void statement_forget_portals(struct session *s);

@@ -322,8 +322,7 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	return copyio_pass(s, f, in, lent);
 }
 
-/* A simple Query drops the unnamed statement (exec_simple_query). */
-static void query_drop_unnamed(struct session *s)
+void query_drop_unnamed(struct session *s)
 {
 	if (s->unnamed)
 		statement_unref(s, statement_name(s, slice_of(NULL, 0), NULL));
@@ -348,7 +347,7 @@ size_t query_take(struct session *s, const struct frame *f, struct slice in, str
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
 	taken = frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
-	if (taken && !was_open) /* in an open segment it may be skipped */
+	if (taken && !was_open) /* in an open segment it may be skipped: known when it has ended */
 		query_drop_unnamed(s);
 	return taken;
 }

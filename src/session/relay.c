@@ -104,6 +104,8 @@ static void relay_end_effect(struct session *s, const struct reply *entry, enum 
 
 void relay_end(struct session *s, const struct reply *entry, enum ending how, struct slice command)
 {
+	if (entry->kind == REPLY_QUERY && entry->fate == REPLY_FORWARD && how == ENDED_DONE && entry->number == s->unnamed_version)
+		query_drop_unnamed(s);
 	switch (entry->tag) {
 	case TAG_PARSE:
 		relay_end_parse(s, entry->ref, how);
@@ -371,7 +373,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	}
 	if (entry.fate == REPLY_SWALLOW)
 		return FATE_DROP;
-	if (s->told != s->srv->up.reported) {
+	if (s->told != s->srv->up.reported && s->srv->applied == s->vars) { /* else it tells of another session's settings */
 		relay_flush(r);
 		relay_tell_reported(s);
 	}

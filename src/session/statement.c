@@ -121,6 +121,7 @@ struct statement *statement_name(struct session *s, struct slice name, struct st
 	if (!name.len) {
 		before = s->unnamed;
 		s->unnamed = st;
+		s->unnamed_version++;
 	} else {
 		if (!s->names && st)
 			s->names = mem_alloc(sizeof *s->names);
@@ -318,6 +319,19 @@ static void write_parse(struct writer *w, const char *name, struct slice text, s
 	writer_end(w);
 }
 
+void statement_send_parse(struct session *s, const struct statement *st, const char *name)
+{
+	uint8_t space[64];
+	struct writer w;
+	struct stream *to = &s->srv->up.stream;
+	writer_init(&w, space, sizeof space);
+	writer_u8(&w, 'P');
+	writer_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->text_len + 1 + st->types_len));
+	writer_text(&w, name);
+	stream_send(to, writer_slice(&w), NULL);
+	stream_send(to, slice_of(st->body, (size_t)st->text_len + 1 + st->types_len), NULL);
+}
+
 /* The text of a statement about statements, with the names that they have on the server. */
 void statement_rewrite(struct session *s, struct statement *st, struct writer *w)
 {
@@ -329,16 +343,18 @@ void statement_rewrite(struct session *s, struct statement *st, struct writer *w
 static void send_parse(struct session *s, struct statement *st, const char *name, struct preparing *p)
 {
 	struct writer w, text;
-	writer_init_grow(&w);
-	if (st->names_statements) { /* EXECUTE x: x has another name on the server */
-		writer_init_grow(&text);
-		statement_rewrite(s, st, &text);
-		write_parse(&w, name, writer_slice(&text), statement_types(st));
-		writer_fini(&text);
-	} else
-		write_parse(&w, name, statement_text(st), statement_types(st));
+	if (!st->names_statements) {
+		borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_REPREPARE, p);
+		statement_send_parse(s, st, name);
+		return;
+	}
+	writer_init_grow(&w); /* EXECUTE x: x has another name on the server */
+	writer_init_grow(&text);
+	statement_rewrite(s, st, &text);
+	write_parse(&w, name, writer_slice(&text), statement_types(st));
 	borrow_push(s, REPLY_PARSE, REPLY_SWALLOW, TAG_REPREPARE, p);
 	borrow_send(s, &w);
+	writer_fini(&text);
 	writer_fini(&w);
 }
 
