@@ -167,6 +167,7 @@ struct session {
 	struct savepoint *savepoints;        /* newest first */
 	struct map *names;                   /* statement name -> struct statement (references); NULL while empty */
 	struct map *portals;                 /* named portal -> struct statement (references) */
+	struct statement *unnamed_kept;      /* the unnamed statement that the last Query dropped */
 	struct statement *unnamed, *portal;  /* unnamed statement; statement of the unnamed portal */
 	struct effect *portal_effect;        /* set_config parameters bound to the unnamed portal */
 	char *begin;                         /* text of the deferred BEGIN */
@@ -304,7 +305,6 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
 struct sql_dialect query_dialect(struct session *s);
-void query_drop_unnamed(struct session *s); /* a simple Query drops the unnamed statement (exec_simple_query) */
 const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
 /* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */

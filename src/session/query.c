@@ -322,10 +322,13 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	return copyio_pass(s, f, in, lent);
 }
 
-void query_drop_unnamed(struct session *s)
+/* A simple Query drops the unnamed statement (exec_simple_query).  Behind an open segment it may be skipped: then the statement comes back. */
+static void query_drop_unnamed(struct session *s)
 {
-	if (s->unnamed)
-		statement_unref(s, statement_name(s, slice_of(NULL, 0), NULL));
+	if (!s->unnamed)
+		return;
+	statement_unref(s, s->unnamed_kept);
+	s->unnamed_kept = statement_name(s, slice_of(NULL, 0), NULL);
 }
 
 static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
@@ -341,13 +344,12 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	size_t taken;
-	bool was_open = s->segment_open;
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
 	taken = frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
-	if (taken && !was_open) /* in an open segment it may be skipped: known when it has ended */
+	if (taken)
 		query_drop_unnamed(s);
 	return taken;
 }

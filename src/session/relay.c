@@ -104,8 +104,10 @@ static void relay_end_effect(struct session *s, const struct reply *entry, enum 
 
 void relay_end(struct session *s, const struct reply *entry, enum ending how, struct slice command)
 {
-	if (entry->kind == REPLY_QUERY && entry->fate == REPLY_FORWARD && how == ENDED_DONE && entry->number == s->unnamed_version)
-		query_drop_unnamed(s);
+	if (entry->kind == REPLY_QUERY && how == ENDED_SKIPPED && s->unnamed_kept && entry->number + 1 == s->unnamed_version) {
+		statement_unref(s, statement_name(s, no_tag, s->unnamed_kept)); /* the Query that dropped it did not happen */
+		s->unnamed_kept = NULL;
+	}
 	switch (entry->tag) {
 	case TAG_PARSE:
 		relay_end_parse(s, entry->ref, how);

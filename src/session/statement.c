@@ -148,7 +148,8 @@ void statement_forget_all(struct session *s)
 {
 	forget_map(s, &s->names);
 	statement_unref(s, s->unnamed);
-	s->unnamed = NULL;
+	statement_unref(s, s->unnamed_kept);
+	s->unnamed = s->unnamed_kept = NULL;
 	s->statement_bytes = 0;
 }
 
