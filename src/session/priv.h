@@ -158,6 +158,7 @@ struct session {
 	struct pool_wait wait;
 	struct loop_timer timer;
 	uint64_t id, connected_us, since_us; /* since_us: of the state, or of the statement that runs */
+	uint64_t timer_due_us;               /* when the timer fires, if it runs */
 	uint64_t held_since_us;              /* of the message that waits; 0: none */
 	uint64_t topo_generation;            /* of the snapshot that `pool` was chosen under */
 	char *user, *database;               /* one block, that of `user` */
@@ -313,6 +314,7 @@ bool query_misses_sequence(struct session *s, const struct sql_class *class, str
  * are to change when they complete; NULL: the text has none of them. */
 void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);
 void session_begin_statement(struct session *s); /* starts the clock of query_timeout */
+void session_end_statement(struct session *s);   /* starts those of the idle timeouts; has a server */
 
 /* statement.c */
 struct statement *statement_intern(struct session *s, struct slice text, struct slice types, bool by_sql);

@@ -380,7 +380,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 		relay_tell_reported(s);
 	}
 	if (!s->segment_open && replies_is_empty(&s->srv->replies))
-		s->in_query = 0;
+		session_end_statement(s);
 	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC, 0, 0);
 	return FATE_FORWARD;
 }

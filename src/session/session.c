@@ -372,10 +372,19 @@ static uint64_t session_due(const struct session *s)
 void session_watch_time(struct session *s)
 {
 	uint64_t due = session_due(s), now = loop_now_us(session_loop(s));
-	if (due && !loop_timer_is_running(&s->timer))
-		loop_timer_start(session_loop(s), &s->timer, due > now ? due - now : 1);
-	else if (due && session_is_waiting(s)) /* a lazy timer may be set for later than a wait allows */
-		loop_timer_start(session_loop(s), &s->timer, due > now ? due - now : 1);
+	if (!due || (loop_timer_is_running(&s->timer) && s->timer_due_us <= due)) /* it fires early enough, and looks again then */
+		return;
+	s->timer_due_us = due;
+	loop_timer_start(session_loop(s), &s->timer, due > now ? due - now : 1);
+}
+
+void session_end_statement(struct session *s)
+{
+	const struct conf_effective *e = pool_conf(s->srv->pool);
+	s->in_query = 0;
+	s->since_us = loop_now_us(session_loop(s));
+	if (e->client_idle_timeout || e->idle_transaction_timeout)
+		session_watch_time(s);
 }
 
 static void session_on_timer(struct loop_timer *t)
