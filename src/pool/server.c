@@ -438,9 +438,19 @@ bool server_is_stale(const struct server *srv)
 	       (srv->retire_us && pool_now_us(srv->pool) >= srv->retire_us);
 }
 
+/* A reload has made the pool smaller. */
+static bool is_one_too_many(const struct pool *pool)
+{
+	return limit_staying(&pool->shared->size) > pool->plan.conf.size + pool->plan.conf.reserve_size;
+}
+
 void server_settle(struct server *srv)
 {
 	struct pool *pool = srv->pool;
+	if (UNLIKELY(is_one_too_many(pool))) {
+		server_close(srv, "the pool became smaller");
+		return;
+	}
 	if (server_is_stale(srv)) {
 		server_close(srv, srv->must_close ? "retired" : "end of its life");
 		return;

@@ -25,13 +25,17 @@ void borrow_send(struct session *s, struct writer *w)
 
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
-	struct reply entry = { .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version };
+	struct reply entry = {
+		.kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version
+	};
 	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
 		s->segment++;
 	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
 		s->naming_in_flight++;
 	if (tag == TAG_EFFECT && statement_discards(((struct effect *)ref)->class))
 		statement_on_discard_sent(s);
+	if (tag == TAG_PARSE && fate == REPLY_FORWARD)
+		s->parses_in_flight++;
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
 	if (UNLIKELY(!replies_is_settled(&s->srv->replies)))
@@ -104,7 +108,8 @@ struct setup {
 	bool only_authorization; /* this pass takes session_authorization, or all but it */
 };
 
-static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigned n_params, struct slice params, enum tag tag, void *ref)
+static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigned n_params, struct slice params, enum tag tag,
+                                     void *ref)
 {
 	struct writer *w = &u->w;
 	writer_begin(w, 'P');
@@ -242,7 +247,8 @@ static struct settings *setup_target(const struct session *s, const struct sql_c
 		return settings_ref(applied);
 	if (p && (p->kind == SQL_SET || p->kind == SQL_RESET) && p->name) {
 		const char *there = settings_get(applied, p->name);
-		return there ? settings_with(s->vars, slice_text(p->name), slice_text(there)) : settings_without(s->vars, slice_text(p->name));
+		return there ? settings_with(s->vars, slice_text(p->name), slice_text(there))
+		             : settings_without(s->vars, slice_text(p->name));
 	}
 	return settings_ref(s->vars);
 }
@@ -310,7 +316,8 @@ static void borrow_fail_transaction(struct session *s)
 /* Settings that are looked at when a transaction begins: a set_config() in it comes too late. */
 static bool setup_concerns_begin(const struct settings *from, const struct settings *to)
 {
-	static const char *const names[] = { "default_transaction_isolation", "default_transaction_read_only", "default_transaction_deferrable" };
+	static const char *const names[] = { "default_transaction_isolation", "default_transaction_read_only",
+		                                 "default_transaction_deferrable" };
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		const char *a = settings_get(from, names[i]), *b = settings_get(to, names[i]);
 		if ((a || b) && (!a || !b || strcmp(a, b) != 0))
@@ -330,7 +337,8 @@ static enum borrow borrow_setup(struct session *s, const struct sql_class *class
 		return BORROW_OK;
 	target = setup_target(s, class);
 	differs = target != s->srv->applied;
-	if (differs && s->srv->tx_status == 'I' && (!s->welcomed || !setup_may_travel(class) || setup_concerns_begin(s->srv->applied, target))) {
+	if (differs && s->srv->tx_status == 'I' &&
+	    (!s->welcomed || !setup_may_travel(class) || setup_concerns_begin(s->srv->applied, target))) {
 		enum borrow b = setup_alone(s, target);
 		settings_unref(target);
 		return b;

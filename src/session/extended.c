@@ -94,8 +94,8 @@ static bool parse_is_accepted(const struct session *s, const struct statement *s
 {
 	if (query_defers_begin(s, st->class)) /* valid for sure */
 		return true;
-	return s->pool && !st->names_statements && parse_is_settled(s) && st->accepted_generation == pool_ddl_generation(s->pool) + 1 &&
-	       st->accepted_scope == settings_name_scope(s->vars);
+	return s->pool && !st->names_statements && parse_is_settled(s) &&
+	       st->accepted_generation == pool_ddl_generation(s->pool) + 1 && st->accepted_scope == settings_name_scope(s->vars);
 }
 
 static bool parse_exceeds(const struct session *s, uint64_t len, struct err *err)
@@ -103,7 +103,8 @@ static bool parse_exceeds(const struct session *s, uint64_t len, struct err *err
 	uint64_t max = session_conf(s)->limits.client_statement_bytes;
 	if (s->statement_bytes + len <= max)
 		return false;
-	err_set(err, "53200", "prepared statements of this client would exceed client_statement_bytes (%llu bytes)", (unsigned long long)max);
+	err_set(err, "53200", "prepared statements of this client would exceed client_statement_bytes (%llu bytes)",
+	        (unsigned long long)max);
 	err_hint(err, "Deallocate statements that are not used any more, or raise client_statement_bytes.");
 	return true;
 }
@@ -201,7 +202,8 @@ static bool name_is_going(const struct session *s, struct slice name)
 
 /* The name is taken.  The server shall say so, after it has looked at the text as PostgreSQL does: it is asked to prepare the text under the name
  * that the present statement has there. */
-static size_t parse_again(struct session *s, const struct frame *f, struct slice in, struct statement *taken, struct statement *st)
+static size_t parse_again(struct session *s, const struct frame *f, struct slice in, struct statement *taken,
+                          struct statement *st)
 {
 	char name[STMTS_NAME_MAX];
 	struct writer w;
@@ -236,14 +238,16 @@ static size_t extended_parse(struct session *s, const struct frame *f, struct sl
 	name = reader_text(&r);
 	text = reader_text(&r);
 	types = slice_of(r.at, reader_left(&r));
-	if (!reader_bytes(&r, 2u + 4u * reader_u16(&(struct reader){ .at = types.at, .end = types.at + types.len })).at || !reader_done(&r))
+	if (!reader_bytes(&r, 2u + 4u * reader_u16(&(struct reader){ .at = types.at, .end = types.at + types.len })).at ||
+	    !reader_done(&r))
 		return extended_break(s, "Parse");
 	if (name.len > UINT16_MAX)
 		return extended_break(s, "Parse");
 	if (name.len && statement_find(s, name) && s->naming_in_flight && name_is_going(s, name)) /* in this segment */
 		statement_unref(s, statement_name(s, name, NULL));
 	st = statement_intern(s, text, types, false);
-	taken = name.len && statement_find(s, name) ? parse_again(s, f, in, statement_find(s, name), st) : parse_run(s, f, in, name, st);
+	taken =
+	    name.len && statement_find(s, name) ? parse_again(s, f, in, statement_find(s, name), st) : parse_run(s, f, in, name, st);
 	statement_unref(s, st);
 	return taken;
 }
@@ -432,7 +436,8 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 		return extended_refuse(s, f, in, &e);
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
-	if (frame_is_whole(f) && begin_is_bound_here(s, portal, st) && slice_equal(slice_of(r.at, reader_left(&r)), slice_of("\0\0\0\0\0\0", 6))) {
+	if (frame_is_whole(f) && begin_is_bound_here(s, portal, st) &&
+	    slice_equal(slice_of(r.at, reader_left(&r)), slice_of("\0\0\0\0\0\0", 6))) {
 		bind_portal(s, portal, st, NULL);
 		s->portal_begins = 1;
 		answer_now(s, '2', slice_of(NULL, 0));
@@ -461,7 +466,8 @@ static void begin_bind_there(struct session *s)
 
 /* ---- Describe, Execute, Close ---------------------------------------------------------------------------------------------------------------- */
 
-static size_t describe_statement(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct statement *st)
+static size_t describe_statement(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
+                                 struct statement *st)
 {
 	char name[STMTS_NAME_MAX];
 	uint8_t space[64];
@@ -506,7 +512,8 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 	return stop >= 0 ? (size_t)stop : extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, TAG_PLAIN, NULL);
 }
 
-static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what, struct slice name)
+static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what,
+                             struct slice name)
 {
 	struct naming *n;
 	if (what == 'P' && s->srv) {
@@ -563,7 +570,8 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 
 static size_t extended_sync(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
-	bool server_knows = s->srv && (s->segment_open || !replies_is_empty(&s->srv->replies) || replies_is_skipping(&s->srv->replies));
+	bool server_knows =
+	    s->srv && (s->segment_open || !replies_is_empty(&s->srv->replies) || replies_is_skipping(&s->srv->replies));
 	s->skip_to_sync = 0;
 	if (!server_knows) {
 		session_send_ready(s);
@@ -625,12 +633,12 @@ size_t extended_take(struct session *s, const struct frame *f, struct slice in, 
 	case 'P':
 		return statement_names_unsettled(s) ? 0 : extended_parse(s, f, in);
 	case 'B':
-		return statement_names_unsettled(s) ? 0 : extended_bind(s, f, in, lent);
+		return statement_parse_unsettled(s) ? 0 : extended_bind(s, f, in, lent);
 	case 'H':
 		return frame_is_whole(f) ? extended_flush(s, f, in, lent) : 0;
 	case 'F':
 		return extended_function(s, f, in, lent);
 	default:
-		return statement_names_unsettled(s) ? 0 : extended_take_small(s, f, in, lent);
+		return statement_parse_unsettled(s) ? 0 : extended_take_small(s, f, in, lent);
 	}
 }

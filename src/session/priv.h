@@ -25,8 +25,8 @@ enum close_reason { CLOSES(CLOSE_ENUM) CLOSE_COUNT };
 
 /* Why a session keeps its server; bits. */
 enum pin {
-	PIN_TEMP = 1 << 0,     /* temporary objects */
-	PIN_HOLD = 1 << 1,     /* WITH HOLD cursors */
+	PIN_TEMP = 1 << 0, /* temporary objects */
+	PIN_HOLD = 1 << 1, /* WITH HOLD cursors */
 	PIN_LISTEN = 1 << 2,
 	PIN_LOCK = 1 << 3,     /* session advisory locks */
 	PIN_SEQUENCE = 1 << 4, /* a value that currval/lastval may ask for */
@@ -47,13 +47,13 @@ enum vtx {
 /* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */
 struct statement {
 	uint32_t refs;
-	bool by_sql;           /* made by PREPARE: `text` is the part behind the name; else by Parse */
-	bool names_statements; /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
-	struct hash128 key;    /* of pool, text, types and generation */
-	uint64_t generation;   /* of DDL, when it was prepared */
-	struct hash128 last_key; /* under which a server last had it: what an error may name */
-	struct hash128 named_key;     /* what `name` was made from, which is nearly always what the next Bind needs */
-	char name[STMTS_NAME_MAX];    /* "" before the first time */
+	bool by_sql;               /* made by PREPARE: `text` is the part behind the name; else by Parse */
+	bool names_statements;     /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
+	struct hash128 key;        /* of pool, text, types and generation */
+	uint64_t generation;       /* of DDL, when it was prepared */
+	struct hash128 last_key;   /* under which a server last had it: what an error may name */
+	struct hash128 named_key;  /* what `name` was made from, which is nearly always what the next Bind needs */
+	char name[STMTS_NAME_MAX]; /* "" before the first time */
 	struct sql_class *class;
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
@@ -63,18 +63,18 @@ struct statement {
 
 /* ---- reply tags: what an entry of the reply queue was for, and what its ref is ------------------------------------- */
 enum tag {
-	TAG_PLAIN,        /* ref NULL */
-	TAG_EFFECT,       /* struct effect: a statement with effects on the session's books */
-	TAG_PARSE,        /* struct naming: a client's Parse */
-	TAG_CLOSE,        /* struct naming: a client's Close of a statement */
-	TAG_SETUP,        /* struct settings that are applied once this is done; NULL for its Parse and Bind */
-	TAG_SETUP_BEGIN,  /* the deferred BEGIN */
-	TAG_SETUP_SYNC,   /* the Sync behind a setup that goes ahead alone */
-	TAG_REPREPARE,    /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
-	TAG_EVICT,        /* struct preparing: a Close of ours */
-	TAG_OURS,         /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
-	TAG_REFUSAL,      /* struct err: a statement that was made to fail; its error is replaced by this one */
-	TAG_CLEAN_SYNC,   /* the Sync that ends a segment which our own setup made fail in front of a Query */
+	TAG_PLAIN,       /* ref NULL */
+	TAG_EFFECT,      /* struct effect: a statement with effects on the session's books */
+	TAG_PARSE,       /* struct naming: a client's Parse */
+	TAG_CLOSE,       /* struct naming: a client's Close of a statement */
+	TAG_SETUP,       /* struct settings that are applied once this is done; NULL for its Parse and Bind */
+	TAG_SETUP_BEGIN, /* the deferred BEGIN */
+	TAG_SETUP_SYNC,  /* the Sync behind a setup that goes ahead alone */
+	TAG_REPREPARE,   /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
+	TAG_EVICT,       /* struct preparing: a Close of ours */
+	TAG_OURS,        /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
+	TAG_REFUSAL,     /* struct err: a statement that was made to fail; its error is replaced by this one */
+	TAG_CLEAN_SYNC,  /* the Sync that ends a segment which our own setup made fail in front of a Query */
 };
 
 /* How an entry ended. */
@@ -82,26 +82,26 @@ enum ending { ENDED_DONE, ENDED_FAILED, ENDED_SKIPPED, ENDED_LOST };
 
 struct effect { /* what completing a statement does to the books */
 	struct sql_class *class;
-	struct effect_name {         /* PREPARE and DEALLOCATE */
+	struct effect_name { /* PREPARE and DEALLOCATE */
 		uint32_t part;
-		struct statement *st;    /* PREPARE: a reference, to be registered when the part completes; else NULL */
-		struct hash128 key;      /* as on the server */
+		struct statement *st; /* PREPARE: a reference, to be registered when the part completes; else NULL */
+		struct hash128 key;   /* as on the server */
 		char *name;
-	} *names;
+	} * names;
 	unsigned n_names;
-	bool is_query;               /* parts of a Query; else the one of an Execute */
-	bool discarded;              /* its DISCARD ALL or DEALLOCATE ALL completed */
+	bool is_query;  /* parts of a Query; else the one of an Execute */
+	bool discarded; /* its DISCARD ALL or DEALLOCATE ALL completed */
 	/* set_config with parameters: as bound */
 	char *name, *value;
-	int8_t is_local;             /* -1: unknown */
+	int8_t is_local; /* -1: unknown */
 };
 
-struct naming { /* a name that a Parse or Close changed before the server confirmed it */
+struct naming {                 /* a name that a Parse or Close changed before the server confirmed it */
 	struct statement *was, *is; /* references; NULL: none */
 	struct hash128 server_key;
 	uint64_t segment, generation, scope;
-	bool on_server;             /* a real Parse went to the server */
-	bool is_kept;               /* … under server_key */
+	bool on_server; /* a real Parse went to the server */
+	bool is_kept;   /* … under server_key */
 	uint16_t name_len;
 	char name[];
 };
@@ -142,73 +142,74 @@ struct sessions;
 struct session {
 	struct stream stream; /* the client */
 	struct sessions *home;
-	struct dlist link;      /* in home->all */
-	struct dlist shown;     /* in home->shown once welcome: under the registry's lock, for SHOW */
+	struct dlist link;  /* in home->all */
+	struct dlist shown; /* in home->shown once welcome: under the registry's lock, for SHOW */
 	_Atomic uint64_t shown_since_us;
 	_Atomic uint8_t shown_state; /* copies that other threads may read */
 	_Atomic uint16_t shown_pins;
 	struct addr_short peer;
-	uint8_t state;          /* enum session_state: session_enter() only */
-	uint8_t vtx;            /* enum vtx */
+	uint8_t state;            /* enum session_state: session_enter() only */
+	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
-	struct dlist homeless;  /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
+	struct dlist homeless;    /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
 	struct log log;
-	struct server *srv;     /* borrowed, or NULL */
-	struct pool *pool;      /* joined once welcome */
+	struct server *srv; /* borrowed, or NULL */
+	struct pool *pool;  /* joined once welcome */
 	struct pool_wait wait;
 	struct loop_timer timer;
-	uint64_t id, connected_us, since_us; /* since_us: of the state, or of the statement that runs */
-	uint64_t timer_due_us;               /* when the timer fires, if it runs */
-	uint64_t held_since_us;              /* of the message that waits; 0: none */
-	uint64_t topo_generation;            /* of the snapshot that `pool` was chosen under */
-	char *user, *database;               /* one block, that of `user` */
-	struct limit *by_user, *by_database; /* client counters held */
+	uint64_t id, connected_us, since_us;          /* since_us: of the state, or of the statement that runs */
+	uint64_t timer_due_us;                        /* when the timer fires, if it runs */
+	uint64_t held_since_us;                       /* of the message that waits; 0: none */
+	uint64_t topo_generation;                     /* of the snapshot that `pool` was chosen under */
+	char *user, *database;                        /* one block, that of `user` */
+	struct limit *by_user, *by_database;          /* client counters held */
 	struct settings *defaults, *vars, *base_vars; /* startup; now; as of the last commit point */
-	struct settings *told;               /* ParameterStatus values the client knows */
-	struct savepoint *savepoints;        /* newest first */
-	struct map *names;                   /* statement name -> struct statement (references); NULL while empty */
-	struct map *portals;                 /* named portal -> struct statement (references) */
-	struct statement *unnamed_kept;      /* the unnamed statement that the last Query dropped */
-	struct statement *unnamed, *portal;  /* unnamed statement; statement of the unnamed portal */
-	struct effect *portal_effect;        /* set_config parameters bound to the unnamed portal */
-	char *begin;                         /* text of the deferred BEGIN */
+	struct settings *told;                        /* ParameterStatus values the client knows */
+	struct savepoint *savepoints;                 /* newest first */
+	struct map *names;                            /* statement name -> struct statement (references); NULL while empty */
+	struct map *portals;                          /* named portal -> struct statement (references) */
+	struct statement *unnamed_kept;               /* the unnamed statement that the last Query dropped */
+	struct statement *unnamed, *portal;           /* unnamed statement; statement of the unnamed portal */
+	struct effect *portal_effect;                 /* set_config parameters bound to the unnamed portal */
+	char *begin;                                  /* text of the deferred BEGIN */
 	struct session_login *login;
-	struct link *link_up;                /* replication: the server side */
-	struct err *owed;                    /* why the server was lost between statements: the next one is told */
-	struct err *wait_failed;             /* why the wait ended without a server: the held message is told */
-	uint64_t healed_generation;          /* statements of before were refused: their plans had become invalid */
-	uint64_t segment;                    /* counts what ends with a ReadyForQuery; 0 is never one's number */
-	struct effect *names_effect;         /* of a PREPARE or DEALLOCATE that was just parsed on the server */
-	struct sql_scan *scan;               /* of a Query that streams through */
-	uint32_t slot;                       /* in home->slots; part of the cancel key */
-	uint8_t key[32];                     /* cancel key, 4 or 32 bytes used */
-	uint32_t statement_bytes;            /* text held in names and unnamed */
-	uint32_t body_left;                  /* of the client's message that streams through */
-	uint32_t reply_left;                 /* of the server's message that streams through */
-	uint32_t unnamed_version;            /* grows with each unnamed Parse */
-	uint16_t closing_in_flight;          /* our own Closes under way: what they close may still be there */
-	uint16_t naming_in_flight;           /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
+	struct link *link_up;        /* replication: the server side */
+	struct err *owed;            /* why the server was lost between statements: the next one is told */
+	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
+	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
+	uint64_t segment;            /* counts what ends with a ReadyForQuery; 0 is never one's number */
+	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
+	struct sql_scan *scan;       /* of a Query that streams through */
+	uint32_t slot;               /* in home->slots; part of the cancel key */
+	uint8_t key[32];             /* cancel key, 4 or 32 bytes used */
+	uint32_t statement_bytes;    /* text held in names and unnamed */
+	uint32_t body_left;          /* of the client's message that streams through */
+	uint32_t reply_left;         /* of the server's message that streams through */
+	uint32_t unnamed_version;    /* grows with each unnamed Parse */
+	uint16_t parses_in_flight;   /* Parses of the client under way */
+	uint16_t closing_in_flight;  /* our own Closes under way: what they close may still be there */
+	uint16_t naming_in_flight;   /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint8_t key_len;
-	unsigned body_drop : 1;              /* the message that streams through is dropped */
+	unsigned body_drop : 1; /* the message that streams through is dropped */
 	unsigned reply_drop : 1;
-	unsigned segment_open : 1;    /* extended messages were sent to the server since the last Sync */
-	unsigned skip_to_sync : 1;    /* we reported an error in this segment: the rest is ignored */
-	unsigned in_block : 1;        /* inside BEGIN … COMMIT on the server */
-	unsigned local_dirty : 1;     /* SET LOCAL in this transaction: reported values are not the session's */
-	unsigned vars_touched : 1;    /* reported values must be looked at before the next ReadyForQuery */
-	unsigned tx_ddl : 1;          /* DDL in this transaction: bump again at its commit */
-	unsigned tx_nextval : 1;      /* this transaction made a sequence value */
-	unsigned pin_counted : 1;     /* holds one of max_pinned */
-	unsigned lost_pin : 1;        /* the pinned server is gone: the next statement ends the session */
-	unsigned timed_out : 1;       /* a cancel for query_timeout is under way */
-	unsigned noticed : 1;         /* the NOTICE for a long wait was sent */
-	unsigned is_counted : 1;      /* in the registry's client count */
-	unsigned welcomed : 1;        /* login is over */
-	unsigned setup_ahead : 1;     /* a setup went ahead alone; its answer is awaited */
-	unsigned in_query : 1;        /* between a statement and its ReadyForQuery, for timeouts and counters */
-	unsigned portal_spent : 1;    /* … and was executed */
-	unsigned portal_begins : 1;   /* the unnamed portal is a BEGIN that was bound here, on no server */
-	unsigned names_doubtful : 1;  /* what is prepared on the server is not known for sure */
+	unsigned segment_open : 1;   /* extended messages were sent to the server since the last Sync */
+	unsigned skip_to_sync : 1;   /* we reported an error in this segment: the rest is ignored */
+	unsigned in_block : 1;       /* inside BEGIN … COMMIT on the server */
+	unsigned local_dirty : 1;    /* SET LOCAL in this transaction: reported values are not the session's */
+	unsigned vars_touched : 1;   /* reported values must be looked at before the next ReadyForQuery */
+	unsigned tx_ddl : 1;         /* DDL in this transaction: bump again at its commit */
+	unsigned tx_nextval : 1;     /* this transaction made a sequence value */
+	unsigned pin_counted : 1;    /* holds one of max_pinned */
+	unsigned lost_pin : 1;       /* the pinned server is gone: the next statement ends the session */
+	unsigned timed_out : 1;      /* a cancel for query_timeout is under way */
+	unsigned noticed : 1;        /* the NOTICE for a long wait was sent */
+	unsigned is_counted : 1;     /* in the registry's client count */
+	unsigned welcomed : 1;       /* login is over */
+	unsigned setup_ahead : 1;    /* a setup went ahead alone; its answer is awaited */
+	unsigned in_query : 1;       /* between a statement and its ReadyForQuery, for timeouts and counters */
+	unsigned portal_spent : 1;   /* … and was executed */
+	unsigned portal_begins : 1;  /* the unnamed portal is a BEGIN that was bound here, on no server */
+	unsigned names_doubtful : 1; /* what is prepared on the server is not known for sure */
 	unsigned draining : 1;
 };
 
@@ -223,9 +224,9 @@ struct sessions {
 	unsigned count;
 	uint64_t next_id;
 	bool is_draining;
-	struct map statements;  /* key bytes -> struct statement, not referenced by the map */
-	uint64_t salt;          /* makes keys of statements that are never shared */
-	struct map welcomes;    /* pool id + startup settings -> told settings (references) */
+	struct map statements;       /* key bytes -> struct statement, not referenced by the map */
+	uint64_t salt;               /* makes keys of statements that are never shared */
+	struct map welcomes;         /* pool id + startup settings -> told settings (references) */
 	struct settings *dialect_of; /* the told settings that `dialect` was computed from */
 	struct sql_dialect dialect;
 	struct slab slab;
@@ -238,8 +239,8 @@ void session_close(struct session *s, enum close_reason why);
 void session_fatal(struct session *s, enum close_reason why, const struct err *err);
 void session_send(struct session *s, struct writer *w); /* copies; the writer may be on the stack */
 void session_send_error(struct session *s, const struct err *err);
-void session_send_ready(struct session *s); /* ReadyForQuery with the status the client is to see */
-char session_status(const struct session *s); /* I, T or E as the client is to see it */
+void session_send_ready(struct session *s);                    /* ReadyForQuery with the status the client is to see */
+char session_status(const struct session *s);                  /* I, T or E as the client is to see it */
 void session_block(struct session *s, enum session_state why); /* keeps the message; stops reading */
 void session_unblock(struct session *s);
 /* Ends a wait: the held statement fails with this. */
@@ -257,8 +258,8 @@ size_t link_take(struct session *s, struct slice in, struct lent *lent);
 size_t console_take(struct session *s, struct slice in);
 
 /* startup.c */
-void startup_welcome(struct session *s);      /* authenticated: find out what to tell, then tell it */
-void startup_on_server(struct session *s);    /* WELCOME: the setup's answer is complete */
+void startup_welcome(struct session *s);                         /* authenticated: find out what to tell, then tell it */
+void startup_on_server(struct session *s);                       /* WELCOME: the setup's answer is complete */
 void startup_finish(struct session *s, enum session_state next); /* sends the welcome */
 void startup_free(struct session *s);
 /* clientauth.c */
@@ -280,8 +281,8 @@ enum borrow {
 	BORROW_FAILED,  /* ERR: the statement fails */
 };
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err);
-void borrow_give_back(struct session *s);  /* if nothing speaks against it */
-void borrow_drop(struct session *s);       /* the client is gone: whatever it left behind is cleaned */
+void borrow_give_back(struct session *s);              /* if nothing speaks against it */
+void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref);
 /* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
@@ -294,13 +295,13 @@ void vars_set_pins(struct session *s, uint16_t pins); /* the one door */
 void vars_begin_life(struct session *s, struct settings *startup);
 void vars_end_life(struct session *s);
 void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice command_tag);
-void vars_on_error(struct session *s);   /* ErrorResponse of a statement */
-void vars_on_ready(struct session *s);   /* ReadyForQuery: commit point, reported values */
-void vars_on_lost(struct session *s);    /* the server is gone */
+void vars_on_error(struct session *s); /* ErrorResponse of a statement */
+void vars_on_ready(struct session *s); /* ReadyForQuery: commit point, reported values */
+void vars_on_lost(struct session *s);  /* the server is gone */
 uint16_t vars_would_pin(const struct session *s, const struct sql_class *class);
 bool vars_is_interesting(const struct session *s, const struct sql_class *class);
 struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query); /* takes a reference of class */
-void vars_effect_free(struct session *s, struct effect *e); /* NULL is fine */
+void vars_effect_free(struct session *s, struct effect *e);                            /* NULL is fine */
 void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key);
 const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 
@@ -337,17 +338,20 @@ void statement_on_closed(struct session *s, const struct preparing *p, bool is_d
 void statement_on_discard_sent(struct session *s);
 void statement_on_discard_failed(struct session *s);
 bool statement_discards(const struct sql_class *class);
-void statement_send_under(struct session *s, struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
-bool statement_is_there(struct session *s, struct hash128 key);   /* for sure, as far as this segment goes */
+void statement_send_under(struct session *s,
+                          struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
+bool statement_is_there(struct session *s, struct hash128 key); /* for sure, as far as this segment goes */
 /* Marks that a server accepted ST under this DDL generation and name scope. */
 void statement_accept(struct statement *st, uint64_t generation, uint64_t scope);
 void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
-void statement_send_parse(struct session *s, const struct statement *st, const char *name); /* Parse, large texts without a copy of ours */
+void statement_send_parse(struct session *s, const struct statement *st,
+                          const char *name); /* Parse, large texts without a copy of ours */
 void statement_rewrite(struct session *s, struct statement *st, struct writer *w);
 void statement_write_name(struct writer *w, const char *name);
 void statement_forget_portals(struct session *s);
 /* What the client's names mean depends on statements under way: true when the message at hand must wait for them (WAIT_QUIET). */
 bool statement_names_unsettled(struct session *s);
+bool statement_parse_unsettled(struct session *s); /* the same for names that a Parse under way may have given */
 bool statement_changes_names(const struct sql_class *class);
 
 /* relay.c */
@@ -366,7 +370,7 @@ void cancel_mint(struct session *s, uint16_t minor); /* slot and key */
 void cancel_retire(struct session *s);
 uint32_t cancel_pid(const struct session *s);
 void cancel_begin(struct session *s, const struct startmsg *m); /* this connection is a CancelRequest */
-void cancel_statement(struct session *s); /* cancel what the session runs or waits for (own thread) */
+void cancel_statement(struct session *s);                       /* cancel what the session runs or waits for (own thread) */
 
 /* link.c: replication connections */
 void link_begin(struct session *s);
@@ -376,7 +380,7 @@ bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg); /* false:
 
 /* registry (session.c) */
 struct session_registry_worker {
-	pthread_mutex_t lock;       /* the list of sessions, for SHOW */
+	pthread_mutex_t lock; /* the list of sessions, for SHOW */
 	struct sessions *sessions;
 	struct mailbox *mailbox;
 	_Atomic int64_t clients;

@@ -149,7 +149,8 @@ bool query_misses_sequence(struct session *s, const struct sql_class *class, str
 	if (!(class->effects & SQL_CURRVAL) || value_may_be_here || !s->pool || pool_conf(s->pool)->mode == POOL_MODE_SESSION)
 		return false;
 	pool_pin_sequences(s->pool);
-	err_set(err, "55000", "%s is not yet defined in this session", class_calls(class, "lastval") ? "lastval" : "currval of the sequence");
+	err_set(err, "55000", "%s is not yet defined in this session",
+	        class_calls(class, "lastval") ? "lastval" : "currval of the sequence");
 	err_hint(err, "From now on sessions of this database and user keep their server after they used a sequence; try again.");
 	return true;
 }
@@ -181,7 +182,8 @@ static struct slice fold_name(struct slice raw, char *out, size_t size)
 
 /* PREPARE x AS …: a statement of its own on the server, known to it under its own name.  Where x is taken, the server shall say so, after it
  * has looked at the text: it gets the name that x has there. */
-static void name_prepared(struct session *s, struct slice text, const struct sql_name_at *at, struct effect *e, struct slice folded, char *name)
+static void name_prepared(struct session *s, struct slice text, const struct sql_name_at *at, struct effect *e,
+                          struct slice folded, char *name)
 {
 	struct statement *taken = statement_meant(s, folded), *st;
 	struct hash128 key;

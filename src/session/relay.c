@@ -37,7 +37,8 @@ static void naming_undo(struct session *s, struct naming *n, enum ending how)
 	struct slice name = slice_of(n->name, n->name_len);
 	if (statement_find(s, name) != n->is)
 		return;
-	if (how == ENDED_FAILED && !name.len) { /* the unnamed statement is dropped before its successor is looked at (exec_parse_message) */
+	if (how == ENDED_FAILED &&
+	    !name.len) { /* the unnamed statement is dropped before its successor is looked at (exec_parse_message) */
 		statement_unref(s, statement_name(s, name, NULL));
 		return;
 	}
@@ -50,6 +51,8 @@ static void relay_end_parse(struct session *s, struct naming *n, enum ending how
 {
 	if (how == ENDED_DONE && n->on_server)
 		statement_accept(n->is, n->generation, n->scope);
+	if (n->on_server)
+		s->parses_in_flight--;
 	if (n->is_kept)
 		statement_on_prepared(s, n->server_key, n->segment, how == ENDED_DONE);
 	if (how != ENDED_DONE)

@@ -188,6 +188,14 @@ bool statement_names_unsettled(struct session *s)
 	return true;
 }
 
+bool statement_parse_unsettled(struct session *s)
+{
+	if (!s->parses_in_flight || !s->srv || s->segment_open)
+		return statement_names_unsettled(s);
+	session_block(s, SESSION_WAIT_QUIET);
+	return true;
+}
+
 /* ---- on a server -------------------------------------------------------------------------------------------------------------------------- */
 
 static void mix(struct hash128 *key, uint64_t what)

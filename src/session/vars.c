@@ -24,7 +24,7 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size)
 		uint16_t bit;
 		const char *word;
 	} words[] = {
-		{ PIN_TEMP, "temp" },         { PIN_HOLD, "hold_cursor" }, { PIN_LISTEN, "listen" }, { PIN_LOCK, "advisory_lock" },
+		{ PIN_TEMP, "temp" },         { PIN_HOLD, "hold_cursor" }, { PIN_LISTEN, "listen" },     { PIN_LOCK, "advisory_lock" },
 		{ PIN_SEQUENCE, "sequence" }, { PIN_OPAQUE, "opaque" },    { PIN_MODE, "session_mode" },
 	};
 	size_t len = 0;
@@ -114,9 +114,9 @@ static bool kind_is_plain(uint8_t kind)
 	}
 }
 
-#define NOTABLE_EFFECTS                                                                                                                   \
-	(SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_ADVISORY_UNLOCK_ALL | SQL_NEXTVAL | SQL_SET_CONFIG | SQL_OPAQUE_CALL |   \
-	 SQL_DDL | SQL_ALTERS_DEFAULTS)
+#define NOTABLE_EFFECTS                                                                                               \
+	(SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_ADVISORY_UNLOCK_ALL | SQL_NEXTVAL | SQL_SET_CONFIG | \
+	 SQL_OPAQUE_CALL | SQL_DDL | SQL_ALTERS_DEFAULTS)
 
 bool vars_is_interesting(const struct session *s, const struct sql_class *class)
 {
@@ -140,7 +140,8 @@ struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_q
 void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key)
 {
 	e->names = mem_grow(e->names, (e->n_names + 1) * sizeof *e->names);
-	e->names[e->n_names++] = (struct effect_name){ .part = part, .st = st, .key = key, .name = mem_textn((const char *)name.at, name.len) };
+	e->names[e->n_names++] =
+	    (struct effect_name){ .part = part, .st = st, .key = key, .name = mem_textn((const char *)name.at, name.len) };
 }
 
 void vars_effect_free(struct session *s, struct effect *e)
@@ -168,7 +169,8 @@ static void replace(struct settings **where, struct settings *with)
 
 static void set_on(struct settings **where, const char *name, const char *value)
 {
-	replace(where, value ? settings_with(*where, slice_text(name), slice_text(value)) : settings_without(*where, slice_text(name)));
+	replace(where,
+	        value ? settings_with(*where, slice_text(name), slice_text(value)) : settings_without(*where, slice_text(name)));
 }
 
 static bool is_transaction_local(const char *name)
