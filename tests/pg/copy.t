@@ -14,7 +14,7 @@ db = cluster.database(setup='create unlogged table t (v text); create unlogged t
 proxy = Proxy(cluster, workers=2, pool={'size': 2})
 MB = 1 << 20
 SIZE = (1024 if LONG else 64) * MB
-GROWTH = 30 * MB * {'release': 1, 'debug': 1, 'asan': 12, 'tsan': 12}[VARIANT]
+GROWTH = 40 * MB * {'release': 1, 'debug': 1, 'asan': 12, 'tsan': 12}[VARIANT]
 
 
 class Memory:
