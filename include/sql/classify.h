@@ -4,6 +4,8 @@
  *   text --sql/scan.c--> shape (literals out, comments and white space folded, IN lists and VALUES rows folded)
  *        --sql/cache.c--> class, or on a miss  --sql/classify.c (libpg_query)--> class
  *
+ * A text like one of the last, but for its constants, needs not even a shape (sql/recall.c).
+ *
  * A miss parses the shape, never the text, so texts of one shape have one class.  Only shapes below SQL_PARSE_MAX bytes and
  * SQL_PARSE_TOKENS units of nesting are parsed (libpg_query's unpacker takes about 2 kB of stack a unit; with 400 it stays below 1 MB):
  * others are judged by the scanner alone.  Literals with meaning (SET, set_config) stay in the shape.

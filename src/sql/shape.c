@@ -38,6 +38,7 @@ struct frame {
 
 struct maker {
 	struct shape *s;
+	const uint8_t *text; /* what is read */
 	uint32_t len;
 	uint32_t depth, deepest, nesting;
 	bool is_tight; /* what was written last merges with nothing: comma, semicolon, parenthesis, bracket */
@@ -86,6 +87,17 @@ static void put_token(struct maker *m, const struct lex_token *t)
 	} else {
 		put(m, t->at, t->len);
 	}
+}
+
+/* What stands from AT to END was folded whatever it says. */
+static void hole(struct maker *m, const uint8_t *at, const uint8_t *end, bool is_string)
+{
+	struct shape *s = m->s;
+	if (s->n_holes < SHAPE_HOLES)
+		s->holes[s->n_holes++] =
+		    (struct shape_hole){ .at = (uint32_t)(at - m->text), .end = (uint32_t)(end - m->text), .is_string = is_string };
+	else
+		s->n_holes = SHAPE_HOLES + 1;
 }
 
 static bool looks_like_the_last(const struct maker *m, const struct frame *f)
@@ -286,6 +298,7 @@ static inline bool is_quick_byte(const uint8_t *p, unsigned class)
 /* A number of digits alone, to be folded; returns its end, or NULL. */
 static inline const uint8_t *quick_number(struct maker *m, const struct lex *l, const uint8_t *p)
 {
+	const uint8_t *from = p;
 	if (m->is_verbatim || m->last == WORD_UESCAPE)
 		return NULL;
 	do
@@ -293,6 +306,7 @@ static inline const uint8_t *quick_number(struct maker *m, const struct lex *l, 
 	while (p < l->end && (lex_class[*p] & LEX_IS_DIGIT));
 	if (p == l->end || *p == '.' || (lex_class[*p] & LEX_IS_NAME))
 		return NULL;
+	hole(m, from, p, false);
 	put_space(m);
 	put_byte(m, '1');
 	m->last = WORD_OTHER;
@@ -338,8 +352,25 @@ static void operator_run(struct maker *m, const struct lex_token *t)
 	put_token(m, t);
 }
 
-static void literal(struct maker *m, const struct lex_token *t)
+/* T is folded: is it a hole? */
+static void note_hole(struct maker *m, const struct lex *l, const struct lex_token *t)
 {
+	const uint8_t *end = t->at + t->len;
+	if (t->kind == LEX_STRING && !t->prefix && !memchr(t->at + 1, '\'', t->len - 2)) {
+		hole(m, t->at + 1, end - 1, true);
+		return;
+	}
+	const uint8_t *p = t->at;
+	while (p < end && (lex_class[*p] & LEX_IS_DIGIT))
+		p++;
+	if (t->kind == LEX_NUMBER && p == end && (p == l->end || (*p != '.' && !(lex_class[*p] & LEX_IS_NAME))))
+		hole(m, t->at, end, false);
+}
+
+static void literal(struct maker *m, const struct lex *l, const struct lex_token *t)
+{
+	if (!m->is_verbatim && m->last != WORD_UESCAPE)
+		note_hole(m, l, t);
 	if (m->is_verbatim || m->last == WORD_UESCAPE || t->kind == LEX_USTRING) {
 		put_token(m, t);
 	} else if (t->kind == LEX_NUMBER) {
@@ -363,7 +394,7 @@ static size_t bytes_needed(const struct maker *m, const struct lex_token *t)
 }
 
 /* False: too deep. */
-static bool token(struct maker *m, const struct lex_token *t)
+static bool token(struct maker *m, const struct lex *l, const struct lex_token *t)
 {
 	switch (t->kind) {
 	case LEX_WORD:
@@ -379,7 +410,7 @@ static bool token(struct maker *m, const struct lex_token *t)
 	case LEX_PUNCT:
 		return punct(m, *t->at);
 	default:
-		literal(m, t);
+		literal(m, l, t);
 		break;
 	}
 	m->last = WORD_OTHER;
@@ -416,7 +447,7 @@ static enum shape_verdict make(struct maker *m, struct lex *l)
 		if (m->owes_semicolon)
 			put_tight(m, ';');
 		m->owes_semicolon = false;
-		if (!token(m, &t))
+		if (!token(m, l, &t))
 			return SHAPE_LONG;
 	}
 	return l->is_broken ? SHAPE_OPAQUE : SHAPE_OK;
@@ -431,6 +462,8 @@ enum shape_verdict shape_make(struct shape *s, struct slice text, struct sql_dia
 	if (is_foreign(text, dialect))
 		return SHAPE_OPAQUE;
 	m.s = s;
+	m.text = text.at;
+	s->n_holes = 0;
 	m.len = m.depth = m.deepest = m.nesting = 0;
 	m.is_tight = true;
 	m.owes_semicolon = false;

@@ -18,9 +18,19 @@ enum shape_verdict {
 	SHAPE_OPAQUE, /* the bytes cannot be understood in this dialect, or end in the middle of something */
 };
 
+/* Where in the text a constant stands whose value does not reach the shape: digits that no name or point follows, or the inside of a
+ * plain 'literal' without quotes. */
+#define SHAPE_HOLES 24u
+struct shape_hole {
+	uint32_t at, end;
+	bool is_string;
+};
+
 struct shape {
 	uint32_t len;
-	uint32_t nesting;                /* an upper bound for the depth of the parse tree, in units that SQL_PARSE_TOKENS counts */
+	uint32_t nesting; /* an upper bound for the depth of the parse tree, in units that SQL_PARSE_TOKENS counts */
+	uint32_t n_holes; /* SHAPE_HOLES + 1: more than are told */
+	struct shape_hole holes[SHAPE_HOLES];
 	uint8_t text[SQL_PARSE_MAX + 1]; /* NUL-terminated */
 };
 
