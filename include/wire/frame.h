@@ -21,7 +21,33 @@ struct frame {
 };
 #define FRAME_HEADER 5u
 
+/* The body's length must be in least <= n < end.  A byte that a side may not send has an empty range. */
+struct frame_bounds {
+	uint32_t least, end;
+};
+extern const struct frame_bounds frame_bounds[2][256];
+
+/* The length word counts itself; what is less than 4 wraps to a length that no row allows. */
+static inline uint32_t frame_body_len(const uint8_t *header)
+{
+	uint32_t word;
+	memcpy(&word, header + 1, sizeof word);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	word = __builtin_bswap32(word);
+#endif
+	return word - 4u;
+}
+
 enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f);
+/* The size of the message that IN begins with, if all of it is here and it is as the table wants it; else 0: frame_next() tells. */
+static inline size_t frame_whole(struct slice in, enum frame_side side)
+{
+	if (in.len < FRAME_HEADER)
+		return 0;
+	uint32_t body_len = frame_body_len(in.at);
+	struct frame_bounds b = frame_bounds[side][in.at[0]];
+	return body_len >= b.least && body_len < b.end && body_len <= in.len - FRAME_HEADER ? FRAME_HEADER + (size_t)body_len : 0;
+}
 /* Bytes of the messages of TYPE that IN begins with and that are whole and as the table wants them. */
 size_t frame_run(struct slice in, enum frame_side side, uint8_t type);
 

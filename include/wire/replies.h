@@ -32,6 +32,7 @@
 #include <stdint.h>
 
 #include "base/compiler.h"
+#include "wire/frame.h"
 
 enum reply_kind {
 	REPLY_PARSE,
@@ -127,8 +128,10 @@ static inline bool replies_is_settled(const struct replies *q)
 	return !q->skipping && !q->doubtful && head->fate != REPLY_LOCAL && head->kind < REPLY_COPY_END;
 }
 
-/* The type of message ('D', 'd') that is for now a mere part of the head entry: judging it answers PART and changes nothing.  0: none. */
-uint8_t replies_streams(const struct replies *q);
+/* Bytes of the messages that IN begins with and that are merely forwarded: whole, expected, of FORWARD entries, and nothing follows from them,
+ * since their entry has tag 0 or goes on with rows.  They were judged.  It stops in front of E, Z, what belongs to nobody, and whenever the queue
+ * is empty or must be settled. */
+size_t replies_pass(struct replies *q, struct slice in);
 
 /* The head entry, or NULL. */
 const struct reply *replies_head(const struct replies *q);

@@ -625,13 +625,12 @@ static void relay_rest(struct relay *r)
 		r->run = r->at;
 }
 
-/* Rows and COPY data that are here whole and go to the client as they are: most bytes of a large result, with one look at each message. */
-static void relay_rows(struct relay *r)
+/* What merely goes to the client: most of a result.  False: nothing does. */
+static bool relay_plain(struct relay *r)
 {
-	const struct replies *q = &r->s->srv->replies;
-	uint8_t type = replies_streams(q);
-	if (type && replies_head(q)->fate == REPLY_FORWARD)
-		r->at += frame_run(slice_skip(r->in, r->at), FRAME_FROM_SERVER, type);
+	size_t n = replies_pass(&r->s->srv->replies, slice_skip(r->in, r->at));
+	r->at += n;
+	return n > 0;
 }
 
 /* Takes the message at r->at.  False: come back with more, or this session has nothing to do with the server any more. */
@@ -641,7 +640,6 @@ static bool relay_next(struct relay *r, struct server *srv)
 	struct frame f;
 	enum fate fate;
 	size_t here;
-	relay_rows(r);
 	switch (frame_next(slice_skip(r->in, r->at), FRAME_FROM_SERVER, &f)) {
 	case FRAME_SHORT:
 		return false;
@@ -709,7 +707,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	while (r.at < bytes.len) {
 		if (r.s->reply_left)
 			relay_rest(&r);
-		else if (!relay_next(&r, srv))
+		else if (!relay_plain(&r) && !relay_next(&r, srv))
 			break;
 		else
 			relay_after(&r);

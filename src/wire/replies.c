@@ -1,11 +1,11 @@
 /*
  * replies — a ring of entries, and a small automaton for the reply to the one at its head.
  *
- *   EXECUTE   START --D--> ROWS        QUERY   START --T--> ROWS --C--> START --Z--> done
- *             START --G--> copy in             START --C--> START (a part)     any --E--> failed --Z--> done
+ *   EXECUTE   START --D--> ROWS        QUERY   START --T--> ROWS --C--> PARTS --Z--> done
+ *             START --G--> copy in             START --C--> PARTS          any --E--> failed --Z--> done
  *             START --H--> copy out            START --I--> ENDED
- *             copy out --c--> COPIED           START --G,H,W--> copy --C--> START
- *             C, I, s, E end it                copy --c--> COPIED --C--> START
+ *             copy out --c--> COPIED           START --G,H,W--> copy --C--> PARTS
+ *             C, I, s, E end it                copy --c--> COPIED --C--> PARTS      PARTS goes on as START
  *
  * Always: stage, copy, failed and parts are about the head entry;  no COPY_END is at the head between calls;  syncs and doubtful count
  * what their names say;  while skipping, what stands before the first SYNC is void.
@@ -26,10 +26,48 @@
 
 enum stage {
 	STAGE_START,
+	STAGE_PARTS,  /* QUERY: a part is complete; another one or 'Z' comes */
 	STAGE_TYPED,  /* DESCRIBE_STATEMENT: 't' was seen */
 	STAGE_ROWS,   /* rows are coming */
 	STAGE_COPIED, /* the server's CopyDone was seen */
 	STAGE_ENDED,  /* only 'Z' is missing (or an 'E' before it) */
+	STAGE_COUNT,
+};
+
+/* What a message does to the reply at the head outside a COPY: ends it, or leads to a stage (the lowest three bits), perhaps by completing a part,
+ * perhaps into a COPY (the highest two bits).  0: it must not come. */
+enum { DONE = 8, GOES_ON = 16, PART_ENDED = 32, COPY_SHIFT = 6 };
+#define TO(stage) (GOES_ON | (stage))
+#define PART_TO(stage) (GOES_ON | PART_ENDED | (stage))
+#define COPY(how) (GOES_ON | (how) << COPY_SHIFT)
+#define COPIES ['G'] = COPY(REPLY_COPY_IN), ['H'] = COPY(REPLY_COPY_OUT)
+
+static const uint8_t next_of[REPLY_COPY_END][STAGE_COUNT][256] = {
+	[REPLY_PARSE] = { [STAGE_START] = { ['1'] = DONE } },
+	[REPLY_BIND] = { [STAGE_START] = { ['2'] = DONE } },
+	[REPLY_CLOSE] = { [STAGE_START] = { ['3'] = DONE } },
+	[REPLY_DESCRIBE_PORTAL] = { [STAGE_START] = { ['T'] = DONE, ['n'] = DONE } },
+	[REPLY_DESCRIBE_STATEMENT] = { [STAGE_START] = { ['t'] = TO(STAGE_TYPED) }, [STAGE_TYPED] = { ['T'] = DONE, ['n'] = DONE } },
+	[REPLY_EXECUTE] = { [STAGE_START] = { ['D'] = TO(STAGE_ROWS), ['C'] = DONE, ['I'] = DONE, ['s'] = DONE, COPIES },
+	                    [STAGE_ROWS] = { ['D'] = TO(STAGE_ROWS), ['C'] = DONE, ['s'] = DONE },
+	                    [STAGE_COPIED] = { ['C'] = DONE } },
+	[REPLY_SYNC] = { [STAGE_START] = { ['Z'] = DONE } },
+	[REPLY_QUERY] = { [STAGE_START] = { ['T'] = TO(STAGE_ROWS),
+	                                    ['C'] = PART_TO(STAGE_PARTS),
+	                                    ['I'] = PART_TO(STAGE_ENDED),
+	                                    ['W'] = COPY(REPLY_COPY_BOTH),
+	                                    COPIES },
+	                  [STAGE_PARTS] = { ['T'] = TO(STAGE_ROWS),
+	                                    ['C'] = PART_TO(STAGE_PARTS),
+	                                    ['Z'] = DONE,
+	                                    ['W'] = COPY(REPLY_COPY_BOTH),
+	                                    COPIES },
+	                  /* a rule's DO ALSO SELECT gives a second 'T' with its rows and only one 'C' */
+	                  [STAGE_ROWS] = { ['D'] = TO(STAGE_ROWS), ['T'] = TO(STAGE_ROWS), ['C'] = PART_TO(STAGE_PARTS) },
+	                  /* replication commands go on with rows or the next stream without a 'C' */
+	                  [STAGE_COPIED] = { ['C'] = PART_TO(STAGE_PARTS), ['T'] = TO(STAGE_ROWS), ['H'] = COPY(REPLY_COPY_OUT) },
+	                  [STAGE_ENDED] = { ['Z'] = DONE } },
+	[REPLY_FUNCTION] = { [STAGE_START] = { ['V'] = TO(STAGE_ENDED) }, [STAGE_ENDED] = { ['Z'] = DONE } },
 };
 
 static struct reply *at(const struct replies *q, uint32_t i)
@@ -81,37 +119,54 @@ static void give_back_long_ring(struct replies *q)
 	q->head = q->cap = 0;
 }
 
-/* Takes entry I out of the ring; those before it move up. */
-static struct reply take(struct replies *q, uint32_t i)
+static inline struct reply take_head(struct replies *q)
 {
-	struct reply e = *at(q, i);
+	struct reply e = *at(q, 0);
 	q->syncs -= syncs_of(&e);
 	q->doubtful -= e.kind == REPLY_SYNC_DOUBTFUL;
-	for (; i > 0; i--)
-		*at(q, i) = *at(q, i - 1);
 	q->head++;
 	q->len--;
 	if (UNLIKELY(q->len == 0 && q->cap > CAP_KEPT))
 		give_back_long_ring(q);
-	if (e.kind == REPLY_SYNC_DOUBTFUL || e.kind == REPLY_SYNC_EATEN)
+	if (UNLIKELY(e.kind == REPLY_SYNC_DOUBTFUL || e.kind == REPLY_SYNC_EATEN))
 		e.kind = REPLY_SYNC;
 	return e;
 }
 
+/* Takes entry I out of the ring; those before it move up. */
+static struct reply take(struct replies *q, uint32_t i)
+{
+	struct reply e = *at(q, i);
+	for (; i > 0; i--)
+		*at(q, i) = *at(q, i - 1);
+	*at(q, 0) = e;
+	return take_head(q);
+}
+
 static void drop_markers(struct replies *q)
 {
-	while (q->len && at(q, 0)->kind == REPLY_COPY_END)
-		take(q, 0);
+	while (UNLIKELY(q->len && at(q, 0)->kind == REPLY_COPY_END))
+		take_head(q);
 }
 
 static void pop_head(struct replies *q, struct reply *entry)
 {
-	*entry = take(q, 0);
+	*entry = take_head(q);
 	q->copy = REPLY_COPY_NONE;
 	q->failed = 0;
 	q->stage = STAGE_START;
 	q->parts = 0;
 	drop_markers(q);
+}
+
+/* The same for an entry that brings no ReadyForQuery, outside a COPY.  A COPY_END behind it stays. */
+static inline void drop_plain_head(struct replies *q)
+{
+	q->head++;
+	q->stage = STAGE_START;
+	q->parts = 0;
+	if (--q->len == 0 && UNLIKELY(q->cap > CAP_KEPT))
+		give_back_long_ring(q);
 }
 
 /* -- COPY IN and the Syncs behind it ---------------------------------------------------------- */
@@ -189,186 +244,71 @@ static bool settle_doubt(struct replies *q)
 
 /* -- judging ---------------------------------------------------------------------------------- */
 
-static enum reply_verdict next_stage(struct replies *q, enum stage stage)
+/* Outside a COPY. */
+static inline enum reply_verdict follow(struct replies *q, unsigned next)
 {
-	q->stage = (uint8_t)stage;
-	return REPLY_PART;
-}
-
-static enum reply_verdict start_copy(struct replies *q, enum reply_copy copy)
-{
-	q->copy = (uint8_t)copy;
-	return REPLY_PART;
-}
-
-static enum reply_verdict end_copy_out(struct replies *q)
-{
-	q->copy = REPLY_COPY_NONE;
-	return next_stage(q, STAGE_COPIED);
-}
-
-static enum reply_verdict end_part(struct replies *q, enum stage stage)
-{
-	q->copy = REPLY_COPY_NONE;
-	q->parts++;
-	return next_stage(q, stage);
-}
-
-static enum reply_verdict judge_one(uint8_t type, uint8_t wanted)
-{
-	return type == wanted ? REPLY_DONE : type == 'E' ? REPLY_FAILED : REPLY_UNEXPECTED;
-}
-
-static enum reply_verdict judge_describe(struct replies *q, uint8_t type, bool is_statement)
-{
-	if (type == 'E')
-		return REPLY_FAILED;
-	if (is_statement && q->stage == STAGE_START)
-		return type == 't' ? next_stage(q, STAGE_TYPED) : REPLY_UNEXPECTED;
-	return type == 'T' || type == 'n' ? REPLY_DONE : REPLY_UNEXPECTED;
-}
-
-static enum reply_verdict judge_sync(uint8_t type)
-{
-	return type == 'Z' ? REPLY_DONE : type == 'E' ? REPLY_PART : REPLY_UNEXPECTED;
-}
-
-static enum reply_verdict judge_execute_start(struct replies *q, uint8_t type)
-{
-	switch (type) {
-	case 'D':
-		return next_stage(q, STAGE_ROWS);
-	case 'C':
-	case 'I':
-	case 's':
+	if (next == DONE)
 		return REPLY_DONE;
-	case 'G':
-		return start_copy(q, REPLY_COPY_IN);
-	case 'H':
-		return start_copy(q, REPLY_COPY_OUT);
-	}
-	return REPLY_UNEXPECTED;
+	if (!next)
+		return REPLY_UNEXPECTED;
+	q->stage = next & 7;
+	q->parts += (next & PART_ENDED) != 0;
+	q->copy = (uint8_t)(next >> COPY_SHIFT);
+	return REPLY_PART;
 }
 
-static enum reply_verdict judge_execute(struct replies *q, uint8_t type)
+static inline unsigned next_at_head(const struct replies *q, uint8_t type)
 {
-	if (type == 'E') {
-		if (q->copy == REPLY_COPY_IN)
-			doubt_syncs(q);
-		return REPLY_FAILED;
-	}
-	if (q->copy == REPLY_COPY_IN)
-		return type == 'C' && eat_syncs(q) ? REPLY_DONE : REPLY_UNEXPECTED;
-	if (q->copy == REPLY_COPY_OUT)
-		return type == 'd' ? REPLY_PART : type == 'c' ? end_copy_out(q) : REPLY_UNEXPECTED;
-	if (q->stage == STAGE_START)
-		return judge_execute_start(q, type);
-	if (q->stage == STAGE_ROWS && (type == 'D' || type == 's'))
-		return type == 'D' ? REPLY_PART : REPLY_DONE;
-	return type == 'C' ? REPLY_DONE : REPLY_UNEXPECTED;
+	return next_of[at(q, 0)->kind][q->stage][type];
 }
 
-static enum reply_verdict fail_query(struct replies *q)
+static enum reply_verdict end_copy(struct replies *q, enum stage stage, bool is_part)
 {
-	if (q->copy == REPLY_COPY_IN)
-		doubt_syncs(q);
 	q->copy = REPLY_COPY_NONE;
-	q->failed = 1;
-	return next_stage(q, STAGE_ENDED);
+	q->stage = (uint8_t)stage;
+	q->parts += is_part;
+	return REPLY_PART;
 }
 
-static enum reply_verdict judge_query_copy(struct replies *q, uint8_t type)
+/* Its 'C' ends an EXECUTE, and a part of a QUERY. */
+static enum reply_verdict end_copy_in(struct replies *q)
+{
+	return at(q, 0)->kind == REPLY_EXECUTE ? REPLY_DONE : end_copy(q, STAGE_PARTS, true);
+}
+
+static enum reply_verdict judge_copy(struct replies *q, uint8_t type)
 {
 	if (q->copy == REPLY_COPY_IN)
-		return type == 'C' && eat_syncs(q) ? end_part(q, STAGE_START) : REPLY_UNEXPECTED;
+		return type == 'C' && eat_syncs(q) ? end_copy_in(q) : REPLY_UNEXPECTED;
 	if (type == 'd')
 		return REPLY_PART;
 	if (type == 'c')
-		return end_copy_out(q);
+		return end_copy(q, STAGE_COPIED, false);
 	/* A walsender that shuts down ends its stream without CopyDone. */
-	return type == 'C' && q->copy == REPLY_COPY_BOTH ? end_part(q, STAGE_START) : REPLY_UNEXPECTED;
+	return type == 'C' && q->copy == REPLY_COPY_BOTH ? end_copy(q, STAGE_PARTS, true) : REPLY_UNEXPECTED;
 }
 
-static enum reply_verdict judge_query_start(struct replies *q, uint8_t type)
+static enum reply_verdict judge_error(struct replies *q)
 {
-	switch (type) {
-	case 'T':
-		return next_stage(q, STAGE_ROWS);
-	case 'C':
-		return end_part(q, STAGE_START);
-	case 'I':
-		return q->parts ? REPLY_UNEXPECTED : end_part(q, STAGE_ENDED);
-	case 'G':
-		return start_copy(q, REPLY_COPY_IN);
-	case 'H':
-		return start_copy(q, REPLY_COPY_OUT);
-	case 'W':
-		return start_copy(q, REPLY_COPY_BOTH);
-	case 'Z':
-		return q->parts ? REPLY_DONE : REPLY_UNEXPECTED;
-	}
-	return REPLY_UNEXPECTED;
-}
-
-static enum reply_verdict judge_query(struct replies *q, uint8_t type)
-{
-	if (type == 'E')
-		return fail_query(q);
-	if (q->copy != REPLY_COPY_NONE)
-		return judge_query_copy(q, type);
-	switch ((enum stage)q->stage) {
-	case STAGE_START:
-		return judge_query_start(q, type);
-	case STAGE_ROWS: /* a rule's DO ALSO SELECT gives a second 'T' with its rows and only one 'C' */
-		return type == 'D' || type == 'T' ? REPLY_PART : type == 'C' ? end_part(q, STAGE_START) : REPLY_UNEXPECTED;
-	case STAGE_COPIED: /* replication commands go on with rows or the next stream without a 'C' */
-		return type == 'C'   ? end_part(q, STAGE_START)
-		       : type == 'T' ? next_stage(q, STAGE_ROWS)
-		       : type == 'H' ? start_copy(q, REPLY_COPY_OUT)
-		                     : REPLY_UNEXPECTED;
-	case STAGE_TYPED:
-	case STAGE_ENDED:
-		break;
-	}
-	return type == 'Z' ? REPLY_DONE : REPLY_UNEXPECTED;
-}
-
-static enum reply_verdict judge_function(struct replies *q, uint8_t type)
-{
-	if (type == 'E')
-		return fail_query(q);
-	if (q->stage == STAGE_ENDED)
-		return type == 'Z' ? REPLY_DONE : REPLY_UNEXPECTED;
-	return type == 'V' ? next_stage(q, STAGE_ENDED) : REPLY_UNEXPECTED;
+	enum reply_kind kind = at(q, 0)->kind;
+	if (q->copy == REPLY_COPY_IN)
+		doubt_syncs(q);
+	if (kind == REPLY_SYNC)
+		return REPLY_PART;
+	if (kind != REPLY_QUERY && kind != REPLY_FUNCTION)
+		return REPLY_FAILED;
+	q->failed = 1;
+	return end_copy(q, STAGE_ENDED, false);
 }
 
 static enum reply_verdict judge(struct replies *q, uint8_t type)
 {
-	switch ((enum reply_kind)at(q, 0)->kind) {
-	case REPLY_PARSE:
-		return judge_one(type, '1');
-	case REPLY_BIND:
-		return judge_one(type, '2');
-	case REPLY_CLOSE:
-		return judge_one(type, '3');
-	case REPLY_DESCRIBE_STATEMENT:
-		return judge_describe(q, type, true);
-	case REPLY_DESCRIBE_PORTAL:
-		return judge_describe(q, type, false);
-	case REPLY_EXECUTE:
-		return judge_execute(q, type);
-	case REPLY_SYNC:
-		return judge_sync(type);
-	case REPLY_QUERY:
-		return judge_query(q, type);
-	case REPLY_FUNCTION:
-		return judge_function(q, type);
-	case REPLY_COPY_END:
-	case REPLY_SYNC_DOUBTFUL:
-	case REPLY_SYNC_EATEN:
-		break;
-	}
-	die("replies: an entry of kind %u reached the head", at(q, 0)->kind);
+	ASSERT(at(q, 0)->kind < REPLY_COPY_END);
+	if (type == 'E')
+		return judge_error(q);
+	if (q->copy != REPLY_COPY_NONE)
+		return judge_copy(q, type);
+	return follow(q, next_at_head(q, type));
 }
 
 static enum reply_verdict on_empty(struct replies *q, uint8_t type)
@@ -414,10 +354,6 @@ bool replies_push(struct replies *q, struct reply entry)
 
 enum reply_verdict replies_on_message(struct replies *q, uint8_t type, struct reply *entry)
 {
-	if (LIKELY(type == 'D' && q->stage == STAGE_ROWS)) {
-		*entry = *at(q, 0);
-		return REPLY_PART;
-	}
 	if (type == 'N' || type == 'S' || type == 'A')
 		return REPLY_ASYNC;
 	if (q->len == 0)
@@ -440,6 +376,47 @@ enum reply_verdict replies_on_message(struct replies *q, uint8_t type, struct re
 			q->skipping = 1;
 	}
 	return verdict;
+}
+
+static inline bool streams(const struct replies *q, uint8_t type)
+{
+	return (type == 'D' && q->stage == STAGE_ROWS) || (type == 'd' && q->copy == REPLY_COPY_OUT);
+}
+
+/* A message of TYPE is forwarded and that is all.  False: nothing was done. */
+static inline bool pass(struct replies *q, const struct reply *head, uint8_t type)
+{
+	if (head->tag || q->copy != REPLY_COPY_NONE || type == 'Z')
+		return false;
+	switch (follow(q, next_at_head(q, type))) {
+	case REPLY_PART:
+		return true;
+	case REPLY_DONE:
+		drop_plain_head(q);
+		return true;
+	default:
+		return false;
+	}
+}
+
+size_t replies_pass(struct replies *q, struct slice in)
+{
+	size_t passed = 0, size;
+	const struct reply *head;
+	if (q->skipping || q->doubtful)
+		return 0;
+	while (q->len && (head = at(q, 0))->fate == REPLY_FORWARD && head->kind < REPLY_COPY_END) {
+		struct slice rest = slice_skip(in, passed);
+		if (!(size = frame_whole(rest, FRAME_FROM_SERVER)))
+			break;
+		if (streams(q, rest.at[0]))
+			size = frame_run(rest, FRAME_FROM_SERVER, rest.at[0]);
+		else if (!pass(q, head, rest.at[0]))
+			break;
+		passed += size;
+	}
+	drop_markers(q);
+	return passed;
 }
 
 bool replies_skipped(struct replies *q, struct reply *entry)
@@ -487,9 +464,4 @@ bool replies_is_doubtful(const struct replies *q)
 const struct reply *replies_head(const struct replies *q)
 {
 	return q->len ? at(q, 0) : NULL;
-}
-
-uint8_t replies_streams(const struct replies *q)
-{
-	return q->stage == STAGE_ROWS ? 'D' : q->copy == REPLY_COPY_OUT ? 'd' : 0;
 }

@@ -367,9 +367,51 @@ static void the_steady_path_allocates_nothing(void **state)
 	expect_as_new(&q);
 }
 
+static void plain_messages_pass_together(void **state)
+{
+	static const char answer[] = "2\0\0\0\4T\0\0\0\6\0\0D\0\0\0\6\0\0D\0\0\0\6\0\0C\0\0\0\5x1\0\0\0\4"
+	                             "Z\0\0\0\5I";
+	static const size_t ends[] = { 5, 12, 19, 26, 32 };
+	for (size_t len = 0; len < sizeof answer; len++) {
+		struct replies q = { 0 };
+		size_t whole = 0;
+		assert_true(push(&q, REPLY_BIND, 0) && push(&q, REPLY_DESCRIBE_PORTAL, 1) && push(&q, REPLY_EXECUTE, 2));
+		assert_true(push(&q, REPLY_SYNC, 3));
+		for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+			whole = ends[i] <= len ? ends[i] : whole;
+		assert_int_equal(replies_pass(&q, slice_of(answer, len)), whole);
+		assert_int_equal(q.len, whole < 5 ? 4 : whole < 12 ? 3 : whole < 32 ? 2 : 1);
+		replies_fini(&q);
+	}
+}
+
+static void what_has_consequences_does_not_pass(void **state)
+{
+	static const struct reply entries[] = {
+		{ .kind = REPLY_PARSE, .tag = 1 },
+		{ .kind = REPLY_PARSE, .fate = REPLY_SWALLOW },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
+		struct replies q = { 0 };
+		assert_true(replies_push(&q, entries[i]));
+		assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5)), 0);
+		expect(&q, '1', REPLY_DONE, 0);
+		replies_fini(&q);
+	}
+	struct replies q = { 0 };
+	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5)), 0);
+	assert_true(push(&q, REPLY_PARSE, 0));
+	assert_int_equal(replies_pass(&q, slice_of("2\0\0\0\4", 5)), 0);
+	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\5", 5)), 0);
+	assert_int_equal(replies_pass(&q, slice_of("N\0\0\0\5", 6)), 0);
+	replies_fini(&q);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(plain_messages_pass_together),
+		cmocka_unit_test(what_has_consequences_does_not_pass),
 		cmocka_unit_test(each_entry_accepts_its_answers_and_no_other_byte),
 		cmocka_unit_test(nothing_is_expected_of_an_idle_server),
 		cmocka_unit_test(an_error_skips_to_the_next_sync),
