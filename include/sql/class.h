@@ -100,6 +100,8 @@ struct sql_class {
 	uint32_t n;                /* parts */
 	uint32_t effects;          /* all parts or'ed */
 	bool is_opaque;            /* some part is SQL_OPAQUE */
+	bool is_plain;             /* nothing but SELECT, UPDATE, DELETE and MERGE that read, write and lock rows and call known functions
+	                            * only: no pins, names, settings or transactions to think of */
 	bool has_functions;        /* some part calls a function that tbl/builtins.h does not know: the catalogue must tell what it does */
 	struct sql_part part[];
 };
