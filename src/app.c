@@ -84,7 +84,7 @@ static void make_shared(struct app *a, struct conf *conf)
 
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, &a->end };
+	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);
@@ -145,6 +145,7 @@ void app_stop(struct app *a)
 	control_shut(a->control);
 	end_workers(a);
 	control_free(a->control);
+	catalog_free(a->catalog);
 	resolver_free(a->resolver);
 	session_registry_free(a->sessions);
 	pool_registry_free(a->pools);

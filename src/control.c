@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "ha/loader.h"
 #include "ha/roles.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
@@ -36,6 +37,7 @@ struct control {
 	struct mailbox mailbox;
 	struct listeners *listeners;
 	struct roles *roles;
+	struct loader *loader;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt;
@@ -76,6 +78,30 @@ static void on_trouble(void *arg, uint32_t node_id)
 	d->letter.deliver = doubt_deliver;
 	d->node_id = node_id;
 	mailbox_send(&c->mailbox, &d->letter);
+}
+
+/* From any thread: some database's functions have to be read. */
+static void look_deliver(struct letter *letter, void *receiver)
+{
+	struct control *c = receiver;
+	if (c->loader)
+		loader_look(c->loader);
+	mem_free(letter);
+}
+
+static void on_catalog_wanted(void *arg)
+{
+	struct control *c = arg;
+	struct letter *l = mem_alloc(sizeof *l);
+	l->deliver = look_deliver;
+	mailbox_send(&c->mailbox, l);
+}
+
+static void on_catalog_published(void *arg)
+{
+	struct control *c = arg;
+	for (unsigned i = 0; i < c->app->n_workers; i++)
+		worker_wake(c->app->workers[i]);
 }
 
 static void on_collect(struct loop_timer *t)
@@ -162,6 +188,8 @@ struct control *control_new(struct app *a)
 	loop_timer_init(&c->drain, on_drain);
 	pool_registry_on_trouble(a->pools, on_trouble, c);
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
+	a->catalog = catalog_new(on_catalog_wanted, c);
+	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	return c;
 }
 
@@ -173,6 +201,7 @@ bool control_listen(struct control *c, const struct conf_listen *conf, struct er
 void control_begin(struct control *c)
 {
 	roles_on_conf(c->roles);
+	loader_on_conf(c->loader);
 	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
 	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
 	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);
@@ -188,6 +217,7 @@ void control_on_publish(struct control *c)
 void control_on_conf(struct control *c)
 {
 	roles_on_conf(c->roles);
+	loader_on_conf(c->loader);
 }
 
 void control_shut(struct control *c)
@@ -195,6 +225,8 @@ void control_shut(struct control *c)
 	listeners_close(c->listeners);
 	roles_free(c->roles);
 	c->roles = NULL;
+	loader_free(c->loader);
+	c->loader = NULL;
 	loop_timer_stop(c->app->loop, &c->collect);
 	loop_timer_stop(c->app->loop, &c->drain);
 }

@@ -36,6 +36,7 @@ struct worker {
 	atomic_bool is_draining;
 	/* the thread's own */
 	uint64_t generation; /* of the topology that pools and sessions know */
+	uint64_t catalog_generation;
 	struct engine *engine;
 	struct settings_table *settings;
 	struct sql_cache *cache;
@@ -48,7 +49,12 @@ static void on_turn_start(void *arg)
 {
 	struct worker *w = arg;
 	const struct topo *topo = topo_pick_up(w->env.board, w->index);
+	uint64_t catalog = catalog_generation(w->env.catalog);
 	w->console.topo = topo;
+	if (catalog != w->catalog_generation) {
+		w->catalog_generation = catalog;
+		sessions_on_catalog(w->sessions);
+	}
 	if (topo->generation == w->generation)
 		return;
 	w->generation = topo->generation;
@@ -72,6 +78,7 @@ static void world_make(struct worker *w)
 	    .pool_registry = w->env.pools,
 	    .registry = w->env.sessions,
 	    .cache = w->cache,
+	    .catalog = w->env.catalog,
 	    .console = console_answer,
 	    .console_arg = &w->console,
 	});

@@ -18,6 +18,7 @@ struct app {
 	struct resolver *resolver;
 	struct pool_registry *pools;
 	struct session_registry *sessions;
+	struct catalog *catalog;
 	struct control *control;
 };
 

@@ -10,7 +10,7 @@
 struct app;
 struct control;
 /* Neither accepts clients nor asks nodes yet.  The board shows a topology. */
-struct control *control_new(struct app *a);
+struct control *control_new(struct app *a); /* makes A's catalog, too */
 /* The listeners that C asks for.  False with ERR: those that were open before still are. */
 bool control_listen(struct control *c, const struct conf_listen *conf, struct err *err) MUST_CHECK;
 void control_begin(

@@ -12,6 +12,7 @@
 #include "net/resolve.h"
 #include "pool/pool.h"
 #include "session/session.h"
+#include "topo/catalog.h"
 #include "topo/topo.h"
 
 /* What the workers of a process share; outlives them all. */
@@ -20,6 +21,7 @@ struct worker_env {
 	struct resolver *resolver;
 	struct pool_registry *pools;
 	struct session_registry *sessions;
+	struct catalog *catalog;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */
 };
 
@@ -27,7 +29,7 @@ struct worker;
 /* A worker that does not run yet.  The board must show a topology by the time it starts. */
 struct worker *worker_new(const struct worker_env *env, unsigned index);
 void worker_start(struct worker *w);
-void worker_wake(struct worker *w);                                    /* there is a newer topology */
+void worker_wake(struct worker *w);                                    /* there is a newer topology, or more is known of functions */
 void worker_accept(struct worker *w, int fd, const struct addr *peer); /* takes FD over */
 void worker_drain(struct worker *w);
 bool worker_is_draining(const struct worker *w); /* the worker has seen worker_drain() and every client sent before it */

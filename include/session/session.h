@@ -10,6 +10,7 @@
 #include "net/mailbox.h"
 #include "pool/pool.h"
 #include "sql/classify.h"
+#include "topo/catalog.h"
 #include "topo/topo.h"
 #include "upstream/upstream.h"
 
@@ -40,6 +41,7 @@ struct session_env {
 	struct pool_registry *pool_registry;
 	struct session_registry *registry;
 	struct sql_cache *cache;
+	struct catalog *catalog; /* NULL: nothing is known of any function, and nothing is asked */
 	session_console_fn console;
 	void *console_arg;
 };
@@ -48,6 +50,8 @@ struct sessions *sessions_new(const struct session_env *env);
 void sessions_free(struct sessions *ss); /* closes all clients (57P01) */
 /* At the top of a turn, when the snapshot changed (and once at start). */
 void sessions_on_topology(struct sessions *ss, const struct topo *topo);
+/* Something is known of the catalogue that was not. */
+void sessions_on_catalog(struct sessions *ss);
 /* Takes FD over. */
 void sessions_accept(struct sessions *ss, int fd, const struct addr *peer);
 /* SIGTERM: idle clients get 57P01 and go, others when their transaction ends; new logins are refused with 57P03. */

@@ -79,6 +79,7 @@ enum sql_effect {
 	SQL_NEEDS_CLEAN_TX = 1 << 15, /* SET TRANSACTION SNAPSHOT: nothing may run before it in the transaction */
 	SQL_LOCKS_ROWS = 1 << 16,   /* FOR UPDATE and kin */
 	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE; and PREPARE */
+	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 
 #define SQL_NO_PARAM (-1)
@@ -90,6 +91,9 @@ struct sql_part {
 	/* set_config($1, $2, …): which parameter (0-based) holds name/value, or SQL_NO_PARAM */
 	int16_t name_param, value_param, local_param;
 	char **functions;  /* names of functions called, unqualified, lower case; NULL-terminated, NULL when none */
+	/* What else may call functions: names behind an enum facts_kind: "rt" reads t, "wt" writes t, "o+" an operator, "tx" a type. */
+	char **touched;
+	char *culprit; /* after sql_class_inform(): the function that the catalogue's effects come from; NULL: none were added */
 	/* (name, value) pairs, NULL-terminated; NULL mostly.  SET SESSION CHARACTERISTICS and several set_config(): those behind the
 	 * first.  BEGIN and SET TRANSACTION: all their modes, as transaction_isolation=serializable, transaction_read_only=on … */
 	char **more_settings;
@@ -100,9 +104,12 @@ struct sql_class {
 	uint32_t n;                /* parts */
 	uint32_t effects;          /* all parts or'ed */
 	bool is_opaque;            /* some part is SQL_OPAQUE */
-	bool is_plain;             /* nothing but SELECT, UPDATE, DELETE and MERGE that read, write and lock rows and call known functions
-	                            * only: no pins, names, settings or transactions to think of */
 	bool has_functions;        /* some part calls a function that tbl/builtins.h does not know: the catalogue must tell what it does */
+	bool needs_facts;          /* means something else with the facts of its database than without */
+	bool is_guess;             /* judged by its words alone: functions and relations are not named */
+	/* What the facts with that id made of it, when that was something else (facts.c's). */
+	struct sql_class *informed;
+	uint64_t informed_by;
 	struct sql_part part[];
 };
 

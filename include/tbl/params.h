@@ -20,7 +20,11 @@
 	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                            \
 	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.") \
 	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                       \
-	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")
+	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")     \
+	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                             \
+	  "How often each database in use is asked whether its functions and triggers have changed.")                 \
+	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                          \
+	  "How long a statement waits to learn what the functions that it calls do; then they count as unknown.")
 
 #define PARAMS_LISTEN(X)                                                                                                    \
 	X(address, LIST, "*", 0, 0, RELOAD, "Addresses to listen on: numeric, a host name, or * for all of IPv4 and IPv6.")     \
@@ -34,11 +38,12 @@
 	X(users_file, PATH, "", 0, 0, RELOAD,                                                      \
 	  "Secrets of users, a line each: \"name\" \"secret\"; clear text or SCRAM-SHA-256$…. Also used to log in to servers.")
 
-#define PARAMS_CLUSTER(X)                                                                                                      \
-	X(service_user, TEXT, "", 0, 0, RELOAD, "Role that asks the nodes who is primary; needed as soon as there are two nodes.") \
-	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                   \
-	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                           \
-	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")   \
+#define PARAMS_CLUSTER(X)                                                                                                    \
+	X(service_user, TEXT, "", 0, 0, RELOAD,                                                                                  \
+	  "Role that asks who is primary, needed as soon as there are two nodes, and what functions do.")                        \
+	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                 \
+	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                         \
+	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.") \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")
 
 #define PARAMS_NODE(X)                                                                                          \
@@ -65,6 +70,8 @@
 	  "Idle time after which a server connection is closed; 0 never.")                                                         \
 	X(reset_timeout, DURATION, "10s", 1000, 3600000000, RELOAD,                                                                \
 	  "Time for cancel, rollback and DISCARD ALL after a client left something behind; then the server is closed.")            \
+	X(safe_functions, LIST, "", 0, 0, RELOAD,                                                                                  \
+	  "Functions, without their schema, that leave nothing behind in the session although the catalogue cannot tell.")         \
 	X(max_server_statements, INT, "200", 1, 100000, RELOAD,                                                                    \
 	  "Prepared statements kept on a server connection; the least recently used go.")
 

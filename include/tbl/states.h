@@ -10,6 +10,7 @@
 	X(WAIT_SERVER, "waiting", "holds a message until the pool has a server")                                     \
 	X(WAIT_PRIMARY, "no_primary", "holds a message until a primary is known")                                    \
 	X(WAIT_PIN, "waiting_pin", "holds a statement that would keep a server until max_pinned allows it")          \
+	X(WAIT_FACTS, "waiting_catalog", "holds a statement until it is known what the functions that it calls do")  \
 	X(WAIT_QUIET, "settling", "holds a message until its server has answered what was sent before")              \
 	X(CONSOLE, "console", "asks the admin console")                                                              \
 	X(CANCELLING, "cancelling", "is a CancelRequest whose cancel is under way")                                  \

@@ -25,4 +25,13 @@ void service_free(struct service *s); /* no callback afterwards; NULL is fine */
 typedef void (*service_fn)(void *arg, const char *const *values, unsigned n, const struct err *err);
 bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, service_fn fn, void *arg) MUST_CHECK;
 
+/* The same for answers of many rows, which are held in memory until FN returns; ROWS is NULL when there is ERR. */
+struct service_rows;
+typedef void (*service_rows_fn)(void *arg, const struct service_rows *rows, const struct err *err);
+bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, service_rows_fn fn, void *arg) MUST_CHECK;
+unsigned service_rows_n(const struct service_rows *rows);
+const char *service_value(const struct service_rows *rows, unsigned row, unsigned column); /* "" for SQL NULL and what is not there */
+bool service_is_null(const struct service_rows *rows, unsigned row, unsigned column);
+size_t service_value_len(const struct service_rows *rows, unsigned row, unsigned column);
+
 #endif

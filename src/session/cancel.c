@@ -123,7 +123,8 @@ static void job_on_link_cancelled(void *arg, bool is_over)
 
 static bool is_waiting(const struct session *s)
 {
-	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN;
+	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN ||
+	       s->state == SESSION_WAIT_FACTS;
 }
 
 static void job_carry_out(struct cancel_job *job, struct session *s)

@@ -26,11 +26,20 @@ static size_t extended_refuse(struct session *s, const struct frame *f, struct s
 	return copyio_drop(s, f, in);
 }
 
+static bool extended_is_refused(struct session *s, const struct sql_class *class, struct err *err)
+{
+	if (!class || !s->pool)
+		return false;
+	if (pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
+		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
+	return query_misses_sequence(s, class, err);
+}
+
 /* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
-static ssize_t borrow_for(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+static ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
 {
 	struct err e;
-	if (class && query_is_refused(s, class, &e))
+	if (extended_is_refused(s, class, &e))
 		return (ssize_t)extended_refuse(s, f, in, &e);
 	switch (borrow_server(s, class, &e)) {
 	case BORROW_BLOCKED:
@@ -43,14 +52,6 @@ static ssize_t borrow_for(struct session *s, const struct frame *f, struct slice
 	s->segment_open = 1;
 	session_begin_statement(s);
 	return -1;
-}
-
-/* In the middle of a segment most messages need no more than that the server is still there. */
-static inline ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
-{
-	if (s->srv && s->segment_open && (!class || class->is_plain) && borrow_goes_on(s))
-		return -1;
-	return borrow_for(s, f, in, class);
 }
 
 static size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
@@ -161,7 +162,7 @@ static size_t parse_run(struct session *s, const struct frame *f, struct slice i
 	struct naming *n;
 	bool from_memory = parse_is_accepted(s, st);
 	struct err e;
-	if (from_memory && query_is_refused(s, st->class, &e))
+	if (from_memory && extended_is_refused(s, st->class, &e))
 		return extended_refuse(s, f, in, &e);
 	if (!from_memory) {
 		ssize_t stop = extended_borrow(s, f, in, st->class);
@@ -245,6 +246,10 @@ static size_t extended_parse(struct session *s, const struct frame *f, struct sl
 	if (name.len && statement_find(s, name) && s->naming_in_flight && name_is_going(s, name)) /* in this segment */
 		statement_unref(s, statement_name(s, name, NULL));
 	st = statement_intern(s, text, types, false);
+	if (!known_statement(s, st)) {
+		statement_unref(s, st);
+		return 0;
+	}
 	taken =
 	    name.len && statement_find(s, name) ? parse_again(s, f, in, statement_find(s, name), st) : parse_run(s, f, in, name, st);
 	statement_unref(s, st);
@@ -433,6 +438,8 @@ static size_t extended_bind(struct session *s, const struct frame *f, struct sli
 	st = statement_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
+	if (st && !known_statement(s, st))
+		return 0;
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
 	if (frame_is_whole(f) && begin_is_bound_here(s, portal, st) &&
@@ -496,6 +503,8 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 		struct statement *st = statement_meant(s, name);
 		if (names_nothing(s, name, st, &e))
 			return extended_refuse(s, f, in, &e);
+		if (st && !known_statement(s, st))
+			return 0;
 		if (st && st->class && query_defers_begin(s, st->class)) {
 			answer_now(s, 't', slice_of("\0\0", 2));
 			answer_now(s, 'n', slice_of(NULL, 0));

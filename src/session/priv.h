@@ -54,7 +54,7 @@ struct statement {
 	struct hash128 last_key;   /* under which a server last had it: what an error may name */
 	struct hash128 named_key;  /* what `name` was made from, which is nearly always what the next Bind needs */
 	char name[STMTS_NAME_MAX]; /* "" before the first time */
-	struct sql_class *class;
+	struct sql_class *class, *plain; /* as the catalogue sees it now; by its text alone */
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
 	uint32_t text_len, types_len; /* bytes; types: the Parse message's count and OIDs as they came */
@@ -151,7 +151,7 @@ struct session {
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
-	struct dlist homeless;    /* in home->homeless while WAIT_PRIMARY, in home->wait_pin while WAIT_PIN */
+	struct dlist homeless;    /* in home->homeless while WAIT_PRIMARY, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
 	struct log log;
 	struct server *srv; /* borrowed, or NULL */
 	struct pool *pool;  /* joined once welcome */
@@ -171,6 +171,8 @@ struct session {
 	struct statement *unnamed_kept;               /* the unnamed statement that the last Query dropped */
 	struct statement *unnamed, *portal;           /* unnamed statement; statement of the unnamed portal */
 	struct effect *portal_effect;                 /* set_config parameters bound to the unnamed portal */
+	struct catalog_view *catalog;                 /* home's; NULL: not looked up yet */
+	char *pinned_by;                              /* the function that pinned it, if one did; under the registry's lock */
 	char *begin;                                  /* text of the deferred BEGIN */
 	struct session_login *login;
 	struct link *link_up;        /* replication: the server side */
@@ -198,6 +200,8 @@ struct session {
 	unsigned local_dirty : 1;    /* SET LOCAL in this transaction: reported values are not the session's */
 	unsigned vars_touched : 1;   /* reported values must be looked at before the next ReadyForQuery */
 	unsigned tx_ddl : 1;         /* DDL in this transaction: bump again at its commit */
+	unsigned tx_catalog : 1;     /* DDL in this transaction that the catalogue's readers must hear of */
+	unsigned tired_of_facts : 1; /* waited for them in vain */
 	unsigned tx_nextval : 1;     /* this transaction made a sequence value */
 	unsigned pin_counted : 1;    /* holds one of max_pinned */
 	unsigned lost_pin : 1;       /* the pinned server is gone: the next statement ends the session */
@@ -216,7 +220,7 @@ struct session {
 struct sessions {
 	struct session_env env;
 	const struct topo *topo; /* this turn's */
-	struct dlist all, shown, homeless, wait_pin, lingering, dead;
+	struct dlist all, shown, homeless, wait_pin, wait_facts, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
 	struct session **slots;
@@ -224,6 +228,7 @@ struct sessions {
 	unsigned count;
 	uint64_t next_id;
 	bool is_draining;
+	struct map catalogs;         /* cluster/dbname -> struct catalog_view */
 	struct map statements;       /* key bytes -> struct statement, not referenced by the map */
 	uint64_t salt;               /* makes keys of statements that are never shared */
 	struct map welcomes;         /* pool id + startup settings -> told settings (references) */
@@ -281,15 +286,6 @@ enum borrow {
 	BORROW_FAILED,  /* ERR: the statement fails */
 };
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err);
-/* For a message of an open segment, that pins nothing: true when borrow_server() would say OK. */
-static inline bool borrow_goes_on(struct session *s)
-{
-	if (s->wait_failed || s->owed || s->vtx == VTX_FAILED || s->srv->cancels)
-		return false;
-	s->held_since_us = 0;
-	s->noticed = 0;
-	return true;
-}
 void borrow_give_back(struct session *s);              /* if nothing speaks against it */
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
@@ -318,8 +314,8 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 struct sql_dialect query_dialect(struct session *s);
 const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
-/* The statement must not be sent, as it asks for what the pool's mode or the session's sequences do not give: ERR is what to answer. */
-bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err);
+/* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
+bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
 /* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there.  E gets what PREPARE and DEALLOCATE
  * are to change when they complete; NULL: the text has none of them. */
 void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);
@@ -362,6 +358,15 @@ void statement_forget_portals(struct session *s);
 bool statement_names_unsettled(struct session *s);
 bool statement_parse_unsettled(struct session *s); /* the same for names that a Parse under way may have given */
 bool statement_changes_names(const struct sql_class *class);
+
+/* known.c: classes as the catalogue of the database sees them */
+/* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
+bool known_class(struct session *s, struct sql_class **class, struct slice text);
+bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
+void known_give_up(struct session *s);                         /* WAIT_FACTS took too long */
+void known_on_commit(struct session *s);                       /* of a transaction with tx_catalog */
+void known_blame(struct session *s, const char *function);     /* for the pin that is about to be set; NULL: none */
+void known_forget_all(struct sessions *ss);
 
 /* relay.c */
 /* An entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */

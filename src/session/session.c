@@ -128,6 +128,7 @@ static void session_free(struct session *s)
 	mem_free(s->owed);
 	mem_free(s->wait_failed);
 	mem_free(s->begin);
+	mem_free(s->pinned_by);
 	mem_free(s->scan);
 	secret_wipe(s->key, sizeof s->key);
 	slab_put(&ss->slab, s);
@@ -241,7 +242,7 @@ static uint64_t session_began_us(const struct session *s)
 {
 	if (!s->welcomed)
 		return s->connected_us;
-	return session_is_waiting(s) && s->held_since_us ? s->held_since_us : s->since_us;
+	return (session_is_waiting(s) || s->state == SESSION_WAIT_FACTS) && s->held_since_us ? s->held_since_us : s->since_us;
 }
 
 /* Microseconds that the present state may last; 0: for ever. */
@@ -257,6 +258,8 @@ static uint64_t session_patience(const struct session *s)
 	case SESSION_WAIT_SERVER:
 	case SESSION_WAIT_PIN:
 		return c->pool.query_wait_timeout;
+	case SESSION_WAIT_FACTS:
+		return c->catalog_wait;
 	case SESSION_WAIT_PRIMARY:
 		return min_nonzero(session_hold_timeout(s), c->pool.query_wait_timeout);
 	case SESSION_READY:
@@ -342,6 +345,9 @@ static void session_time_is_up(struct session *s)
 	case SESSION_WAIT_PRIMARY:
 		session_fail_wait(s, "08006", "no primary server is available",
 		                  "The cluster has no reachable server out of recovery; try again later.");
+		break;
+	case SESSION_WAIT_FACTS:
+		known_give_up(s);
 		break;
 	case SESSION_WAIT_PIN:
 		session_fail_wait(
@@ -567,6 +573,7 @@ struct sessions *sessions_new(const struct session_env *env)
 	dlist_init(&ss->shown);
 	dlist_init(&ss->homeless);
 	dlist_init(&ss->wait_pin);
+	dlist_init(&ss->wait_facts);
 	dlist_init(&ss->dead);
 	dlist_init(&ss->lingering);
 	loop_defer_init(&ss->bury, sessions_bury);
@@ -606,6 +613,7 @@ void sessions_free(struct sessions *ss)
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
 	settings_unref(ss->dialect_of);
 	sessions_forget_welcomes(ss);
+	known_forget_all(ss);
 	map_fini(&ss->statements);
 	mem_free(ss->slots);
 	mem_free(ss->free_slots);
@@ -680,7 +688,7 @@ int64_t session_registry_clients_of(struct session_registry *r, unsigned worker)
 
 static void session_show(struct session *s, void (*fn)(void *arg, const struct session_row *row), void *arg)
 {
-	char pins[80], address[ADDR_TEXT_MAX];
+	char pins[80], reason[160], address[ADDR_TEXT_MAX];
 	const struct addr peer = addr_lengthen(&s->peer);
 	struct session_row row = {
 		.id = s->id,
@@ -693,6 +701,10 @@ static void session_show(struct session *s, void (*fn)(void *arg, const struct s
 		.connected_us = s->connected_us,
 		.state_since_us = atomic_load_explicit(&s->shown_since_us, memory_order_relaxed),
 	};
+	if (row.pin[0] && s->pinned_by) {
+		snprintf(reason, sizeof reason, "%s (%s)", row.pin, s->pinned_by);
+		row.pin = reason;
+	}
 	fn(arg, &row);
 }
 

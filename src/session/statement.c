@@ -75,7 +75,8 @@ struct statement *statement_intern(struct session *s, struct slice text, struct 
 	if (types.len)
 		memcpy(st->body + text.len + 1, types.at, types.len);
 	if (!by_sql) {
-		st->class = sql_classify(s->home->env.cache, text, query_dialect(s));
+		st->plain = sql_classify(s->home->env.cache, text, query_dialect(s));
+		st->class = sql_class_ref(st->plain);
 		st->names_statements = class_names_statements(st->class);
 	}
 	map_put(&s->home->statements, key_slice(&key), st);
@@ -88,6 +89,7 @@ void statement_unref(struct session *s, struct statement *st)
 		return;
 	map_remove(&s->home->statements, key_slice(&st->key));
 	sql_class_unref(st->class);
+	sql_class_unref(st->plain);
 	mem_free(st);
 }
 

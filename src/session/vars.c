@@ -42,7 +42,10 @@ void vars_set_pins(struct session *s, uint16_t pins)
 	s->pins = pins;
 	atomic_store_explicit(&s->shown_pins, pins, memory_order_relaxed);
 	if (fresh)
-		log_info(&s->log, "session_pinned", KV_STR("pin", vars_pin_text(fresh, text, sizeof text)));
+		log_info(&s->log, "session_pinned", KV_STR("pin", vars_pin_text(fresh, text, sizeof text)),
+		         KV_STR("function", s->pinned_by));
+	if (s->pinned_by && !(pins & PIN_STATE))
+		known_blame(s, NULL);
 	if (fresh && !s->pin_counted && s->pool)
 		s->pin_counted = pool_pin(s->pool, true);
 }
@@ -62,6 +65,8 @@ static bool part_sets_opaque(const struct sql_part *p)
 static uint16_t part_pins(const struct session *s, const struct sql_part *p)
 {
 	uint16_t pins = 0;
+	if (!p->effects && (p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE))
+		return 0; /* most statements, each message of them */
 	if (p->effects & SQL_TEMP_OBJECT)
 		pins |= PIN_TEMP;
 	if (p->effects & SQL_HOLD_CURSOR)
@@ -118,8 +123,6 @@ static bool kind_is_plain(uint8_t kind)
 
 bool vars_is_interesting(const struct session *s, const struct sql_class *class)
 {
-	if (class->is_plain)
-		return false;
 	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
 		return true;
 	for (uint32_t i = 0; i < class->n; i++)
@@ -243,6 +246,10 @@ static void vars_set_config(struct session *s, const struct effect *e, const str
 	const char *name = p->name_param == SQL_NO_PARAM ? p->name : e->name;
 	const char *value = p->value_param == SQL_NO_PARAM ? p->value : e->value;
 	bool is_local = p->local_param == SQL_NO_PARAM ? (p->effects & SQL_IS_LOCAL) != 0 : e->is_local == 1;
+	if (!name && (p->effects & SQL_IS_LOCAL)) { /* somewhere in it, or in a function that it calls */
+		s->local_dirty = 1;
+		return;
+	}
 	if (!name || !value || (p->local_param != SQL_NO_PARAM && e->is_local < 0)) {
 		vars_set_pins(s, s->pins | PIN_OPAQUE);
 		return;
@@ -292,6 +299,8 @@ static void vars_commit(struct session *s)
 		replace(&s->srv->committed, settings_ref(s->srv->applied));
 	if (s->tx_ddl && s->pool)
 		pool_note_ddl(s->pool);
+	if (s->tx_catalog)
+		known_on_commit(s);
 	s->tx_ddl = s->tx_nextval = 0;
 	s->vars_touched |= s->local_dirty;
 	s->local_dirty = 0;
@@ -312,7 +321,7 @@ static void vars_rollback(struct session *s)
 		replace(&s->srv->applied, settings_ref(s->srv->committed));
 	if (s->tx_ddl && s->pool) /* what was prepared meanwhile may name what is gone */
 		pool_note_ddl(s->pool);
-	s->tx_ddl = s->tx_nextval = 0;
+	s->tx_ddl = s->tx_nextval = s->tx_catalog = 0;
 	s->vars_touched |= s->local_dirty;
 	s->local_dirty = 0;
 }
@@ -415,8 +424,12 @@ static void vars_on_effects(struct session *s, const struct effect *e, const str
 		s->tx_ddl = 1;
 		pool_note_ddl(s->srv->pool);
 	}
+	if (p->effects & SQL_CATALOG_DDL)
+		s->tx_catalog = 1;
 	if (p->effects & SQL_ALTERS_DEFAULTS)
 		pool_retire_database(s->srv->pool);
+	if (p->culprit && (part_pins(s, p) & PIN_STATE & ~s->pins))
+		known_blame(s, p->culprit);
 	vars_set_pins(s, s->pins | part_pins(s, p));
 }
 

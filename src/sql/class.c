@@ -18,21 +18,15 @@ struct sql_class *class_new(uint32_t n)
 	return c;
 }
 
-static bool is_plain(const struct sql_part *p)
-{
-	bool is_data = p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE || p->kind == SQL_MERGE;
-	return is_data && !(p->effects & ~(uint32_t)(SQL_WRITES | SQL_LOCKS_ROWS));
-}
-
 struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 {
-	c->is_plain = !has_functions;
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
 		c->is_opaque |= c->part[i].kind == SQL_OPAQUE;
-		c->is_plain &= is_plain(&c->part[i]);
+		c->needs_facts |= c->part[i].functions || c->part[i].touched;
 	}
 	c->has_functions = has_functions;
+	c->needs_facts |= c->is_guess || (c->effects & SQL_DDL);
 	return c;
 }
 
@@ -44,7 +38,8 @@ struct sql_class *class_guess(struct slice text, struct sql_dialect dialect)
 	struct scan_verdict v = scan_judge(&scan);
 	struct sql_class *c = class_new(1);
 	c->part[0].kind = (uint8_t)v.kind;
-	c->part[0].effects = v.effects;
+	c->part[0].effects = v.effects | (v.effects & SQL_DDL || v.kind == SQL_OPAQUE ? SQL_CATALOG_DDL : 0);
+	c->is_guess = true;
 	return class_seal(c, false);
 }
 
@@ -73,7 +68,7 @@ char **texts_add(char **texts, char *text)
 	return texts;
 }
 
-static void texts_free(char **texts)
+void texts_free(char **texts)
 {
 	for (size_t i = 0, n = texts_len(texts); i < n; i++)
 		mem_free(texts[i]);
@@ -101,9 +96,36 @@ size_t class_bytes(const struct sql_class *c)
 	size_t sum = sizeof *c + c->n * sizeof c->part[0] + BLOCK_OVERHEAD;
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct sql_part *p = &c->part[i];
-		sum += text_bytes(p->name) + text_bytes(p->value) + texts_bytes(p->functions) + texts_bytes(p->more_settings);
+		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit);
+		sum += texts_bytes(p->functions) + texts_bytes(p->touched) + texts_bytes(p->more_settings);
 	}
 	return sum;
+}
+
+static char **texts_copy(char **texts)
+{
+	char **copy = NULL;
+	for (size_t i = 0, n = texts_len(texts); i < n; i++)
+		copy = texts_add(copy, mem_text(texts[i]));
+	return copy;
+}
+
+struct sql_class *class_copy(const struct sql_class *from)
+{
+	struct sql_class *c = mem_copy(from, sizeof *c + from->n * sizeof c->part[0]);
+	c->refs = 1;
+	c->informed = NULL;
+	c->informed_by = 0;
+	for (uint32_t i = 0; i < c->n; i++) {
+		struct sql_part *p = &c->part[i];
+		p->name = mem_text(p->name);
+		p->value = mem_text(p->value);
+		p->culprit = mem_text(p->culprit);
+		p->functions = texts_copy(p->functions);
+		p->touched = texts_copy(p->touched);
+		p->more_settings = texts_copy(p->more_settings);
+	}
+	return c;
 }
 
 struct sql_class *sql_class_ref(struct sql_class *c)
@@ -120,8 +142,11 @@ void sql_class_unref(struct sql_class *c)
 		struct sql_part *p = &c->part[i];
 		mem_free(p->name);
 		mem_free(p->value);
+		mem_free(p->culprit);
 		texts_free(p->functions);
+		texts_free(p->touched);
 		texts_free(p->more_settings);
 	}
+	sql_class_unref(c->informed);
 	mem_free(c);
 }

@@ -116,6 +116,15 @@ static bool has_analyze(const PgQuery__ExplainStmt *s)
 	return on;
 }
 
+/* Nothing is called after all. */
+static void forget_calls(struct reading *r)
+{
+	texts_free(r->found.functions);
+	texts_free(r->found.touched);
+	r->found.functions = r->found.touched = NULL;
+	r->found.has_unknown = false;
+}
+
 static void read_explain(struct reading *r, const PgQuery__ExplainStmt *s)
 {
 	char *name = NULL;
@@ -128,8 +137,10 @@ static void read_explain(struct reading *r, const PgQuery__ExplainStmt *s)
 	r->part->name = name;
 	r->part->kind = is_execute ? SQL_EXECUTE : SQL_EXPLAIN;
 	r->part->effects |= r->found.effects;
-	if (!has_analyze(s))
+	if (!has_analyze(s)) {
 		r->part->effects &= SQL_TEMP_OBJECT;
+		forget_calls(r);
+	}
 	if (is_execute)
 		r->part->effects |= SQL_IS_NESTED;
 	r->found.effects = 0;
@@ -153,6 +164,8 @@ static void read_copy(struct reading *r, const node *n)
 	const PgQuery__CopyStmt *s = n->copy_stmt;
 	bool is_here = s->filename[0] == 0 && !s->is_program;
 	walk(r, n, true);
+	if (s->is_from && s->relation)
+		effects_note(&r->found, FACTS_WRITE, s->relation->relname);
 	read_config(r, NULL);
 	if (!is_here)
 		set(r, SQL_OTHER, SQL_WRITES);
@@ -241,7 +254,7 @@ static void read_declare(struct reading *r, const PgQuery__DeclareCursorStmt *s)
 static void read_alter_table(struct reading *r, const node *n)
 {
 	const PgQuery__AlterTableStmt *s = n->alter_table_stmt;
-	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL);
+	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL | SQL_CATALOG_DDL);
 	walk(r, n, false);
 	for (size_t i = 0; i < s->n_cmds; i++) {
 		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
@@ -287,9 +300,47 @@ static bool refuses_transaction(const node *n)
 	}
 }
 
+/* What may change which functions are called, or what they do.  What only takes something away is not in it. */
+static bool is_catalog_ddl(const node *n)
+{
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_CREATE_FUNCTION_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_TRIG_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_EVENT_TRIG_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_EVENT_TRIG_STMT:
+	case PG_QUERY__NODE__NODE_RULE_STMT:
+	case PG_QUERY__NODE__NODE_VIEW_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_POLICY_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_POLICY_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_DOMAIN_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_DOMAIN_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_CAST_STMT:
+	case PG_QUERY__NODE__NODE_DEFINE_STMT: /* operators, aggregates, types */
+	case PG_QUERY__NODE__NODE_CREATE_EXTENSION_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_EXTENSION_STMT:
+	case PG_QUERY__NODE__NODE_RENAME_STMT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void note_truncated(struct reading *r, const PgQuery__TruncateStmt *s)
+{
+	for (size_t i = 0; i < s->n_relations; i++)
+		if (NODE_IS(s->relations[i], RANGE_VAR))
+			effects_note(&r->found, FACTS_WRITE, s->relations[i]->range_var->relname);
+}
+
 static void read_other(struct reading *r, const node *n)
 {
-	uint32_t effects = SQL_DDL;
+	uint32_t effects = SQL_DDL | (is_catalog_ddl(n) ? SQL_CATALOG_DDL : 0);
+	if (NODE_IS(n, TRUNCATE_STMT))
+		note_truncated(r, n->truncate_stmt);
+	if (NODE_IS(n, REFRESH_MAT_VIEW_STMT) && n->refresh_mat_view_stmt->relation)
+		effects_note(&r->found, FACTS_READ, n->refresh_mat_view_stmt->relation->relname);
 	switch (n->node_case) {
 	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:
@@ -310,6 +361,8 @@ static void read_other(struct reading *r, const node *n)
 		break;
 	}
 	read_ddl(r, n, effects | (refuses_transaction(n) ? SQL_NO_PIPELINE : 0));
+	if (r->found.effects & SQL_TEMP_OBJECT) /* the session is pinned; nobody else sees it */
+		r->part->effects &= ~(uint32_t)SQL_CATALOG_DDL;
 }
 
 /* Procedures may commit, which they cannot behind something else in a pipeline. */
@@ -414,6 +467,7 @@ static bool read_part(struct sql_part *p, const node *n)
 	read_statement(&r, n);
 	p->effects |= r.found.effects;
 	p->functions = r.found.functions;
+	p->touched = r.found.touched;
 	return r.found.has_unknown;
 }
 

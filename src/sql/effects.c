@@ -34,6 +34,25 @@ static void note_name(struct findings *f, const char *name)
 	f->functions = texts_add(f->functions, mem_text(name));
 }
 
+void effects_note(struct findings *f, enum facts_kind kind, const char *name)
+{
+	for (char **known = f->touched; known && *known; known++)
+		if ((*known)[0] == (char)kind && strcmp(*known + 1, name) == 0)
+			return;
+	size_t len = strlen(name);
+	char *text = mem_alloc(len + 2);
+	text[0] = (char)kind;
+	memcpy(text + 1, name, len);
+	f->touched = texts_add(f->touched, text);
+}
+
+/* The last of a qualified name. */
+static void note_last(struct findings *f, enum facts_kind kind, PgQuery__Node **names, size_t n)
+{
+	if (n > 0 && (n == 1 || strcmp(text_of(names[0]), "pg_catalog") != 0))
+		effects_note(f, kind, text_of(names[n - 1]));
+}
+
 static const uint32_t effects_of_builtin[] = {
 	[BUILTIN_UNKNOWN] = SQL_WRITES,
 	[BUILTIN_READ] = 0,
@@ -72,16 +91,43 @@ static void note_call(struct findings *f, const PgQuery__FuncCall *call)
 	}
 }
 
-static void note_relation(struct findings *f, const PgQuery__RangeVar *r)
+static void note_relation(struct findings *f, const PgQuery__RangeVar *r, bool executed)
 {
+	if (executed && strcmp(r->schemaname, "pg_catalog") != 0)
+		effects_note(f, FACTS_READ, r->relname);
 	if (is_temp_schema(r->schemaname) || strcmp(r->relpersistence, "t") == 0)
 		f->effects |= SQL_TEMP_OBJECT;
 }
 
-static bool is_change(const ProtobufCMessageDescriptor *d)
+static bool note_change(struct findings *f, const ProtobufCMessage *m)
 {
-	return d == &pg_query__insert_stmt__descriptor || d == &pg_query__update_stmt__descriptor ||
-	       d == &pg_query__delete_stmt__descriptor || d == &pg_query__merge_stmt__descriptor;
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	const PgQuery__RangeVar *r;
+	if (d == &pg_query__insert_stmt__descriptor)
+		r = ((const PgQuery__InsertStmt *)m)->relation;
+	else if (d == &pg_query__update_stmt__descriptor)
+		r = ((const PgQuery__UpdateStmt *)m)->relation;
+	else if (d == &pg_query__delete_stmt__descriptor)
+		r = ((const PgQuery__DeleteStmt *)m)->relation;
+	else if (d == &pg_query__merge_stmt__descriptor)
+		r = ((const PgQuery__MergeStmt *)m)->relation;
+	else
+		return false;
+	f->effects |= SQL_WRITES;
+	if (r)
+		effects_note(f, FACTS_WRITE, r->relname);
+	return true;
+}
+
+static void note_names(struct findings *f, const ProtobufCMessage *m)
+{
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	if (d == &pg_query__a__expr__descriptor)
+		note_last(f, FACTS_OPERATOR, ((const PgQuery__AExpr *)m)->name, ((const PgQuery__AExpr *)m)->n_name);
+	else if (d == &pg_query__sub_link__descriptor)
+		note_last(f, FACTS_OPERATOR, ((const PgQuery__SubLink *)m)->oper_name, ((const PgQuery__SubLink *)m)->n_oper_name);
+	else if (d == &pg_query__type_name__descriptor)
+		note_last(f, FACTS_TYPE, ((const PgQuery__TypeName *)m)->names, ((const PgQuery__TypeName *)m)->n_names);
 }
 
 /* False: nothing of interest can be inside. */
@@ -91,7 +137,7 @@ static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 	if (d == &pg_query__a__const__descriptor)
 		return false;
 	if (d == &pg_query__range_var__descriptor)
-		note_relation(f, (const PgQuery__RangeVar *)m);
+		note_relation(f, (const PgQuery__RangeVar *)m, executed);
 	else if (d == &pg_query__string__descriptor && is_temp_schema(((const PgQuery__String *)m)->sval))
 		f->effects |= SQL_TEMP_OBJECT;
 	if (!executed)
@@ -102,8 +148,8 @@ static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 		f->effects |= SQL_LOCKS_ROWS | SQL_WRITES;
 	else if (d == &pg_query__into_clause__descriptor)
 		f->effects |= SQL_WRITES | SQL_DDL;
-	else if (is_change(d))
-		f->effects |= SQL_WRITES;
+	else if (!note_change(f, m))
+		note_names(f, m);
 	return true;
 }
 

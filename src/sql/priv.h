@@ -12,12 +12,14 @@ struct sql_class *class_new(uint32_t n);
 /* Sums up the parts; the class does not change any more. */
 struct sql_class *class_seal(struct sql_class *c, bool has_functions);
 size_t class_bytes(const struct sql_class *c); /* what it occupies */
+struct sql_class *class_copy(const struct sql_class *from); /* of its own in all; not informed */
 /* One part, judged without parsing. */
 struct sql_class *class_guess(struct slice text, struct sql_dialect dialect);
 struct sql_class *class_opaque(void);
 
 /* Appends to a NULL-terminated array that is owned; takes TEXT over.  Returns the array. */
 char **texts_add(char **texts, char *text);
+void texts_free(char **texts);
 
 /* The class of a shape: parsed, or guessed when it must not or cannot be parsed. */
 struct sql_class *classify_shape(const struct shape *s);

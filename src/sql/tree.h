@@ -5,7 +5,7 @@
 #include <pg_query.h>
 #include <pg_query/pg_query.pb-c.h>
 
-#include "sql/class.h"
+#include "sql/facts.h"
 
 typedef PgQuery__Node node; /* the one name that every line would have to break for */
 #define NODE_IS(n, KIND) ((n) && (n)->node_case == PG_QUERY__NODE__NODE_##KIND)
@@ -15,6 +15,7 @@ struct findings {
 	uint32_t effects;
 	bool has_unknown;                  /* a function whose effect its name does not tell */
 	char **functions;                  /* owned; NULL-terminated; each once */
+	char **touched;                    /* the same: struct sql_part's */
 	unsigned n_calls;                  /* function calls of any kind */
 	unsigned n_config, n_config_local; /* set_config(), and those that are certainly local to the transaction */
 };
@@ -25,6 +26,7 @@ static inline void effects_find_in(struct findings *f, const node *n, bool execu
 	if (n)
 		effects_find(f, &n->base, executed);
 }
+void effects_note(struct findings *f, enum facts_kind kind, const char *name); /* in touched */
 bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
 /* The call that a target makes, through casts; NULL when it is something else. */
 const PgQuery__FuncCall *effects_call_of(const node *target);

@@ -45,6 +45,7 @@ struct service {
 	char *sql;
 	uint64_t timeout_us;
 	service_fn fn;
+	service_rows_fn rows_fn; /* with service_ask_rows(): called instead */
 	void *arg;
 	PGresult *result; /* the first that came */
 };
@@ -82,11 +83,13 @@ static void disconnect(struct service *s)
 static void end_question(struct service *s, const char *const *values, unsigned n, const struct err *err)
 {
 	service_fn fn = s->fn;
+	service_rows_fn rows_fn = s->rows_fn;
 	void *arg = s->arg;
 	PGresult *result = s->result;
 	resolve_forget(s->question);
 	s->question = NULL;
 	s->fn = NULL;
+	s->rows_fn = NULL;
 	s->result = NULL;
 	mem_free(s->sql);
 	s->sql = NULL;
@@ -94,7 +97,10 @@ static void end_question(struct service *s, const char *const *values, unsigned 
 	loop_defer_cancel(&s->begin);
 	service_enter(s, SERVICE_IDLE);
 	watch(s, LOOP_READ);
-	fn(arg, values, n, err); /* may free S */
+	if (rows_fn) /* either may free S */
+		rows_fn(arg, err ? NULL : (const struct service_rows *)result, err);
+	else
+		fn(arg, values, n, err);
 	PQclear(result);
 }
 
@@ -392,4 +398,47 @@ bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, servic
 	loop_timer_start(s->loop, &s->timer, timeout_us);
 	loop_defer(s->loop, &s->begin);
 	return true;
+}
+
+static void no_values(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	/* stands for the function that takes rows */
+}
+
+bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, service_rows_fn fn, void *arg)
+{
+	if (!service_ask(s, sql, timeout_us, no_values, arg))
+		return false;
+	s->rows_fn = fn;
+	return true;
+}
+
+static const PGresult *result_of(const struct service_rows *rows)
+{
+	return (const PGresult *)rows;
+}
+
+static bool has_value(const struct service_rows *rows, unsigned row, unsigned column)
+{
+	return (int)row < PQntuples(result_of(rows)) && (int)column < PQnfields(result_of(rows));
+}
+
+unsigned service_rows_n(const struct service_rows *rows)
+{
+	return (unsigned)PQntuples(result_of(rows));
+}
+
+const char *service_value(const struct service_rows *rows, unsigned row, unsigned column)
+{
+	return has_value(rows, row, column) ? PQgetvalue(result_of(rows), (int)row, (int)column) : "";
+}
+
+bool service_is_null(const struct service_rows *rows, unsigned row, unsigned column)
+{
+	return !has_value(rows, row, column) || PQgetisnull(result_of(rows), (int)row, (int)column);
+}
+
+size_t service_value_len(const struct service_rows *rows, unsigned row, unsigned column)
+{
+	return has_value(rows, row, column) ? (size_t)PQgetlength(result_of(rows), (int)row, (int)column) : 0;
 }

@@ -354,8 +354,8 @@ class Cluster:
         return name
 
     def backends(self, database, extra=''):
-        """How many server processes work for a database."""
-        return int(self.one(f"select count(*) from pg_stat_activity where datname = '{database}' and backend_type = 'client backend' {extra}"))
+        """How many server processes work for a database, those that Lunapool asks by itself not counted."""
+        return int(self.one(f"select count(*) from pg_stat_activity where datname = '{database}' and backend_type = 'client backend' and application_name <> 'lunapool' {extra}"))
 
 
 # ---- Lunapool -----------------------------------------------------------------------------------------------------

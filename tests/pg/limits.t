@@ -204,7 +204,7 @@ with scenario('sizes'):
         def watch():
             global most
             while not stop:
-                most = max(most, int(rows.one(f"select count(*) from pg_stat_activity where datname = '{db}'")))
+                most = max(most, int(rows.one(f"select count(*) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool'")))
 
         def client(i):
             global stop

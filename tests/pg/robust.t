@@ -18,7 +18,7 @@ def one(sql, *values):
 
 def idle(what='the servers to be idle'):
     """Until no transaction is open, and no statement runs, in our database."""
-    wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and state <> 'idle'") == '0', what=what)
+    wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool' and state <> 'idle'") == '0', what=what)
 
 
 CLEAN = ['4MB', 'postgres', '', '0', '42P01', '26000', '0']
@@ -49,7 +49,7 @@ with scenario('vanishing at any byte'):
         for how in ('drop', 'reset'):
             k = p.connect(db)
             k.send(query(sql) + (copy_data('77\n') * 500 if 'stdin' in sql else b''))
-            k.recv() if 'sleep(30)' not in sql else wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and state = 'active'") != '0')
+            k.recv() if 'sleep(30)' not in sql else wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool' and state = 'active'") != '0')
             getattr(k, how)()
         start = time.monotonic()
         witness.q('begin; select 1')
@@ -72,7 +72,7 @@ with scenario('vanishing at any byte'):
 with scenario('servers that die'):
     p = Proxy(cluster, workers=2, pool={'size': 2})
     a, b = p.connect(db), p.connect(db)
-    kill = f"select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{db}'"
+    kill = f"select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool'"
     for k in (a, b):
         k.q('begin; select 1')
     for k in (a, b):
@@ -85,7 +85,7 @@ with scenario('servers that die'):
     is_(brief(a.ask(bind('', 's') + execute() + sync())), '2 D:5 C:SELECT_1 Z:I', 'nor do its statements')
     for how in ('simple', 'extended'):
         a.send(query('select pg_sleep(20)') if how == 'simple' else one('select pg_sleep(20)') + sync())
-        wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and state = 'active'") != '0')
+        wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool' and state = 'active'") != '0')
         cluster.query(kill)
         got = brief(a.until('Z'))
         ok(got.split()[-2].startswith('E:') and got.endswith('Z:I'), f'a server dies under a statement ({how}): an ERROR, and the session lives: {got}')

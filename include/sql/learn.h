@@ -1,0 +1,48 @@
+/*
+ * learn — what was read of a database's catalogue, put together into facts.
+ *
+ * One round: learn_begin(), every function, every source that is asked for, every edge, learn_end().  What a function's source said is
+ * kept from round to round, so that only new sources have to be read.  Pure; one thread.
+ */
+#ifndef SQL_LEARN_H
+#define SQL_LEARN_H
+
+#include "sql/facts.h"
+
+struct learn;
+struct learn *learn_new(void);
+void learn_free(struct learn *l); /* NULL is fine */
+
+void learn_begin(struct learn *l);
+struct learn_function {
+	uint32_t oid;
+	const char *version;                     /* of its row: xmin */
+	const char *name, *language, *extension; /* extension: "" for none */
+	bool is_aggregate;
+	bool is_tree; /* its source is kept as a tree: BEGIN ATOMIC … END */
+};
+/* True: its source has to be read. */
+bool learn_function(struct learn *l, const struct learn_function *f);
+/* Functions whose source is still to be read, those with a tree or the others: fills OIDS with at most MAX of them; 0: none. */
+unsigned learn_wanted(const struct learn *l, bool tree, uint32_t *oids, unsigned max);
+void learn_source(struct learn *l, uint32_t oid, struct slice source);
+void learn_no_source(struct learn *l, uint32_t oid); /* too long, or gone: opaque */
+
+/* FROM calls TO, or has something that does: functions (f), relations (r), operators (o), types (t), whoever changes the schema (d).
+ * ONLY_WRITE: only when FROM, a relation, is written to.  False: too many. */
+struct learn_edge {
+	char from_kind, to_kind;
+	uint32_t from, to; /* oids */
+	const char *from_name;
+	bool only_write;
+};
+bool learn_edge(struct learn *l, const struct learn_edge *e);
+/* Writing to this relation takes a sequence's next value. */
+void learn_sequence(struct learn *l, uint32_t relation, const char *name);
+
+/* SAFE: N names of functions that are harmless whatever they say.  One reference. */
+struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe);
+size_t learn_functions(const struct learn *l); /* how many there are, builtins not counted */
+size_t learn_opaque(const struct learn *l);    /* … and how many of them change the session, as of learn_end() */
+
+#endif

@@ -1,0 +1,81 @@
+/*
+ * questions — what the loader asks of a database's catalogue, with search_path = pg_catalog.  16384 is the first oid that is not PostgreSQL's
+ * own (FirstNormalObjectId).
+ */
+#ifndef HA_QUESTIONS_H
+#define HA_QUESTIONS_H
+
+/* The row versions of everything that the other questions read, summed up: the same answer, nothing has changed.  And the server's version. */
+static const char question_fingerprint[] =
+    "select string_agg(n||':'||s, ' ' order by t), current_setting('server_version_num') from ("
+    "select 1 t, count(*) n, coalesce(sum(hashint8(xmin::text::int8)),0) s from pg_proc where oid>=16384"
+    " union all select 2, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_trigger where tgfoid>=16384"
+    " union all select 3, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_rewrite where oid>=16384"
+    " union all select 4, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_attrdef"
+    " union all select 5, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_constraint where oid>=16384"
+    " union all select 6, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_policy"
+    " union all select 7, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_operator where oid>=16384"
+    " union all select 8, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_cast where oid>=16384"
+    " union all select 9, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_inherits"
+    " union all select 10, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_event_trigger"
+    " union all select 11, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_extension"
+    " union all select 12, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_class"
+    " where oid>=16384 and relkind in ('r','p','v','m','f') and relpersistence<>'t') x";
+
+/* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty) */
+static const char question_functions[] =
+    "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc=''"
+    " from pg_proc p join pg_language l on l.oid=p.prolang left join pg_aggregate a on a.aggfnoid=p.oid"
+    " left join pg_depend d on d.classid='pg_proc'::regclass and d.objid=p.oid and d.deptype='e'"
+    " left join pg_extension e on d.refclassid='pg_extension'::regclass and e.oid=d.refobjid limit %u";
+
+/* oid, source: NULL when it is too long.  The oids stand between this and QUESTION_END. */
+#define QUESTION_END "}'::oid[])"
+static const char question_sources[] =
+    "select oid, case when octet_length(prosrc)<=500000 then prosrc end from pg_proc where oid=any('{";
+
+/* The same of BEGIN ATOMIC … END, which only PostgreSQL 14 and later have; '' when it is empty indeed. */
+static const char question_trees[] =
+    "select oid, coalesce(pg_get_function_sqlbody(oid),'') from pg_proc where oid=any('{";
+
+/*
+ * Who calls whom: how ("b" always, "w" when it is written to, "s" takes a sequence's next value), kind, oid and name of the caller, kind and
+ * oid of what it calls.  Kinds as in sql/learn.h.  Functions that PostgreSQL brings along stand in no pg_depend.
+ */
+#define QUESTION_USED(class) \
+	" from pg_depend d join k on k.class=d.refclassid and d.refobjid>=16384 and d.classid='" class "'::regclass"
+static const char question_edges[] =
+    "with k(class, kind) as (values ('pg_proc'::regclass,'f'),('pg_operator'::regclass,'o'),('pg_class'::regclass,'r'),"
+    "('pg_type'::regclass,'t'))"
+    " select 'w', 'r', t.tgrelid, c.relname, 'f', t.tgfoid from pg_trigger t join pg_class c on c.oid=t.tgrelid"
+    " where t.tgfoid>=16384 and t.tgenabled<>'D'"
+    " union select 'b', 'r', r.ev_class, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_rewrite")
+    " join pg_rewrite r on r.oid=d.objid and r.ev_class<>d.refobjid join pg_class c on c.oid=r.ev_class"
+    " union select 'w', 'r', x.adrelid, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_attrdef")
+    " join pg_attrdef x on x.oid=d.objid and x.adrelid<>d.refobjid join pg_class c on c.oid=x.adrelid"
+    " union select 's', 'r', x.adrelid, c.relname, 'f', 0 from pg_depend d join pg_attrdef x on x.oid=d.objid"
+    " join pg_class q on q.oid=d.refobjid and q.relkind='S' join pg_class c on c.oid=x.adrelid"
+    " where d.classid='pg_attrdef'::regclass and d.refclassid='pg_class'::regclass"
+    " union select 's', 'r', c.oid, c.relname, 'f', 0 from pg_class q join pg_depend d on d.classid='pg_class'::regclass"
+    " and d.objid=q.oid and d.refclassid='pg_class'::regclass and d.deptype='i' join pg_class c on c.oid=d.refobjid"
+    " where q.relkind='S'"
+    " union select 'w', 'r', x.conrelid, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_constraint")
+    " join pg_constraint x on x.oid=d.objid and x.conrelid<>d.refobjid and x.contype<>'f' join pg_class c on c.oid=x.conrelid"
+    " union select 'b', 't', x.contypid, y.typname, k.kind, d.refobjid" QUESTION_USED("pg_constraint")
+    " join pg_constraint x on x.oid=d.objid and x.contypid<>d.refobjid join pg_type y on y.oid=x.contypid"
+    " union select 'w', 'r', c.oid, c.relname, 't', d.refobjid from pg_depend d join pg_class c on c.oid=d.objid"
+    " where d.classid='pg_class'::regclass and d.refclassid='pg_type'::regclass"
+    " and d.refobjid in (select contypid from pg_constraint where contypid<>0)"
+    " union select 'b', 'r', x.polrelid, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_policy")
+    " join pg_policy x on x.oid=d.objid and x.polrelid<>d.refobjid join pg_class c on c.oid=x.polrelid"
+    " union select 'b', 'f', d.objid, '', k.kind, d.refobjid" QUESTION_USED("pg_proc") " where d.deptype='n' and k.kind<>'t'"
+    " union select 'b', 'o', o.oid, o.oprname, 'f', o.oprcode from pg_operator o where o.oprcode>=16384"
+    " union select 'b', 't', x.casttarget, y.typname, 'f', x.castfunc from pg_cast x join pg_type y on y.oid=x.casttarget"
+    " where x.castfunc>=16384"
+    " union select 'w', 'r', i.inhparent, c.relname, 'r', i.inhrelid from pg_inherits i join pg_class c on c.oid=i.inhparent"
+    " union select 'w', 'r', x.confrelid, c.relname, 'r', x.conrelid from pg_constraint x join pg_class c on c.oid=x.confrelid"
+    " where x.contype='f' and (x.confdeltype in ('c','n','d') or x.confupdtype in ('c','n','d')) and x.confrelid<>x.conrelid"
+    " union select 'b', 'd', 0, '', 'f', evtfoid from pg_event_trigger where evtenabled<>'D' and evtfoid>=16384"
+    " limit %u";
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * known — a statement's class as the catalogue of its database sees it.
+ *
+ *   class of the text alone --facts of the database--> class with the effects of the functions that it calls, also behind triggers and views
+ *
+ * Facts that are being loaded are waited for, catalog_wait at most, so that the first statements need not pin for what is harmless.  Without
+ * facts every function that is not PostgreSQL's own is opaque, unless safe_functions names it.  So it is for a session that has changed
+ * functions in its open transaction, since nobody else sees those.
+ */
+#include <stdio.h>
+
+#include "base/compiler.h"
+#include "priv.h"
+
+static struct catalog_view *view_of(struct session *s)
+{
+	struct sessions *ss = s->home;
+	const struct conf_database *d = conf_database(session_conf(s), s->database);
+	const char *cluster, *dbname;
+	char key[512];
+	if (s->catalog || !d || !ss->env.catalog)
+		return s->catalog;
+	cluster = session_conf(s)->clusters[d->cluster_at].name;
+	dbname = d->dbname[0] ? d->dbname : s->database;
+	int len = snprintf(key, sizeof key, "%s/%s", cluster, dbname);
+	struct slice name = slice_of(key, len < (int)sizeof key ? (size_t)len : sizeof key - 1);
+	s->catalog = map_get(&ss->catalogs, name);
+	if (s->catalog)
+		return s->catalog;
+	s->catalog = catalog_view_new(ss->env.catalog, cluster, dbname, s->user);
+	if (s->catalog)
+		map_put(&ss->catalogs, name, s->catalog);
+	return s->catalog;
+}
+
+static void wait_for_facts(struct session *s)
+{
+	dlist_push_back(&s->home->wait_facts, &s->homeless);
+	session_block(s, SESSION_WAIT_FACTS);
+}
+
+/* The facts to go by; NULL: wait. */
+static const struct facts *facts_for(struct session *s, struct catalog_view *v, const struct sql_class *class)
+{
+	enum catalog_look how;
+	const struct facts *f = catalog_look(v, &how);
+	bool is_changing = s->tx_catalog || (class->has_functions && (class->effects & SQL_CATALOG_DDL));
+	if (LIKELY(how == CATALOG_FRESH)) {
+		s->tired_of_facts = 0;
+		return is_changing ? catalog_nothing(v) : f;
+	}
+	if (how == CATALOG_LOADING && !s->tired_of_facts && session_conf(s)->catalog_wait) {
+		wait_for_facts(s);
+		return NULL;
+	}
+	return catalog_nothing(v);
+}
+
+bool known_class(struct session *s, struct sql_class **class, struct slice text)
+{
+	struct catalog_view *v;
+	const struct facts *f;
+	if (!(*class)->needs_facts)
+		return true;
+	if (!s->srv)
+		borrow_pool(s);
+	v = s->pool ? view_of(s) : NULL; /* without a primary it will wait for one, and come here again */
+	if (!v)
+		return true;
+	f = facts_for(s, v, *class);
+	if (!f)
+		return false;
+	*class = sql_class_inform(*class, f, text);
+	return true;
+}
+
+bool known_statement(struct session *s, struct statement *st)
+{
+	struct sql_class *class;
+	if (!st->plain || !st->plain->needs_facts)
+		return true;
+	class = sql_class_ref(st->plain);
+	if (!known_class(s, &class, statement_text(st))) {
+		sql_class_unref(class);
+		return false;
+	}
+	sql_class_unref(st->class);
+	st->class = class;
+	return true;
+}
+
+void known_give_up(struct session *s)
+{
+	s->tired_of_facts = 1;
+	session_unblock(s);
+}
+
+void known_on_commit(struct session *s)
+{
+	struct catalog_view *v = view_of(s);
+	s->tx_catalog = 0;
+	if (v)
+		catalog_note_ddl(v);
+}
+
+/* Read by SHOW in other threads. */
+void known_blame(struct session *s, const char *function)
+{
+	struct session_registry *r = s->home->env.registry;
+	char *was = s->pinned_by;
+	pthread_mutex_lock(&r->worker[s->home->env.worker].lock);
+	s->pinned_by = mem_text(function);
+	pthread_mutex_unlock(&r->worker[s->home->env.worker].lock);
+	mem_free(was);
+}
+
+void known_forget_all(struct sessions *ss)
+{
+	uint32_t it = 0;
+	void *view;
+	while (map_next(&ss->catalogs, &it, NULL, &view))
+		catalog_view_free(view);
+	map_fini(&ss->catalogs);
+}
+
+void sessions_on_catalog(struct sessions *ss)
+{
+	struct dlist waiting;
+	dlist_take(&waiting, &ss->wait_facts); /* some will wait again */
+	DLIST_EACH(it, &waiting)
+	session_unblock(CONTAINER_OF(it, struct session, homeless));
+}

@@ -1,0 +1,256 @@
+/*
+ * facts — the snapshot's table, and what it adds to a class.
+ *
+ *   class + facts of its database --inform()--> the class itself, when they add nothing, or a copy with more effects
+ *
+ * A class remembers what the last facts made of it, so that a statement that comes again costs one comparison.  It is shared by all
+ * databases of its worker: two that take turns in one shape look it up each time.
+ *
+ * A function that stands in no table is opaque: made after the snapshot, or nothing is known at all.
+ */
+#include "sql/facts.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "base/map.h"
+#include "base/mem.h"
+#include "builtins.h"
+#include "lex.h"
+#include "priv.h"
+
+struct entry {
+	uint32_t effects;
+	char cause[]; /* of a name that has none: empty */
+};
+
+struct facts {
+	_Atomic unsigned refs;
+	uint64_t id;
+	bool is_known;
+	struct map names; /* kind and name -> struct entry */
+};
+
+/* Most functions. */
+static struct entry harmless;
+
+/* ---- the table ------------------------------------------------------------------------------------ */
+
+/* Kind and name as the map's key; names that are longer than PostgreSQL's do not exist. */
+static struct slice key_of(char out[FACTS_NAME_MAX + 1], enum facts_kind kind, const char *name)
+{
+	size_t len = strnlen(name, FACTS_NAME_MAX);
+	out[0] = (char)kind;
+	memcpy(out + 1, name, len);
+	return slice_of(out, len + 1);
+}
+
+struct facts *facts_new(bool is_known)
+{
+	struct facts *f = mem_alloc(sizeof *f);
+	f->is_known = is_known;
+	return f;
+}
+
+static void put(struct facts *f, struct slice key, struct entry *e)
+{
+	struct entry *was = map_put(&f->names, key, e);
+	if (was != &harmless)
+		mem_free(was);
+}
+
+void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t effects, const char *cause)
+{
+	char space[FACTS_NAME_MAX + 1];
+	struct slice key = key_of(space, kind, name);
+	struct entry *there = map_get(&f->names, key);
+	if (there && (there->effects | effects) == there->effects)
+		return;
+	if (!effects) {
+		put(f, key, &harmless);
+		return;
+	}
+	if (there && there->cause[0])
+		cause = there->cause;
+	cause = cause ? cause : "";
+	struct entry *e = mem_alloc(sizeof *e + strlen(cause) + 1);
+	e->effects = effects | (there ? there->effects : 0);
+	strcpy(e->cause, cause);
+	put(f, key, e);
+}
+
+void facts_forgive(struct facts *f, const char *function)
+{
+	char space[FACTS_NAME_MAX + 1];
+	put(f, key_of(space, FACTS_FUNCTION, function), &harmless);
+}
+
+struct facts *facts_seal(struct facts *f)
+{
+	static _Atomic uint64_t ids; /* a counter, no state: it only keeps two snapshots apart */
+	f->id = atomic_fetch_add(&ids, 1) + 1;
+	atomic_store(&f->refs, 1);
+	return f;
+}
+
+struct facts *facts_ref(struct facts *f)
+{
+	atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+	return f;
+}
+
+void facts_unref(struct facts *f)
+{
+	uint32_t it = 0;
+	void *e;
+	if (!f || atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	while (map_next(&f->names, &it, NULL, &e))
+		if (e != &harmless)
+			mem_free(e);
+	map_fini(&f->names);
+	mem_free(f);
+}
+
+uint64_t facts_id(const struct facts *f)
+{
+	return f->id;
+}
+
+bool facts_is_known(const struct facts *f)
+{
+	return f->is_known;
+}
+
+size_t facts_len(const struct facts *f)
+{
+	return map_len(&f->names);
+}
+
+bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, uint32_t *effects, const char **cause)
+{
+	char space[FACTS_NAME_MAX + 1];
+	const struct entry *e = map_get(&f->names, key_of(space, kind, name));
+	if (!e)
+		return false;
+	*effects = e->effects;
+	*cause = e->cause;
+	return true;
+}
+
+/* ---- what they add to a class --------------------------------------------------------------------- */
+
+struct finding {
+	const struct facts *facts;
+	uint32_t effects;
+	char culprit[FACTS_NAME_MAX];
+};
+
+static void found(struct finding *g, uint32_t effects, const char *culprit)
+{
+	bool is_first = effects && !(g->effects & (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR));
+	g->effects |= effects;
+	if (is_first)
+		snprintf(g->culprit, sizeof g->culprit, "%s", culprit);
+}
+
+static void look_up(struct finding *g, enum facts_kind kind, const char *name)
+{
+	uint32_t effects;
+	const char *cause;
+	if (facts_find(g->facts, kind, name, &effects, &cause))
+		found(g, effects, kind == FACTS_FUNCTION || !cause[0] ? name : cause);
+	else if (kind == FACTS_FUNCTION && builtin_find(slice_text(name)) == BUILTIN_UNKNOWN)
+		found(g, SQL_OPAQUE_CALL, name);
+}
+
+static void look_up_part(struct finding *g, const struct sql_part *p)
+{
+	for (char **f = p->functions; f && *f; f++)
+		look_up(g, FACTS_FUNCTION, *f);
+	for (char **t = p->touched; t && *t; t++)
+		look_up(g, (enum facts_kind)(*t)[0], *t + 1);
+	if (p->effects & SQL_DDL)
+		look_up(g, FACTS_DDL, "");
+}
+
+/* A set_config() whose effect is seen stays what it is: what else the statement calls is not local for that. */
+static uint32_t effects_with(uint32_t before, uint32_t more)
+{
+	uint32_t local = SQL_SET_CONFIG | SQL_IS_LOCAL;
+	return before | ((before & SQL_SET_CONFIG) ? more & ~local : more);
+}
+
+static void inform(struct sql_class *c, const struct facts *f)
+{
+	struct sql_class *copy = NULL;
+	for (uint32_t i = 0; i < c->n; i++) {
+		struct finding g = { .facts = f };
+		look_up_part(&g, &c->part[i]);
+		if (effects_with(c->part[i].effects, g.effects) == c->part[i].effects)
+			continue;
+		copy = copy ? copy : class_copy(c);
+		copy->part[i].effects = effects_with(c->part[i].effects, g.effects);
+		copy->part[i].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
+		copy->effects |= copy->part[i].effects;
+	}
+	sql_class_unref(c->informed);
+	c->informed = copy;
+	c->informed_by = f->id;
+}
+
+/* ---- texts that were not parsed --------------------------------------------------------------------- */
+
+static void look_up_word(struct finding *g, const struct lex_token *t, bool is_call)
+{
+	char name[FACTS_NAME_MAX];
+	bool is_quoted = t->kind == LEX_QUOTED;
+	size_t len = t->len - 2u * is_quoted;
+	uint32_t effects;
+	const char *cause;
+	len = len < sizeof name - 1 ? len : sizeof name - 1;
+	for (size_t i = 0; i < len; i++)
+		name[i] = (char)(is_quoted ? t->at[1 + i] : lex_lower[t->at[i]]);
+	name[len] = 0;
+	if (is_call && facts_find(g->facts, FACTS_FUNCTION, name, &effects, &cause))
+		found(g, effects, name);
+	if (facts_find(g->facts, FACTS_READ, name, &effects, &cause) || facts_find(g->facts, FACTS_WRITE, name, &effects, &cause))
+		found(g, effects, cause);
+}
+
+static struct sql_class *inform_guess(struct sql_class *c, const struct facts *f, struct slice text)
+{
+	struct finding g = { .facts = f };
+	struct lex lex;
+	struct lex_token t, next;
+	lex_init(&lex, text, false);
+	for (lex_next(&lex, &t); t.kind != LEX_END; t = next) {
+		lex_next(&lex, &next);
+		if (t.kind == LEX_WORD || t.kind == LEX_QUOTED)
+			look_up_word(&g, &t, next.kind == LEX_PUNCT && *next.at == '(');
+	}
+	if (!c->n || effects_with(c->effects, g.effects) == c->effects)
+		return c;
+	struct sql_class *copy = class_copy(c);
+	copy->part[0].effects = copy->effects = effects_with(c->effects, g.effects);
+	copy->part[0].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
+	sql_class_unref(c);
+	return copy;
+}
+
+/* ---- public ----------------------------------------------------------------------------------------- */
+
+struct sql_class *sql_class_inform(struct sql_class *c, const struct facts *f, struct slice text)
+{
+	if (!c->needs_facts)
+		return c;
+	if (c->is_guess)
+		return facts_len(f) ? inform_guess(c, f, text) : c;
+	if (c->informed_by != f->id)
+		inform(c, f);
+	if (!c->informed)
+		return c;
+	struct sql_class *informed = sql_class_ref(c->informed);
+	sql_class_unref(c);
+	return informed;
+}
