@@ -9,6 +9,7 @@
 #ifndef BASE_LOG_H
 #define BASE_LOG_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -48,7 +49,11 @@ static inline void log_while(struct log *log, const char *doing)
 void log_init(int fd);
 /* Any time, any thread. */
 void log_configure(enum log_level least, enum log_format format);
-bool log_is_on(enum log_level level);
+extern atomic_int log_least_; /* by log_configure() only */
+static inline bool log_is_on(enum log_level level)
+{
+	return (int)level >= atomic_load_explicit(&log_least_, memory_order_relaxed);
+}
 
 /* LOG may be NULL: then nobody and nothing are named. */
 void log_write(enum log_level level, const struct log *log, const char *event, const struct log_kv *kv, unsigned n);

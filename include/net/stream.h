@@ -78,7 +78,7 @@ void stream_send(struct stream *s, struct slice bytes, struct lent *lent);
 size_t stream_backlog(const struct stream *s); /* bytes queued and not yet in the kernel */
 static inline bool stream_is_high(const struct stream *s)
 {
-	return stream_backlog(s) >= STREAM_HIGH;
+	return s->was_high && stream_backlog(s) >= STREAM_HIGH; /* it grows in stream_send() only, which notes it */
 }
 bool stream_is_open(const struct stream *s);
 int stream_fd(const struct stream *s); /* for socket options only; -1 when closed */

@@ -104,6 +104,8 @@ struct sql_class {
 	uint32_t n;                /* parts */
 	uint32_t effects;          /* all parts or'ed */
 	bool is_opaque;            /* some part is SQL_OPAQUE */
+	bool is_plain;             /* nothing but SELECT, UPDATE, DELETE and MERGE that read, write and lock rows and call known functions
+	                            * only: no pins, names, settings or transactions to think of */
 	bool has_functions;        /* some part calls a function that tbl/builtins.h does not know: the catalogue must tell what it does */
 	bool needs_facts;          /* means something else with the facts of its database than without */
 	bool is_guess;             /* judged by its words alone: functions and relations are not named */

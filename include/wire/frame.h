@@ -5,6 +5,7 @@
 #ifndef WIRE_FRAME_H
 #define WIRE_FRAME_H
 
+#include "base/compiler.h"
 #include "base/slice.h"
 
 enum frame_side { FRAME_FROM_CLIENT, FRAME_FROM_SERVER };
@@ -38,7 +39,21 @@ static inline uint32_t frame_body_len(const uint8_t *header)
 	return word - 4u;
 }
 
-enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f);
+static inline enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f)
+{
+	if (in.len < FRAME_HEADER)
+		return FRAME_SHORT;
+	const uint8_t *p = in.at;
+	uint32_t body_len = frame_body_len(p);
+	struct frame_bounds b = frame_bounds[side][p[0]];
+	if (UNLIKELY(body_len < b.least || body_len >= b.end))
+		return FRAME_BAD;
+	size_t here = in.len - FRAME_HEADER;
+	f->type = p[0];
+	f->body_len = body_len;
+	f->body = slice_of(p + FRAME_HEADER, here < body_len ? here : body_len);
+	return FRAME_OK;
+}
 /* The size of the message that IN begins with, if all of it is here and it is as the table wants it; else 0: frame_next() tells. */
 static inline size_t frame_whole(struct slice in, enum frame_side side)
 {

@@ -83,7 +83,21 @@ void replies_fini(struct replies *q); /* refs of entries that are left are not t
 /* Adds an entry.  Returns false when it will never be answered (pushed while skipping with no SYNC behind the failure; or a COPY_END with
  * nothing before it): it was not added, and its ref is the caller's to drop.  A SYNC pushed while skipping is added and ends the skipping
  * when its 'Z' comes; what is pushed behind that SYNC is valid again.  Nothing bounds the length: that is the caller's. */
-bool replies_push(struct replies *q, struct reply entry) MUST_CHECK;
+bool replies_push_any(struct replies *q, struct reply entry) MUST_CHECK;
+/* The same for what most entries are: sent, and in a queue that skips nothing.  Leaves nothing to settle.  False: nothing was done. */
+static inline bool replies_push_sent(struct replies *q, struct reply entry)
+{
+	if (q->skipping || q->len == q->cap || entry.fate == REPLY_LOCAL || entry.kind >= REPLY_COPY_END)
+		return false;
+	q->ring[(q->head + q->len++) & (q->cap - 1)] = entry;
+	q->syncs += entry.kind >= REPLY_SYNC;
+	q->open = entry.kind < REPLY_SYNC;
+	return true;
+}
+static inline bool replies_push(struct replies *q, struct reply entry)
+{
+	return replies_push_sent(q, entry) || replies_push_any(q, entry);
+}
 
 enum reply_verdict {
 	REPLY_PART,       /* belongs to the head entry, which goes on */

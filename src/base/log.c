@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,7 @@
 #define WHO_MAX 8
 
 static atomic_int log_fd = STDERR_FILENO;
-static atomic_int log_least = LOG_LEVEL_INFO;
+atomic_int log_least_ = LOG_LEVEL_INFO;
 static atomic_int log_format = LOG_FORMAT_KV;
 
 struct line {
@@ -210,13 +209,8 @@ void log_init(int fd)
 
 void log_configure(enum log_level least, enum log_format format)
 {
-	atomic_store_explicit(&log_least, (int)least, memory_order_relaxed);
+	atomic_store_explicit(&log_least_, (int)least, memory_order_relaxed);
 	atomic_store_explicit(&log_format, (int)format, memory_order_relaxed);
-}
-
-bool log_is_on(enum log_level level)
-{
-	return (int)level >= atomic_load_explicit(&log_least, memory_order_relaxed);
 }
 
 void log_write(enum log_level level, const struct log *log, const char *event, const struct log_kv *kv, unsigned n)

@@ -70,14 +70,14 @@ void map_fini(struct map *m)
 
 void *map_get(const struct map *m, struct slice key)
 {
-	struct map_slot *s = m->used ? find(m, key, (uint32_t)hash64(key)) : NULL;
+	struct map_slot *s = m->used ? find(m, key, (uint32_t)hash_place(key)) : NULL;
 	return s ? s->value : NULL;
 }
 
 void *map_put(struct map *m, struct slice key, void *value)
 {
 	ASSERT(value && key.len <= UINT32_MAX);
-	uint32_t hash = (uint32_t)hash64(key);
+	uint32_t hash = (uint32_t)hash_place(key);
 	struct map_slot *s = find(m, key, hash);
 	if (s) {
 		void *old = s->value;
@@ -95,7 +95,7 @@ void *map_put(struct map *m, struct slice key, void *value)
 
 void *map_remove(struct map *m, struct slice key)
 {
-	struct map_slot *s = m->used ? find(m, key, (uint32_t)hash64(key)) : NULL;
+	struct map_slot *s = m->used ? find(m, key, (uint32_t)hash_place(key)) : NULL;
 	if (!s)
 		return NULL;
 	void *value = s->value;

@@ -37,6 +37,17 @@ static void gather_put(struct stream *s)
 	dlist_remove(&s->dirty);
 }
 
+/* BYTES go on where the last queued ones end: as they mostly do when messages are forwarded one by one. */
+static inline bool gather_extend(struct stream_gather *g, struct slice bytes)
+{
+	struct iovec *last = &g->iov[g->n ? g->n - 1 : 0];
+	if (!g->n || (const uint8_t *)last->iov_base + last->iov_len != bytes.at)
+		return false;
+	last->iov_len += bytes.len;
+	g->bytes += bytes.len;
+	return true;
+}
+
 /* Slices that touch become one: a burst of untouched messages is one iovec, and one iovec is a plain send(). */
 static void gather_add(struct stream *s, struct slice bytes)
 {
@@ -54,12 +65,10 @@ static void gather_add(struct stream *s, struct slice bytes)
 		dlist_push_back(&s->engine->dirty, &s->dirty);
 	}
 	struct stream_gather *g = s->gather;
-	struct iovec *last = &g->iov[g->n ? g->n - 1 : 0];
+	if (gather_extend(g, bytes))
+		return;
 	g->bytes += bytes.len;
-	if (g->n && (const uint8_t *)last->iov_base + last->iov_len == bytes.at)
-		last->iov_len += bytes.len;
-	else
-		g->iov[g->n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)bytes.at, .iov_len = bytes.len };
+	g->iov[g->n++] = (struct iovec){ .iov_base = (void *)(uintptr_t)bytes.at, .iov_len = bytes.len };
 }
 
 static void set_int(int fd, int level, int name, int value)
@@ -202,7 +211,7 @@ void stream_connect(struct stream *s, struct engine *engine, const struct addr *
 	engine_again(s);
 }
 
-void stream_send(struct stream *s, struct slice bytes, struct lent *lent)
+static void send_any(struct stream *s, struct slice bytes, struct lent *lent)
 {
 	if (!s->is_open || s->error || bytes.len == 0 || s->close_when_flushed)
 		return;
@@ -219,8 +228,16 @@ void stream_send(struct stream *s, struct slice bytes, struct lent *lent)
 		else
 			stream_fail_write(s, ENOMEM);
 	}
-	if (stream_is_high(s))
+	if (stream_backlog(s) >= STREAM_HIGH)
 		s->was_high = true;
+}
+
+void stream_send(struct stream *s, struct slice bytes, struct lent *lent)
+{
+	struct stream_gather *g = s->gather;
+	if (lent && g && !s->close_when_flushed && g->bytes + bytes.len < STREAM_HIGH && gather_extend(g, bytes))
+		return;
+	send_any(s, bytes, lent);
 }
 
 size_t stream_backlog(const struct stream *s)

@@ -23,6 +23,24 @@ void borrow_send(struct session *s, struct writer *w)
 	stream_send(&s->srv->up.stream, writer_slice(w), NULL);
 }
 
+static void note_pushed(struct session *s, enum reply_fate fate, enum tag tag, void *ref)
+{
+	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
+		s->naming_in_flight++;
+	if (tag == TAG_EFFECT && statement_discards(((struct effect *)ref)->class))
+		statement_on_discard_sent(s);
+	if (tag == TAG_PARSE && fate == REPLY_FORWARD)
+		s->parses_in_flight++;
+}
+
+static void push_any(struct session *s, struct reply entry)
+{
+	if (!replies_push(&s->srv->replies, entry))
+		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
+	if (!replies_is_settled(&s->srv->replies))
+		relay_settle(s);
+}
+
 void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
 	struct reply entry = {
@@ -30,16 +48,10 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 	};
 	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
 		s->segment++;
-	if (tag == TAG_EFFECT && statement_changes_names(((struct effect *)ref)->class))
-		s->naming_in_flight++;
-	if (tag == TAG_EFFECT && statement_discards(((struct effect *)ref)->class))
-		statement_on_discard_sent(s);
-	if (tag == TAG_PARSE && fate == REPLY_FORWARD)
-		s->parses_in_flight++;
-	if (!replies_push(&s->srv->replies, entry))
-		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
-	if (UNLIKELY(!replies_is_settled(&s->srv->replies)))
-		relay_settle(s);
+	if (tag != TAG_PLAIN)
+		note_pushed(s, fate, tag, ref);
+	if (UNLIKELY(!replies_push_sent(&s->srv->replies, entry)))
+		push_any(s, entry);
 }
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */
@@ -379,9 +391,9 @@ static enum borrow borrow_wait(struct session *s, enum session_state why, struct
 /* A statement that will pin needs a place under max_pinned before it gets a server; inside a transaction it is counted over. */
 static bool borrow_may_pin(struct session *s, const struct sql_class *class)
 {
-	bool in_transaction = s->vtx == VTX_DEFERRED || s->srv || (class && class->n > 1 && class->part[0].kind == SQL_BEGIN);
-	if (!class || s->pin_counted || !vars_would_pin(s, class))
+	if (!class || class->is_plain || s->pin_counted || !vars_would_pin(s, class))
 		return true;
+	bool in_transaction = s->vtx == VTX_DEFERRED || s->srv || (class->n > 1 && class->part[0].kind == SQL_BEGIN);
 	s->pin_counted = pool_pin(s->pool, in_transaction || pool_conf(s->pool)->mode == POOL_MODE_SESSION);
 	return s->pin_counted;
 }

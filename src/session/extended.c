@@ -26,20 +26,11 @@ static size_t extended_refuse(struct session *s, const struct frame *f, struct s
 	return copyio_drop(s, f, in);
 }
 
-static bool extended_is_refused(struct session *s, const struct sql_class *class, struct err *err)
-{
-	if (!class || !s->pool)
-		return false;
-	if (pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
-		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
-	return query_misses_sequence(s, class, err);
-}
-
 /* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
-static ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+static ssize_t borrow_for(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
 {
 	struct err e;
-	if (extended_is_refused(s, class, &e))
+	if (class && query_is_refused(s, class, &e))
 		return (ssize_t)extended_refuse(s, f, in, &e);
 	switch (borrow_server(s, class, &e)) {
 	case BORROW_BLOCKED:
@@ -52,6 +43,14 @@ static ssize_t extended_borrow(struct session *s, const struct frame *f, struct 
 	s->segment_open = 1;
 	session_begin_statement(s);
 	return -1;
+}
+
+/* In the middle of a segment most messages need no more than that the server is still there. */
+static inline ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+{
+	if (s->srv && s->segment_open && (!class || class->is_plain) && borrow_goes_on(s))
+		return -1;
+	return borrow_for(s, f, in, class);
 }
 
 static size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
@@ -162,7 +161,7 @@ static size_t parse_run(struct session *s, const struct frame *f, struct slice i
 	struct naming *n;
 	bool from_memory = parse_is_accepted(s, st);
 	struct err e;
-	if (from_memory && extended_is_refused(s, st->class, &e))
+	if (from_memory && query_is_refused(s, st->class, &e))
 		return extended_refuse(s, f, in, &e);
 	if (!from_memory) {
 		ssize_t stop = extended_borrow(s, f, in, st->class);

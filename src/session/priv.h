@@ -286,6 +286,15 @@ enum borrow {
 	BORROW_FAILED,  /* ERR: the statement fails */
 };
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err);
+/* For a message of an open segment, that pins nothing: true when borrow_server() would say OK. */
+static inline bool borrow_goes_on(struct session *s)
+{
+	if (s->wait_failed || s->owed || s->vtx == VTX_FAILED || s->srv->cancels)
+		return false;
+	s->held_since_us = 0;
+	s->noticed = 0;
+	return true;
+}
 void borrow_give_back(struct session *s);              /* if nothing speaks against it */
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
@@ -314,8 +323,8 @@ const char *vars_pin_text(uint16_t pins, char *out, size_t size);
 struct sql_dialect query_dialect(struct session *s);
 const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
-/* The statement asks for a sequence value of the session that is not on any server that it may use: ERR is what to answer. */
-bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err);
+/* The statement must not be sent, as it asks for what the pool's mode or the session's sequences do not give: ERR is what to answer. */
+bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err);
 /* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there.  E gets what PREPARE and DEALLOCATE
  * are to change when they complete; NULL: the text has none of them. */
 void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);

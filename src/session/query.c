@@ -143,10 +143,10 @@ static bool class_calls(const struct sql_class *class, const char *function)
 	return false;
 }
 
-bool query_misses_sequence(struct session *s, const struct sql_class *class, struct err *err)
+static bool misses_sequence(struct session *s, const struct sql_class *class, struct err *err)
 {
 	bool value_may_be_here = (s->srv && s->pins) || s->tx_nextval || (class->effects & SQL_NEXTVAL);
-	if (!(class->effects & SQL_CURRVAL) || value_may_be_here || !s->pool || pool_conf(s->pool)->mode == POOL_MODE_SESSION)
+	if (value_may_be_here || !s->pool || pool_conf(s->pool)->mode == POOL_MODE_SESSION)
 		return false;
 	pool_pin_sequences(s->pool);
 	err_set(err, "55000", "%s is not yet defined in this session",
@@ -155,11 +155,13 @@ bool query_misses_sequence(struct session *s, const struct sql_class *class, str
 	return true;
 }
 
-static bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err)
+bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err)
 {
+	if (class->is_plain)
+		return false;
 	if (s->pool && pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
 		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
-	return query_misses_sequence(s, class, err);
+	return (class->effects & SQL_CURRVAL) && misses_sequence(s, class, err);
 }
 
 /* ---- names of prepared statements -------------------------------------------------------------------------------------------------------- */
@@ -245,6 +247,8 @@ void query_rewrite_names(struct session *s, struct slice text, struct writer *w,
 
 static bool query_has_names(const struct sql_class *class)
 {
+	if (class->is_plain)
+		return false;
 	for (uint32_t i = 0; i < class->n; i++)
 		if (class->part[i].kind == SQL_PREPARE || class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE)
 			return true;
@@ -285,7 +289,7 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
 	struct err e;
 	if (query_has_names(class) && statement_names_unsettled(s))
 		return 0;
-	if (query_answer_here(s, class, text))
+	if ((!class->is_plain || s->vtx == VTX_FAILED) && query_answer_here(s, class, text))
 		return frame_size(f);
 	if (query_is_refused(s, class, &e)) {
 		borrow_refuse(s, true, &e);

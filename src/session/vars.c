@@ -65,8 +65,6 @@ static bool part_sets_opaque(const struct sql_part *p)
 static uint16_t part_pins(const struct session *s, const struct sql_part *p)
 {
 	uint16_t pins = 0;
-	if (!p->effects && (p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE))
-		return 0; /* most statements, each message of them */
 	if (p->effects & SQL_TEMP_OBJECT)
 		pins |= PIN_TEMP;
 	if (p->effects & SQL_HOLD_CURSOR)
@@ -123,6 +121,8 @@ static bool kind_is_plain(uint8_t kind)
 
 bool vars_is_interesting(const struct session *s, const struct sql_class *class)
 {
+	if (class->is_plain)
+		return false;
 	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
 		return true;
 	for (uint32_t i = 0; i < class->n; i++)

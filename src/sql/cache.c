@@ -215,7 +215,7 @@ static struct sql_class *hit(struct sql_cache *c, struct entry *e)
 static struct sql_class *look_up(struct sql_cache *c, const struct shape *s, struct slice text, bool recallable)
 {
 	struct slice shape = slice_of(s->text, s->len);
-	uint64_t hash = hash64(shape);
+	uint64_t hash = hash_place(shape);
 	struct entry *e = find(c, hash, shape);
 	struct sql_class *class;
 	if (e) {

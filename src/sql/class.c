@@ -18,12 +18,20 @@ struct sql_class *class_new(uint32_t n)
 	return c;
 }
 
+static bool is_plain(const struct sql_part *p)
+{
+	bool is_data = p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE || p->kind == SQL_MERGE;
+	return is_data && !(p->effects & ~(uint32_t)(SQL_WRITES | SQL_LOCKS_ROWS));
+}
+
 struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 {
+	c->is_plain = !has_functions;
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
 		c->is_opaque |= c->part[i].kind == SQL_OPAQUE;
 		c->needs_facts |= c->part[i].functions || c->part[i].touched;
+		c->is_plain &= is_plain(&c->part[i]);
 	}
 	c->has_functions = has_functions;
 	c->needs_facts |= c->is_guess || (c->effects & SQL_DDL);

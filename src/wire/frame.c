@@ -6,7 +6,6 @@
  */
 #include "wire/frame.h"
 
-#include "base/compiler.h"
 #include "tbl/messages.h"
 
 enum { CLIENT = FRAME_FROM_CLIENT, SERVER = FRAME_FROM_SERVER };
@@ -20,22 +19,6 @@ static const char *const name_of[2][256] = {
 #define MESSAGE(byte, direction, name, least, greatest, sentence) [direction][byte] = name,
 #include "tbl/messages.h"
 };
-
-enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f)
-{
-	if (in.len < FRAME_HEADER)
-		return FRAME_SHORT;
-	const uint8_t *p = in.at;
-	uint32_t body_len = frame_body_len(p);
-	struct frame_bounds b = frame_bounds[side][p[0]];
-	if (UNLIKELY(body_len < b.least || body_len >= b.end))
-		return FRAME_BAD;
-	size_t here = in.len - FRAME_HEADER;
-	f->type = p[0];
-	f->body_len = body_len;
-	f->body = slice_of(p + FRAME_HEADER, here < body_len ? here : body_len);
-	return FRAME_OK;
-}
 
 size_t frame_run(struct slice in, enum frame_side side, uint8_t type)
 {

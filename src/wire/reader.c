@@ -55,6 +55,10 @@ struct slice reader_bytes(struct reader *r, size_t n)
 
 struct slice reader_text(struct reader *r)
 {
+	if (!r->failed && r->at < r->end && *r->at == 0) { /* as unnamed statements and portals are */
+		r->at++;
+		return slice_of(r->at - 1, 0);
+	}
 	const uint8_t *nul = r->failed || r->at == r->end ? NULL : memchr(r->at, 0, (size_t)(r->end - r->at));
 	if (!nul) {
 		r->failed = true;

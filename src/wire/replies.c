@@ -336,7 +336,7 @@ static bool has_sync(const struct replies *q)
 	return false;
 }
 
-bool replies_push(struct replies *q, struct reply entry)
+bool replies_push_any(struct replies *q, struct reply entry)
 {
 	ASSERT(entry.kind <= REPLY_COPY_END);
 	if (UNLIKELY(q->skipping) && !is_real_sync(&entry) && !has_sync(q))

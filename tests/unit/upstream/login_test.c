@@ -291,7 +291,7 @@ static void settings_are_counted(void **state)
 /* The payload of the one message that the login sent. */
 static struct slice sent_payload(struct scene *s, bool is_initial)
 {
-	struct frame f;
+	struct frame f = { 0 };
 	struct slice mechanism, payload;
 	assert_int_equal(frame_next(slice_of(s->sent, s->sent_len), FRAME_FROM_CLIENT, &f), FRAME_OK);
 	assert_int_equal(f.type, 'p');
