@@ -6,6 +6,7 @@
 #define NET_LOOP_H
 
 #include <ev.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -34,8 +35,8 @@ void loop_on_turn_end(struct loop *loop, void (*hook)(void *arg), void *arg);
 void loop_on_turn_start(struct loop *loop, void (*hook)(void *arg), void *arg);
 
 struct loop_timer {
-	ev_timer ev;
 	void (*fn)(struct loop_timer *t);
+	uint32_t place; /* among those that run; 0: it does not */
 };
 void loop_timer_init(struct loop_timer *t, void (*fn)(struct loop_timer *));
 void loop_timer_start(struct loop *loop, struct loop_timer *t, uint64_t after_us); /* once; restarts if running */
@@ -62,12 +63,27 @@ void loop_signal_start(struct loop *loop, struct loop_signal *s, int signum, voi
 
 /* The one thing that another thread may touch. */
 struct loop_async {
-	ev_async ev;
+	struct dlist link; /* in the loop's list while it is started */
 	struct loop *loop;
 	void (*fn)(struct loop_async *a);
+	atomic_bool is_sent;
 };
 void loop_async_start(struct loop *loop, struct loop_async *a, void (*fn)(struct loop_async *));
 void loop_async_stop(struct loop_async *a);
 void loop_async_send(struct loop_async *a); /* any thread; several sends may become one call */
+
+/*
+ * Somebody else who waits for the loop, and for what the loop knows nothing of: the io_uring engine, whose every wait is also its
+ * submission.  One per loop; NULL ends it.
+ */
+struct loop_waiter {
+	/* Sleeps until there is something, TIMEOUT_US at most (LOOP_NO_TIMEOUT: without end; 0: only looks).  True if the descriptor
+	 * loop_poll_fd() is readable: then the loop has events of its own. */
+	bool (*wait)(struct loop_waiter *w, uint64_t timeout_us);
+	void (*dispatch)(struct loop_waiter *w); /* handles what came: between the turn's start and its timers */
+};
+#define LOOP_NO_TIMEOUT UINT64_MAX
+void loop_set_waiter(struct loop *loop, struct loop_waiter *w);
+int loop_poll_fd(const struct loop *loop); /* -1: it cannot be waited for from outside */
 
 #endif

@@ -1,7 +1,10 @@
 /*
  * loop — one libev loop, run turn by turn.
  *
- *   wait (epoll_wait) -> turn-start hook -> events -> [deferred calls -> turn-end hook]*
+ *   wait (epoll_wait) -> turn-start hook -> events -> timers -> [deferred calls -> turn-end hook]*
+ *
+ * With a waiter: waiter->wait -> (libev's events if it has any) -> waiter->dispatch -> timers -> […]*.  That is why timers and wake-ups
+ * are ours and not libev's: it tells nobody when it wants to be run, and wakes only a loop that sleeps in its own epoll_wait.
  *
  * The bracket repeats while its own calls defer more, a bounded number of times; what is left then is done after a wait of
  * zero, so that two calls that defer each other cannot starve the descriptors.
@@ -11,6 +14,7 @@
  */
 #include "net/loop.h"
 
+#include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -19,6 +23,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "timers.h"
 
 #define ROUNDS_MAX 16
 #define SEARCH_FDS 65536
@@ -26,7 +31,15 @@
 struct loop {
 	struct ev_loop *ev;
 	ev_check turn_start;
+	struct timers timers;
+	ev_timer tick; /* the first of them, or earlier: in libev's stead a waiter knows */
+	uint64_t tick_us;
 	struct dlist deferred;
+	struct dlist asyncs;
+	struct loop_io wake; /* an eventfd: some async was sent */
+	atomic_bool is_woken;
+	struct loop_waiter *waiter;
+	bool has_changes; /* libev has not yet told epoll of the last ones */
 	void (*on_turn_start)(void *arg);
 	void *turn_start_arg;
 	void (*on_turn_end)(void *arg);
@@ -75,10 +88,9 @@ static void io_ready(struct ev_loop *ev, ev_io *w, int revents)
 	io->fn(io, revents & EV_ERROR ? LOOP_READ | LOOP_WRITE : (unsigned)revents & (LOOP_READ | LOOP_WRITE));
 }
 
-static void timer_fired(struct ev_loop *ev, ev_timer *w, int revents)
+static void ticked(struct ev_loop *ev, ev_timer *w, int revents)
 {
-	struct loop_timer *t = CONTAINER_OF(w, struct loop_timer, ev);
-	t->fn(t);
+	CONTAINER_OF(w, struct loop, tick)->tick_us = TIMERS_NEVER;
 }
 
 static void signal_came(struct ev_loop *ev, ev_signal *w, int revents)
@@ -87,10 +99,23 @@ static void signal_came(struct ev_loop *ev, ev_signal *w, int revents)
 	s->fn(s, w->signum);
 }
 
-static void async_came(struct ev_loop *ev, ev_async *w, int revents)
+/* is_woken first: who sends from here on writes again.  Each is called once: threads that answer each other's letters must not keep a
+ * loop from its sockets.  A call may stop any of them. */
+static void woken(struct loop_io *io, unsigned events)
 {
-	struct loop_async *a = CONTAINER_OF(w, struct loop_async, ev);
-	a->fn(a);
+	struct loop *loop = CONTAINER_OF(io, struct loop, wake);
+	struct dlist round;
+	uint64_t n;
+	if (read(io->ev.fd, &n, sizeof n) < 0 && errno != EAGAIN)
+		die("cannot read a loop's eventfd");
+	atomic_store(&loop->is_woken, false);
+	dlist_take(&round, &loop->asyncs);
+	for (struct dlist *l; (l = dlist_pop_front(&round));) {
+		struct loop_async *a = CONTAINER_OF(l, struct loop_async, link);
+		dlist_push_back(&loop->asyncs, l);
+		if (atomic_exchange(&a->is_sent, false))
+			a->fn(a);
+	}
 }
 
 static void io_ignored(struct ev_loop *ev, ev_io *w, int revents)
@@ -120,6 +145,16 @@ static int find_epoll(struct ev_loop *ev)
 	return found;
 }
 
+static void wake_start(struct loop *loop)
+{
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		die("cannot make an event loop: no descriptor for its wake-ups");
+	dlist_init(&loop->asyncs);
+	loop_io_init(&loop->wake, fd, woken);
+	loop_io_set(loop, &loop->wake, LOOP_READ);
+}
+
 struct loop *loop_new(bool is_main)
 {
 	const unsigned flags = EVBACKEND_EPOLL | EVFLAG_NOENV | EVFLAG_NOTIMERFD;
@@ -129,6 +164,9 @@ struct loop *loop_new(bool is_main)
 		die("cannot make an event loop: epoll is not available");
 	loop->epoll_fd = find_epoll(loop->ev);
 	dlist_init(&loop->deferred);
+	wake_start(loop);
+	ev_timer_init(&loop->tick, ticked, 0., 0.);
+	loop->tick_us = TIMERS_NEVER;
 	ev_check_init(&loop->turn_start, begin_turn);
 	ev_set_priority(&loop->turn_start, EV_MAXPRI);
 	ev_check_start(loop->ev, &loop->turn_start);
@@ -140,8 +178,58 @@ void loop_free(struct loop *loop)
 	if (!loop)
 		return;
 	ev_check_stop(loop->ev, &loop->turn_start);
+	ev_timer_stop(loop->ev, &loop->tick);
+	loop_io_set(loop, &loop->wake, 0);
 	ev_loop_destroy(loop->ev);
+	close(loop->wake.ev.fd);
+	timers_fini(&loop->timers);
 	mem_free(loop);
+}
+
+/* What a timer starts anew is for a later turn, also with no time at all: it lies behind this turn's now. */
+static void run_timers(struct loop *loop)
+{
+	for (struct loop_timer *t; (t = timers_pop(&loop->timers, loop->now_us));)
+		t->fn(t);
+}
+
+static uint64_t us_to_first(const struct loop *loop)
+{
+	uint64_t first = timers_first_us(&loop->timers), now = first == TIMERS_NEVER ? 0 : clock_us();
+	return first == TIMERS_NEVER ? LOOP_NO_TIMEOUT : first > now ? first - now : 0;
+}
+
+/* A tick that is too early does no harm, so it stays when the first timer is stopped. */
+static void arm_tick(struct loop *loop)
+{
+	uint64_t first = timers_first_us(&loop->timers);
+	if (first >= loop->tick_us)
+		return;
+	loop->tick_us = first;
+	ev_timer_stop(loop->ev, &loop->tick);
+	ev_timer_set(&loop->tick, (double)us_to_first(loop) / US_PER_S, 0.);
+	ev_timer_start(loop->ev, &loop->tick);
+}
+
+static void turn(struct loop *loop, bool may_sleep)
+{
+	if (may_sleep)
+		arm_tick(loop);
+	ev_run(loop->ev, may_sleep ? EVRUN_ONCE : EVRUN_NOWAIT);
+}
+
+/* libev is run only when it has something to say, or to tell epoll. */
+static void turn_by_waiter(struct loop *loop, bool may_sleep)
+{
+	struct loop_waiter *w = loop->waiter;
+	bool has_events = w->wait(w, may_sleep && !loop->has_changes ? us_to_first(loop) : 0);
+	if (has_events || loop->has_changes) {
+		loop->has_changes = false;
+		ev_run(loop->ev, EVRUN_NOWAIT);
+	} else
+		begin_turn(loop->ev, &loop->turn_start, 0);
+	if (loop->waiter == w)
+		w->dispatch(w);
 }
 
 void loop_run(struct loop *loop)
@@ -150,7 +238,11 @@ void loop_run(struct loop *loop)
 	loop->now_us = clock_us();
 	bool may_sleep = end_turn(loop); /* what was queued before the loop ran */
 	while (!loop->is_stopping) {
-		ev_run(loop->ev, may_sleep ? EVRUN_ONCE : EVRUN_NOWAIT);
+		if (loop->waiter)
+			turn_by_waiter(loop, may_sleep);
+		else
+			turn(loop, may_sleep);
+		run_timers(loop);
 		may_sleep = end_turn(loop);
 	}
 	loop->now_us = 0;
@@ -197,27 +289,22 @@ void loop_on_turn_start(struct loop *loop, void (*hook)(void *arg), void *arg)
 
 void loop_timer_init(struct loop_timer *t, void (*fn)(struct loop_timer *))
 {
-	ev_timer_init(&t->ev, timer_fired, 0., 0.);
-	t->fn = fn;
+	*t = (struct loop_timer){ .fn = fn };
 }
 
 void loop_timer_start(struct loop *loop, struct loop_timer *t, uint64_t after_us)
 {
-	ev_timer_stop(loop->ev, &t->ev);
-	if (!loop->now_us)
-		ev_now_update(loop->ev); /* between runs libev's idea of now is as old as its last turn */
-	ev_timer_set(&t->ev, (double)after_us / US_PER_S, 0.);
-	ev_timer_start(loop->ev, &t->ev);
+	timers_set(&loop->timers, t, loop_now_us(loop) + (after_us ? after_us : 1));
 }
 
 void loop_timer_stop(struct loop *loop, struct loop_timer *t)
 {
-	ev_timer_stop(loop->ev, &t->ev);
+	timers_stop(&loop->timers, t);
 }
 
 bool loop_timer_is_running(const struct loop_timer *t)
 {
-	return ev_is_active(&t->ev);
+	return t->place != 0;
 }
 
 void loop_io_init(struct loop_io *io, int fd, void (*fn)(struct loop_io *, unsigned))
@@ -237,6 +324,7 @@ void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events)
 	ev_io_modify(&io->ev, (int)events);
 	if (events)
 		ev_io_start(loop->ev, &io->ev);
+	loop->has_changes = true;
 }
 
 void loop_io_release(struct loop *loop, struct loop_io *io)
@@ -256,18 +344,32 @@ void loop_signal_start(struct loop *loop, struct loop_signal *s, int signum, voi
 
 void loop_async_start(struct loop *loop, struct loop_async *a, void (*fn)(struct loop_async *))
 {
-	ev_async_init(&a->ev, async_came);
 	a->loop = loop;
 	a->fn = fn;
-	ev_async_start(loop->ev, &a->ev);
+	atomic_init(&a->is_sent, false);
+	dlist_push_back(&loop->asyncs, &a->link);
 }
 
 void loop_async_stop(struct loop_async *a)
 {
-	ev_async_stop(a->loop->ev, &a->ev);
+	dlist_remove(&a->link);
 }
 
 void loop_async_send(struct loop_async *a)
 {
-	ev_async_send(a->loop->ev, &a->ev);
+	const uint64_t one = 1;
+	atomic_store(&a->is_sent, true);
+	if (!atomic_exchange(&a->loop->is_woken, true) && write(a->loop->wake.ev.fd, &one, sizeof one) < 0)
+		die("cannot write to a loop's eventfd");
+}
+
+void loop_set_waiter(struct loop *loop, struct loop_waiter *w)
+{
+	loop->waiter = w;
+	loop->has_changes = true; /* what it found out meanwhile */
+}
+
+int loop_poll_fd(const struct loop *loop)
+{
+	return loop->epoll_fd;
 }
