@@ -17,13 +17,17 @@
 
 #include "base/buf.h"
 #include "base/dlist.h"
+#include "base/err.h"
 #include "base/slice.h"
 #include "net/addr.h"
 #include "net/loop.h"
 
-/* The engine of a thread: receive buffers, the list of streams with something to write.  epoll through libev. */
+/* The engine of a thread: receive buffers, the list of streams with something to write. */
 struct engine;
-struct engine *engine_new(struct loop *loop);
+struct engine *engine_new(struct loop *loop); /* epoll through libev */
+/* Linux 6.1 and newer, where it is allowed; else NULL, and WHY says what to do.  Called by the thread that will run LOOP. */
+struct engine *engine_new_io_uring(struct loop *loop, struct err *why) MUST_CHECK;
+bool engine_can_io_uring(struct err *why) MUST_CHECK;
 void engine_free(struct engine *engine);
 struct loop *engine_loop(struct engine *engine);
 
@@ -64,6 +68,8 @@ struct stream {
 	struct dlist again; /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
 	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
+	unsigned wants : 2; /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
+	uint32_t slot;      /* the io_uring engine's name for it */
 	int error; /* errno of the write that failed; from then on nothing is sent */
 };
 

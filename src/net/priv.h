@@ -1,5 +1,6 @@
 /*
- * priv — what stream.c (queueing, the interface) and epoll.c (the engine) share.
+ * priv — what the parts of a stream share: stream.c (the interface, queueing), engine.c (what an owner hears and when), and the engines
+ * epoll.c and uring.c, which talk to the kernel.
  */
 #ifndef NET_PRIV_H
 #define NET_PRIV_H
@@ -8,21 +9,24 @@
 
 #include "net/stream.h"
 
-/* One recv reads at most this much: what it wrote is still in the cache when it is sent.  Twice as much costs a third more for large results. */
-#define RECV_BYTES (64u * 1024)
 /* A remainder up to this size is put before the received bytes instead of being grown into a buffer of its own. */
 #define HEADROOM_BYTES (16u * 1024)
 #define SCRATCH_BYTES (64u * 1024)
 #define GATHER_MAX 64
 /* Less than this in several pieces is joined before it is sent. */
 #define JOIN_BYTES 1024u
+/* One recv reads at most this much: what it wrote is still in the cache when it is sent.  Twice as much costs a third more for large results. */
+#define RECV_BYTES (64u * 1024)
+#define READS_MAX 4 /* of one stream before others have their turn */
 
 /* Slices that one stream will write together; merged where they touch. */
 struct stream_gather {
 	struct stream_gather *next_free;
 	size_t bytes;
 	unsigned n;
+	struct msghdr msg; /* of a write that is under way */
 	struct iovec iov[GATHER_MAX];
+	uint8_t joined[JOIN_BYTES];
 };
 
 /* Copies that live until the next flush of everything. */
@@ -36,7 +40,19 @@ struct lent {
 	struct engine *engine;
 };
 
+/* How an engine talks to the kernel.  None of these calls an owner back. */
+struct engine_ops {
+	bool has_one_buffer;                           /* which the next receive overwrites */
+	void (*adopt)(struct stream *s, int fd);       /* FD may be -1 */
+	void (*want)(struct stream *s);                /* s->wants has changed */
+	void (*flush)(struct engine *e);               /* writes what the streams on `dirty` have gathered */
+	void (*forget)(struct stream *s, bool closes); /* no more news of it; its descriptor is closed, or free to go elsewhere */
+	bool (*settle)(struct stream *s); /* ends what is under way in the kernel; false: bytes came meanwhile, and it stays */
+	void (*free)(struct engine *e);
+};
+
 struct engine {
+	const struct engine_ops *ops;
 	struct loop *loop;
 	struct lent lent;
 	struct stream *current; /* whose callback runs; NULL again if that closed it */
@@ -52,16 +68,32 @@ struct engine {
 	uint8_t *recv_buf;       /* HEADROOM_BYTES + RECV_BYTES */
 };
 
+/* Which news of its socket a stream wants: LOOP_READ, LOOP_WRITE. */
+static inline void stream_want(struct stream *s, unsigned events)
+{
+	if (s->wants == events)
+		return;
+	s->wants = events;
+	s->engine->ops->want(s);
+}
+
 /* stream.c */
-void stream_init(struct stream *s, struct engine *engine, const struct stream_ops *ops, void *owner);
-void stream_drop(struct stream *s);                                   /* unlinks, stops, closes, frees; no callback */
-void stream_fail_write(struct stream *s, int error);                  /* no more output; the end is found by reading */
-void stream_flush(struct stream *s);                                  /* writes its gather; the rest goes to s->out */
-size_t stream_write(struct stream *s, struct iovec *iov, unsigned n); /* 0: would block or s->error */
+void stream_drop(struct stream *s);                  /* unlinks, stops, closes, frees; no callback */
+void stream_fail_write(struct stream *s, int error); /* no more output; the end is found by reading */
+void stream_join(struct stream *s);                  /* few small pieces of its gather become one */
+void stream_sent(struct stream *s, ssize_t n); /* so much of its gather is written (-errno: none); the rest goes to s->out */
+ssize_t stream_send_now(const struct stream *s, struct iovec *iov, unsigned n); /* bytes that the kernel took, or -errno */
 uint8_t *engine_scratch(struct engine *engine, size_t len);
 
-/* epoll.c */
-void engine_ready(struct loop_io *io, unsigned events);
-void engine_again(struct stream *s); /* have it looked at when the turn ends */
+/* engine.c: the first five call owners back; a stream may be gone afterwards */
+void engine_end(struct stream *s, int error);                            /* 0: EOF */
+void engine_finish(struct stream *s, int error);                         /* as above, behind what is still to be shown */
+bool engine_show(struct stream *s, struct slice bytes, struct buf from); /* false: the stream is gone */
+void engine_paused_end(struct stream *s, int error);                     /* of a paused one */
+void engine_writable(struct stream *s);                                  /* or its connect is decided */
+void engine_again(struct stream *s);                                     /* have it looked at when the turn ends */
+void engine_flush(struct engine *e);
+void engine_init(struct engine *e, const struct engine_ops *ops, struct loop *loop);
+void engine_fini(struct engine *e);
 
 #endif

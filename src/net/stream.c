@@ -1,5 +1,5 @@
 /*
- * stream — the interface: queueing, pausing, closing.  When the kernel is ready is epoll.c's affair.
+ * stream — the interface: queueing, pausing, closing.  When the kernel is ready is the engine's affair.
  *
  *   stream_send -> gather (slices, borrowed) --flush--> kernel
  *                                               \--rest--> s->out (copied) --writable--> kernel
@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -52,7 +51,7 @@ static inline bool gather_extend(struct stream_gather *g, struct slice bytes)
 static void gather_add(struct stream *s, struct slice bytes)
 {
 	if (s->gather && s->gather->n == GATHER_MAX)
-		stream_flush(s);
+		s->engine->ops->flush(s->engine);
 	if (s->error)
 		return;
 	if (s->out.data) {
@@ -76,14 +75,14 @@ static void set_int(int fd, int level, int name, int value)
 	setsockopt(fd, level, name, &value, sizeof value);
 }
 
-void stream_init(struct stream *s, struct engine *engine, const struct stream_ops *ops, void *owner)
+static void init(struct stream *s, struct engine *engine, const struct stream_ops *ops, void *owner)
 {
 	*s = (struct stream){ .engine = engine, .ops = ops, .owner = owner, .is_open = true };
 	dlist_init(&s->dirty);
 	dlist_init(&s->again);
 }
 
-void stream_drop(struct stream *s)
+static void drop(struct stream *s, bool closes)
 {
 	if (s->engine->current == s)
 		s->engine->current = NULL;
@@ -92,11 +91,15 @@ void stream_drop(struct stream *s)
 	dlist_remove(&s->again);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
+	s->engine->ops->forget(s, closes);
 	s->is_open = false;
-	loop_io_set(s->engine->loop, &s->io, 0);
-	if (s->io.ev.fd >= 0)
-		close(s->io.ev.fd);
+	s->wants = 0;
 	s->io.ev.fd = -1;
+}
+
+void stream_drop(struct stream *s)
+{
+	drop(s, true);
 }
 
 /*
@@ -110,46 +113,43 @@ void stream_fail_write(struct stream *s, int error)
 		gather_put(s);
 	buf_fini(&s->out);
 	shutdown(s->io.ev.fd, SHUT_RDWR);
-	loop_io_set(s->engine->loop, &s->io, s->close_when_flushed ? 0 : LOOP_READ);
+	stream_want(s, s->close_when_flushed ? 0 : LOOP_READ);
 	if (s->close_when_flushed)
 		engine_again(s);
 }
 
-size_t stream_write(struct stream *s, struct iovec *iov, unsigned n)
+ssize_t stream_send_now(const struct stream *s, struct iovec *iov, unsigned n)
 {
 	const struct msghdr msg = { .msg_iov = iov, .msg_iovlen = n };
 	ssize_t sent;
 	do {
 		sent = n == 1 ? send(s->io.ev.fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL) : sendmsg(s->io.ev.fd, &msg, MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
-	if (sent >= 0)
-		return (size_t)sent;
-	if (errno != EAGAIN && errno != EWOULDBLOCK)
-		stream_fail_write(s, errno);
-	return 0;
+	return sent < 0 ? -errno : sent;
 }
 
-/* A few small pieces are cheaper copied together than handed over as a vector. */
-static void gather_join(struct stream_gather *g, uint8_t *space)
+void stream_join(struct stream *s)
 {
+	struct stream_gather *g = s->gather;
+	if (g->n == 1 || g->bytes > JOIN_BYTES)
+		return;
 	size_t at = 0;
 	for (unsigned i = 0; i < g->n; i++) {
-		memcpy(space + at, g->iov[i].iov_base, g->iov[i].iov_len);
+		memcpy(g->joined + at, g->iov[i].iov_base, g->iov[i].iov_len);
 		at += g->iov[i].iov_len;
 	}
-	g->iov[0] = (struct iovec){ .iov_base = space, .iov_len = at };
+	g->iov[0] = (struct iovec){ .iov_base = g->joined, .iov_len = at };
 	g->n = 1;
 }
 
-void stream_flush(struct stream *s)
+void stream_sent(struct stream *s, ssize_t n)
 {
 	struct stream_gather *g = s->gather;
-	uint8_t space[JOIN_BYTES];
-	if (g->n > 1 && g->bytes <= sizeof space)
-		gather_join(g, space);
-	size_t sent = stream_write(s, g->iov, g->n);
-	if (!s->gather)
-		return; /* it failed, and was let go */
+	size_t sent = n > 0 ? (size_t)n : 0;
+	if (n < 0 && n != -EAGAIN && n != -EINTR) {
+		stream_fail_write(s, (int)-n);
+		return;
+	}
 	size_t left = g->bytes - sent;
 	bool has_room = left == 0 || buf_reserve(&s->out, left);
 	for (unsigned i = 0; i < g->n && left && has_room; i++) {
@@ -162,7 +162,7 @@ void stream_flush(struct stream *s)
 	if (!has_room)
 		stream_fail_write(s, ENOMEM);
 	else if (left)
-		loop_io_set(s->engine->loop, &s->io, (unsigned)s->io.ev.events & LOOP_READ ? LOOP_READ | LOOP_WRITE : LOOP_WRITE);
+		stream_want(s, s->wants | LOOP_WRITE);
 	else if (s->was_high || s->close_when_flushed)
 		engine_again(s);
 }
@@ -185,26 +185,26 @@ uint8_t *engine_scratch(struct engine *e, size_t len)
 
 void stream_open(struct stream *s, struct engine *engine, int fd, const struct stream_ops *ops, void *owner)
 {
-	stream_init(s, engine, ops, owner);
+	init(s, engine, ops, owner);
 	set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); /* a unix socket refuses, which is fine */
-	loop_io_init(&s->io, fd, engine_ready);
-	loop_io_set(engine->loop, &s->io, LOOP_READ);
+	engine->ops->adopt(s, fd);
+	stream_want(s, LOOP_READ);
 }
 
 void stream_connect(struct stream *s, struct engine *engine, const struct addr *to, unsigned tcp_user_timeout_ms,
                     const struct stream_ops *ops, void *owner)
 {
-	stream_init(s, engine, ops, owner);
+	init(s, engine, ops, owner);
 	s->is_connecting = true;
 	int fd = socket(to->sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	loop_io_init(&s->io, fd, engine_ready);
+	engine->ops->adopt(s, fd);
 	if (fd >= 0 && !addr_is_unix(to)) {
 		set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
 		if (tcp_user_timeout_ms)
 			set_int(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)tcp_user_timeout_ms);
 	}
 	if (fd >= 0 && (connect(fd, (const struct sockaddr *)&to->sa, to->len) == 0 || errno == EINPROGRESS)) {
-		loop_io_set(engine->loop, &s->io, LOOP_WRITE);
+		stream_want(s, LOOP_WRITE);
 		return;
 	}
 	s->error = errno;
@@ -269,7 +269,7 @@ void stream_resume(struct stream *s)
 	if (s->is_connecting || s->close_when_flushed)
 		return;
 	if (!s->has_eof)
-		loop_io_set(s->engine->loop, &s->io, s->out.data ? LOOP_READ | LOOP_WRITE : LOOP_READ);
+		stream_want(s, s->out.data ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 	if (s->in.data || s->has_eof)
 		engine_again(s);
 }
@@ -285,9 +285,9 @@ void stream_close(struct stream *s)
 		return;
 	struct iovec rest = { .iov_base = s->out.data + s->out.read, .iov_len = buf_len(&s->out) };
 	if (s->gather)
-		stream_write(s, s->gather->iov, s->gather->n);
+		stream_send_now(s, s->gather->iov, s->gather->n);
 	else if (rest.iov_len && !s->is_connecting)
-		stream_write(s, &rest, 1);
+		stream_send_now(s, &rest, 1);
 	stream_drop(s);
 }
 
@@ -298,7 +298,7 @@ void stream_close_after_flush(struct stream *s)
 	s->close_when_flushed = true;
 	buf_fini(&s->in);
 	if (!s->is_connecting)
-		loop_io_set(s->engine->loop, &s->io, s->out.data ? LOOP_WRITE : 0);
+		stream_want(s, s->out.data ? LOOP_WRITE : 0);
 	engine_again(s);
 }
 
@@ -306,9 +306,9 @@ int stream_detach(struct stream *s)
 {
 	if (!s->is_open || s->is_connecting || s->error || s->has_eof || stream_backlog(s) || stream_unread(s))
 		return -1;
+	if (!s->engine->ops->settle(s))
+		return -1;
 	int fd = s->io.ev.fd;
-	loop_io_release(s->engine->loop, &s->io);
-	s->io.ev.fd = -1;
-	stream_drop(s);
+	drop(s, false);
 	return fd;
 }

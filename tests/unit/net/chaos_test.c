@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "net/stream.h"
+#include "unitengine.h"
 #include "unitloop.h"
 
 #define SLOTS 16 /* 2k and 2k+1 are two ends of one connection */
@@ -131,24 +132,36 @@ static bool had_enough(void *arg)
 	return actions > ACTIONS;
 }
 
-static void anything_may_be_done_from_anywhere(void **state)
+static int unit_setup(void **state)
 {
 	loop = loop_new(false);
-	engine = engine_new(loop);
+	engine = unit_engine(loop);
+	actions = closed_by_peer = drained = numbers = 0;
+	return 0;
+}
+
+static int unit_teardown(void **state)
+{
+	engine_free(engine);
+	loop_free(loop);
+	return 0;
+}
+
+static void anything_may_be_done_from_anywhere(void **state)
+{
 	run_until(loop, had_enough, NULL);
 	for (unsigned slot = 0; slot < SLOTS; slot++)
 		if (ends[slot]) {
 			stream_close(&ends[slot]->s);
 			let_go(ends[slot]);
 		}
-	engine_free(engine);
-	loop_free(loop);
 	print_message("# %u numbers, %u drained, %u closed by the peer\n", numbers, drained, closed_by_peer);
 	assert_true(numbers > 10000 && drained > 0 && closed_by_peer > 10);
 }
 
+#define TESTS(T) T(anything_may_be_done_from_anywhere)
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(anything_may_be_done_from_anywhere) };
-	return UNIT_RUN(tests);
+	ENGINE_RUN(TESTS)
 }
