@@ -16,6 +16,7 @@
 #include "base/version.h"
 #include "net/listen.h"
 #include "net/loop.h"
+#include "net/stream.h"
 #include "session/session.h"
 
 /* Descriptors that clients never get: listeners, probes, configuration files, the resolver; a worker's loop and its letters. */
@@ -82,9 +83,24 @@ static void make_shared(struct app *a, struct conf *conf)
 	pthread_barrier_init(&a->end, NULL, a->n_workers);
 }
 
+/* What the workers are to use: never auto where the kernel refuses io_uring. */
+static bool choose_engine(struct app *a, enum conf_engine wanted)
+{
+	struct err why;
+	a->engine = wanted;
+	if (wanted == CONF_ENGINE_EPOLL || engine_can_io_uring(&why))
+		return true;
+	a->engine = CONF_ENGINE_EPOLL;
+	if (wanted == CONF_ENGINE_AUTO)
+		log_info(NULL, "epoll_instead_of_io_uring", KV_ERR(&why), KV_STR("hint", why.hint));
+	else
+		log_error(NULL, "start_failed", KV_ERR(&why), KV_STR("hint", why.hint));
+	return wanted == CONF_ENGINE_AUTO;
+}
+
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, &a->end };
+	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->engine, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);
@@ -99,6 +115,10 @@ bool app_start(struct app *a, const char *conf_path, struct conf *conf)
 	a->n_workers = conf->workers ? (unsigned)conf->workers : count_cores();
 	log_configure(conf->log_level, conf->log_format);
 	fit_to_fds(a, conf);
+	if (!choose_engine(a, conf->engine)) {
+		conf_free(conf);
+		return false;
+	}
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads made below inherit it */
@@ -117,7 +137,8 @@ bool app_start(struct app *a, const char *conf_path, struct conf *conf)
 		return false;
 	}
 	log_info(NULL, "started", KV_STR("version", LUNAPOOL_VERSION), KV_INT("pid", getpid()), KV_INT("workers", a->n_workers),
-	         KV_INT("descriptors", a->n_fds), KV_INT("max_clients", conf->limits.max_clients));
+	         KV_STR("engine", a->engine == CONF_ENGINE_EPOLL ? "epoll" : "io_uring"), KV_INT("descriptors", a->n_fds),
+	         KV_INT("max_clients", conf->limits.max_clients));
 	return true;
 }
 

@@ -62,10 +62,24 @@ static void on_turn_start(void *arg)
 	sessions_on_topology(w->sessions, topo);
 }
 
+/* Whether io_uring is to be had was asked before, but each thread has a ring of its own. */
+static struct engine *make_engine(struct worker *w)
+{
+	struct err why;
+	struct engine *e = w->env.engine == CONF_ENGINE_EPOLL ? NULL : engine_new_io_uring(w->loop, &why);
+	if (e)
+		return e;
+	if (w->env.engine == CONF_ENGINE_IO_URING)
+		die("worker %u cannot start: %s", w->index, why.text);
+	if (w->env.engine == CONF_ENGINE_AUTO)
+		log_warn(NULL, "epoll_instead_of_io_uring", KV_INT("worker", w->index), KV_ERR(&why), KV_STR("hint", why.hint));
+	return engine_new(w->loop);
+}
+
 static void world_make(struct worker *w)
 {
 	const struct topo *topo = topo_pick_up(w->env.board, w->index);
-	w->engine = engine_new(w->loop);
+	w->engine = make_engine(w);
 	w->settings = settings_table_new();
 	w->cache = sql_cache_new(topo->conf->statement_cache);
 	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings };

@@ -11,6 +11,7 @@ struct app {
 	const char *conf_path;
 	uint64_t n_fds; /* descriptors that the process may have */
 	unsigned n_workers;
+	enum conf_engine engine; /* of the workers; not auto where the kernel refuses io_uring */
 	struct worker **workers;
 	pthread_barrier_t end;
 	struct loop *loop; /* the control thread's */

@@ -17,6 +17,8 @@
 enum pool_mode { POOL_MODE_UNSET, POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
 const char *pool_mode_name(enum pool_mode mode);
 
+enum conf_engine { CONF_ENGINE_AUTO, CONF_ENGINE_EPOLL, CONF_ENGINE_IO_URING };
+
 #define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */
 
 struct conf_list {
@@ -36,6 +38,7 @@ struct conf_list {
 #define CONF_T_MODE enum pool_mode
 #define CONF_T_LEVEL enum log_level
 #define CONF_T_FORMAT enum log_format
+#define CONF_T_ENGINE enum conf_engine
 #define CONF_FIELD(field, type, ...) CONF_T_##type field;
 
 struct conf_listen {

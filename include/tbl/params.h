@@ -5,7 +5,7 @@
  *
  * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
  * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
- * MODE (pool mode), LEVEL (log level), FORMAT (log format).  The default is the text as a file would have it; "" is "not set", and a
+ * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE.  The default is the text as a file would have it; "" is "not set", and a
  * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
  * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
@@ -13,17 +13,20 @@
 #ifndef TBL_PARAMS_H
 #define TBL_PARAMS_H
 
-#define PARAMS_GLOBAL(X)                                                                                          \
-	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                \
-	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")          \
-	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")              \
-	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                            \
-	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.") \
-	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                       \
-	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")     \
-	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                             \
-	  "How often each database in use is asked whether its functions and triggers have changed.")                 \
-	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                          \
+#define PARAMS_GLOBAL(X)                                                                                                     \
+	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                           \
+	X(engine, ENGINE, "auto", 0, 0, RESTART,                                                                                 \
+	  "How sockets are served: io_uring (Linux 6.1 and newer, where it is allowed), epoll, or auto: io_uring if the kernel " \
+	  "grants it.")                                                                                                          \
+	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")                     \
+	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                         \
+	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                       \
+	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")            \
+	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                  \
+	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                \
+	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                        \
+	  "How often each database in use is asked whether its functions and triggers have changed.")                            \
+	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                     \
 	  "How long a statement waits to learn what the functions that it calls do; then they count as unknown.")
 
 #define PARAMS_LISTEN(X)                                                                                                    \

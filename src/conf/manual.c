@@ -73,6 +73,9 @@ static void print_range(int fd, const struct param *p)
 	case PARAM_FORMAT:
 		dprintf(fd, "kv, json");
 		return;
+	case PARAM_ENGINE:
+		dprintf(fd, "auto, epoll, io_uring");
+		return;
 	case PARAM_INT:
 	case PARAM_OCTAL:
 	case PARAM_DURATION:

@@ -56,6 +56,7 @@ static const struct unit sizes[] = { { "B", 1 }, { "kB", 1 << 10 }, { "MB", 1 <<
 static const char *const modes[] = { "session", "transaction", "statement" }; /* enum pool_mode begins with UNSET */
 static const char *const levels[] = { "debug", "info", "warn", "error" };
 static const char *const formats[] = { "kv", "json" };
+static const char *const engines[] = { "auto", "epoll", "io_uring" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 
 const char *pool_mode_name(enum pool_mode mode)
@@ -65,8 +66,8 @@ const char *pool_mode_name(enum pool_mode mode)
 
 const char *param_type_name(enum param_type type)
 {
-	static const char *const names[] = { "integer", "octal",    "boolean", "text",      "text",      "path",
-		                                 "list",    "duration", "size",    "pool mode", "log level", "log format" };
+	static const char *const names[] = { "integer",  "octal", "boolean",   "text",      "text",       "path",  "list",
+		                                 "duration", "size",  "pool mode", "log level", "log format", "engine" };
 	return names[type];
 }
 
@@ -269,6 +270,11 @@ static bool set_word(const struct param *p, void *at, const char *text, struct e
 			return false;
 		*(enum log_level *)at = (enum log_level)i;
 		return true;
+	case PARAM_ENGINE:
+		if (!parse_word(p, text, engines, ARRAY_LEN(engines), &i, err))
+			return false;
+		*(enum conf_engine *)at = (enum conf_engine)i;
+		return true;
 	default:
 		if (!parse_word(p, text, formats, ARRAY_LEN(formats), &i, err))
 			return false;
@@ -353,6 +359,8 @@ char *param_show(const struct param *p, const void *base)
 		return mem_text(levels[*(const enum log_level *)at]);
 	case PARAM_FORMAT:
 		return mem_text(formats[*(const enum log_format *)at]);
+	case PARAM_ENGINE:
+		return mem_text(engines[*(const enum conf_engine *)at]);
 	case PARAM_DURATION:
 		if (*(const uint64_t *)at == CONF_DURATION_UNSET)
 			return mem_text("");

@@ -41,7 +41,8 @@ enum param_type {
 	PARAM_SIZE,
 	PARAM_MODE,
 	PARAM_LEVEL,
-	PARAM_FORMAT
+	PARAM_FORMAT,
+	PARAM_ENGINE
 };
 struct param {
 	const char *name;

@@ -299,7 +299,8 @@ static void dispatch(struct loop_waiter *w)
 			on_room(u, (uint32_t)(a.what >> KIND_BITS));
 	}
 	u->n_arrivals -= n;
-	memmove(u->arrivals, u->arrivals + n, u->n_arrivals * sizeof *u->arrivals);
+	if (u->n_arrivals)
+		memmove(u->arrivals, u->arrivals + n, u->n_arrivals * sizeof *u->arrivals);
 }
 
 static bool wait(struct loop_waiter *w, uint64_t timeout_us)

@@ -8,7 +8,8 @@
     done()
 
 With LUNAPOOL_DIRECT=1 a Proxy is the server itself: every test of behaviour must pass there too, which proves the test.
-LUNAPOOL_LONG=1 asks for the long variants, VARIANT (release, asan, tsan) chooses the program.
+LUNAPOOL_LONG=1 asks for the long variants, VARIANT (release, asan, tsan) chooses the program,
+LUNAPOOL_ENGINE (epoll, io_uring) its engine.
 """
 import atexit
 import contextlib
@@ -35,6 +36,7 @@ from pgwire import Conn, Timeout, WireError  # noqa: E402,F401
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 VARIANT = os.environ.get('VARIANT', 'release')
 PROGRAM = os.environ.get('LUNAPOOL', f'{ROOT}/build/{VARIANT}/lunapool')
+ENGINE = {'engine': os.environ['LUNAPOOL_ENGINE']} if os.environ.get('LUNAPOOL_ENGINE') else {}
 DIRECT = os.environ.get('LUNAPOOL_DIRECT') == '1'
 LONG = os.environ.get('LUNAPOOL_LONG') == '1'
 SLOW = {'release': 1, 'debug': 1, 'asan': 3, 'tsan': 8}[VARIANT]  # how much longer things take
@@ -365,7 +367,7 @@ def _conf_value(v):
         return 'true' if v else 'false'
     if isinstance(v, (list, tuple)):
         return '{' + ', '.join(_conf_value(x) for x in v) + '}'
-    if isinstance(v, int) or re.fullmatch(r'[0-9]+[A-Za-z]*|transaction|session|statement|debug|info|warn|error|kv|json|true|false', v):
+    if isinstance(v, int) or re.fullmatch(r'[0-9]+[A-Za-z]*|transaction|session|statement|epoll|io_uring|debug|info|warn|error|kv|json|true|false', v):
         return str(v)
     return '"' + v.replace('\\', '\\\\').replace('"', '\\"') + '"'
 
@@ -405,7 +407,7 @@ class Proxy:
             f.write(self.hba)
         with open(f'{self.dir}/users.conf', 'w') as f:
             f.write(self.secrets)
-        text = ''.join(f'{k} = {_conf_value(v)}\n' for k, v in {'workers': s['workers'], 'log_connections': False, **s['options']}.items())
+        text = ''.join(f'{k} = {_conf_value(v)}\n' for k, v in {'workers': s['workers'], 'log_connections': False, **ENGINE, **s['options']}.items())
         text += _conf_block('listen', {'address': '127.0.0.1', 'port': 0, 'unix_socket_dir': self.dir, **s['listen']})
         text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf'})
         node = _conf_block('node "n0"', {'host': self.cluster.host, 'port': self.cluster.port, **s['node']})

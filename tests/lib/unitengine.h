@@ -31,10 +31,10 @@ static inline void io_uring_is_not_granted_by_this_kernel(void **state)
 
 #define ENGINE_TEST(name) { #name " (epoll)", name, unit_setup, unit_teardown, NULL },
 #define ENGINE_TEST_RING(name) { #name " (io_uring)", name, unit_setup_ring, unit_teardown, NULL },
-#define ENGINE_RUN(TESTS)                                                                              \
-	const struct CMUnitTest tests[] = { TESTS(ENGINE_TEST) TESTS(ENGINE_TEST_RING) };                  \
+#define ENGINE_RUN(TESTS)                                                                                                \
+	const struct CMUnitTest tests[] = { TESTS(ENGINE_TEST) TESTS(ENGINE_TEST_RING) };                                    \
 	const struct CMUnitTest without[] = { TESTS(ENGINE_TEST) cmocka_unit_test(io_uring_is_not_granted_by_this_kernel) }; \
-	struct err why;                                                                                    \
+	struct err why;                                                                                                      \
 	return engine_can_io_uring(&why) ? UNIT_RUN(tests) : UNIT_RUN(without);
 
 static int unit_setup(void **state);

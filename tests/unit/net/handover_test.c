@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "net/mailbox.h"
 #include "net/stream.h"
+#include "unitengine.h"
 #include "unitloop.h"
 
 #define CONNECTIONS 8
@@ -14,7 +15,7 @@
 struct host {
 	pthread_t thread;
 	struct loop *loop;
-	struct engine *engine;
+	struct engine *engine; /* made by its thread: an io_uring belongs to the one that made it */
 	struct mailbox box;
 	struct host *other;
 	unsigned answers;
@@ -39,7 +40,10 @@ static void leave(struct loop_defer *d)
 		return;
 	}
 	g->fd = stream_detach(&g->s);
-	assert_true(g->fd >= 0);
+	if (g->fd < 0) { /* the next question was received already, and its answer is the next chance */
+		assert_true(unit_wants_io_uring);
+		return;
+	}
 	g->letter = (struct letter){ .deliver = arrive };
 	mailbox_send(&g->host->other->box, &g->letter);
 }
@@ -81,7 +85,10 @@ static void stop(struct letter *letter, void *receiver)
 static void *host_run(void *arg)
 {
 	struct host *h = arg;
+	h->engine = unit_engine(h->loop);
 	loop_run(h->loop);
+	mailbox_close(&h->box);
+	engine_free(h->engine);
 	return NULL;
 }
 
@@ -89,7 +96,6 @@ static void host_start(struct host *h, struct host *other)
 {
 	h->other = other;
 	h->loop = loop_new(false);
-	h->engine = engine_new(h->loop);
 	mailbox_open(&h->box, h->loop, h);
 }
 
@@ -99,8 +105,6 @@ static void host_stop(struct host *h)
 	letter->deliver = stop;
 	mailbox_send(&h->box, letter);
 	pthread_join(h->thread, NULL);
-	mailbox_close(&h->box);
-	engine_free(h->engine);
 	loop_free(h->loop);
 }
 
@@ -142,12 +146,24 @@ static void connections_may_change_threads_after_every_answer(void **state)
 	}
 	host_stop(&hosts[0]);
 	host_stop(&hosts[1]);
+	print_message("# %u answers here, %u there\n", hosts[0].answers, hosts[1].answers);
 	assert_int_equal(hosts[0].answers + hosts[1].answers, CONNECTIONS * ROUNDS);
 	assert_true(hosts[0].answers > 0 && hosts[1].answers > 0);
 }
 
+static int unit_setup(void **state)
+{
+	return 0;
+}
+
+static int unit_teardown(void **state)
+{
+	return 0;
+}
+
+#define TESTS(T) T(connections_may_change_threads_after_every_answer)
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(connections_may_change_threads_after_every_answer) };
-	return UNIT_RUN(tests);
+	ENGINE_RUN(TESTS)
 }

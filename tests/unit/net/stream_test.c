@@ -619,24 +619,24 @@ static void an_idle_stream_is_small(void **state)
 	assert_true(sizeof(struct stream) <= 200);
 }
 
-#define TESTS(T) \
-	T(order_is_kept_through_partial_writes) \
-	T(a_relay_that_takes_parts_and_pauses_loses_nothing) \
-	T(what_one_callback_sends_leaves_in_one_write) \
-	T(many_scattered_slices_arrive) \
-	T(a_remainder_is_shown_with_what_follows) \
-	T(a_large_message_is_gathered_into_one_slice) \
-	T(a_paused_stream_is_silent_until_it_is_resumed) \
-	T(a_paused_stream_hears_that_its_peer_left) \
-	T(bytes_before_the_end_are_shown_after_the_pause) \
-	T(a_full_stream_says_when_it_is_drained) \
+#define TESTS(T)                                                 \
+	T(order_is_kept_through_partial_writes)                      \
+	T(a_relay_that_takes_parts_and_pauses_loses_nothing)         \
+	T(what_one_callback_sends_leaves_in_one_write)               \
+	T(many_scattered_slices_arrive)                              \
+	T(a_remainder_is_shown_with_what_follows)                    \
+	T(a_large_message_is_gathered_into_one_slice)                \
+	T(a_paused_stream_is_silent_until_it_is_resumed)             \
+	T(a_paused_stream_hears_that_its_peer_left)                  \
+	T(bytes_before_the_end_are_shown_after_the_pause)            \
+	T(a_full_stream_says_when_it_is_drained)                     \
 	T(much_at_once_that_the_kernel_takes_at_once_is_drained_too) \
-	T(detaching_gives_the_descriptor_away) \
-	T(a_callback_may_close_and_free_itself_and_others) \
-	T(closing_when_drained_is_safe) \
-	T(a_broken_write_is_told_once_after_the_last_words) \
-	T(closing_after_the_flush_delivers_everything) \
-	T(a_peer_that_does_not_read_cannot_hold_a_closing_stream) \
+	T(detaching_gives_the_descriptor_away)                       \
+	T(a_callback_may_close_and_free_itself_and_others)           \
+	T(closing_when_drained_is_safe)                              \
+	T(a_broken_write_is_told_once_after_the_last_words)          \
+	T(closing_after_the_flush_delivers_everything)               \
+	T(a_peer_that_does_not_read_cannot_hold_a_closing_stream)    \
 	T(an_idle_stream_is_small)
 
 int main(void)
