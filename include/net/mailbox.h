@@ -27,7 +27,7 @@ struct mailbox {
 };
 
 void mailbox_open(struct mailbox *m, struct loop *loop, void *receiver);
-void mailbox_close(struct mailbox *m); /* receiver's thread: refuses what is inside and all that comes */
+void mailbox_close(struct mailbox *m);                       /* receiver's thread: refuses what is inside and all that comes */
 void mailbox_send(struct mailbox *m, struct letter *letter); /* any thread */
 
 #endif

@@ -54,23 +54,23 @@ struct stream_ops {
 };
 
 #define STREAM_HIGH (256u * 1024) /* bytes: whoever feeds this stream should stop */
-#define STREAM_LOW  (64u * 1024)
+#define STREAM_LOW (64u * 1024)
 #define STREAM_LINGER_US 2000000ull
 
 struct stream {
 	struct loop_io io;
 	struct engine *engine;
 	const struct stream_ops *ops;
-	void *owner; /* for the user's callbacks */
-	struct buf in;  /* remainder that on_data() did not take */
-	struct buf out; /* remainder that the kernel did not take */
-	struct dlist dirty; /* in the engine's list while slices are queued */
-	struct dlist again; /* in the engine's list while on_data() must be shown its remainder again */
+	void *owner;                  /* for the user's callbacks */
+	struct buf in;                /* remainder that on_data() did not take */
+	struct buf out;               /* remainder that the kernel did not take */
+	struct dlist dirty;           /* in the engine's list while slices are queued */
+	struct dlist again;           /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
 	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
 	unsigned wants : 2; /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
 	uint32_t slot;      /* the io_uring engine's name for it */
-	int error; /* errno of the write that failed; from then on nothing is sent */
+	int error;          /* errno of the write that failed; from then on nothing is sent */
 };
 
 /* Takes over the connected, non-blocking FD; reading starts (TCP_NODELAY is set here, keepalive as configured by the caller). */
@@ -88,8 +88,8 @@ static inline bool stream_is_high(const struct stream *s)
 }
 bool stream_is_open(const struct stream *s);
 int stream_fd(const struct stream *s); /* for socket options only; -1 when closed */
-void stream_pause(struct stream *s);  /* no on_data() until resumed; idempotent */
-void stream_resume(struct stream *s); /* shows the remainder again, from the loop; idempotent */
+void stream_pause(struct stream *s);   /* no on_data() until resumed; idempotent */
+void stream_resume(struct stream *s);  /* shows the remainder again, from the loop; idempotent */
 /* Bytes that the owner has not taken yet (0 while on_data() shows them). */
 size_t stream_unread(const struct stream *s);
 /* Closes now; queued bytes get one last try.  No callback afterwards.  Idempotent. */

@@ -79,7 +79,7 @@ uint64_t timers_first_us(const struct timers *ts)
 
 struct loop_timer *timers_pop(struct timers *ts, uint64_t now_us)
 {
-	if (timers_first_us(ts) > now_us)
+	if (!ts->n || ts->due[0].at_us > now_us)
 		return NULL;
 	struct loop_timer *t = ts->due[0].timer;
 	timers_stop(ts, t);

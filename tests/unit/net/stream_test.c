@@ -614,6 +614,96 @@ static void a_peer_that_does_not_read_cannot_hold_a_closing_stream(void **state)
 	mem_free(bytes);
 }
 
+/* More than an engine has buffers for, all at once. */
+static void a_crowd_that_speaks_at_once_is_heard(void **state)
+{
+	enum { CROWD = 300, WORDS = 20000 };
+	static struct end crowd[CROWD];
+	static int fds[CROWD];
+	static char words[WORDS];
+	memset(crowd, 0, sizeof crowd);
+	for (int i = 0; i < CROWD; i++) {
+		fds[i] = open_end(&crowd[i]);
+		memset(words, 'a' + i % 26, sizeof words);
+		assert_int_equal(write(fds[i], words, sizeof words), sizeof words);
+	}
+	for (int i = 0; i < CROWD; i++) {
+		run_until_got(&crowd[i], WORDS);
+		assert_int_equal(buf_len(&crowd[i].got), WORDS);
+		assert_int_equal(buf_slice(&crowd[i].got).at[WORDS - 1], 'a' + i % 26);
+		assert_idle(&crowd[i].s);
+		finish_end(&crowd[i]);
+		close(fds[i]);
+	}
+}
+
+static void what_a_paused_stream_keeps_is_bounded(void **state)
+{
+	struct end a = { 0 }, b = { 0 };
+	uint8_t *bytes = noise(BIG);
+	open_both(&a, &b);
+	stream_pause(&b.s);
+	stream_send(&a.s, slice_of(bytes, BIG), NULL);
+	run_turns(loop, 20);
+	assert_true(stream_unread(&b.s) <= 1 << 20);
+	assert_true(stream_backlog(&a.s) > BIG / 4);
+	assert_int_equal(b.shows, 0);
+	stream_resume(&b.s);
+	run_until_got(&b, BIG);
+	assert_memory_equal(buf_slice(&b.got).at, bytes, BIG);
+	assert_idle(&b.s);
+	finish_end(&a);
+	finish_end(&b);
+	mem_free(bytes);
+}
+
+/* Whether bytes that were sent a moment ago hinder a detach is the engine's affair, but they are either here or there. */
+static void bytes_that_come_while_detaching_are_not_lost(void **state)
+{
+	for (int turns = 0; turns < 4; turns++) {
+		struct end a = { .also = pause_inside };
+		int fd = open_end(&a);
+		char got[8] = "";
+		run_turns(loop, turns);
+		put(fd, "abc");
+		int mine = stream_detach(&a.s);
+		put(fd, "def");
+		if (mine < 0) {
+			a.also = NULL;
+			run_until_got(&a, 6);
+			assert_got(&a, "abcdef");
+		} else {
+			assert_int_equal(read(mine, got, sizeof got), 6);
+			assert_string_equal(got, "abcdef");
+			run_turns(loop, 2);
+			assert_int_equal(a.shows, 0);
+			close(mine);
+		}
+		finish_end(&a);
+		close(fd);
+	}
+}
+
+/* A number that is used again at once means the new socket to everybody. */
+static void a_reused_descriptor_is_a_new_stream(void **state)
+{
+	struct end a = { 0 }, b = { 0 };
+	for (int round = 0; round < 50; round++) {
+		int fd = open_end(&a);
+		put(fd, "for a");
+		if (round % 3)
+			run_turns(loop, round % 3);
+		finish_end(&a);
+		int fd_b = open_end(&b);
+		put(fd_b, "for b");
+		run_until_got(&b, 5);
+		assert_got(&b, "for b");
+		finish_end(&b);
+		close(fd);
+		close(fd_b);
+	}
+}
+
 static void an_idle_stream_is_small(void **state)
 {
 	assert_true(sizeof(struct stream) <= 200);
@@ -637,6 +727,10 @@ static void an_idle_stream_is_small(void **state)
 	T(a_broken_write_is_told_once_after_the_last_words)          \
 	T(closing_after_the_flush_delivers_everything)               \
 	T(a_peer_that_does_not_read_cannot_hold_a_closing_stream)    \
+	T(a_crowd_that_speaks_at_once_is_heard)                      \
+	T(what_a_paused_stream_keeps_is_bounded)                     \
+	T(bytes_that_come_while_detaching_are_not_lost)              \
+	T(a_reused_descriptor_is_a_new_stream)                       \
 	T(an_idle_stream_is_small)
 
 int main(void)
