@@ -38,6 +38,15 @@ static inline uint32_t frame_body_len(const uint8_t *header)
 #endif
 	return word - 4u;
 }
+static inline void frame_put_header(uint8_t *header, uint8_t type, uint32_t body_len)
+{
+	uint32_t word = body_len + 4u;
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	word = __builtin_bswap32(word);
+#endif
+	header[0] = type;
+	memcpy(header + 1, &word, sizeof word);
+}
 
 static inline enum frame_result frame_next(struct slice in, enum frame_side side, struct frame *f)
 {

@@ -211,7 +211,7 @@ void stream_connect(struct stream *s, struct engine *engine, const struct addr *
 	engine_again(s);
 }
 
-static void send_any(struct stream *s, struct slice bytes, struct lent *lent)
+static NOT_INLINE void send_any(struct stream *s, struct slice bytes, struct lent *lent)
 {
 	if (!s->is_open || s->error || bytes.len == 0 || s->close_when_flushed)
 		return;

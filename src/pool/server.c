@@ -48,11 +48,17 @@ static bool may_enter(enum server_state from, enum server_state to)
 	return next[from] & 1u << to;
 }
 
-static void enter(struct server *srv, enum server_state next)
+static NOT_INLINE void log_state(const struct server *srv, enum server_state next)
 {
-	ASSERT(may_enter(srv->state, next));
 	log_debug(&srv->pool->log, "server_state", KV_INT("server", srv->id), KV_STR("from", state_names[srv->state]),
 	          KV_STR("to", state_names[next]));
+}
+
+static inline void enter(struct server *srv, enum server_state next)
+{
+	ASSERT(may_enter(srv->state, next));
+	if (UNLIKELY(log_is_on(LOG_LEVEL_DEBUG)))
+		log_state(srv, next);
 	srv->state = (uint8_t)next;
 }
 

@@ -33,7 +33,7 @@ static void note_pushed(struct session *s, enum reply_fate fate, enum tag tag, v
 		s->parses_in_flight++;
 }
 
-static void push_any(struct session *s, struct reply entry)
+static NOT_INLINE void push_any(struct session *s, struct reply entry)
 {
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
@@ -339,7 +339,12 @@ static bool setup_concerns_begin(const struct settings *from, const struct setti
 	return false;
 }
 
-static enum borrow borrow_setup(struct session *s, const struct sql_class *class)
+static bool setup_is_needed(const struct session *s)
+{
+	return s->vtx != VTX_NONE || (s->srv->applied != s->vars && replies_is_empty(&s->srv->replies) && !s->segment_open);
+}
+
+static NOT_INLINE enum borrow borrow_setup(struct session *s, const struct sql_class *class)
 {
 	struct settings *target;
 	struct setup u;
@@ -438,7 +443,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 	s->noticed = 0;
 	if (s->srv->cancels && replies_is_empty(&s->srv->replies)) /* a cancel on its way must not meet the next statement */
 		return borrow_wait(s, SESSION_WAIT_QUIET, NULL);
-	return borrow_setup(s, class);
+	return setup_is_needed(s) ? borrow_setup(s, class) : BORROW_OK;
 }
 
 /* ---- refusals ---------------------------------------------------------------------------------------------------------------------------- */

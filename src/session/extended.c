@@ -388,18 +388,17 @@ static void bind_portal(struct session *s, struct slice portal, struct statement
 	statement_unref(s, st ? map_put(s->portals, portal, st) : map_remove(s->portals, portal));
 }
 
-static void bind_send(struct session *s, const struct frame *f, struct lent *lent, struct slice portal, const char *name,
-                      struct slice rest, size_t names_len)
+/* The names are rewritten, REST follows as it is here. */
+static NOT_INLINE void bind_send(struct session *s, const struct frame *f, struct lent *lent, struct slice portal,
+                                 const char *name, struct slice rest)
 {
-	uint8_t space[NAMES_MAX + 64];
-	struct writer w;
-	size_t tail = f->body_len - names_len;
-	writer_init(&w, space, sizeof space);
-	writer_u8(&w, 'B');
-	writer_u32(&w, (uint32_t)(4 + portal.len + 1 + strlen(name) + 1 + tail));
-	writer_slice_text(&w, portal);
-	writer_text(&w, name);
-	borrow_send(s, &w);
+	uint8_t head[FRAME_HEADER + NAMES_MAX + STMTS_NAME_MAX], *to = head + FRAME_HEADER;
+	size_t tail = f->body_len - (size_t)(rest.at - f->body.at);
+	ASSERT(portal.len < NAMES_MAX);
+	to = mempcpy(to, portal.at, portal.len + 1);
+	to = mempcpy(to, name, STMTS_NAME_MAX);
+	frame_put_header(head, 'B', (uint32_t)((size_t)(to - head) - FRAME_HEADER + tail));
+	stream_send(&s->srv->up.stream, slice_of(head, (size_t)(to - head)), NULL);
 	stream_send(&s->srv->up.stream, rest, lent);
 }
 
@@ -417,7 +416,7 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 	statement_prepare(s, st, name);
 	bind_portal(s, portal, st, frame_is_whole(f) ? bind_effect(s, st, rest) : NULL);
 	borrow_push(s, REPLY_BIND, REPLY_FORWARD, TAG_PLAIN, NULL);
-	bind_send(s, f, lent, portal, name, rest, (size_t)(rest.at - f->body.at));
+	bind_send(s, f, lent, portal, name, rest);
 	s->body_left = f->body_len - (uint32_t)f->body.len;
 	s->body_drop = 0;
 	return FRAME_HEADER + f->body.len;

@@ -625,12 +625,13 @@ static void relay_rest(struct relay *r)
 		r->run = r->at;
 }
 
-/* What merely goes to the client: most of a result.  False: nothing does. */
+/* Takes what merely goes to the client: most of a result.  True: that was the last that the queue can tell without relay_after(). */
 static bool relay_plain(struct relay *r)
 {
-	size_t n = replies_pass(&r->s->srv->replies, slice_skip(r->in, r->at));
+	struct replies *q = &r->s->srv->replies;
+	size_t n = replies_pass(q, slice_skip(r->in, r->at));
 	r->at += n;
-	return n > 0;
+	return n && (replies_is_empty(q) || !replies_is_settled(q));
 }
 
 /* Takes the message at r->at.  False: come back with more, or this session has nothing to do with the server any more. */
@@ -707,10 +708,10 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	while (r.at < bytes.len) {
 		if (r.s->reply_left)
 			relay_rest(&r);
-		else if (!relay_plain(&r) && !relay_next(&r, srv))
-			break;
-		else
+		else if (relay_plain(&r) || relay_next(&r, srv))
 			relay_after(&r);
+		else
+			break;
 		if (r.s->srv != srv)
 			break;
 	}

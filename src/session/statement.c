@@ -137,8 +137,6 @@ static void forget_map(struct session *s, struct map **map)
 {
 	uint32_t it = 0;
 	void *st;
-	if (!*map)
-		return;
 	while (map_next(*map, &it, NULL, &st))
 		statement_unref(s, st);
 	map_fini(*map);
@@ -148,7 +146,8 @@ static void forget_map(struct session *s, struct map **map)
 
 void statement_forget_all(struct session *s)
 {
-	forget_map(s, &s->names);
+	if (s->names)
+		forget_map(s, &s->names);
 	statement_unref(s, s->unnamed);
 	statement_unref(s, s->unnamed_kept);
 	s->unnamed = s->unnamed_kept = NULL;
@@ -157,7 +156,8 @@ void statement_forget_all(struct session *s)
 
 void statement_forget_portals(struct session *s)
 {
-	forget_map(s, &s->portals);
+	if (s->portals)
+		forget_map(s, &s->portals);
 	statement_unref(s, s->portal);
 	s->portal = NULL;
 	vars_effect_free(s, s->portal_effect);

@@ -39,6 +39,7 @@ struct sql_cache {
 	size_t n_buckets;  /* a power of two */
 	struct dlist ring; /* the hand is at its head */
 	struct pair *recent;
+	struct entry *last; /* that was recalled: often the next one, too */
 	struct sql_class *opaque;
 	size_t max_bytes;
 	struct sql_cache_stats stats;
@@ -78,6 +79,8 @@ static void forget_text(struct sql_cache *c, struct entry *e)
 		at->first = NULL;
 	if (at->second == e)
 		at->second = NULL;
+	if (c->last == e)
+		c->last = NULL;
 	e->bytes -= e->text->bytes;
 	c->stats.bytes -= e->text->bytes;
 	mem_free(e->text);
@@ -141,15 +144,17 @@ static void keep_text(struct sql_cache *c, struct entry *e, struct slice text, c
 /* The entry of a text like TEXT, if it is one of the last; NULL: read it. */
 static struct entry *recalled(struct sql_cache *c, struct slice text)
 {
-	struct pair *at = place(c, recall_key(text));
-	struct entry *e = at->first;
+	struct entry *e = c->last;
 	if (e && recall_fits(e->text, text))
 		return e;
+	struct pair *at = place(c, recall_key(text));
+	if (at->first && recall_fits(at->first->text, text))
+		return c->last = at->first;
 	e = at->second;
 	if (!e || !recall_fits(e->text, text))
 		return NULL;
 	*at = (struct pair){ .first = e, .second = at->first };
-	return e;
+	return c->last = e;
 }
 
 static struct entry *insert(struct sql_cache *c, uint64_t hash, struct slice shape, struct sql_class *class)

@@ -112,7 +112,7 @@ static void grow(struct replies *q)
 	q->cap = cap;
 }
 
-static void give_back_long_ring(struct replies *q)
+static NOT_INLINE void give_back_long_ring(struct replies *q)
 {
 	mem_free(q->ring);
 	q->ring = NULL;
@@ -173,7 +173,7 @@ static inline void drop_plain_head(struct replies *q)
 
 /* The COPY at the head succeeded: the server has read all up to the first COPY_END, and Syncs before that are eaten.  False when no
  * CopyDone was sent, or something in front of it that a COPY does not survive. */
-static bool eat_syncs(struct replies *q)
+static NOT_INLINE bool eat_syncs(struct replies *q)
 {
 	for (uint32_t i = 1; i < q->len; i++) {
 		struct reply *e = at(q, i);
@@ -190,7 +190,7 @@ static bool eat_syncs(struct replies *q)
 }
 
 /* The COPY at the head failed: nobody knows which of those Syncs it had eaten. */
-static void doubt_syncs(struct replies *q)
+static NOT_INLINE void doubt_syncs(struct replies *q)
 {
 	for (uint32_t i = 1; i < q->len; i++) {
 		struct reply *e = at(q, i);
@@ -211,7 +211,7 @@ static uint32_t end_of_doubt(const struct replies *q)
 }
 
 /* 'Z' while the head is doubtful: see the opening paragraph. */
-static enum reply_verdict on_doubtful_ready(struct replies *q, struct reply *entry)
+static NOT_INLINE enum reply_verdict on_doubtful_ready(struct replies *q, struct reply *entry)
 {
 	uint32_t end = end_of_doubt(q);
 	bool has_certain = end < q->len && is_real_sync(at(q, end));
@@ -226,7 +226,7 @@ static enum reply_verdict on_doubtful_ready(struct replies *q, struct reply *ent
 
 /* Another reply than 'Z' while the head is doubtful: moves the entry that it must belong to in front, and those Syncs were eaten.  False when
  * no such entry is there. */
-static bool settle_doubt(struct replies *q)
+static NOT_INLINE bool settle_doubt(struct replies *q)
 {
 	uint32_t end = end_of_doubt(q);
 	if (q->skipping || end == q->len || is_real_sync(at(q, end)))
@@ -276,7 +276,7 @@ static enum reply_verdict end_copy_in(struct replies *q)
 	return at(q, 0)->kind == REPLY_EXECUTE ? REPLY_DONE : end_copy(q, STAGE_PARTS, true);
 }
 
-static enum reply_verdict judge_copy(struct replies *q, uint8_t type)
+static NOT_INLINE enum reply_verdict judge_copy(struct replies *q, uint8_t type)
 {
 	if (q->copy == REPLY_COPY_IN)
 		return type == 'C' && eat_syncs(q) ? end_copy_in(q) : REPLY_UNEXPECTED;
@@ -288,7 +288,7 @@ static enum reply_verdict judge_copy(struct replies *q, uint8_t type)
 	return type == 'C' && q->copy == REPLY_COPY_BOTH ? end_copy(q, STAGE_PARTS, true) : REPLY_UNEXPECTED;
 }
 
-static enum reply_verdict judge_error(struct replies *q)
+static NOT_INLINE enum reply_verdict judge_error(struct replies *q)
 {
 	enum reply_kind kind = at(q, 0)->kind;
 	if (q->copy == REPLY_COPY_IN)
@@ -311,7 +311,7 @@ static enum reply_verdict judge(struct replies *q, uint8_t type)
 	return follow(q, next_at_head(q, type));
 }
 
-static enum reply_verdict on_empty(struct replies *q, uint8_t type)
+static NOT_INLINE enum reply_verdict on_empty(struct replies *q, uint8_t type)
 {
 	if (type != 'E' || !q->open || q->skipping)
 		return REPLY_UNEXPECTED;
@@ -386,36 +386,35 @@ static inline bool streams(const struct replies *q, uint8_t type)
 /* A message of TYPE is forwarded and that is all.  False: nothing was done. */
 static inline bool pass(struct replies *q, const struct reply *head, uint8_t type)
 {
-	if (head->tag || q->copy != REPLY_COPY_NONE || type == 'Z')
-		return false;
-	switch (follow(q, next_at_head(q, type))) {
-	case REPLY_PART:
-		return true;
-	case REPLY_DONE:
+	if (head->tag || q->copy != REPLY_COPY_NONE)
+		return streams(q, type);
+	unsigned next = next_of[head->kind][q->stage][type];
+	if (next == DONE && head->kind < REPLY_SYNC) /* else it is a 'Z' */
 		drop_plain_head(q);
-		return true;
-	default:
+	else if (next & GOES_ON)
+		follow(q, next);
+	else
 		return false;
-	}
+	return true;
 }
 
 size_t replies_pass(struct replies *q, struct slice in)
 {
-	size_t passed = 0, size;
+	size_t passed = 0;
 	const struct reply *head;
 	if (q->skipping || q->doubtful)
 		return 0;
 	while (q->len && (head = at(q, 0))->fate == REPLY_FORWARD && head->kind < REPLY_COPY_END) {
 		struct slice rest = slice_skip(in, passed);
-		if (!(size = frame_whole(rest, FRAME_FROM_SERVER)))
-			break;
-		if (streams(q, rest.at[0]))
-			size = frame_run(rest, FRAME_FROM_SERVER, rest.at[0]);
-		else if (!pass(q, head, rest.at[0]))
+		size_t size = frame_whole(rest, FRAME_FROM_SERVER);
+		if (!size || !pass(q, head, rest.at[0]))
 			break;
 		passed += size;
+		if ((rest.at[0] == 'D' || rest.at[0] == 'd') && size < rest.len && rest.at[size] == rest.at[0])
+			passed += frame_run(slice_skip(rest, size), FRAME_FROM_SERVER, rest.at[0]);
 	}
-	drop_markers(q);
+	if (UNLIKELY(q->len && head->kind == REPLY_COPY_END))
+		drop_markers(q);
 	return passed;
 }
 
