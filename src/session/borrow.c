@@ -56,14 +56,12 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */
 
-void borrow_pool(struct session *s)
+void borrow_pool_anew(struct session *s)
 {
 	const struct topo *topo = s->home->topo;
 	const struct conf_database *d;
 	const struct topo_node *primary;
 	struct pool *pool = NULL;
-	if (s->pool && s->topo_generation == topo->generation)
-		return;
 	d = conf_database(topo->conf, s->database);
 	primary = d ? topo_primary(topo, d->cluster_at) : NULL;
 	if (primary) {

@@ -12,14 +12,14 @@
 #include "base/compiler.h"
 #include "priv.h"
 
-static struct catalog_view *view_of(struct session *s)
+static NOT_INLINE struct catalog_view *find_view(struct session *s)
 {
 	struct sessions *ss = s->home;
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
 	const char *cluster, *dbname;
 	char key[512];
-	if (s->catalog || !d || !ss->env.catalog)
-		return s->catalog;
+	if (!d || !ss->env.catalog)
+		return NULL;
 	cluster = session_conf(s)->clusters[d->cluster_at].name;
 	dbname = d->dbname[0] ? d->dbname : s->database;
 	int len = snprintf(key, sizeof key, "%s/%s", cluster, dbname);
@@ -31,6 +31,11 @@ static struct catalog_view *view_of(struct session *s)
 	if (s->catalog)
 		map_put(&ss->catalogs, name, s->catalog);
 	return s->catalog;
+}
+
+static inline struct catalog_view *view_of(struct session *s)
+{
+	return s->catalog ? s->catalog : find_view(s);
 }
 
 static void wait_for_facts(struct session *s)

@@ -302,7 +302,13 @@ void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, 
 /* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
  * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */
 void borrow_refuse(struct session *s, bool is_query, const struct err *err);
-void borrow_pool(struct session *s); /* chooses the pool by this turn's snapshot; NULL pool: no primary */
+void borrow_pool_anew(struct session *s);
+/* Chooses the pool by this turn's snapshot; NULL pool: no primary. */
+static inline void borrow_pool(struct session *s)
+{
+	if (!s->pool || s->topo_generation != s->home->topo->generation)
+		borrow_pool_anew(s);
+}
 
 /* vars.c: the books */
 void vars_set_pins(struct session *s, uint16_t pins); /* the one door */

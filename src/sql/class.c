@@ -122,6 +122,7 @@ struct sql_class *class_copy(const struct sql_class *from)
 {
 	struct sql_class *c = mem_copy(from, sizeof *c + from->n * sizeof c->part[0]);
 	c->refs = 1;
+	c->is_plain = false; /* effects will be added */
 	c->informed = NULL;
 	c->informed_by = 0;
 	for (uint32_t i = 0; i < c->n; i++) {

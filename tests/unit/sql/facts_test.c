@@ -21,6 +21,8 @@ static void expect(struct sql_cache *cache, const struct facts *f, const char *t
 	if ((p->effects & INTERESTING) != effects || strcmp(p->culprit ? p->culprit : "", culprit) != 0)
 		fail_msg("%s: effects %x (%s), not %x (%s)", text, p->effects & INTERESTING, p->culprit, effects, culprit);
 	assert_true((c->effects & p->effects) == p->effects);
+	if (c->is_plain && (c->effects & INTERESTING))
+		fail_msg("%s: is plain, but has effects", text);
 	sql_class_unref(c);
 }
 
