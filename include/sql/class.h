@@ -82,6 +82,7 @@ enum sql_effect {
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 
+#define FIRST_OWN_OID 16384u /* PostgreSQL's FirstNormalObjectId: the oids below are its own */
 #define SQL_NO_PARAM (-1)
 struct sql_part {
 	uint8_t kind;      /* enum sql_kind */
@@ -107,7 +108,8 @@ struct sql_class {
 	bool is_plain;             /* nothing but SELECT, UPDATE, DELETE and MERGE that read, write and lock rows and call known functions
 	                            * only: no pins, names, settings or transactions to think of */
 	bool has_functions;        /* some part calls a function that tbl/builtins.h does not know: the catalogue must tell what it does */
-	bool needs_facts;          /* means something else with the facts of its database than without */
+	bool calls;                /* it names functions, relations, operators or types: what they do counts */
+	bool needs_facts;          /* means something else with the facts of its database than without: calls, is_guess, or DDL */
 	bool is_guess;             /* judged by its words alone: functions and relations are not named */
 	/* What the facts with that id made of it, when that was something else (facts.c's). */
 	struct sql_class *informed;

@@ -32,7 +32,7 @@ struct facts *facts_ref(struct facts *f);
 void facts_unref(struct facts *f);        /* NULL is fine */
 uint64_t facts_id(const struct facts *f); /* never given twice, never 0 */
 bool facts_is_known(const struct facts *f);
-size_t facts_len(const struct facts *f);
+size_t facts_effects(const struct facts *f); /* how many names have any */
 /* False: no such name.  Else EFFECTS and CAUSE ("" when there is none), borrowed. */
 bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, uint32_t *effects, const char **cause);
 
@@ -40,5 +40,9 @@ bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, u
  * it was too long to be parsed. */
 struct sql_class *sql_class_inform(struct sql_class *c, const struct facts *f, struct slice text)
     __attribute__((warn_unused_result));
+/* The function of a FunctionCall, which has no name: not one of PostgreSQL's own, or one that changes the session. */
+bool sql_call_is_opaque(uint32_t oid);
+/* Of a text that streams through: what the names in its beginning tell, and nothing else.  A reference. */
+struct sql_class *sql_class_of_long(const struct facts *f, struct slice text) __attribute__((warn_unused_result));
 
 #endif

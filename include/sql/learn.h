@@ -13,7 +13,8 @@ struct learn;
 struct learn *learn_new(void);
 void learn_free(struct learn *l); /* NULL is fine */
 
-void learn_begin(struct learn *l);
+/* WITH_FUNCTIONS: they will be told again; else they are as they were in the last round. */
+void learn_begin(struct learn *l, bool with_functions);
 struct learn_function {
 	uint32_t oid;
 	const char *version;                     /* of its row: xmin */

@@ -37,14 +37,18 @@
 #define UNUSED_MAX 10u   /* refreshes without anybody who looked: then all is forgotten */
 #define FAILURES_MAX 10u /* refreshes that may fail before what was known is given up */
 
+struct fingerprint {
+	char functions[256], callers[768];
+};
+
 struct load {
 	struct dlist link; /* in loader->all */
 	struct loader *home;
 	const char *cluster, *dbname, *user; /* the catalogue's */
 	struct service *service;             /* NULL: does not run */
 	struct learn *learn;
-	char fingerprint[1024], next_fingerprint[1024];
-	uint64_t wanted; /* DDL before the load that runs */
+	struct fingerprint fingerprint, next; /* of what is known, of what is being read */
+	uint64_t wanted;                      /* DDL before the load that runs */
 	uint64_t began_us, ended_us;
 	unsigned failures, unused;
 	bool is_loaded, must_publish, has_warned;
@@ -88,7 +92,7 @@ static void forget(struct load *d)
 {
 	learn_free(d->learn);
 	d->learn = NULL;
-	d->fingerprint[0] = 0;
+	d->fingerprint = (struct fingerprint){ 0 };
 	d->is_loaded = false;
 }
 
@@ -141,7 +145,7 @@ static void publish(struct load *d)
 		fail_because(d, "there are too many functions and relations that depend on each other");
 		return;
 	}
-	memcpy(d->fingerprint, d->next_fingerprint, sizeof d->fingerprint);
+	d->fingerprint = d->next;
 	d->must_publish = false;
 	log_info(NULL, "catalog_loaded", KV_STR("cluster", d->cluster), KV_STR("database", d->dbname),
 	         KV_INT("functions", learn_functions(d->learn)), KV_INT("opaque", learn_opaque(d->learn)),
@@ -271,11 +275,18 @@ static void on_functions(void *arg, const struct service_rows *rows, const struc
 		return;
 	}
 	d->learn = d->learn ? d->learn : learn_new();
-	learn_begin(d->learn);
+	learn_begin(d->learn, true);
 	for (unsigned i = 0; i < service_rows_n(rows); i++)
 		learn_row(d, rows, i);
 	take_empty(d);
 	ask_sources(d);
+}
+
+static void ask_functions(struct load *d)
+{
+	char sql[sizeof question_functions + 16];
+	snprintf(sql, sizeof sql, question_functions, FUNCTIONS_MAX + 1);
+	ask(d, sql, on_functions);
 }
 
 static void on_fingerprint(void *arg, const struct service_rows *rows, const struct err *err)
@@ -286,16 +297,19 @@ static void on_fingerprint(void *arg, const struct service_rows *rows, const str
 		fail(d, err);
 		return;
 	}
-	snprintf(d->next_fingerprint, sizeof d->next_fingerprint, "%s", service_value(rows, 0, 0));
-	d->has_trees = strtoul(service_value(rows, 0, 1), NULL, 10) >= TREES;
-	if (d->is_loaded && !d->must_publish && strcmp(d->fingerprint, d->next_fingerprint) == 0) {
+	snprintf(d->next.functions, sizeof d->next.functions, "%s", service_value(rows, 0, 0));
+	snprintf(d->next.callers, sizeof d->next.callers, "%s", service_value(rows, 0, 1));
+	d->has_trees = strtoul(service_value(rows, 0, 2), NULL, 10) >= TREES;
+	bool same_functions = d->is_loaded && strcmp(d->fingerprint.functions, d->next.functions) == 0;
+	if (same_functions && !d->must_publish && strcmp(d->fingerprint.callers, d->next.callers) == 0) {
 		catalog_confirm(l->catalog, d->cluster, d->dbname, d->wanted);
 		succeed(d);
-		return;
+	} else if (same_functions) {
+		learn_begin(d->learn, false);
+		ask_edges(d);
+	} else {
+		ask_functions(d);
 	}
-	char sql[sizeof question_functions + 16];
-	snprintf(sql, sizeof sql, question_functions, FUNCTIONS_MAX + 1);
-	ask(d, sql, on_functions);
 }
 
 /* ---- the beginning of a load --------------------------------------------------------------------------- */

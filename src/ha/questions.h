@@ -5,22 +5,25 @@
 #ifndef HA_QUESTIONS_H
 #define HA_QUESTIONS_H
 
-/* The row versions of everything that the other questions read, summed up: the same answer, nothing has changed.  And the server's version. */
+/* The row versions of what the other questions read, summed up: of functions, then of who calls them; and the server's version. */
+#define QUESTION_SUM "coalesce(sum(hashint8(xmin::text::int8)),0) from "
 static const char question_fingerprint[] =
-    "select string_agg(n||':'||s, ' ' order by t), current_setting('server_version_num') from ("
-    "select 1 t, count(*) n, coalesce(sum(hashint8(xmin::text::int8)),0) s from pg_proc where oid>=16384"
-    " union all select 2, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_trigger where tgfoid>=16384"
-    " union all select 3, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_rewrite where oid>=16384"
-    " union all select 4, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_attrdef"
-    " union all select 5, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_constraint where oid>=16384"
-    " union all select 6, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_policy"
-    " union all select 7, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_operator where oid>=16384"
-    " union all select 8, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_cast where oid>=16384"
-    " union all select 9, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_inherits"
-    " union all select 10, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_event_trigger"
-    " union all select 11, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_extension"
-    " union all select 12, count(*), coalesce(sum(hashint8(xmin::text::int8)),0) from pg_class"
-    " where oid>=16384 and relkind in ('r','p','v','m','f') and relpersistence<>'t') x";
+    "with s(t, n, s) as ("
+    "select 1, count(*), " QUESTION_SUM "pg_proc where oid>=16384"
+    " union all select 2, count(*), " QUESTION_SUM "pg_extension"
+    " union all select 3, count(*), " QUESTION_SUM "pg_trigger where tgfoid>=16384"
+    " union all select 4, count(*), " QUESTION_SUM "pg_rewrite where oid>=16384"
+    " union all select 5, count(*), " QUESTION_SUM "pg_attrdef"
+    " union all select 6, count(*), " QUESTION_SUM "pg_constraint where oid>=16384"
+    " union all select 7, count(*), " QUESTION_SUM "pg_policy"
+    " union all select 8, count(*), " QUESTION_SUM "pg_operator where oid>=16384"
+    " union all select 9, count(*), " QUESTION_SUM "pg_cast where oid>=16384"
+    " union all select 10, count(*), " QUESTION_SUM "pg_inherits"
+    " union all select 11, count(*), " QUESTION_SUM "pg_event_trigger"
+    " union all select 12, count(*), " QUESTION_SUM "pg_class where oid>=16384"
+    " and relkind in ('r','p','v','m','f') and relpersistence<>'t')"
+    " select string_agg(n||':'||s, ' ' order by t) filter (where t<=2), string_agg(n||':'||s, ' ' order by t) filter (where t>2),"
+    " current_setting('server_version_num') from s";
 
 /* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty) */
 static const char question_functions[] =

@@ -38,7 +38,7 @@ size_t copyio_body(struct session *s, struct slice in, struct lent *lent)
 	if (!s->body_drop) {
 		stream_send(&s->srv->up.stream, piece, lent);
 		if (s->scan)
-			sql_scan_feed(s->scan, piece);
+			sql_scan_feed(s->scan, slice_of(in.at, n - (n == s->body_left))); /* the NUL is no part of the text */
 	}
 	s->body_left -= (uint32_t)n;
 	if (!s->body_left && s->scan && !s->body_drop)

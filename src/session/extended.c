@@ -595,6 +595,9 @@ static size_t extended_flush(struct session *s, const struct frame *f, struct sl
 static size_t extended_function(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct err e;
+	struct reader r;
+	if (!frame_is_whole(f) && f->body.len < 4)
+		return 0;
 	enum borrow b = borrow_server(s, NULL, &e);
 	if (b == BORROW_BLOCKED)
 		return 0;
@@ -603,6 +606,8 @@ static size_t extended_function(struct session *s, const struct frame *f, struct
 		return copyio_drop(s, f, in);
 	}
 	session_begin_statement(s);
+	reader_init(&r, f->body);
+	known_call(s, reader_u32(&r));
 	return extended_forward(s, f, in, lent, REPLY_FUNCTION, TAG_PLAIN, NULL);
 }
 

@@ -44,54 +44,92 @@ static void wait_for_facts(struct session *s)
 	session_block(s, SESSION_WAIT_FACTS);
 }
 
-/* The facts to go by; NULL: wait. */
-static const struct facts *facts_for(struct session *s, struct catalog_view *v, const struct sql_class *class)
+static bool is_changing(const struct session *s, const struct sql_class *class)
 {
-	enum catalog_look how;
-	const struct facts *f = catalog_look(v, &how);
-	bool is_changing = s->tx_catalog || (class->has_functions && (class->effects & SQL_CATALOG_DDL));
-	if (LIKELY(how == CATALOG_FRESH)) {
-		s->tired_of_facts = 0;
-		return is_changing ? catalog_nothing(v) : f;
-	}
-	if (how == CATALOG_LOADING && !s->tired_of_facts && session_conf(s)->catalog_wait) {
-		wait_for_facts(s);
-		return NULL;
-	}
-	return catalog_nothing(v);
+	return s->tx_catalog || (class && class->has_functions && (class->effects & SQL_CATALOG_DDL));
 }
 
-bool known_class(struct session *s, struct sql_class **class, struct slice text)
+/* The facts to go by for CLASS (NULL: a text that was not read), and *WAIT: there are none yet.  NULL: no database, or wait. */
+static const struct facts *facts_for(struct session *s, const struct sql_class *class, bool *wait)
 {
+	enum catalog_look how;
 	struct catalog_view *v;
 	const struct facts *f;
-	if (!(*class)->needs_facts)
-		return true;
+	*wait = false;
 	if (!s->srv)
 		borrow_pool(s);
 	v = s->pool ? view_of(s) : NULL; /* without a primary it will wait for one, and come here again */
 	if (!v)
+		return NULL;
+	f = catalog_look(v, &how);
+	if (LIKELY(how == CATALOG_FRESH)) {
+		s->tired_of_facts = 0;
+		return is_changing(s, class) ? catalog_nothing(v) : f;
+	}
+	*wait = how == CATALOG_LOADING && !s->tired_of_facts && session_conf(s)->catalog_wait &&
+	        (!class || class->calls || class->is_guess);
+	if (*wait)
+		wait_for_facts(s);
+	return *wait ? NULL : class && !class->calls && facts_is_known(f) ? f : catalog_nothing(v);
+}
+
+bool known_class(struct session *s, struct sql_class **class, struct slice text)
+{
+	bool wait;
+	const struct facts *f;
+	if (!(*class)->needs_facts)
 		return true;
-	f = facts_for(s, v, *class);
-	if (!f)
-		return false;
-	*class = sql_class_inform(*class, f, text);
-	return true;
+	f = facts_for(s, *class, &wait);
+	if (f)
+		*class = sql_class_inform(*class, f, text);
+	return !wait;
 }
 
 bool known_statement(struct session *s, struct statement *st)
 {
-	struct sql_class *class;
+	bool wait;
+	const struct facts *f;
 	if (!st->plain || !st->plain->needs_facts)
 		return true;
-	class = sql_class_ref(st->plain);
-	if (!known_class(s, &class, statement_text(st))) {
-		sql_class_unref(class);
-		return false;
-	}
+	f = facts_for(s, st->plain, &wait);
+	if (!f || facts_id(f) == st->informed_by)
+		return !wait;
 	sql_class_unref(st->class);
-	st->class = class;
+	st->class = sql_class_inform(sql_class_ref(st->plain), f, statement_text(st));
+	st->informed_by = facts_id(f);
 	return true;
+}
+
+static void pin_for(struct session *s, const struct sql_class *class, const char *why)
+{
+	uint16_t pins = vars_would_pin(s, class);
+	if (!pins)
+		return;
+	known_blame(s, why);
+	vars_set_pins(s, s->pins | pins);
+}
+
+bool known_stream(struct session *s, struct slice beginning)
+{
+	bool wait;
+	const struct facts *f = facts_for(s, NULL, &wait);
+	struct sql_class *class;
+	if (!f)
+		return !wait;
+	class = sql_class_of_long(f, beginning);
+	pin_for(s, class, class->part[0].culprit);
+	sql_class_unref(class);
+	return true;
+}
+
+void known_call(struct session *s, uint32_t oid)
+{
+	char name[32];
+	if (!sql_call_is_opaque(oid) || (s->pins & PIN_OPAQUE))
+		return;
+	snprintf(name, sizeof name, "oid %u", oid);
+	known_blame(s, name);
+	vars_set_pins(s, s->pins | PIN_OPAQUE);
 }
 
 void known_give_up(struct session *s)

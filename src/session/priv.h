@@ -54,7 +54,8 @@ struct statement {
 	struct hash128 last_key;   /* under which a server last had it: what an error may name */
 	struct hash128 named_key;  /* what `name` was made from, which is nearly always what the next Bind needs */
 	char name[STMTS_NAME_MAX]; /* "" before the first time */
-	struct sql_class *class, *plain; /* as the catalogue sees it now; by its text alone */
+	struct sql_class *class, *plain; /* as the catalogue sees it; by its text alone */
+	uint64_t informed_by;            /* facts_id() of what the catalogue was then */
 	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
 	uint32_t text_len, types_len; /* bytes; types: the Parse message's count and OIDs as they came */
@@ -377,7 +378,9 @@ bool statement_changes_names(const struct sql_class *class);
 /* known.c: classes as the catalogue of the database sees them */
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
-bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
+bool known_statement(struct session *s, struct statement *st);  /* the same for st->class */
+bool known_stream(struct session *s, struct slice beginning);   /* for a text that streams through: pins at once; has a server */
+void known_call(struct session *s, uint32_t oid);               /* for a FunctionCall */
 void known_give_up(struct session *s);                         /* WAIT_FACTS took too long */
 void known_on_commit(struct session *s);                       /* of a transaction with tx_catalog */
 void known_blame(struct session *s, const char *function);     /* for the pin that is about to be set; NULL: none */

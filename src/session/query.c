@@ -9,6 +9,7 @@
 #include "priv.h"
 
 #define QUERY_WHOLE (256u * 1024) /* bytes; longer texts are not kept */
+#define QUERY_BEGINNING 4096u     /* … but so much of them is looked at, for the names in it */
 
 /* ---- how the text is to be read ------------------------------------------------------------------------------------------------------- */
 
@@ -311,6 +312,8 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
 static size_t query_stream(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct err e;
+	if (f->body.len < QUERY_BEGINNING)
+		return 0;
 	switch (borrow_server(s, NULL, &e)) {
 	case BORROW_BLOCKED:
 		return 0;
@@ -320,6 +323,8 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	case BORROW_OK:
 		break;
 	}
+	if (!known_stream(s, f->body))
+		return 0;
 	session_begin_statement(s);
 	s->scan = mem_alloc(sizeof *s->scan);
 	sql_scan_init(s->scan, query_dialect(s));

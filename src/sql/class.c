@@ -30,11 +30,11 @@ struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
 		c->is_opaque |= c->part[i].kind == SQL_OPAQUE;
-		c->needs_facts |= c->part[i].functions || c->part[i].touched;
+		c->calls |= c->part[i].functions || c->part[i].touched;
 		c->is_plain &= is_plain(&c->part[i]);
 	}
 	c->has_functions = has_functions;
-	c->needs_facts |= c->is_guess || (c->effects & SQL_DDL);
+	c->needs_facts = c->calls || c->is_guess || (c->effects & SQL_DDL);
 	return c;
 }
 

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 
+#include "base/compiler.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "builtins.h"
@@ -21,18 +22,20 @@
 
 struct entry {
 	uint32_t effects;
-	char cause[]; /* of a name that has none: empty */
+	const char *cause;
+	char text[]; /* what cause points at */
 };
 
 struct facts {
 	_Atomic unsigned refs;
 	uint64_t id;
 	bool is_known;
+	size_t n_effects; /* names that have any */
 	struct map names; /* kind and name -> struct entry */
 };
 
 /* Most functions. */
-static struct entry harmless;
+static const struct entry harmless = { .cause = "" };
 
 /* ---- the table ------------------------------------------------------------------------------------ */
 
@@ -52,18 +55,21 @@ struct facts *facts_new(bool is_known)
 	return f;
 }
 
-static void put(struct facts *f, struct slice key, struct entry *e)
+static void put(struct facts *f, struct slice key, const struct entry *e)
 {
-	struct entry *was = map_put(&f->names, key, e);
-	if (was != &harmless)
-		mem_free(was);
+	struct entry *was = map_put(&f->names, key, (void *)(uintptr_t)e);
+	f->n_effects += e != &harmless;
+	if (!was || was == &harmless)
+		return;
+	f->n_effects--;
+	mem_free(was);
 }
 
 void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t effects, const char *cause)
 {
 	char space[FACTS_NAME_MAX + 1];
 	struct slice key = key_of(space, kind, name);
-	struct entry *there = map_get(&f->names, key);
+	const struct entry *there = map_get(&f->names, key);
 	if (there && (there->effects | effects) == there->effects)
 		return;
 	if (!effects) {
@@ -75,7 +81,8 @@ void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t
 	cause = cause ? cause : "";
 	struct entry *e = mem_alloc(sizeof *e + strlen(cause) + 1);
 	e->effects = effects | (there ? there->effects : 0);
-	strcpy(e->cause, cause);
+	strcpy(e->text, cause);
+	e->cause = e->text;
 	put(f, key, e);
 }
 
@@ -122,9 +129,9 @@ bool facts_is_known(const struct facts *f)
 	return f->is_known;
 }
 
-size_t facts_len(const struct facts *f)
+size_t facts_effects(const struct facts *f)
 {
-	return map_len(&f->names);
+	return f->n_effects;
 }
 
 bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, uint32_t *effects, const char **cause)
@@ -242,12 +249,31 @@ static struct sql_class *inform_guess(struct sql_class *c, const struct facts *f
 
 /* ---- public ----------------------------------------------------------------------------------------- */
 
+bool sql_call_is_opaque(uint32_t oid)
+{
+	/* Those rows of tbl/builtins.h that are neither READ nor WRITE; oids never change (pg_proc.dat). */
+	static const uint16_t own[] = { 1574, 1575, 1576, 1599, 1765, 2078, 2172, 2559, 2739, 2880, 2881,
+		                            2882, 2883, 2886, 2887, 2888, 2889, 2924, 2927, 2930, 3684, 3685,
+		                            3689, 3690, 3779, 3786, 4220, 4221, 4222, 4223, 4224, 6006, 6007 };
+	for (size_t i = 0; i < ARRAY_LEN(own); i++)
+		if (own[i] == oid)
+			return true;
+	return oid >= FIRST_OWN_OID;
+}
+
+struct sql_class *sql_class_of_long(const struct facts *f, struct slice text)
+{
+	struct sql_class *c = class_new(1);
+	c->is_guess = true;
+	return sql_class_inform(class_seal(c, false), f, text);
+}
+
 struct sql_class *sql_class_inform(struct sql_class *c, const struct facts *f, struct slice text)
 {
 	if (!c->needs_facts)
 		return c;
 	if (c->is_guess)
-		return facts_len(f) ? inform_guess(c, f, text) : c;
+		return f->n_effects ? inform_guess(c, f, text) : c;
 	if (c->informed_by != f->id)
 		inform(c, f);
 	if (!c->informed)

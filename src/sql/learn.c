@@ -22,7 +22,6 @@
 #include "builtins.h"
 #include "sql/body.h"
 
-#define FIRST_OWN_OID 16384u /* PostgreSQL's FirstNormalObjectId: those below are its own */
 #define EDGES_MAX 1000000u
 
 struct node {
@@ -80,7 +79,6 @@ static void node_free(struct node *n)
 static void forget_round(struct learn *l)
 {
 	map_fini(&l->names);
-	map_fini(&l->builtin_names);
 	mem_free(l->edges);
 	l->edges = NULL;
 	l->n_edges = l->cap_edges = 0;
@@ -95,11 +93,12 @@ void learn_free(struct learn *l)
 	while (map_next(&l->nodes, &it, NULL, &n))
 		node_free(n);
 	map_fini(&l->nodes);
+	map_fini(&l->builtin_names);
 	forget_round(l);
 	mem_free(l);
 }
 
-void learn_begin(struct learn *l)
+void learn_begin(struct learn *l, bool with_functions)
 {
 	struct slice key;
 	void *value;
@@ -110,10 +109,14 @@ void learn_begin(struct learn *l)
 			map_remove(&l->nodes, key);
 			node_free(n);
 		} else {
-			n->is_seen = false;
+			n->is_seen = !with_functions;
 		}
 	}
-	l->n_functions = l->n_opaque = 0;
+	l->n_opaque = 0;
+	if (!with_functions)
+		return;
+	map_fini(&l->builtin_names);
+	l->n_functions = 0;
 }
 
 static struct slice key_of(struct node_key *key, char kind, uint32_t oid)

@@ -120,6 +120,28 @@ with scenario('what does not, does not'):
         if ';' not in sql and 'create' not in sql:
             is_(pinned_by(p, sql, extended=True), '', f'extended: {sql}')
 
+with scenario('long texts and calls without a text'):
+    for n in (20000, 400000):
+        values = ', '.join(f'({i})' for i in range(n // 7))
+        is_(pinned_by(p, f'insert into audit values {values}'), 'opaque (on_audit)', f'an INSERT of {n // 1000} kB into a table with a trigger')
+        is_(pinned_by(p, f'insert into orders values {values}'), '', 'and with a harmless one')
+        is_(pinned_by(p, f"select set_it('66kB'), '{'x' * n}'"), 'opaque (set_it)', f'a SELECT of {n // 1000} kB')
+        with p.connect(db) as c:
+            c.ask(parse('long', f"select set_by_sql('66s'), array[{values.replace('(', '').replace(')', '')}]") + bind('', 'long') + execute() + sync())
+            is_(reason(p), 'opaque (set_by_sql)', f'a prepared statement of {n // 1000} kB')
+        wait_for(lambda: not pins(p), what='the end of a pin')
+    oid = int(cluster.one("select 'set_by_sql'::regproc::oid", db))
+    for fn, why in ((oid, f'opaque (oid {oid})'), (2078, 'opaque (oid 2078)'), (1317, '')):  # 1317: length()
+        with p.connect(db) as c:
+            args = [b'a.b', b'c', b't'][:{oid: 1, 2078: 3, 1317: 1}[fn]]
+            if fn == oid:
+                args = [b'66s']
+            body = b''.join(len(x).to_bytes(4, 'big') + x for x in args)
+            got = c.ask(pgwire.msg('F', fn.to_bytes(4, 'big') + (0).to_bytes(2, 'big') + len(args).to_bytes(2, 'big') + body + (0).to_bytes(2, 'big')))
+            like(brief(got), r'^V\S* Z:I', f'FunctionCall of {fn}')
+            is_(reason(p), why, f'is {why or "harmless"}')
+        wait_for(lambda: not pins(p), what='the end of a pin')
+
 with scenario('nothing leaks'):
     small = Proxy(cluster, workers=1, pool={'size': 1, 'max_pinned': 1})
     for sql in ("select set_it('66kB')", "select set_by_sql('66s')", 'select set_by_statement()', 'select make_temp()', 'select take_lock(815)', 'select listen_to()', 'insert into audit values (1)', 'select * from seen_twice',

@@ -165,7 +165,7 @@ static void expect_fact(const struct facts *f, enum facts_kind kind, const char 
 static void effects_spread_to_who_calls(void **state)
 {
 	struct learn *l = learn_new();
-	learn_begin(l);
+	learn_begin(l, true);
 	function(l, 20001, "1", "audit", "begin perform set_config('a', 'b', false); end");
 	function(l, 20002, "1", "outer", "begin perform audit(); end");
 	function(l, 20003, "1", "outermost", "begin execute 'select outer()'; end");
@@ -220,7 +220,7 @@ static void only_new_versions_are_read_again(void **state)
 	struct learn *l = learn_new();
 	uint32_t oids[4];
 	for (int round = 0; round < 3; round++) {
-		learn_begin(l);
+		learn_begin(l, true);
 		function(l, 20001, "1", "f", "begin perform set_config('a', 'b', false); end");
 		function(l, 20002, round < 2 ? "1" : "2", "g", round < 2 ? "begin return 1; end" : "begin perform f(); end");
 		if (round == 0)
@@ -235,10 +235,30 @@ static void only_new_versions_are_read_again(void **state)
 	learn_free(l);
 }
 
+static void edges_alone_may_be_told_again(void **state)
+{
+	struct learn *l = learn_new();
+	learn_begin(l, true);
+	function(l, 20001, "1", "f", "begin perform set_config('a', 'b', false); end");
+	in_language(l, 1000, "int4eq", "internal", "");
+	edge(l, "rf", 30001, "t", 20001, true);
+	facts_unref(learn_end(l, NULL, 0));
+	learn_begin(l, false);
+	edge(l, "rf", 30002, "u", 20001, true);
+	struct facts *f = learn_end(l, NULL, 0);
+	expect_fact(f, FACTS_FUNCTION, "f", SQL_OPAQUE_CALL, "f");
+	expect_fact(f, FACTS_FUNCTION, "int4eq", 0, "");
+	expect_fact(f, FACTS_WRITE, "t", -1, "");
+	expect_fact(f, FACTS_WRITE, "u", SQL_OPAQUE_CALL, "f");
+	assert_int_equal(learn_functions(l), 1);
+	facts_unref(f);
+	learn_free(l);
+}
+
 static void languages_and_extensions(void **state)
 {
 	struct learn *l = learn_new();
-	learn_begin(l);
+	learn_begin(l, true);
 	in_language(l, 20001, "digest", "c", "pgcrypto");
 	in_language(l, 20002, "set_limit", "c", "pg_trgm");
 	in_language(l, 20003, "similarity", "c", "pg_trgm");
@@ -283,7 +303,7 @@ static void long_chains(void **state)
 	enum { N = 100000 };
 	struct learn *l = learn_new();
 	char name[32], source[64];
-	learn_begin(l);
+	learn_begin(l, true);
 	for (uint32_t i = 0; i < N; i++) {
 		snprintf(name, sizeof name, "f%u", i);
 		snprintf(source, sizeof source, i ? "select f%u()" : "select set_config('a', 'b', false) from f%u()", i ? i - 1 : N - 1);
@@ -306,6 +326,7 @@ int main(void)
 		cmocka_unit_test(texts_that_are_too_long),
 		cmocka_unit_test(effects_spread_to_who_calls),
 		cmocka_unit_test(only_new_versions_are_read_again),
+		cmocka_unit_test(edges_alone_may_be_told_again),
 		cmocka_unit_test(languages_and_extensions),
 		cmocka_unit_test(long_chains),
 	};
