@@ -200,7 +200,6 @@ static void inform(struct sql_class *c, const struct facts *f)
 		copy->part[i].effects = effects_with(c->part[i].effects, g.effects);
 		copy->part[i].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
 		copy->effects |= copy->part[i].effects;
-		copy->is_plain = false;
 	}
 	sql_class_unref(c->informed);
 	c->informed = copy;
@@ -241,7 +240,6 @@ static struct sql_class *inform_guess(struct sql_class *c, const struct facts *f
 		return c;
 	struct sql_class *copy = class_copy(c);
 	copy->part[0].effects = copy->effects = effects_with(c->effects, g.effects);
-	copy->is_plain = false;
 	copy->part[0].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
 	sql_class_unref(c);
 	return copy;

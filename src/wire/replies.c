@@ -401,7 +401,7 @@ static inline bool pass(struct replies *q, const struct reply *head, uint8_t typ
 size_t replies_pass(struct replies *q, struct slice in)
 {
 	size_t passed = 0;
-	const struct reply *head;
+	const struct reply *head = NULL;
 	if (q->skipping || q->doubtful)
 		return 0;
 	while (q->len && (head = at(q, 0))->fate == REPLY_FORWARD && head->kind < REPLY_COPY_END) {
