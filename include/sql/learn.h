@@ -20,11 +20,14 @@ struct learn_function {
 	const char *version;                     /* of its row: xmin */
 	const char *name, *language, *extension; /* extension: "" for none */
 	bool is_aggregate;
-	bool is_tree; /* its source is kept as a tree: BEGIN ATOMIC … END */
+	uint32_t length; /* of its source in bytes */
+	bool is_tree;    /* its source is kept as a tree: BEGIN ATOMIC … END */
 };
 /* True: its source has to be read. */
 bool learn_function(struct learn *l, const struct learn_function *f);
-/* Functions whose source is still to be read, those with a tree or the others: fills OIDS with at most MAX of them; 0: none. */
+/* Functions whose source is still to be read, those with a tree or the others: fills OIDS with at most MAX of them, whose sources have
+ * about LEARN_PAGE_BYTES together at most; 0: none. */
+#define LEARN_PAGE_BYTES 1000000u
 unsigned learn_wanted(const struct learn *l, bool tree, uint32_t *oids, unsigned max);
 void learn_source(struct learn *l, uint32_t oid, struct slice source);
 void learn_no_source(struct learn *l, uint32_t oid); /* too long, or gone: opaque */

@@ -52,7 +52,8 @@ struct load {
 	uint64_t began_us, ended_us;
 	unsigned failures, unused;
 	bool is_loaded, must_publish, has_warned;
-	bool has_trees; /* the server keeps some sources as trees */
+	size_t told_functions, told_opaque; /* the log's last figures */
+	bool has_trees;                     /* the server keeps some sources as trees */
 	unsigned n_page;
 	uint32_t page[PAGE]; /* functions whose source was asked for */
 };
@@ -135,6 +136,19 @@ static void succeed(struct load *d)
 	loader_look(d->home); /* DDL may have passed meanwhile, and others wait for their turn */
 }
 
+/* For people, when the figures are new: DDL may come often. */
+static void tell(struct load *d)
+{
+	size_t functions = learn_functions(d->learn), opaque = learn_opaque(d->learn);
+	bool is_news = functions != d->told_functions || opaque != d->told_opaque;
+	d->told_functions = functions;
+	d->told_opaque = opaque;
+	log_write(is_news ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG, NULL, "catalog_loaded",
+	          (struct log_kv[]){ KV_STR("cluster", d->cluster), KV_STR("database", d->dbname), KV_INT("functions", functions),
+	                             KV_INT("opaque", opaque), KV_INT("ms", (loop_now_us(d->home->loop) - d->began_us) / US_PER_MS) },
+	          5);
+}
+
 static void publish(struct load *d)
 {
 	struct loader *l = d->home;
@@ -147,9 +161,7 @@ static void publish(struct load *d)
 	}
 	d->fingerprint = d->next;
 	d->must_publish = false;
-	log_info(NULL, "catalog_loaded", KV_STR("cluster", d->cluster), KV_STR("database", d->dbname),
-	         KV_INT("functions", learn_functions(d->learn)), KV_INT("opaque", learn_opaque(d->learn)),
-	         KV_INT("ms", (loop_now_us(l->loop) - d->began_us) / US_PER_MS));
+	tell(d);
 	catalog_publish(l->catalog, d->cluster, d->dbname, f, d->wanted);
 	succeed(d);
 }
@@ -162,7 +174,7 @@ static void ask(struct load *d, const char *sql, service_rows_fn fn)
 	ASSERT(is_asking);
 }
 
-static uint32_t oid_at(const struct service_rows *rows, unsigned row, unsigned column)
+static uint32_t number_at(const struct service_rows *rows, unsigned row, unsigned column)
 {
 	return (uint32_t)strtoul(service_value(rows, row, column), NULL, 10);
 }
@@ -180,10 +192,10 @@ static void on_edges(void *arg, const struct service_rows *rows, const struct er
 		char how = service_value(rows, i, 0)[0];
 		struct learn_edge e = {
 			.from_kind = service_value(rows, i, 1)[0],
-			.from = oid_at(rows, i, 2),
+			.from = number_at(rows, i, 2),
 			.from_name = service_value(rows, i, 3),
 			.to_kind = service_value(rows, i, 4)[0],
-			.to = oid_at(rows, i, 5),
+			.to = number_at(rows, i, 5),
 			.only_write = how == 'w',
 		};
 		if (how == 's')
@@ -215,7 +227,7 @@ static void on_sources(void *arg, const struct service_rows *rows, const struct 
 	}
 	for (unsigned i = 0; i < service_rows_n(rows); i++)
 		if (!service_is_null(rows, i, 1))
-			learn_source(d->learn, oid_at(rows, i, 0), slice_of(service_value(rows, i, 1), service_value_len(rows, i, 1)));
+			learn_source(d->learn, number_at(rows, i, 0), slice_of(service_value(rows, i, 1), service_value_len(rows, i, 1)));
 	for (unsigned i = 0; i < d->n_page; i++) /* too long, or dropped meanwhile */
 		learn_no_source(d->learn, d->page[i]);
 	ask_sources(d);
@@ -252,13 +264,14 @@ static void ask_sources(struct load *d)
 static void learn_row(struct load *d, const struct service_rows *rows, unsigned row)
 {
 	struct learn_function f = {
-		.oid = oid_at(rows, row, 0),
+		.oid = number_at(rows, row, 0),
 		.version = service_value(rows, row, 1),
 		.name = service_value(rows, row, 2),
 		.language = service_value(rows, row, 3),
 		.extension = service_value(rows, row, 4),
 		.is_aggregate = service_value(rows, row, 5)[0] == 't',
 		.is_tree = service_value(rows, row, 6)[0] == 't',
+		.length = number_at(rows, row, 7),
 	};
 	learn_function(d->learn, &f);
 }

@@ -25,9 +25,9 @@ static const char question_fingerprint[] =
     " select string_agg(n||':'||s, ' ' order by t) filter (where t<=2), string_agg(n||':'||s, ' ' order by t) filter (where t>2),"
     " current_setting('server_version_num') from s";
 
-/* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty) */
+/* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty), its length */
 static const char question_functions[] =
-    "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc=''"
+    "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc='', octet_length(p.prosrc)"
     " from pg_proc p join pg_language l on l.oid=p.prolang left join pg_aggregate a on a.aggfnoid=p.oid"
     " left join pg_depend d on d.classid='pg_proc'::regclass and d.objid=p.oid and d.deptype='e'"
     " left join pg_extension e on d.refclassid='pg_extension'::regclass and e.oid=d.refobjid limit %u";

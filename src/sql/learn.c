@@ -9,6 +9,8 @@
  * only names what it uses, from the names in it.  A function in C is judged by its extension (tbl/extensions.h); one in a language other
  * than SQL and PL/pgSQL is opaque, since such languages keep variables for the session.
  *
+ * A function whose names would exceed NAMES_MAX is opaque, so that memory is bounded whatever the sources are.
+ *
  * Always: a function's node stays until the round after the one that did not see it; edges and all other nodes live for one round.
  * No node goes while edges are there.
  */
@@ -23,6 +25,7 @@
 #include "sql/body.h"
 
 #define EDGES_MAX 1000000u
+#define NAMES_MAX 16000000u /* in all sources together: 64 MB */
 
 struct node {
 	char kind;
@@ -30,7 +33,7 @@ struct node {
 	bool is_wanted; /* its source is not known */
 	bool is_tree;
 	bool is_safe; /* the configuration says so */
-	uint32_t oid;
+	uint32_t oid, length;
 	char *name;
 	char version[16];
 	uint32_t own;     /* effects by its own words */
@@ -54,7 +57,7 @@ struct learn {
 	struct map names; /* 32 bits of hash -> struct node */
 	struct edge *edges;
 	uint32_t n_edges, cap_edges;
-	size_t n_functions, n_opaque;
+	size_t n_functions, n_opaque, n_names;
 	struct map builtin_names; /* functions of PostgreSQL's own that tbl/builtins.h does not know */
 };
 
@@ -69,9 +72,15 @@ struct learn *learn_new(void)
 	return mem_alloc(sizeof(struct learn));
 }
 
-static void node_free(struct node *n)
+static void forget_source(struct learn *l, struct node *n)
 {
+	l->n_names -= n->body.n;
 	body_fini(&n->body);
+}
+
+static void node_free(struct learn *l, struct node *n)
+{
+	forget_source(l, n);
 	mem_free(n->name);
 	mem_free(n);
 }
@@ -91,7 +100,7 @@ void learn_free(struct learn *l)
 	if (!l)
 		return;
 	while (map_next(&l->nodes, &it, NULL, &n))
-		node_free(n);
+		node_free(l, n);
 	map_fini(&l->nodes);
 	map_fini(&l->builtin_names);
 	forget_round(l);
@@ -107,7 +116,7 @@ void learn_begin(struct learn *l, bool with_functions)
 		struct node *n = value;
 		if (n->kind != 'f' || !n->is_seen) {
 			map_remove(&l->nodes, key);
-			node_free(n);
+			node_free(l, n);
 		} else {
 			n->is_seen = !with_functions;
 		}
@@ -184,15 +193,16 @@ static bool has_readable_source(const struct learn_function *f)
 }
 
 /* Forgets what was known of an earlier version. */
-static void node_update(struct node *n, const struct learn_function *f)
+static void node_update(struct learn *l, struct node *n, const struct learn_function *f)
 {
 	bool is_trusted = extension_is_harmless(f->extension);
 	node_rename(n, f->name);
 	snprintf(n->version, sizeof n->version, "%s", f->version);
-	body_fini(&n->body);
+	forget_source(l, n);
 	n->own = 0;
 	n->is_wanted = false;
 	n->is_tree = f->is_tree;
+	n->length = f->length;
 	if (is_exception(f->extension, f->name))
 		n->own = SQL_OPAQUE_CALL;
 	else if (!is_trusted && !f->is_aggregate && has_readable_source(f))
@@ -210,7 +220,7 @@ bool learn_function(struct learn *l, const struct learn_function *f)
 	}
 	struct node *n = node_make(l, 'f', f->oid);
 	if (!n->name || strcmp(n->version, f->version) != 0)
-		node_update(n, f);
+		node_update(l, n, f);
 	n->is_seen = true;
 	l->n_functions++;
 	return n->is_wanted;
@@ -220,11 +230,14 @@ unsigned learn_wanted(const struct learn *l, bool tree, uint32_t *oids, unsigned
 {
 	uint32_t it = 0;
 	unsigned found = 0;
+	uint32_t bytes = 0;
 	void *value;
-	while (found < max && map_next(&l->nodes, &it, NULL, &value)) {
+	while (found < max && bytes < LEARN_PAGE_BYTES && map_next(&l->nodes, &it, NULL, &value)) {
 		const struct node *n = value;
-		if (n->is_wanted && n->is_seen && n->is_tree == tree)
+		if (n->is_wanted && n->is_seen && n->is_tree == tree) {
 			oids[found++] = n->oid;
+			bytes += n->length;
+		}
 	}
 	return found;
 }
@@ -237,6 +250,11 @@ void learn_source(struct learn *l, uint32_t oid, struct slice source)
 	body_read(&n->body, source);
 	n->own = n->body.effects;
 	n->is_wanted = false;
+	if (l->n_names + n->body.n > NAMES_MAX) {
+		body_fini(&n->body);
+		n->own |= SQL_OPAQUE_CALL;
+	}
+	l->n_names += n->body.n;
 }
 
 void learn_no_source(struct learn *l, uint32_t oid)
