@@ -13,10 +13,10 @@ struct learn;
 struct learn *learn_new(void);
 void learn_free(struct learn *l); /* NULL is fine */
 
-/* WITH_FUNCTIONS: they will be told again; else they are as they were in the last round. */
+/* WITH_FUNCTIONS: those that are not PostgreSQL's own will be told again; else they are as they were in the last round. */
 void learn_begin(struct learn *l, bool with_functions);
 struct learn_function {
-	uint32_t oid;
+	uint32_t oid; /* below FIRST_OWN_OID: has to be told once only */
 	const char *version;                     /* of its row: xmin */
 	const char *name, *language, *extension; /* extension: "" for none */
 	bool is_aggregate;

@@ -8,7 +8,9 @@
  * The fingerprint is a sum over the versions of the rows concerned: it costs the server some milliseconds, so that a database is only read
  * when something has changed.  It is asked first, so that what changes meanwhile is seen the next time.
  *
- * Always: a load has a service exactly while it runs, so that a database in use costs no connection;  at most LOADS_MAX run;
+ * The connection is kept for KEEP_US, so that a series of DDL meets a warm one.
+ *
+ * Always: a database in use costs a connection only while it is read and shortly after;  at most LOADS_MAX run;
  *         what is published was read after the count of DDL that is published with it.
  */
 #include "ha/loader.h"
@@ -29,6 +31,7 @@
 #define LOADS_MAX 4u
 #define TIMEOUT_US (15 * US_PER_S) /* of one question */
 #define RETRY_US (2 * US_PER_S)
+#define KEEP_US (3 * US_PER_S)
 #define TICK_US (250 * US_PER_MS)
 #define FUNCTIONS_MAX 200000u /* beyond, nothing is learnt */
 #define EDGES_MAX 500000u
@@ -45,13 +48,14 @@ struct load {
 	struct dlist link; /* in loader->all */
 	struct loader *home;
 	const char *cluster, *dbname, *user; /* the catalogue's */
-	struct service *service;             /* NULL: does not run */
+	struct service *service;             /* NULL: not connected */
+	uint32_t node_id;                    /* that it leads to */
 	struct learn *learn;
 	struct fingerprint fingerprint, next; /* of what is known, of what is being read */
 	uint64_t wanted;                      /* DDL before the load that runs */
 	uint64_t began_us, ended_us;
 	unsigned failures, unused;
-	bool is_loaded, must_publish, has_warned;
+	bool is_running, is_loaded, must_publish, has_warned;
 	size_t told_functions, told_opaque; /* the log's last figures */
 	bool has_trees;                     /* the server keeps some sources as trees */
 	unsigned n_page;
@@ -81,12 +85,15 @@ static uint64_t refresh_us(const struct loader *l)
 
 static void stop(struct load *d)
 {
-	if (!d->service)
-		return;
-	service_free(d->service);
-	d->service = NULL;
+	d->is_running = false;
 	d->home->n_running--;
 	d->ended_us = loop_now_us(d->home->loop);
+}
+
+static void hang_up(struct load *d)
+{
+	service_free(d->service);
+	d->service = NULL;
 }
 
 static void forget(struct load *d)
@@ -112,6 +119,7 @@ static void fail(struct load *d, const struct err *err)
 	struct loader *l = d->home;
 	bool keeps = ++d->failures <= FAILURES_MAX && d->is_loaded;
 	stop(d);
+	hang_up(d);
 	warn(d, err);
 	if (!keeps)
 		forget(d);
@@ -298,7 +306,7 @@ static void on_functions(void *arg, const struct service_rows *rows, const struc
 static void ask_functions(struct load *d)
 {
 	char sql[sizeof question_functions + 16];
-	snprintf(sql, sizeof sql, question_functions, FUNCTIONS_MAX + 1);
+	snprintf(sql, sizeof sql, question_functions, d->learn ? FIRST_OWN_OID : 0, FUNCTIONS_MAX + 1);
 	ask(d, sql, on_functions);
 }
 
@@ -356,7 +364,12 @@ static void begin(struct load *d, uint64_t wanted)
 		return; /* none is known now, or the cluster is not configured any more */
 	struct service_target target = { .host = primary->host, .port = primary->port, .dbname = d->dbname };
 	choose_login(d, t, c, &target);
-	d->service = service_new(l->loop, l->resolver, l->mailbox, &target);
+	if (d->service && d->node_id != primary->id)
+		hang_up(d);
+	if (!d->service)
+		d->service = service_new(l->loop, l->resolver, l->mailbox, &target);
+	d->node_id = primary->id;
+	d->is_running = true;
 	d->wanted = wanted;
 	d->began_us = loop_now_us(l->loop);
 	l->n_running++;
@@ -402,7 +415,7 @@ static void look_at(void *arg, struct catalog_db *db)
 	struct load *d = load_of(l, db);
 	if (looking->counts_use)
 		d->unused = db->is_asked_for ? 0 : d->unused + 1;
-	if (!d->service && d->unused < UNUSED_MAX && l->n_running < LOADS_MAX && is_due(d, db, loop_now_us(l->loop)))
+	if (!d->is_running && d->unused < UNUSED_MAX && l->n_running < LOADS_MAX && is_due(d, db, loop_now_us(l->loop)))
 		begin(d, db->wanted);
 }
 
@@ -411,7 +424,9 @@ static void forget_unused(struct loader *l)
 	DLIST_EACH(it, &l->all)
 	{
 		struct load *d = CONTAINER_OF(it, struct load, link);
-		if (d->unused < UNUSED_MAX || !d->is_loaded || d->service)
+		if (d->service && !d->is_running && loop_now_us(l->loop) >= d->ended_us + KEEP_US)
+			hang_up(d);
+		if (d->unused < UNUSED_MAX || !d->is_loaded || d->is_running)
 			continue;
 		forget(d);
 		catalog_forget(l->catalog, d->cluster, d->dbname);
@@ -465,6 +480,8 @@ void loader_on_conf(struct loader *l)
 	DLIST_EACH(it, &l->all)
 	{
 		struct load *d = CONTAINER_OF(it, struct load, link);
+		if (!d->is_running) /* the login may be another now */
+			hang_up(d);
 		d->must_publish = true;
 		d->failures = 0;
 		d->has_warned = false;

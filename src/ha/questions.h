@@ -30,7 +30,7 @@ static const char question_functions[] =
     "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc='', octet_length(p.prosrc)"
     " from pg_proc p join pg_language l on l.oid=p.prolang left join pg_aggregate a on a.aggfnoid=p.oid"
     " left join pg_depend d on d.classid='pg_proc'::regclass and d.objid=p.oid and d.deptype='e'"
-    " left join pg_extension e on d.refclassid='pg_extension'::regclass and e.oid=d.refobjid limit %u";
+    " left join pg_extension e on d.refclassid='pg_extension'::regclass and e.oid=d.refobjid where p.oid>=%u limit %u";
 
 /* oid, source: NULL when it is too long.  The oids stand between this and QUESTION_END. */
 #define QUESTION_END "}'::oid[])"

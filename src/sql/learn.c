@@ -122,10 +122,8 @@ void learn_begin(struct learn *l, bool with_functions)
 		}
 	}
 	l->n_opaque = 0;
-	if (!with_functions)
-		return;
-	map_fini(&l->builtin_names);
-	l->n_functions = 0;
+	if (with_functions)
+		l->n_functions = 0;
 }
 
 static struct slice key_of(struct node_key *key, char kind, uint32_t oid)
