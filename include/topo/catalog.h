@@ -26,6 +26,8 @@ enum catalog_look {
 };
 /* The facts now, never NULL; valid until this worker's next look. */
 const struct facts *catalog_look(struct catalog_view *v, enum catalog_look *how);
+/* Of the facts that catalog_look() would answer as CATALOG_FRESH, when there is nothing else to do about it; else 0. */
+uint64_t catalog_fresh_id(const struct catalog_view *v);
 /* What is known when nothing is: safe_functions alone.  Valid as above. */
 const struct facts *catalog_nothing(struct catalog_view *v);
 void catalog_note_ddl(struct catalog_view *v);        /* DDL with SQL_CATALOG_DDL was committed */

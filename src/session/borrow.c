@@ -33,25 +33,16 @@ static void note_pushed(struct session *s, enum reply_fate fate, enum tag tag, v
 		s->parses_in_flight++;
 }
 
-static NOT_INLINE void push_any(struct session *s, struct reply entry)
+void borrow_push_any(struct session *s, struct reply entry)
 {
+	if (entry.kind == REPLY_SYNC || entry.kind == REPLY_QUERY || entry.kind == REPLY_FUNCTION)
+		s->segment++;
+	if (entry.tag != TAG_PLAIN)
+		note_pushed(s, entry.fate, entry.tag, entry.ref);
 	if (!replies_push(&s->srv->replies, entry))
 		relay_end(s, &entry, ENDED_SKIPPED, slice_of(NULL, 0));
 	if (!replies_is_settled(&s->srv->replies))
 		relay_settle(s);
-}
-
-void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
-{
-	struct reply entry = {
-		.kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version
-	};
-	if (kind == REPLY_SYNC || kind == REPLY_QUERY || kind == REPLY_FUNCTION)
-		s->segment++;
-	if (tag != TAG_PLAIN)
-		note_pushed(s, fate, tag, ref);
-	if (UNLIKELY(!replies_push_sent(&s->srv->replies, entry)))
-		push_any(s, entry);
 }
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */

@@ -299,7 +299,18 @@ static inline bool borrow_goes_on(struct session *s)
 void borrow_give_back(struct session *s);              /* if nothing speaks against it */
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
-void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref);
+void borrow_push_any(struct session *s, struct reply entry);
+/* A message is about to be sent, or answered here, whose reply is to be dealt with as TAG says; REF goes with it. */
+static inline void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
+{
+	struct reply entry = {
+		.kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version
+	};
+	if (tag == TAG_PLAIN && replies_push_sent(&s->srv->replies, entry))
+		s->segment += kind >= REPLY_SYNC;
+	else
+		borrow_push_any(s, entry);
+}
 /* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
  * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */
 void borrow_refuse(struct session *s, bool is_query, const struct err *err);

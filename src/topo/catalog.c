@@ -160,6 +160,13 @@ const struct facts *catalog_look(struct catalog_view *v, enum catalog_look *how)
 	return v->facts;
 }
 
+uint64_t catalog_fresh_id(const struct catalog_view *v)
+{
+	const struct entry *e = v->entry;
+	bool is_fresh = !is_stale(e) && atomic_load_explicit(&e->version, memory_order_acquire) == v->version;
+	return is_fresh && atomic_load_explicit(&e->is_asked_for, memory_order_relaxed) ? facts_id(v->facts) : 0;
+}
+
 const struct facts *catalog_nothing(struct catalog_view *v)
 {
 	uint64_t version = atomic_load_explicit(&v->catalog->nothing_version, memory_order_acquire);
