@@ -5,7 +5,8 @@
  *      │               │               │
  *      └───────────────┴───────────────┴── an error, reset_timeout ──► server_close()
  *
- * draining: what was asked and not answered is cancelled, a COPY is failed, a missing Sync sent, and every answer is read.  Then, when
+ * draining: what was asked and not answered is cancelled, a COPY is failed, a segment without a Sync is made to fail and gets one (PostgreSQL undoes what a
+ * client leaves unsynced), and every answer is read.  Then, when
  * each cancel request has ended (one that comes late would strike our ROLLBACK), ROLLBACK unless the status is I, then DISCARD ALL if
  * something is on it that the books do not tell.  A signal may still be on its way inside the server when the request's connection
  * is closed, so one 57014 for each of these is forgiven and the command repeated.
@@ -46,6 +47,23 @@ static void send_sync(struct server *srv)
 	srv->needs_sync = 0;
 	if (expect(srv, REPLY_SYNC))
 		stream_send(&srv->up.stream, slice_of(sync, sizeof sync), NULL);
+}
+
+/* A Sync alone would commit what was sent before it. */
+static void abort_segment(struct server *srv)
+{
+	uint8_t space[64];
+	struct writer w;
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'P');
+	writer_text(&w, "");
+	writer_text(&w, "!the client went away");
+	writer_u16(&w, 0);
+	writer_end(&w);
+	ASSERT(writer_ok(&w));
+	if (expect(srv, REPLY_PARSE))
+		stream_send(&srv->up.stream, writer_slice(&w), NULL);
+	send_sync(srv);
 }
 
 static void send_query(struct server *srv, const char *sql)
@@ -119,7 +137,7 @@ static void finish(struct server *srv)
 static void next_step(struct server *srv)
 {
 	struct server_reset *r = srv->reset;
-	if (r->step == RESET_ROLLING_BACK && !r->has_failed)
+	if (r->step != RESET_DISCARDING && !r->has_failed) /* also behind a segment that was made to fail */
 		set_books(&srv->applied, srv->committed);
 	if (r->step == RESET_DISCARDING && !r->has_failed)
 		on_discarded(srv);
@@ -269,7 +287,7 @@ void reset_start(struct server *srv)
 	else if (is_busy)
 		server_cancel(srv, NULL, NULL);
 	if (lacks_sync(srv))
-		send_sync(srv);
+		abort_segment(srv);
 	reset_advance(srv);
 }
 

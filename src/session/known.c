@@ -109,11 +109,11 @@ bool known_statement(struct session *s, struct statement *st)
 
 static void pin_for(struct session *s, const struct sql_class *class, const char *why)
 {
-	uint16_t pins = vars_would_pin(s, class);
+	uint16_t pins = pins_of_class(s, class);
 	if (!pins)
 		return;
 	known_blame(s, why);
-	vars_set_pins(s, s->pins | pins);
+	pins_set(s, s->pins | pins);
 }
 
 bool known_stream(struct session *s, struct slice beginning)
@@ -136,7 +136,7 @@ void known_call(struct session *s, uint32_t oid)
 		return;
 	snprintf(name, sizeof name, "oid %u", oid);
 	known_blame(s, name);
-	vars_set_pins(s, s->pins | PIN_OPAQUE);
+	pins_set(s, s->pins | PIN_OPAQUE);
 }
 
 void known_give_up(struct session *s)

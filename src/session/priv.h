@@ -47,16 +47,16 @@ enum vtx {
 /* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */
 struct statement {
 	uint32_t refs;
-	bool by_sql;               /* made by PREPARE: `text` is the part behind the name; else by Parse */
-	bool names_statements;     /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
-	struct hash128 key;        /* of pool, text, types and generation */
-	uint64_t generation;       /* of DDL, when it was prepared */
-	struct hash128 last_key;   /* under which a server last had it: what an error may name */
-	struct hash128 named_key;  /* what `name` was made from, which is nearly always what the next Bind needs */
-	char name[STMTS_NAME_MAX]; /* "" before the first time */
+	bool by_sql;                     /* made by PREPARE: `text` is the part behind the name; else by Parse */
+	bool names_statements;           /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
+	struct hash128 key;              /* of pool, text, types and generation */
+	uint64_t generation;             /* of DDL, when it was prepared */
+	struct hash128 last_key;         /* under which a server last had it: what an error may name */
+	struct hash128 named_key;        /* what `name` was made from, which is nearly always what the next Bind needs */
+	char name[STMTS_NAME_MAX];       /* "" before the first time */
 	struct sql_class *class, *plain; /* as the catalogue sees it; by its text alone */
 	uint64_t informed_by;            /* facts_id() of what the catalogue was then */
-	uint64_t accepted_generation; /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
+	uint64_t accepted_generation;    /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
 	uint32_t text_len, types_len; /* bytes; types: the Parse message's count and OIDs as they came */
 	char body[];                  /* text NUL types */
@@ -68,7 +68,9 @@ enum tag {
 	TAG_EFFECT,      /* struct effect: a statement with effects on the session's books */
 	TAG_PARSE,       /* struct naming: a client's Parse */
 	TAG_CLOSE,       /* struct naming: a client's Close of a statement */
+	TAG_DROP,        /* struct naming: the unnamed statement that the Query behind it drops; not answered */
 	TAG_SETUP,       /* struct settings that are applied once this is done; NULL for its Parse and Bind */
+	TAG_TRIAL,       /* as TAG_SETUP, in a segment of its own, with its Sync: goes again behind BEGIN, where its failure counts */
 	TAG_SETUP_BEGIN, /* the deferred BEGIN */
 	TAG_SETUP_SYNC,  /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,   /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
@@ -88,8 +90,14 @@ struct effect { /* what completing a statement does to the books */
 		struct statement *st; /* PREPARE: a reference, to be registered when the part completes; else NULL */
 		struct hash128 key;   /* as on the server */
 		char *name;
+		struct naming *under_way; /* from when it is sent until the part ends */
 	} * names;
-	unsigned n_names;
+	unsigned n_names, n_shifts;
+	struct
+	    effect_shift { /* a rewritten Query: behind character `from` of the client's text, that of the server's is `by` longer */
+		uint32_t from;
+		int32_t by;
+	} * shifts;
 	bool is_query;  /* parts of a Query; else the one of an Execute */
 	bool discarded; /* its DISCARD ALL or DEALLOCATE ALL completed */
 	/* set_config with parameters: as bound */
@@ -97,14 +105,34 @@ struct effect { /* what completing a statement does to the books */
 	int8_t is_local; /* -1: unknown */
 };
 
-struct naming {                 /* a name that a Parse or Close changed before the server confirmed it */
-	struct statement *was, *is; /* references; NULL: none */
-	struct hash128 server_key;
-	uint64_t segment, generation, scope;
-	bool on_server; /* a real Parse went to the server */
+/* What a name of the client means.  Always: `settled` and each change's `is` are references. */
+struct meaning {
+	struct statement *settled; /* by the answers so far; NULL: nothing */
+	struct naming *last;       /* the youngest change under way; its `next` is the oldest; NULL: none */
+};
+
+struct naming { /* a change of a name, until its answer */
+	struct naming *next;
+	struct meaning *of;
+	struct statement *is; /* NULL: the name is free behind it */
+	uint64_t segment;
+	uint32_t order; /* among the changes of the session */
+	bool on_server; /* a real Parse went to the server: its success is news about `is` */
 	bool is_kept;   /* … under server_key */
-	uint16_t name_len;
-	char name[];
+	struct hash128 server_key;
+	uint64_t generation, scope;
+};
+
+struct name {
+	struct meaning meaning;
+	uint16_t len;
+	char text[];
+};
+
+struct names {          /* all but the unnamed one; made when the first is named */
+	struct map by_name; /* struct name */
+	uint32_t order, discard_order;
+	uint32_t discards; /* DISCARD ALL and DEALLOCATE ALL under way; the last at discard_order */
 };
 
 struct preparing { /* a statement that we prepare or close on the server */
@@ -152,7 +180,7 @@ struct session {
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
-	struct dlist homeless;    /* in home->homeless while WAIT_PRIMARY, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
+	struct dlist homeless; /* in home->homeless while WAIT_PRIMARY, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
 	struct log log;
 	struct server *srv; /* borrowed, or NULL */
 	struct pool *pool;  /* joined once welcome */
@@ -167,10 +195,10 @@ struct session {
 	struct settings *defaults, *vars, *base_vars; /* startup; now; as of the last commit point */
 	struct settings *told;                        /* ParameterStatus values the client knows */
 	struct savepoint *savepoints;                 /* newest first */
-	struct map *names;                            /* statement name -> struct statement (references); NULL while empty */
+	struct names *names;                          /* of prepared statements; NULL while there are none */
+	struct meaning unnamed;                       /* of the unnamed statement */
 	struct map *portals;                          /* named portal -> struct statement (references) */
-	struct statement *unnamed_kept;               /* the unnamed statement that the last Query dropped */
-	struct statement *unnamed, *portal;           /* unnamed statement; statement of the unnamed portal */
+	struct statement *portal;                     /* statement of the unnamed portal */
 	struct effect *portal_effect;                 /* set_config parameters bound to the unnamed portal */
 	struct catalog_view *catalog;                 /* home's; NULL: not looked up yet */
 	char *pinned_by;                              /* the function that pinned it, if one did; under the registry's lock */
@@ -188,8 +216,6 @@ struct session {
 	uint32_t statement_bytes;    /* text held in names and unnamed */
 	uint32_t body_left;          /* of the client's message that streams through */
 	uint32_t reply_left;         /* of the server's message that streams through */
-	uint32_t unnamed_version;    /* grows with each unnamed Parse */
-	uint16_t parses_in_flight;   /* Parses of the client under way */
 	uint16_t closing_in_flight;  /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;   /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
 	uint8_t key_len;
@@ -211,10 +237,17 @@ struct session {
 	unsigned is_counted : 1;     /* in the registry's client count */
 	unsigned welcomed : 1;       /* login is over */
 	unsigned setup_ahead : 1;    /* a setup went ahead alone; its answer is awaited */
-	unsigned in_query : 1;       /* between a statement and its ReadyForQuery, for timeouts and counters */
-	unsigned portal_spent : 1;   /* … and was executed */
-	unsigned portal_begins : 1;  /* the unnamed portal is a BEGIN that was bound here, on no server */
-	unsigned names_doubtful : 1; /* what is prepared on the server is not known for sure */
+	unsigned
+	    setup_unsettled : 1; /* settings travelled with a statement that has not been answered: if it fails, they are undone */
+	unsigned
+	    query_at_risk : 1; /* a Query was sent behind extended messages: if one fails, it is skipped, and so is what comes behind it */
+	unsigned setup_again : 1;       /* … and a ROLLBACK behind it in the same segment undoes them for sure */
+	unsigned in_query : 1;          /* between a statement and its ReadyForQuery, for timeouts and counters */
+	unsigned portal_spent : 1;      /* … and was executed */
+	unsigned portal_begins : 1;     /* the unnamed portal is a BEGIN that was bound here, on no server */
+	unsigned names_doubtful : 1;    /* what is prepared on the server is not known for sure */
+	unsigned waits_for_earlier : 1; /* WAIT_QUIET, until the segments before this one are answered */
+	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
 	unsigned draining : 1;
 };
 
@@ -251,11 +284,19 @@ void session_block(struct session *s, enum session_state why); /* keeps the mess
 void session_unblock(struct session *s);
 /* Ends a wait: the held statement fails with this. */
 void session_fail_wait(struct session *s, const char *sqlstate, const char *text, const char *hint);
-/* Something with a deadline may have begun: makes sure that the timer runs. */
-void session_watch_time(struct session *s);
 const struct conf *session_conf(const struct session *s);
 bool session_is_for_console(const struct session *s); /* it named the database of the admin console */
 extern const char *const session_state_names[];
+struct loop *session_loop(const struct session *s);
+void session_send_report(struct session *s, const char *severity, uint8_t type, const struct err *err);
+void session_bury(struct session *s); /* closed: its memory goes when this turn's callbacks have unwound */
+void sessions_bury(struct loop_defer *d);
+
+/* patience.c */
+void patience_watch(struct session *s); /* something with a deadline may have begun: makes sure that the timer runs */
+void patience_on_timer(struct loop_timer *t);
+void patience_begin_statement(struct session *s); /* starts the clock of query_timeout */
+void patience_end_statement(struct session *s);   /* starts those of the idle timeouts; has a server */
 
 /* Each takes bytes from IN and says how many; 0: not enough yet, or blocked. */
 size_t startup_take(struct session *s, struct slice in);
@@ -278,6 +319,9 @@ size_t copyio_take(struct session *s, const struct frame *f, struct slice in, st
 size_t copyio_body(struct session *s, struct slice in, struct lent *lent); /* the rest of a message that streams through */
 /* Sends the message's bytes that are here to the server and remembers how many are still to come. */
 size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+bool copyio_is_broken_by(const struct session *s, uint8_t type); /* a COPY reads, and this is none of its messages */
+bool copyio_is_broken_here(const struct session *s);
+void copyio_break(struct session *s, uint8_t type); /* TYPE 0: the server has said it already */
 size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
 
 /* borrow.c: a server for a statement, set up as the session expects it */
@@ -290,7 +334,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 /* For a message of an open segment, that pins nothing: true when borrow_server() would say OK. */
 static inline bool borrow_goes_on(struct session *s)
 {
-	if (s->wait_failed || s->owed || s->vtx == VTX_FAILED || s->srv->cancels)
+	if (s->wait_failed || s->owed || s->vtx == VTX_FAILED || s->srv->cancels || s->setup_again)
 		return false;
 	s->held_since_us = 0;
 	s->noticed = 0;
@@ -300,16 +344,41 @@ void borrow_give_back(struct session *s);              /* if nothing speaks agai
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
 void borrow_push_any(struct session *s, struct reply entry);
+void effect_begin(struct session *s, struct effect *e); /* effect.c: its statement is sent */
+static inline void borrow_push_entry(struct session *s, struct reply entry)
+{
+	struct replies *q = &s->srv->replies;
+	if (entry.tag == TAG_EFFECT)
+		effect_begin(s, entry.ref);
+	if (entry.kind >= REPLY_SYNC &&
+	    entry.kind != REPLY_COPY_END) { /* the segment ends here; that of a Query unless it is skipped */
+		s->segment++;
+		s->segment_open = 0;
+		s->query_at_risk |= entry.kind != REPLY_SYNC && q->open;
+	}
+	if (UNLIKELY(!replies_push_sent(q, entry)))
+		borrow_push_any(s, entry);
+}
 /* A message is about to be sent, or answered here, whose reply is to be dealt with as TAG says; REF goes with it. */
 static inline void borrow_push(struct session *s, enum reply_kind kind, enum reply_fate fate, enum tag tag, void *ref)
 {
-	struct reply entry = {
-		.kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref, .number = s->unnamed_version
-	};
-	if (tag == TAG_PLAIN && replies_push_sent(&s->srv->replies, entry))
-		s->segment += kind >= REPLY_SYNC;
-	else
-		borrow_push_any(s, entry);
+	borrow_push_entry(s, (struct reply){ .kind = (uint8_t)kind, .fate = (uint8_t)fate, .tag = (uint16_t)tag, .ref = ref });
+}
+/* Forwarded; MARK (names_mark()) is for errors that name the statement. */
+static inline void borrow_push_marked(struct session *s, enum reply_kind kind, enum tag tag, void *ref, uint32_t mark)
+{
+	borrow_push_entry(
+	    s, (struct reply){ .kind = (uint8_t)kind, .fate = REPLY_FORWARD, .tag = (uint16_t)tag, .ref = ref, .number = mark });
+}
+bool borrow_is_owed(const struct session *s);              /* the server owes answers, or skips to a Sync */
+bool borrow_earlier_is_under_way(const struct session *s); /* segments before the one at hand are not answered */
+void borrow_wait_for_earlier(struct session *s);           /* the message at hand is offered again when they are */
+#define BORROW_REFUSED_TEXT "!lunapool refused this statement"
+/* setup.c: the deferred BEGIN and the session's settings, in front of a statement of CLASS */
+enum borrow setup_server(struct session *s, const struct sql_class *class);
+static inline bool setup_is_needed(const struct session *s)
+{
+	return s->vtx != VTX_NONE || s->srv->applied != s->vars || s->setup_unsettled || s->setup_again || s->query_at_risk;
 }
 /* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
  * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */
@@ -323,19 +392,31 @@ static inline void borrow_pool(struct session *s)
 }
 
 /* vars.c: the books */
-void vars_set_pins(struct session *s, uint16_t pins); /* the one door */
 void vars_begin_life(struct session *s, struct settings *startup);
 void vars_end_life(struct session *s);
 void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice command_tag);
 void vars_on_error(struct session *s); /* ErrorResponse of a statement */
 void vars_on_ready(struct session *s); /* ReadyForQuery: commit point, reported values */
+void vars_on_trial(struct session *s); /* what was set by itself lasts */
 void vars_on_lost(struct session *s);  /* the server is gone */
-uint16_t vars_would_pin(const struct session *s, const struct sql_class *class);
-bool vars_is_interesting(const struct session *s, const struct sql_class *class);
-struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query); /* takes a reference of class */
-void vars_effect_free(struct session *s, struct effect *e);                            /* NULL is fine */
-void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key);
-const char *vars_pin_text(uint16_t pins, char *out, size_t size);
+
+/* effect.c */
+bool effect_matters(const struct session *s, const struct sql_class *class);          /* the books must hear when it completes */
+struct effect *effect_new(struct session *s, struct sql_class *class, bool is_query); /* takes a reference of class */
+void effect_free(struct session *s, struct effect *e);                                /* NULL is fine */
+void effect_add_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key);
+void effect_end_name(struct session *s, struct effect_name *n, enum ending how);
+void effect_end_discard(struct session *s, struct effect *e, bool is_done);
+void effect_end(struct session *s, struct effect *e); /* what has not completed by now did not happen; frees it */
+bool class_ends_transaction(const struct sql_class *class);
+bool class_names_statements(const struct sql_class *class);
+bool class_changes_names(const struct sql_class *class);
+
+/* pins.c */
+void pins_set(struct session *s, uint16_t pins);                                /* the one door */
+uint16_t pins_of_part(const struct session *s, const struct sql_part *p);       /* that completing P adds */
+uint16_t pins_of_class(const struct session *s, const struct sql_class *class); /* … and that it does not have yet */
+const char *pins_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
 struct sql_dialect query_dialect(struct session *s);
@@ -343,70 +424,116 @@ const char *query_begin_tag(struct slice text);
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
 /* The statement must not be sent, as it asks for what the pool's mode or the session's sequences do not give: ERR is what to answer. */
 bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err);
+
+/* rewrite.c */
 /* Writes TEXT with the names of prepared statements replaced by those on the server, preparing them there.  E gets what PREPARE and DEALLOCATE
  * are to change when they complete; NULL: the text has none of them. */
-void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);
-void session_begin_statement(struct session *s); /* starts the clock of query_timeout */
-void session_end_statement(struct session *s);   /* starts those of the idle timeouts; has a server */
+void rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e);
+uint32_t rewrite_position(const struct effect *e, uint32_t position); /* in the client's text; both count characters from 1 */
 
-/* statement.c */
+/* statement.c: shared by all clients of the worker */
 struct statement *statement_intern(struct session *s, struct slice text, struct slice types, bool by_sql);
 void statement_unref(struct session *s, struct statement *st);
 struct slice statement_text(const struct statement *st);
 struct slice statement_types(const struct statement *st);
-/* As statement_find(), made anew if the client was told that its plan is no longer valid. */
-struct statement *statement_meant(struct session *s, struct slice name);
-struct statement *statement_find(const struct session *s, struct slice name); /* "" is the unnamed one */
-/* Sets NAME (NULL st: forgets it); returns the reference that was there. */
-struct statement *statement_name(struct session *s, struct slice name, struct statement *st);
-void statement_forget_all(struct session *s);
 struct hash128 statement_server_key(const struct session *s, const struct statement *st);
-/* Makes sure that ST is prepared on the session's server, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
-void statement_prepare(struct session *s, struct statement *st, char *name);
-/* The server has prepared what was sent in SEGMENT under KEY, or has not. */
-void statement_on_prepared(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
-void statement_on_closed(struct session *s, const struct preparing *p, bool is_done);
-/* DISCARD ALL or DEALLOCATE ALL is sent: nothing is there behind it, if it succeeds.  When it does not, nothing is certain. */
-void statement_on_discard_sent(struct session *s);
-void statement_on_discard_failed(struct session *s);
-bool statement_discards(const struct sql_class *class);
-void statement_send_under(struct session *s,
-                          struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
-bool statement_is_there(struct session *s, struct hash128 key); /* for sure, as far as this segment goes */
+void statement_salt(struct hash128 *key, uint64_t what); /* makes KEY one that WHAT alone has */
 /* Marks that a server accepted ST under this DDL generation and name scope. */
 void statement_accept(struct statement *st, uint64_t generation, uint64_t scope);
-void statement_make_room(struct session *s); /* one more statement is about to be prepared on the server */
-void statement_send_parse(struct session *s, const struct statement *st,
-                          const char *name); /* Parse, large texts without a copy of ours */
-void statement_rewrite(struct session *s, struct statement *st, struct writer *w);
-void statement_write_name(struct writer *w, const char *name);
-void statement_forget_portals(struct session *s);
-/* What the client's names mean depends on statements under way: true when the message at hand must wait for them (WAIT_QUIET). */
-bool statement_names_unsettled(struct session *s);
-bool statement_parse_unsettled(struct session *s); /* the same for names that a Parse under way may have given */
-bool statement_changes_names(const struct sql_class *class);
 
 /* known.c: classes as the catalogue of the database sees them */
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
-bool known_statement(struct session *s, struct statement *st);  /* the same for st->class */
-bool known_stream(struct session *s, struct slice beginning);   /* for a text that streams through: pins at once; has a server */
-void known_call(struct session *s, uint32_t oid);               /* for a FunctionCall */
+bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
+bool known_stream(struct session *s, struct slice beginning);  /* for a text that streams through: pins at once; has a server */
+void known_call(struct session *s, uint32_t oid);              /* for a FunctionCall */
 void known_give_up(struct session *s);                         /* WAIT_FACTS took too long */
 void known_on_commit(struct session *s);                       /* of a transaction with tx_catalog */
 void known_blame(struct session *s, const char *function);     /* for the pin that is about to be set; NULL: none */
 void known_forget_all(struct sessions *ss);
 
-/* relay.c */
-/* An entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */
-void relay_end(struct session *s, const struct reply *entry, enum ending how, struct slice command);
-/* Sends the client the ParameterStatus values that differ from what it was told. */
-void relay_tell_reported(struct session *s);
+/* names.c: the client's names; "" is the unnamed one */
+struct statement *names_find(struct session *s, struct slice name); /* no reference; NULL: it means nothing */
+struct statement *names_meant(struct session *s,
+                              struct slice name); /* … made anew if the client was told that its plan is no longer valid */
+/* What NAME means depends on answers to earlier segments: true when the message at hand must wait for them (WAIT_QUIET). */
+bool names_wait(struct session *s, struct slice name);
+bool names_wait_for_all(struct session *s); /* the same for a text that may name any */
+/* NAME is about to mean IS (NULL: nothing), of which a reference is taken.  It must end, in order. */
+struct naming *naming_begin(struct session *s, struct slice name, struct statement *is);
+void naming_end(struct session *s, struct naming *n, enum ending how);
+void names_drop_unnamed(struct session *s);  /* a Query is about to be sent or answered */
+void names_begin_discard(struct session *s); /* of all but the unnamed one */
+void names_end_discard(struct session *s, bool is_done);
+void names_free(struct session *s);
+uint32_t names_mark(struct slice name); /* for an entry's number: which name its message had; 0: the unnamed one */
+struct slice names_marked(const struct session *s, uint32_t mark); /* empty: none has it */
+struct slice names_on_server(const struct session *s,
+                             struct slice at); /* whose statement a server knows under what AT begins with */
+
+/* prepare.c: what the session's server has */
+/* Makes sure that ST is prepared there, sending what is needed; NAME (STMTS_NAME_MAX) gets its name there. */
+void prepare_statement(struct session *s, struct statement *st, char *name);
+void prepare_under(struct session *s,
+                   struct hash128 key); /* books that KEY is about to be prepared; makes sure that it is free */
+bool prepare_is_there(struct session *s, struct hash128 key); /* for sure, as far as this segment goes */
+void prepare_by_sql(struct session *s, struct hash128 key);   /* the client's own PREPARE of KEY is sent */
+/* The server has prepared what was sent in SEGMENT under KEY, or has not. */
+void prepare_ended(struct session *s, struct hash128 key, uint64_t segment, bool is_done);
+void prepare_closed(struct session *s, const struct preparing *p, bool is_done);
+/* DISCARD ALL or DEALLOCATE ALL is sent: nothing is there behind it, if it succeeds.  When it does not, nothing is certain. */
+void prepare_discards(struct session *s);
+void prepare_discard_failed(struct session *s);
+void prepare_make_room(struct session *s); /* one more statement is about to be prepared on the server */
+void prepare_send_parse(struct session *s, const struct statement *st, const char *name); /* large texts without a copy of ours */
+/* The text of a statement about statements, with the names that they have on the server. */
+void prepare_rewrite(struct session *s, struct statement *st, struct writer *w);
+void prepare_write_name(struct writer *w, const char *name);
+
+/* parse.c, bind.c and what extended.c lends them */
+size_t parse_take(struct session *s, const struct frame *f, struct slice in);
+size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+void bind_execute_begin(struct session *s); /* the unnamed portal is a BEGIN that needs no server yet */
+void bind_begin_there(struct session *s);
+void portals_bind(struct session *s, struct slice portal, struct statement *st, struct effect *e);
+void portals_forget(struct session *s);
+size_t extended_break(struct session *s, const char *what);
+size_t extended_refuse(struct session *s, const struct frame *f, struct slice in, const struct err *err);
+/* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
+ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class);
+size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
+                        enum tag tag, void *ref);
+void extended_answer(struct session *s, enum reply_kind kind, enum tag tag, void *ref);
+void extended_answer_now(struct session *s, uint8_t type, struct slice body);
+bool names_nothing(const struct session *s, struct slice name, const struct statement *st, struct err *err);
+
+/* relay.c: from the server to the client */
+struct relay {
+	struct session *s;
+	struct slice in;
+	struct lent *lent;
+	size_t run; /* start of what is to be forwarded and was not yet */
+	size_t at;
+};
+enum fate { FATE_FORWARD, FATE_DROP, FATE_STOP };
+void relay_flush(struct relay *r);
 extern const struct server_user relay_user;
 /* After every push and every judged message: entries that the server skipped end, what is ours to answer at the head is answered. */
 void relay_settle(struct session *s);
 /* When nothing but Syncs is left that may never be answered: asks the server something whose answer tells. */
 void relay_resolve_doubt(struct session *s);
+
+/* told.c: sends the ParameterStatus values that differ from what the client was told */
+void told_reported(struct session *s);     /* the server's are the session's */
+void told_behind_ready(struct session *s); /* in front of a ReadyForQuery */
+
+/* outcome.c: an entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */
+void outcome_book(struct session *s, const struct reply *entry, enum ending how, struct slice command);
+/* fault.c: ErrorResponse */
+enum fate fault_take(struct relay *r, const struct frame *f);
+/* lost.c: the server is gone, or can no longer be believed (F: the message that it should not have sent, or NULL) */
+void lost_server(struct session *s, const struct err *why);
+void lost_trust(struct session *s, const struct frame *f);
 
 /* cancel.c */
 void cancel_mint(struct session *s, uint16_t minor); /* slot and key */

@@ -36,30 +36,20 @@ struct sql_dialect query_dialect(struct session *s)
 	return ss->dialect;
 }
 
-void session_begin_statement(struct session *s)
-{
-	if (s->in_query)
-		return;
-	s->in_query = 1;
-	s->timed_out = 0;
-	s->since_us = loop_now_us(engine_loop(s->home->env.upstream.engine));
-	if (s->pool && pool_conf(s->pool)->query_timeout)
-		session_watch_time(s);
-}
-
 /* ---- answered here ---------------------------------------------------------------------------------------------------------------------- */
 
 static void query_answer(struct session *s, const char *tag)
 {
 	uint8_t space[64];
 	struct writer w;
+	names_drop_unnamed(s);
 	writer_init(&w, space, sizeof space);
 	writer_begin(&w, 'C');
 	writer_text(&w, tag);
 	writer_end(&w);
 	session_send(s, &w);
 	session_send_ready(s);
-	session_watch_time(s);
+	patience_watch(s);
 }
 
 static void query_end_deferred(struct session *s, const struct sql_part *p)
@@ -85,6 +75,7 @@ static void query_refuse_failed(struct session *s)
 {
 	struct err e;
 	err_set(&e, "25P02", "current transaction is aborted, commands ignored until end of transaction block");
+	names_drop_unnamed(s);
 	session_send_error(s, &e);
 	session_send_ready(s);
 }
@@ -156,115 +147,42 @@ static bool misses_sequence(struct session *s, const struct sql_class *class, st
 	return true;
 }
 
+/* It rolls back what carried the session's settings, and then goes on without them (setup.c). */
+static bool query_undoes_setup(const struct session *s, const struct sql_class *class)
+{
+	bool rolls_back = false;
+	for (uint32_t i = 0; i + 1 < class->n; i++)
+		rolls_back |=
+		    class->part[i].kind == SQL_ROLLBACK || (class->part[i].kind == SQL_COMMIT && s->srv && s->srv->tx_status == 'E');
+	bool nobody_knows = class->is_opaque && class->n == 1 && class->part[0].kind == SQL_OPAQUE;
+	return rolls_back || (nobody_knows && s->segment_open);
+}
+
 bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err)
 {
 	if (class->is_plain)
 		return false;
 	if (s->pool && pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
 		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
+	bool is_certain = s->segment_open || !borrow_earlier_is_under_way(s);
+	if (s->setup_unsettled && is_certain && query_undoes_setup(s, class)) {
+		err_set(err, "0A000", "a Query that rolls back and goes on cannot follow extended messages in one transaction");
+		err_hint(err, "Send ROLLBACK as a Query of its own.");
+		return true;
+	}
 	return (class->effects & SQL_CURRVAL) && misses_sequence(s, class, err);
 }
 
-/* ---- names of prepared statements -------------------------------------------------------------------------------------------------------- */
-
-#define NAMES_MAX 32
-
-/* The name as PostgreSQL folds it. */
-static struct slice fold_name(struct slice raw, char *out, size_t size)
-{
-	size_t n = 0;
-	bool quoted = raw.len >= 2 && raw.at[0] == '"';
-	for (size_t i = quoted; i < raw.len - quoted && n < size; i++) {
-		uint8_t c = raw.at[i];
-		if (quoted && c == '"')
-			i++;
-		out[n++] = (char)(!quoted && c >= 'A' && c <= 'Z' ? c + 32 : c);
-	}
-	return slice_of(out, n);
-}
-
-/* PREPARE x AS …: a statement of its own on the server, known to it under its own name.  Where x is taken, the server shall say so, after it
- * has looked at the text: it gets the name that x has there. */
-static void name_prepared(struct session *s, struct slice text, const struct sql_name_at *at, struct effect *e,
-                          struct slice folded, char *name)
-{
-	struct statement *taken = statement_meant(s, folded), *st;
-	struct hash128 key;
-	if (taken) {
-		statement_prepare(s, taken, name);
-		return;
-	}
-	st = statement_intern(s, slice_of(text.at + at->at + at->len, at->end - at->at - at->len), slice_of(NULL, 0), true);
-	key = statement_server_key(s, st);
-	stmts_name(key, name);
-	statement_make_room(s);
-	vars_effect_name(e, at->part, folded, st, key);
-}
-
-static const struct effect_name *made_in_this_text(const struct effect *e, struct slice folded)
-{
-	for (unsigned i = 0; e && i < e->n_names; i++)
-		if (e->names[i].st && slice_equal(slice_text(e->names[i].name), folded))
-			return &e->names[i];
-	return NULL;
-}
-
-/* EXECUTE x, DEALLOCATE x.  False: there is no x, and the server may say so. */
-static bool name_used(struct session *s, const struct sql_name_at *at, struct effect *e, struct slice folded, char *name)
-{
-	const struct effect_name *made = made_in_this_text(e, folded);
-	struct statement *st = made ? made->st : statement_meant(s, folded);
-	struct hash128 key;
-	if (!st)
-		return false;
-	key = made ? made->key : statement_server_key(s, st);
-	if (made)
-		stmts_name(key, name);
-	else
-		statement_prepare(s, st, name);
-	if (at->kind == SQL_DEALLOCATE)
-		vars_effect_name(e, at->part, folded, NULL, key);
-	return true;
-}
-
-void query_rewrite_names(struct session *s, struct slice text, struct writer *w, struct effect *e)
-{
-	struct sql_name_at at[NAMES_MAX];
-	unsigned n = sql_prepared_names(text, query_dialect(s), at, NAMES_MAX);
-	size_t done = 0;
-	for (unsigned i = 0; i < n && i < NAMES_MAX; i++) {
-		char name[STMTS_NAME_MAX], space[256];
-		struct slice folded = fold_name(slice_of(text.at + at[i].at, at[i].len), space, sizeof space);
-		if (at[i].kind == SQL_PREPARE)
-			name_prepared(s, text, &at[i], e, folded, name);
-		else if (!name_used(s, &at[i], e, folded, name))
-			continue;
-		writer_bytes(w, slice_of(text.at + done, at[i].at - done));
-		statement_write_name(w, name);
-		done = at[i].at + at[i].len;
-	}
-	writer_bytes(w, slice_skip(text, done));
-}
-
-static bool query_has_names(const struct sql_class *class)
-{
-	if (class->is_plain)
-		return false;
-	for (uint32_t i = 0; i < class->n; i++)
-		if (class->part[i].kind == SQL_PREPARE || class->part[i].kind == SQL_EXECUTE || class->part[i].kind == SQL_DEALLOCATE)
-			return true;
-	return false;
-}
-
+/* The effect is there at least for the positions in errors. */
 static void query_send_rewritten(struct session *s, struct slice text, struct effect *e)
 {
 	struct writer w;
 	writer_init_grow(&w);
 	writer_begin(&w, 'Q');
-	query_rewrite_names(s, text, &w, e);
+	rewrite_names(s, text, &w, e);
 	writer_u8(&w, 0);
 	writer_end(&w);
-	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, e ? TAG_EFFECT : TAG_PLAIN, e);
+	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, TAG_EFFECT, e);
 	borrow_send(s, &w);
 	writer_fini(&w);
 }
@@ -274,9 +192,10 @@ static void query_send_rewritten(struct session *s, struct slice text, struct ef
 static size_t query_send(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class,
                          struct slice text)
 {
-	struct effect *e = vars_is_interesting(s, class) ? vars_effect(s, class, true) : NULL;
-	session_begin_statement(s);
-	if (query_has_names(class)) {
+	bool has_names = class_names_statements(class);
+	struct effect *e = has_names || effect_matters(s, class) ? effect_new(s, class, true) : NULL;
+	patience_begin_statement(s);
+	if (has_names) {
 		query_send_rewritten(s, text, e);
 		return frame_size(f);
 	}
@@ -288,7 +207,7 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
                         struct slice text)
 {
 	struct err e;
-	if (query_has_names(class) && statement_names_unsettled(s))
+	if (class_names_statements(class) && names_wait_for_all(s))
 		return 0;
 	if ((!class->is_plain || s->vtx == VTX_FAILED) && query_answer_here(s, class, text))
 		return frame_size(f);
@@ -305,6 +224,7 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
 	case BORROW_OK:
 		break;
 	}
+	names_drop_unnamed(s);
 	return query_send(s, f, in, lent, class, text);
 }
 
@@ -325,21 +245,13 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	}
 	if (!known_stream(s, f->body))
 		return 0;
-	session_begin_statement(s);
+	names_drop_unnamed(s);
+	patience_begin_statement(s);
 	s->scan = mem_alloc(sizeof *s->scan);
 	sql_scan_init(s->scan, query_dialect(s));
 	sql_scan_feed(s->scan, f->body);
 	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, TAG_PLAIN, NULL);
 	return copyio_pass(s, f, in, lent);
-}
-
-/* A simple Query drops the unnamed statement (exec_simple_query).  Behind an open segment it may be skipped: then the statement comes back. */
-static void query_drop_unnamed(struct session *s)
-{
-	if (!s->unnamed)
-		return;
-	statement_unref(s, s->unnamed_kept);
-	s->unnamed_kept = statement_name(s, slice_of(NULL, 0), NULL);
 }
 
 static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
@@ -354,13 +266,9 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
-	size_t taken;
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
-	taken = frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
-	if (taken)
-		query_drop_unnamed(s);
-	return taken;
+	return frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
 }

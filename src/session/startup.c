@@ -262,7 +262,7 @@ void startup_finish(struct session *s, enum session_state next)
 	session_enter(s, next);
 	stream_resume(&s->stream);
 	loop_timer_stop(engine_loop(s->home->env.upstream.engine), &s->timer);
-	session_watch_time(s);
+	patience_watch(s);
 	if (session_conf(s)->log_connections)
 		log_info(&s->log, "client_welcome", KV_STR("address", addr_text(&peer, text)));
 }
@@ -351,6 +351,7 @@ void startup_welcome(struct session *s)
 	if (!is_known_here)
 		startup_remember(s);
 	startup_finish(s, SESSION_READY);
+	borrow_give_back(s); /* the answer may have become known while it waited for a server */
 }
 
 /* The server has the client's settings: what it reports is what this client, and all like it, are told. */

@@ -16,152 +16,6 @@
 
 #include "priv.h"
 
-/* ---- pins ------------------------------------------------------------------------------------------------------------------------------ */
-
-const char *vars_pin_text(uint16_t pins, char *out, size_t size)
-{
-	static const struct {
-		uint16_t bit;
-		const char *word;
-	} words[] = {
-		{ PIN_TEMP, "temp" },         { PIN_HOLD, "hold_cursor" }, { PIN_LISTEN, "listen" },     { PIN_LOCK, "advisory_lock" },
-		{ PIN_SEQUENCE, "sequence" }, { PIN_OPAQUE, "opaque" },    { PIN_MODE, "session_mode" },
-	};
-	size_t len = 0;
-	out[0] = 0;
-	for (size_t i = 0; i < ARRAY_LEN(words); i++)
-		if (pins & words[i].bit && len < size)
-			len += (size_t)snprintf(out + len, size - len, "%s%s", len ? "," : "", words[i].word);
-	return out;
-}
-
-void vars_set_pins(struct session *s, uint16_t pins)
-{
-	char text[80];
-	uint16_t fresh = pins & PIN_STATE & ~s->pins;
-	s->pins = pins;
-	atomic_store_explicit(&s->shown_pins, pins, memory_order_relaxed);
-	if (fresh)
-		log_info(&s->log, "session_pinned", KV_STR("pin", vars_pin_text(fresh, text, sizeof text)),
-		         KV_STR("function", s->pinned_by));
-	if (s->pinned_by && !(pins & PIN_STATE))
-		known_blame(s, NULL);
-	if (fresh && !s->pin_counted && s->pool)
-		s->pin_counted = pool_pin(s->pool, true);
-}
-
-static bool part_sets_opaque(const struct sql_part *p)
-{
-	static const char *const unreplayable[] = { "seed" };
-	if (p->kind != SQL_SET || !p->name)
-		return false;
-	for (size_t i = 0; i < ARRAY_LEN(unreplayable); i++)
-		if (strcasecmp(p->name, unreplayable[i]) == 0)
-			return true;
-	return false;
-}
-
-/* Pins that completing P adds. */
-static uint16_t part_pins(const struct session *s, const struct sql_part *p)
-{
-	uint16_t pins = 0;
-	if (p->effects & SQL_TEMP_OBJECT)
-		pins |= PIN_TEMP;
-	if (p->effects & SQL_HOLD_CURSOR)
-		pins |= PIN_HOLD;
-	if (p->effects & SQL_ADVISORY_LOCK)
-		pins |= PIN_LOCK;
-	if (p->kind == SQL_LISTEN)
-		pins |= PIN_LISTEN;
-	if (p->kind == SQL_OPAQUE || (p->effects & SQL_OPAQUE_CALL) || part_sets_opaque(p))
-		pins |= PIN_OPAQUE;
-	if (s->pool && pool_pins_sequences(s->pool) && ((p->effects & SQL_NEXTVAL) || p->kind == SQL_INSERT))
-		pins |= PIN_SEQUENCE;
-	return pins;
-}
-
-uint16_t vars_would_pin(const struct session *s, const struct sql_class *class)
-{
-	uint16_t pins = 0;
-	for (uint32_t i = 0; i < class->n; i++)
-		pins |= part_pins(s, &class->part[i]);
-	return pins & ~s->pins;
-}
-
-/* ---- which statements the books must hear of ------------------------------------------------------------------------------------------ */
-
-static bool kind_is_plain(uint8_t kind)
-{
-	switch (kind) {
-	case SQL_OTHER:
-	case SQL_SELECT:
-	case SQL_UPDATE:
-	case SQL_DELETE:
-	case SQL_MERGE:
-	case SQL_COPY_IN:
-	case SQL_COPY_OUT:
-	case SQL_EXPLAIN:
-	case SQL_SHOW:
-	case SQL_INSERT:
-	case SQL_FETCH:
-	case SQL_CLOSE:
-	case SQL_NOTIFY:
-	case SQL_LOCK:
-	case SQL_EMPTY:
-	case SQL_EXECUTE:
-		return true;
-	default:
-		return false;
-	}
-}
-
-#define NOTABLE_EFFECTS                                                                                               \
-	(SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_ADVISORY_UNLOCK_ALL | SQL_NEXTVAL | SQL_SET_CONFIG | \
-	 SQL_OPAQUE_CALL | SQL_DDL | SQL_ALTERS_DEFAULTS)
-
-bool vars_is_interesting(const struct session *s, const struct sql_class *class)
-{
-	if (class->is_plain)
-		return false;
-	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
-		return true;
-	for (uint32_t i = 0; i < class->n; i++)
-		if (!kind_is_plain(class->part[i].kind) || part_pins(s, &class->part[i]))
-			return true;
-	return false;
-}
-
-struct effect *vars_effect(struct session *s, struct sql_class *class, bool is_query)
-{
-	struct effect *e = mem_alloc(sizeof *e);
-	e->class = sql_class_ref(class);
-	e->is_query = is_query;
-	e->is_local = -1;
-	return e;
-}
-
-void vars_effect_name(struct effect *e, uint32_t part, struct slice name, struct statement *st, struct hash128 key)
-{
-	e->names = mem_grow(e->names, (e->n_names + 1) * sizeof *e->names);
-	e->names[e->n_names++] =
-	    (struct effect_name){ .part = part, .st = st, .key = key, .name = mem_textn((const char *)name.at, name.len) };
-}
-
-void vars_effect_free(struct session *s, struct effect *e)
-{
-	if (!e)
-		return;
-	for (unsigned i = 0; i < e->n_names; i++) {
-		statement_unref(s, e->names[i].st);
-		mem_free(e->names[i].name);
-	}
-	mem_free(e->names);
-	sql_class_unref(e->class);
-	mem_free(e->name);
-	mem_free(e->value);
-	mem_free(e);
-}
-
 /* ---- settings ---------------------------------------------------------------------------------------------------------------------------- */
 
 static void replace(struct settings **where, struct settings *with)
@@ -233,8 +87,7 @@ static void vars_reset_all(struct session *s)
 static void vars_discard_all(struct session *s)
 {
 	replace(&s->vars, settings_ref(s->defaults));
-	vars_set_pins(s, s->pins & PIN_MODE);
-	statement_forget_all(s);
+	pins_set(s, s->pins & PIN_MODE);
 	s->vars_touched = 1;
 	if (!s->srv)
 		return;
@@ -251,7 +104,7 @@ static void vars_set_config(struct session *s, const struct effect *e, const str
 		return;
 	}
 	if (!name || !value || (p->local_param != SQL_NO_PARAM && e->is_local < 0)) {
-		vars_set_pins(s, s->pins | PIN_OPAQUE);
+		pins_set(s, s->pins | PIN_OPAQUE);
 		return;
 	}
 	if (is_local)
@@ -273,7 +126,7 @@ static void vars_on_set(struct session *s, const struct sql_part *p)
 	else if (p->name && strcasecmp(p->name, "timezone") == 0) /* SET TIME ZONE INTERVAL …: the server will report what it is */
 		vars_set(s, p->name, "", "");
 	else
-		vars_set_pins(s, s->pins | PIN_OPAQUE);
+		pins_set(s, s->pins | PIN_OPAQUE);
 	vars_more_settings(s, p);
 }
 
@@ -316,7 +169,7 @@ static void vars_rollback(struct session *s)
 {
 	savepoints_drop(s, NULL);
 	replace(&s->vars, settings_ref(s->base_vars));
-	vars_set_pins(s, pins_after_rollback(s->pins, s->base_pins));
+	pins_set(s, pins_after_rollback(s->pins, s->base_pins));
 	if (s->srv)
 		replace(&s->srv->applied, settings_ref(s->srv->committed));
 	if (s->tx_ddl && s->pool) /* what was prepared meanwhile may name what is gone */
@@ -358,7 +211,7 @@ static void savepoint_rollback(struct session *s, const char *name)
 		return;
 	savepoints_drop(s, sp);
 	replace(&s->vars, settings_ref(sp->vars));
-	vars_set_pins(s, pins_after_rollback(s->pins, sp->pins));
+	pins_set(s, pins_after_rollback(s->pins, sp->pins));
 	if (s->srv)
 		replace(&s->srv->applied, settings_ref(sp->vars));
 	s->vars_touched = 1;
@@ -375,7 +228,7 @@ static void vars_end_block(struct session *s, const struct sql_part *p, bool com
 
 /* ---- prepared statements by SQL --------------------------------------------------------------------------------------------------------- */
 
-static const struct effect_name *name_of_part(const struct effect *e, uint32_t part)
+static struct effect_name *name_of_part(const struct effect *e, uint32_t part)
 {
 	for (unsigned i = 0; i < e->n_names; i++)
 		if (e->names[i].part == part)
@@ -385,22 +238,18 @@ static const struct effect_name *name_of_part(const struct effect *e, uint32_t p
 
 static void vars_on_prepare(struct session *s, const struct effect *e, uint32_t part)
 {
-	const struct effect_name *n = name_of_part(e, part);
-	if (!n || !n->st)
-		return;
-	if (!stmts_find(&s->srv->stmts, n->key))
-		stmts_add(&s->srv->stmts, n->key, 0);
-	n->st->refs++;
-	statement_unref(s, statement_name(s, slice_text(n->name), n->st));
+	struct effect_name *n = name_of_part(e, part);
+	if (n && n->st)
+		effect_end_name(s, n, ENDED_DONE);
 }
 
 static void vars_on_deallocate(struct session *s, const struct effect *e, uint32_t part)
 {
-	const struct effect_name *n = name_of_part(e, part);
+	struct effect_name *n = name_of_part(e, part);
 	if (!n)
 		return;
 	stmts_remove(&s->srv->stmts, n->key);
-	statement_unref(s, statement_name(s, slice_text(n->name), NULL));
+	effect_end_name(s, n, ENDED_DONE);
 }
 
 /* ---- what completed ---------------------------------------------------------------------------------------------------------------------- */
@@ -417,7 +266,7 @@ static void vars_on_effects(struct session *s, const struct effect *e, const str
 		vars_more_settings(s, p);
 	}
 	if (p->effects & SQL_ADVISORY_UNLOCK_ALL)
-		vars_set_pins(s, s->pins & ~PIN_LOCK);
+		pins_set(s, s->pins & ~PIN_LOCK);
 	if (p->effects & SQL_NEXTVAL)
 		s->tx_nextval = 1;
 	if (p->effects & SQL_DDL) {
@@ -428,9 +277,9 @@ static void vars_on_effects(struct session *s, const struct effect *e, const str
 		s->tx_catalog = 1;
 	if (p->effects & SQL_ALTERS_DEFAULTS)
 		pool_retire_database(s->srv->pool);
-	if (p->culprit && (part_pins(s, p) & PIN_STATE & ~s->pins))
+	if (p->culprit && (pins_of_part(s, p) & PIN_STATE & ~s->pins))
 		known_blame(s, p->culprit);
-	vars_set_pins(s, s->pins | part_pins(s, p));
+	pins_set(s, s->pins | pins_of_part(s, p));
 }
 
 void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice tag)
@@ -474,20 +323,20 @@ void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct
 		vars_reset_all(s);
 		break;
 	case SQL_DISCARD_ALL:
-		e->discarded = true;
+		effect_end_discard(s, e, true);
 		vars_discard_all(s);
 		break;
 	case SQL_DISCARD_TEMP:
-		vars_set_pins(s, s->pins & ~PIN_TEMP);
+		pins_set(s, s->pins & ~PIN_TEMP);
 		break;
 	case SQL_DISCARD_SEQUENCES:
-		vars_set_pins(s, s->pins & ~PIN_SEQUENCE);
+		pins_set(s, s->pins & ~PIN_SEQUENCE);
 		break;
 	case SQL_CLOSE_ALL:
-		vars_set_pins(s, s->pins & ~PIN_HOLD);
+		pins_set(s, s->pins & ~PIN_HOLD);
 		break;
 	case SQL_UNLISTEN_ALL:
-		vars_set_pins(s, s->pins & ~PIN_LISTEN);
+		pins_set(s, s->pins & ~PIN_LISTEN);
 		break;
 	case SQL_PREPARE:
 		vars_on_prepare(s, e, part);
@@ -496,8 +345,7 @@ void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct
 		vars_on_deallocate(s, e, part);
 		break;
 	case SQL_DEALLOCATE_ALL:
-		e->discarded = true;
-		statement_forget_all(s);
+		effect_end_discard(s, e, true);
 		break;
 	default:
 		break;
@@ -531,18 +379,25 @@ static void vars_take_reported(struct session *s)
 void vars_on_ready(struct session *s)
 {
 	char status = (char)s->srv->tx_status;
+	s->setup_again = 0;
 	if (s->vars_touched && !s->local_dirty && status != 'E' && settings_len(s->vars))
 		vars_take_reported(s);
 	if (status != 'I') {
 		s->in_block = 1;
 		return;
 	}
-	s->in_block = 0;
+	s->in_block = s->setup_unsettled = 0;
 	vars_commit(s);
+}
+
+void vars_on_trial(struct session *s)
+{
+	replace(&s->srv->committed, settings_ref(s->srv->applied));
 }
 
 void vars_on_lost(struct session *s)
 {
+	s->setup_again = s->setup_unsettled = 0;
 	vars_rollback(s);
 	s->in_block = 0;
 	s->segment_open = 0;

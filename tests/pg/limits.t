@@ -61,6 +61,12 @@ with scenario('limits of clients'):
     p.stop()
 
 with scenario('waiting'):
+    p = Proxy(cluster, workers=1, pool={'size': 1})
+    a, b = p.connect(db), p.connect(db)
+    is_(b.one('select 1'), '1', 'a client that has only logged in keeps no server')
+    for k in (a, b):
+        k.quit()
+    p.stop()
     p = Proxy(cluster, workers=2, pool={'size': 1, 'query_wait_timeout': '700ms', 'query_wait_notify': '100ms'})
     a, b, c = (p.connect(db) for _ in range(3))
     a.q('begin; select 1')

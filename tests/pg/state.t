@@ -5,7 +5,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from pgwire import bind, brief, execute, parse, query, sync  # noqa: E402
+from pgwire import bind, brief, execute, flush, parse, query, sync  # noqa: E402
 
 cluster = Cluster.get()
 db = cluster.database(setup='create schema s1; create table s1.t as select 1 as v; create sequence seq; create table kept (who text)')
@@ -340,6 +340,67 @@ with scenario('whatever a client left behind'):
                 ok(True, f'nothing is left of: {sql}')
             for k in ks:
                 k.quit()
+
+with scenario('what undoes a transaction does not undo what the server was prepared with'):
+    def ext(*texts):
+        return b''.join(parse('', t) + bind('', '') + execute() for t in texts) + sync()
+
+    asked = 'show work_mem', "select current_setting('role')"
+    mine = 'D:1234kB C:SHOW Z:I D:alice C:SELECT_1 Z:I'
+    cases = {
+        'a segment that fails': ext('select 1/0') + query(asked[0]) + query(asked[1]),
+        'a Query that fails': query('select 1/0') + query(asked[0]) + query(asked[1]),
+        'a transaction that fails': query('begin') + query('select 1/0') + query('rollback') + query(asked[0]) + query(asked[1]),
+        'a transaction that is rolled back': query('begin') + query('select 1') + query('rollback') + query(asked[0]) + query(asked[1]),
+        'COMMIT of one that failed': query('begin') + query('select 1/0') + query('commit') + query(asked[0]) + query(asked[1]),
+        'a transaction that is rolled back, extended': ext('begin') + ext('select 1', 'rollback') + query(asked[0]) + query(asked[1]),
+        'ROLLBACK in a Query': query('begin') + query('select 1') + query('rollback; ' + asked[0]) + query(asked[1]),
+    }
+    for k in (two, one):
+        for name, data in cases.items():
+            a, others = k.connect(db), [k.connect(db) for _ in range(2)]
+            a.q("set work_mem = '1234kB'; set role alice")
+            for o in others:
+                o.q("set work_mem = '77kB'; set role bob")
+                o.q('select 1')
+            a.send(data + query('select 4711'))
+            got = []
+            while 'D:4711' not in got:
+                got += brief(a.until('Z')).split()
+            row = [g for g in got if g in ('D:1234kB', 'D:alice', 'D:77kB', 'D:bob')]
+            is_(row, ['D:1234kB', 'D:alice'], f'{name}: what follows in the same flight has its own settings')
+            for c in (a, *others):
+                c.quit()
+        a, o = k.connect(db), k.connect(db)
+        a.q("set work_mem = '1234kB'")
+        o.q("set work_mem = '77kB'")
+        o.q('select 1')
+        is_([m for m in brief(a.ask(ext('select 1', 'rollback', asked[0]))).split() if m in ('D:1234kB', 'D:77kB')], ['D:1234kB'], 'ROLLBACK inside a segment')
+        o.q('begin')
+        o.q('create role leaves; grant leaves to postgres; set role leaves')
+        o.q('commit')
+        a.q('select 1; reset role; drop role leaves')
+        told(o, query('begin') + query('insert into kept values (current_user)') + query('rollback') + query('reset role'), 'C:BEGIN Z:T', 'BEGIN is answered')
+        is_(brief(o.until('Z')).split()[-1], 'Z:E', 'a role that is gone fails the transaction')
+        is_(brief(o.until('Z', 2)), 'C:ROLLBACK Z:I C:RESET Z:I', 'which is then rolled back')
+        is_(cluster.one("select count(*) from kept where who in ('leaves', 'postgres')", db), '0', 'and nothing was done under another role')
+        for c in (a, o):
+            c.quit()
+
+with scenario('a client that leaves before its Sync'):
+    for p in (Proxy(cluster, workers=2, pool={'size': 2, 'max_pinned': 2}), Proxy(cluster, workers=1, pool={'size': 1, 'max_pinned': 1})):
+        k = p.connect(db)
+        k.send(parse('', "insert into kept values ('unsynced')") + bind('', '') + execute() + parse('', "select set_config('lock_timeout', '55s', false)") + bind('', '') + execute() + flush())
+        k.until('C', 2)
+        k.drop()
+        k = p.connect(db)
+        is_(k.one("select count(*) from kept where who = 'unsynced'"), '0', 'its statements are undone, as PostgreSQL does')
+        is_(show(k, 'lock_timeout'), '0', 'and its settings')
+        k.q('begin')
+        k.error('select 1/0')
+        k.q('rollback')
+        is_(show(k, 'lock_timeout'), '0', 'also after a transaction that failed')
+        k.quit()
 
 if not DIRECT:
     with scenario('max_pinned'):

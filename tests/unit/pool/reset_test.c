@@ -133,7 +133,7 @@ static void a_copy_in_of_the_extended_protocol_is_failed(void **state)
 	end("DISCARD ALL;next;", 1);
 }
 
-static void a_missing_sync_is_sent(void **state)
+static void a_segment_without_a_sync_is_undone(void **state)
 {
 	begin("");
 	borrower_send(&a, REPLY_PARSE, 'P', "x");
@@ -141,7 +141,7 @@ static void a_missing_sync_is_sent(void **state)
 	borrower_send(&a, REPLY_EXECUTE, 'E', "x");
 	run_until(rig.loop, is_answered, &a);
 	give_back(&a);
-	end("P;B;E;S;next;", 1);
+	end("P;B;E;P;S;next;", 1); /* the P fails */
 }
 
 static void nobody_gets_it_before_the_cancel_has_ended(void **state)
@@ -196,7 +196,7 @@ int main(void)
 		cmocka_unit_test(a_copy_in_is_failed),
 		cmocka_unit_test(a_copy_in_that_begins_during_the_reset_is_failed),
 		cmocka_unit_test(a_copy_in_of_the_extended_protocol_is_failed),
-		cmocka_unit_test(a_missing_sync_is_sent),
+		cmocka_unit_test(a_segment_without_a_sync_is_undone),
 		cmocka_unit_test(nobody_gets_it_before_the_cancel_has_ended),
 		cmocka_unit_test(a_server_that_does_not_answer_is_closed_in_time),
 		cmocka_unit_test(a_retired_server_is_closed_when_it_comes_back),
