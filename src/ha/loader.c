@@ -1,22 +1,16 @@
 /*
- * loader — one load at a time for each database, a few at once.
+ * loader — which database is read when, and what becomes of it.
  *
- *   idle ──wanted, due──► fingerprint ──differs──► functions ──► sources, page by page ──► bodies ──► edges ──► published
- *    ▲                         └─the same─► confirmed                                                            │
- *    └──────────── done, or an error: tried again after RETRY_US ◄──────────────────────────────────────────────┘
- *
- * The fingerprint is a sum over the versions of the rows concerned: it costs the server some milliseconds, so that a database is only read
- * when something has changed.  It is asked first, so that what changes meanwhile is seen the next time.
+ *   idle ──first look, DDL, age──► reading ──► published, or confirmed when nothing has changed ──► idle
+ *                                     └─error─► what was known stays for a while; tried again after RETRY_US
  *
  * The connection is kept for KEEP_US, so that a series of DDL meets a warm one.
  *
- * Always: a database in use costs a connection only while it is read and shortly after;  at most LOADS_MAX run;
+ * Always: a database in use costs a connection only while it is read and shortly after;  at most LOADS_MAX are read at once;
  *         what is published was read after the count of DDL that is published with it.
  */
 #include "ha/loader.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -24,42 +18,25 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "conf/users.h"
-#include "questions.h"
-#include "sql/learn.h"
-#include "upstream/service.h"
+#include "ha/reading.h"
 
 #define LOADS_MAX 4u
-#define TIMEOUT_US (15 * US_PER_S) /* of one question */
 #define RETRY_US (2 * US_PER_S)
 #define KEEP_US (3 * US_PER_S)
 #define TICK_US (250 * US_PER_MS)
-#define FUNCTIONS_MAX 200000u /* beyond, nothing is learnt */
-#define EDGES_MAX 500000u
-#define PAGE 400u        /* sources in one question */
-#define TREES 140000     /* the first server_version_num that has them */
 #define UNUSED_MAX 10u   /* refreshes without anybody who looked: then all is forgotten */
 #define FAILURES_MAX 10u /* refreshes that may fail before what was known is given up */
-
-struct fingerprint {
-	char functions[256], callers[768];
-};
 
 struct load {
 	struct dlist link; /* in loader->all */
 	struct loader *home;
 	const char *cluster, *dbname, *user; /* the catalogue's */
-	struct service *service;             /* NULL: not connected */
-	uint32_t node_id;                    /* that it leads to */
-	struct learn *learn;
-	struct fingerprint fingerprint, next; /* of what is known, of what is being read */
-	uint64_t wanted;                      /* DDL before the load that runs */
+	struct reading *reading;
+	uint64_t wanted; /* DDL before the reading that runs */
 	uint64_t began_us, ended_us;
 	unsigned failures, unused;
 	bool is_running, is_loaded, must_publish, has_warned;
 	size_t told_functions, told_opaque; /* the log's last figures */
-	bool has_trees;                     /* the server keeps some sources as trees */
-	unsigned n_page;
-	uint32_t page[PAGE]; /* functions whose source was asked for */
 };
 
 struct loader {
@@ -90,25 +67,18 @@ static void stop(struct load *d)
 	d->ended_us = loop_now_us(d->home->loop);
 }
 
-static void hang_up(struct load *d)
-{
-	service_free(d->service);
-	d->service = NULL;
-}
-
 static void forget(struct load *d)
 {
-	learn_free(d->learn);
-	d->learn = NULL;
-	d->fingerprint = (struct fingerprint){ 0 };
+	reading_forget(d->reading);
 	d->is_loaded = false;
 }
 
-static void warn(struct load *d, const struct err *err)
+static void warn(struct load *d, const struct err *err, bool keeps)
 {
 	log_write(d->has_warned ? LOG_LEVEL_DEBUG : LOG_LEVEL_WARN, NULL, "catalog_unknown",
 	          (struct log_kv[]){ KV_STR("cluster", d->cluster), KV_STR("database", d->dbname), KV_ERR(err),
-	                             KV_STR("effect", "functions that are not PostgreSQL's own keep a session on its server"),
+	                             KV_STR("effect", keeps ? "what was known of its functions still counts"
+	                                                    : "functions that are not PostgreSQL's own keep a session on its server"),
 	                             KV_STR("hint", "let service_user connect to this database, or name them in safe_functions") },
 	          5);
 	d->has_warned = true;
@@ -119,19 +89,11 @@ static void fail(struct load *d, const struct err *err)
 	struct loader *l = d->home;
 	bool keeps = ++d->failures <= FAILURES_MAX && d->is_loaded;
 	stop(d);
-	hang_up(d);
-	warn(d, err);
+	warn(d, err, keeps);
 	if (!keeps)
 		forget(d);
 	catalog_fail(l->catalog, d->cluster, d->dbname, keeps);
 	l->on_publish(l->arg);
-}
-
-static void fail_because(struct load *d, const char *text)
-{
-	struct err err;
-	err_set(&err, "54000", "%s", text);
-	fail(d, &err);
 }
 
 static void succeed(struct load *d)
@@ -147,7 +109,7 @@ static void succeed(struct load *d)
 /* For people, when the figures are new: DDL may come often. */
 static void tell(struct load *d)
 {
-	size_t functions = learn_functions(d->learn), opaque = learn_opaque(d->learn);
+	size_t functions = learn_functions(reading_learn(d->reading)), opaque = learn_opaque(reading_learn(d->reading));
 	bool is_news = functions != d->told_functions || opaque != d->told_opaque;
 	d->told_functions = functions;
 	d->told_opaque = opaque;
@@ -161,175 +123,34 @@ static void publish(struct load *d)
 {
 	struct loader *l = d->home;
 	const struct conf_list *safe = &topo_latest(l->board)->conf->pool.safe_functions;
-	struct facts *f = learn_end(d->learn, safe->at, safe->n);
+	struct facts *f = learn_end(reading_learn(d->reading), safe->at, safe->n);
+	struct err err;
 	if (!facts_is_known(f)) {
 		facts_unref(f);
-		fail_because(d, "there are too many functions and relations that depend on each other");
+		err_set(&err, "54000", "there are too many functions and relations that depend on each other");
+		fail(d, &err);
 		return;
 	}
-	d->fingerprint = d->next;
 	d->must_publish = false;
 	tell(d);
 	catalog_publish(l->catalog, d->cluster, d->dbname, f, d->wanted);
 	succeed(d);
 }
 
-/* ---- the questions, last first ------------------------------------------------------------------------- */
-
-static void ask(struct load *d, const char *sql, service_rows_fn fn)
-{
-	bool is_asking = service_ask_rows(d->service, sql, TIMEOUT_US, fn, d);
-	ASSERT(is_asking);
-}
-
-static uint32_t number_at(const struct service_rows *rows, unsigned row, unsigned column)
-{
-	return (uint32_t)strtoul(service_value(rows, row, column), NULL, 10);
-}
-
-static void on_edges(void *arg, const struct service_rows *rows, const struct err *err)
+static void on_end(void *arg, enum reading_end how, const struct err *err)
 {
 	struct load *d = arg;
-	bool fits = true;
-	if (err) {
-		fail(d, err);
-		return;
-	}
-	unsigned n = service_rows_n(rows);
-	for (unsigned i = 0; i < n && fits; i++) {
-		char how = service_value(rows, i, 0)[0];
-		struct learn_edge e = {
-			.from_kind = service_value(rows, i, 1)[0],
-			.from = number_at(rows, i, 2),
-			.from_name = service_value(rows, i, 3),
-			.to_kind = service_value(rows, i, 4)[0],
-			.to = number_at(rows, i, 5),
-			.only_write = how == 'w',
-		};
-		if (how == 's')
-			learn_sequence(d->learn, e.from, e.from_name);
-		else
-			fits = learn_edge(d->learn, &e);
-	}
-	if (!fits || n > EDGES_MAX)
-		fail_because(d, "there are too many relations");
-	else
-		publish(d);
-}
-
-static void ask_edges(struct load *d)
-{
-	char sql[sizeof question_edges + 16];
-	snprintf(sql, sizeof sql, question_edges, EDGES_MAX + 1);
-	ask(d, sql, on_edges);
-}
-
-static void ask_sources(struct load *d);
-
-static void on_sources(void *arg, const struct service_rows *rows, const struct err *err)
-{
-	struct load *d = arg;
-	if (err) {
-		fail(d, err);
-		return;
-	}
-	for (unsigned i = 0; i < service_rows_n(rows); i++)
-		if (!service_is_null(rows, i, 1))
-			learn_source(d->learn, number_at(rows, i, 0), slice_of(service_value(rows, i, 1), service_value_len(rows, i, 1)));
-	for (unsigned i = 0; i < d->n_page; i++) /* too long, or dropped meanwhile */
-		learn_no_source(d->learn, d->page[i]);
-	ask_sources(d);
-}
-
-static void ask_page(struct load *d, const char *before, const char *behind)
-{
-	char sql[512 + PAGE * 12];
-	size_t len = (size_t)snprintf(sql, sizeof sql, "%s", before);
-	for (unsigned i = 0; i < d->n_page; i++)
-		len += (size_t)snprintf(sql + len, sizeof sql - len, "%s%u", i ? "," : "", d->page[i]);
-	snprintf(sql + len, sizeof sql - len, "%s", behind);
-	ask(d, sql, on_sources);
-}
-
-/* An empty source that cannot be a tree is an empty source. */
-static void take_empty(struct load *d)
-{
-	while (!d->has_trees && (d->n_page = learn_wanted(d->learn, true, d->page, PAGE)))
-		for (unsigned i = 0; i < d->n_page; i++)
-			learn_source(d->learn, d->page[i], slice_of("", 0));
-}
-
-static void ask_sources(struct load *d)
-{
-	if ((d->n_page = learn_wanted(d->learn, false, d->page, PAGE)))
-		ask_page(d, question_sources, QUESTION_END);
-	else if ((d->n_page = learn_wanted(d->learn, true, d->page, PAGE)))
-		ask_page(d, question_trees, QUESTION_END);
-	else
-		ask_edges(d);
-}
-
-static void learn_row(struct load *d, const struct service_rows *rows, unsigned row)
-{
-	struct learn_function f = {
-		.oid = number_at(rows, row, 0),
-		.version = service_value(rows, row, 1),
-		.name = service_value(rows, row, 2),
-		.language = service_value(rows, row, 3),
-		.extension = service_value(rows, row, 4),
-		.is_aggregate = service_value(rows, row, 5)[0] == 't',
-		.is_tree = service_value(rows, row, 6)[0] == 't',
-		.length = number_at(rows, row, 7),
-	};
-	learn_function(d->learn, &f);
-}
-
-static void on_functions(void *arg, const struct service_rows *rows, const struct err *err)
-{
-	struct load *d = arg;
-	if (err) {
-		fail(d, err);
-		return;
-	}
-	if (service_rows_n(rows) > FUNCTIONS_MAX) {
-		fail_because(d, "there are too many functions");
-		return;
-	}
-	d->learn = d->learn ? d->learn : learn_new();
-	learn_begin(d->learn, true);
-	for (unsigned i = 0; i < service_rows_n(rows); i++)
-		learn_row(d, rows, i);
-	take_empty(d);
-	ask_sources(d);
-}
-
-static void ask_functions(struct load *d)
-{
-	char sql[sizeof question_functions + 16];
-	snprintf(sql, sizeof sql, question_functions, d->learn ? FIRST_OWN_OID : 0, FUNCTIONS_MAX + 1);
-	ask(d, sql, on_functions);
-}
-
-static void on_fingerprint(void *arg, const struct service_rows *rows, const struct err *err)
-{
-	struct load *d = arg;
-	struct loader *l = d->home;
-	if (err) {
-		fail(d, err);
-		return;
-	}
-	snprintf(d->next.functions, sizeof d->next.functions, "%s", service_value(rows, 0, 0));
-	snprintf(d->next.callers, sizeof d->next.callers, "%s", service_value(rows, 0, 1));
-	d->has_trees = strtoul(service_value(rows, 0, 2), NULL, 10) >= TREES;
-	bool same_functions = d->is_loaded && strcmp(d->fingerprint.functions, d->next.functions) == 0;
-	if (same_functions && !d->must_publish && strcmp(d->fingerprint.callers, d->next.callers) == 0) {
-		catalog_confirm(l->catalog, d->cluster, d->dbname, d->wanted);
+	switch (how) {
+	case READING_SAME:
+		catalog_confirm(d->home->catalog, d->cluster, d->dbname, d->wanted);
 		succeed(d);
-	} else if (same_functions) {
-		learn_begin(d->learn, false);
-		ask_edges(d);
-	} else {
-		ask_functions(d);
+		break;
+	case READING_NEW:
+		publish(d);
+		break;
+	case READING_FAILED:
+		fail(d, err);
+		break;
 	}
 }
 
@@ -364,16 +185,11 @@ static void begin(struct load *d, uint64_t wanted)
 		return; /* none is known now, or the cluster is not configured any more */
 	struct service_target target = { .host = primary->host, .port = primary->port, .dbname = d->dbname };
 	choose_login(d, t, c, &target);
-	if (d->service && d->node_id != primary->id)
-		hang_up(d);
-	if (!d->service)
-		d->service = service_new(l->loop, l->resolver, l->mailbox, &target);
-	d->node_id = primary->id;
 	d->is_running = true;
 	d->wanted = wanted;
 	d->began_us = loop_now_us(l->loop);
 	l->n_running++;
-	ask(d, question_fingerprint, on_fingerprint);
+	reading_begin(d->reading, &target, primary->id, d->must_publish || !d->is_loaded);
 }
 
 /* ---- which ones ------------------------------------------------------------------------------------------ */
@@ -388,6 +204,7 @@ static struct load *load_of(struct loader *l, struct catalog_db *db)
 	d->cluster = db->cluster;
 	d->dbname = db->dbname;
 	d->user = db->user;
+	d->reading = reading_new(l->loop, l->resolver, l->mailbox, on_end, d);
 	dlist_push_back(&l->all, &d->link);
 	db->loader = d;
 	return d;
@@ -413,8 +230,7 @@ static void look_at(void *arg, struct catalog_db *db)
 	const struct looking *looking = arg;
 	struct loader *l = looking->loader;
 	struct load *d = load_of(l, db);
-	if (looking->counts_use)
-		d->unused = db->is_asked_for ? 0 : d->unused + 1;
+	d->unused = db->is_asked_for ? 0 : d->unused + looking->counts_use;
 	if (!d->is_running && d->unused < UNUSED_MAX && l->n_running < LOADS_MAX && is_due(d, db, loop_now_us(l->loop)))
 		begin(d, db->wanted);
 }
@@ -424,8 +240,8 @@ static void forget_unused(struct loader *l)
 	DLIST_EACH(it, &l->all)
 	{
 		struct load *d = CONTAINER_OF(it, struct load, link);
-		if (d->service && !d->is_running && loop_now_us(l->loop) >= d->ended_us + KEEP_US)
-			hang_up(d);
+		if (!d->is_running && loop_now_us(l->loop) >= d->ended_us + KEEP_US)
+			reading_hang_up(d->reading);
 		if (d->unused < UNUSED_MAX || !d->is_loaded || d->is_running)
 			continue;
 		forget(d);
@@ -463,8 +279,7 @@ void loader_free(struct loader *l)
 	DLIST_EACH(it, &l->all)
 	{
 		struct load *d = CONTAINER_OF(it, struct load, link);
-		service_free(d->service);
-		learn_free(d->learn);
+		reading_free(d->reading);
 		mem_free(d);
 	}
 	mem_free(l);
@@ -481,7 +296,7 @@ void loader_on_conf(struct loader *l)
 	{
 		struct load *d = CONTAINER_OF(it, struct load, link);
 		if (!d->is_running) /* the login may be another now */
-			hang_up(d);
+			reading_hang_up(d->reading);
 		d->must_publish = true;
 		d->failures = 0;
 		d->has_warned = false;
