@@ -49,7 +49,8 @@ static bool is_changing(const struct session *s, const struct sql_class *class)
 	return s->tx_catalog || (class && class->has_functions && (class->effects & SQL_CATALOG_DDL));
 }
 
-/* The facts to go by for CLASS (NULL: a text that was not read), and *WAIT: there are none yet.  NULL: no database, or wait. */
+/* The facts to go by for CLASS (NULL: a text that was not read), and *WAIT: there are none yet.  NULL: no database, or wait.  A statement that
+ * was cancelled while it waited goes on, to be told so. */
 static const struct facts *facts_for(struct session *s, const struct sql_class *class, bool *wait)
 {
 	enum catalog_look how;
@@ -66,7 +67,7 @@ static const struct facts *facts_for(struct session *s, const struct sql_class *
 		s->tired_of_facts = 0;
 		return is_changing(s, class) ? catalog_nothing(v) : f;
 	}
-	*wait = how == CATALOG_LOADING && !s->tired_of_facts && session_conf(s)->catalog_wait &&
+	*wait = how == CATALOG_LOADING && !s->tired_of_facts && !s->wait_failed && session_conf(s)->catalog_wait &&
 	        (!class || class->calls || class->is_guess);
 	if (*wait)
 		wait_for_facts(s);

@@ -35,7 +35,7 @@ struct token {
 };
 
 /* What the token before was, as far as it matters. */
-enum before { BEFORE_OTHER, BEFORE_START, BEFORE_CREATE, BEFORE_INTO, BEFORE_WITH };
+enum before { BEFORE_OTHER, BEFORE_START, BEFORE_CREATE, BEFORE_INTO, BEFORE_WITH, BEFORE_COMMIT };
 
 /* set_config(a, b, true): which argument is being read. */
 struct config_call {
@@ -51,6 +51,7 @@ struct reading {
 	bool has_word;
 	struct token word; /* held back */
 	enum before before_word, before;
+	bool makes_temp;    /* in the statement at hand; ON COMMIT DROP may still come */
 	bool set_is_clause; /* UPDATE, ALTER or ON DELETE came before: the next SET belongs to it */
 	struct config_call config;
 	enum { EXECUTE_NONE, EXECUTE_WHAT, EXECUTE_FORMAT, EXECUTE_NAME } execute;
@@ -210,7 +211,15 @@ static void judge_temp(struct reading *r, const struct token *next)
 {
 	bool is_into = r->before_word == BEFORE_INTO && (next->what == WHAT_WORD || next->what == WHAT_QUOTED) && !is(next, "from");
 	if (r->before_word == BEFORE_CREATE || is_into || (r->before_word == BEFORE_START && is(next, "table")))
+		r->makes_temp = true;
+}
+
+/* A temporary table that goes with its transaction leaves nothing behind. */
+static void end_statement(struct reading *r)
+{
+	if (r->makes_temp)
 		r->b->effects |= SQL_TEMP_OBJECT;
+	r->makes_temp = r->set_is_clause = false;
 }
 
 static void judge_set(struct reading *r, const struct token *next)
@@ -262,6 +271,8 @@ static void judge_keyword(struct reading *r, const struct token *next)
 		judge_temp(r, next);
 	else if (is(w, "set"))
 		judge_set(r, next);
+	else if (is(w, "drop") && r->before_word == BEFORE_COMMIT)
+		r->makes_temp = false;
 	else if (is(w, "hold") && r->before_word == BEFORE_WITH)
 		r->b->effects |= SQL_HOLD_CURSOR;
 	else
@@ -295,6 +306,8 @@ static enum before before_next(const struct reading *r, const struct token *t)
 		return BEFORE_START;
 	if (is_one_of(t, creates))
 		return BEFORE_CREATE;
+	if (is(t, "commit"))
+		return BEFORE_COMMIT;
 	return is(t, "into") ? BEFORE_INTO : is(t, "with") ? BEFORE_WITH : BEFORE_OTHER;
 }
 
@@ -308,7 +321,7 @@ static void feed(struct reading *r, const struct token *t)
 	if (t->what == WHAT_ASSIGN || (is_punct(t, '=') && r->before_word == BEFORE_START))
 		note_assigned(r);
 	if (is_punct(t, ';'))
-		r->set_is_clause = false;
+		end_statement(r);
 	if (is(t, "execute"))
 		r->execute = EXECUTE_WHAT;
 	r->before_word = r->before;
@@ -419,6 +432,7 @@ void body_read(struct body *b, struct slice source)
 	for (lex_next(&lex, &t); t.kind != LEX_END; lex_next(&lex, &t))
 		feed_token(&r, &t);
 	feed_plain(&r, WHAT_CLOSE, 0, false);
+	end_statement(&r);
 	judge_executed(&r);
 	if (lex.is_broken || r.config.depth > 0 || r.config.is_pending)
 		b->effects |= SQL_OPAQUE_CALL;

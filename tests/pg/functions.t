@@ -240,6 +240,37 @@ with scenario('what cannot be known is opaque'):
     is_([pinned_by(q, sql) for sql in ('select harmless(1)', "select set_it('66kB')")], ['', 'opaque (set_it)'], 'without a service role, the client\'s is used')
     q.stop()
 
+with scenario('what is being read is waited for'):
+    with cluster.connect(db) as lock:
+        lock.q('begin; lock table pg_catalog.pg_policy in access exclusive mode')  # the loader reads it, the statements below do not
+        q = Proxy(cluster, workers=2, pool={'size': 4, 'max_pinned': 4}, options={'catalog_wait': '1min'})
+        states = lambda: [r[3] for r in Conn(q.addr, database='lunapool').q('show clients') if r[2] == db]  # noqa: E731
+        a, b, gone = q.connect(db), q.connect(db), q.connect(db)
+        is_(a.one('select 1'), '1', 'a statement that calls nothing goes on')
+        a.send(query('select harmless(1)'))
+        b.send(parse('', 'select harmless(2)') + bind('', '') + execute() + sync())
+        gone.send(query('select harmless(3)'))
+        wait_for(lambda: states().count('waiting_catalog') == 3, what='three that wait')
+        gone.drop()
+        b.cancel()
+        is_(brief(b.until('Z')), 'E:57014 Z:I', 'one that waits can be cancelled')
+        b.send(query('select harmless(4)'))
+        lock.q('rollback')
+        is_((brief(a.until('Z')), brief(b.until('Z'))), ('D:2 C:SELECT_1 Z:I', 'D:5 C:SELECT_1 Z:I'), 'the others go on')
+        is_(reason(q), '', 'without a pin')
+        for k in (a, b):
+            k.quit()
+        q.stop()
+        lock.q('begin; lock table pg_catalog.pg_policy in access exclusive mode')
+        q = Proxy(cluster, workers=1, pool={'size': 4, 'max_pinned': 4}, options={'catalog_wait': '50ms'})
+        with q.connect(db) as a:
+            is_(a.one('select harmless(1)'), '2', 'after catalog_wait it goes on')
+            is_(reason(q), 'opaque (harmless)', 'with one')
+        lock.q('rollback')
+        wait_for(lambda: 'catalog_loaded' in q.log(), what='a load')
+        is_(pinned_by(q, 'select harmless(1)'), '', 'later ones need none')
+        q.stop()
+
 with scenario('ten thousand functions'):
     big = cluster.database('t_functions_big', setup="""do $do$ begin for i in 1..10000 loop execute format($q$create function f%s(a int, b text) returns int language plpgsql as $f$
         declare x int; begin select count(*) into x from pg_class where relname = b and relkind = 'r'; if x > a then update nothing set a = %s where false; end if;
