@@ -129,6 +129,11 @@ void portals_bind(struct session *s, struct slice portal, struct statement *st, 
 	statement_unref(s, st ? map_put(s->portals, portal, st) : map_remove(s->portals, portal));
 }
 
+struct statement *portals_find(const struct session *s, struct slice portal)
+{
+	return !portal.len ? s->portal : s->portals ? map_get(s->portals, portal) : NULL;
+}
+
 void portals_forget(struct session *s)
 {
 	uint32_t it = 0;
@@ -164,7 +169,9 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
                        struct slice client_name, struct statement *st, struct slice rest)
 {
 	char name[STMTS_NAME_MAX];
-	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	ssize_t stop = extended_look(s, f, in, st);
+	if (stop < 0)
+		stop = extended_borrow(s, f, in, st ? st->class : NULL);
 	if (stop >= 0)
 		return (size_t)stop;
 	if (!st) {

@@ -42,6 +42,20 @@ static ssize_t borrow_for(struct session *s, const struct frame *f, struct slice
 	return -1;
 }
 
+/* Whether ST (or NULL) may be used as it is.  -1: yes; else what the handler returns. */
+ssize_t extended_look(struct session *s, const struct frame *f, struct slice in, struct statement *st)
+{
+	struct err e;
+	switch (st ? shape_check(s, st, &e) : BORROW_OK) {
+	case BORROW_BLOCKED:
+		return 0;
+	case BORROW_FAILED:
+		return (ssize_t)extended_refuse(s, f, in, &e);
+	default:
+		return -1;
+	}
+}
+
 /* In the middle of a segment most messages need no more than that the server is still there. */
 ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
 {
@@ -85,13 +99,29 @@ bool names_nothing(const struct session *s, struct slice name, const struct stat
 
 /* ---- Describe, Execute, Close ---------------------------------------------------------------------------------------------------------------- */
 
+/* The first description is learnt from. */
+static enum tag describe_tag(const struct statement *st)
+{
+	return st && !st->shape && !st->by_sql ? TAG_DESCRIBE : TAG_PLAIN;
+}
+
+static struct statement *describe_ref(struct statement *st)
+{
+	if (describe_tag(st) == TAG_PLAIN)
+		return NULL;
+	st->refs++;
+	return st;
+}
+
 static size_t describe_statement(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
                                  struct slice client_name, struct statement *st)
 {
 	char name[STMTS_NAME_MAX];
 	uint8_t space[64];
 	struct writer w;
-	ssize_t stop = extended_borrow(s, f, in, st ? st->class : NULL);
+	ssize_t stop = extended_look(s, f, in, st);
+	if (stop < 0)
+		stop = extended_borrow(s, f, in, st ? st->class : NULL);
 	if (stop >= 0)
 		return (size_t)stop;
 	if (!st)
@@ -102,7 +132,7 @@ static size_t describe_statement(struct session *s, const struct frame *f, struc
 	writer_u8(&w, 'S');
 	writer_text(&w, name);
 	writer_end(&w);
-	borrow_push_marked(s, REPLY_DESCRIBE_STATEMENT, TAG_PLAIN, NULL, names_mark(client_name));
+	borrow_push_marked(s, REPLY_DESCRIBE_STATEMENT, describe_tag(st), describe_ref(st), names_mark(client_name));
 	borrow_send(s, &w);
 	return frame_size(f);
 }
@@ -110,10 +140,11 @@ static size_t describe_statement(struct session *s, const struct frame *f, struc
 static size_t extended_describe(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what,
                                 struct slice name)
 {
+	struct statement *st;
 	ssize_t stop;
 	struct err e;
 	if (what == 'S') {
-		struct statement *st = names_meant(s, name);
+		st = names_meant(s, name);
 		if (names_nothing(s, name, st, &e))
 			return extended_refuse(s, f, in, &e);
 		if (st && !known_statement(s, st))
@@ -130,7 +161,10 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 		return frame_size(f);
 	}
 	stop = extended_borrow(s, f, in, NULL);
-	return stop >= 0 ? (size_t)stop : extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, TAG_PLAIN, NULL);
+	if (stop >= 0)
+		return (size_t)stop;
+	st = portals_find(s, name);
+	return extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, describe_tag(st), describe_ref(st));
 }
 
 static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what,
@@ -165,7 +199,7 @@ static struct effect *execute_effect(struct session *s, struct slice portal, con
 
 static size_t extended_execute(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice portal)
 {
-	struct statement *st = !portal.len ? s->portal : s->portals ? map_get(s->portals, portal) : NULL;
+	struct statement *st = portals_find(s, portal);
 	struct effect *e;
 	ssize_t stop;
 	if (!portal.len && s->portal_begins && query_defers_begin(s, s->portal->class)) {

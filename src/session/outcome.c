@@ -73,6 +73,10 @@ void outcome_book(struct session *s, const struct reply *entry, enum ending how,
 	case TAG_EVICT:
 		end_evict(s, entry->ref, how);
 		break;
+	case TAG_DESCRIBE:
+	case TAG_SHAPE:
+		statement_unref(s, entry->ref);
+		break;
 	case TAG_REFUSAL:
 		mem_free(entry->ref);
 		break;

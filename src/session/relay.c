@@ -120,6 +120,10 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 			vars_on_complete(s, entry.ref, s->srv->replies.parts - 1, command_tag(f));
 		break;
 	case REPLY_DONE:
+		if (entry.tag == TAG_DESCRIBE)
+			shape_described(entry.ref, f);
+		else if (entry.tag == TAG_SHAPE)
+			shape_compared(s, entry.ref, f);
 		outcome_book(s, &entry, ENDED_DONE, f->type == 'C' ? command_tag(f) : no_tag);
 		break;
 	default:
@@ -128,9 +132,12 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 	return entry.fate == REPLY_FORWARD ? FATE_FORWARD : FATE_DROP;
 }
 
-static bool must_be_whole(uint8_t type)
+static bool must_be_whole(const struct replies *q, uint8_t type)
 {
-	return type != 'D' && type != 'd' && type != 'T' && type != 'V' && type != 't';
+	const struct reply *head = replies_head(q);
+	if (type == 'T')
+		return head && (head->tag == TAG_DESCRIBE || head->tag == TAG_SHAPE);
+	return type != 'D' && type != 'd' && type != 'V' && type != 't';
 }
 
 static enum fate relay_message(struct relay *r, const struct frame *f)
@@ -193,7 +200,7 @@ static bool relay_next(struct relay *r, struct server *srv)
 	case FRAME_OK:
 		break;
 	}
-	if (!frame_is_whole(&f) && must_be_whole(f.type))
+	if (!frame_is_whole(&f) && must_be_whole(&s->srv->replies, f.type))
 		return false;
 	here = FRAME_HEADER + f.body.len;
 	fate = relay_message(r, &f);

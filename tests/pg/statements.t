@@ -178,6 +178,27 @@ for p, what in ((proxy, 'two servers'), (single, 'one server')):
             is_([brief(k.ask(run_named('s'))) for k in cs], ['2 D:1,NULL C:SELECT_1 Z:I'] * 4, 'for every client')
         for k in cs:
             k.quit()
+        if not DIRECT and p is proxy:
+            told_by = {'Describe of it': describe('S', 's') + bind('', 's'), 'Describe of a portal': bind('', 's') + describe('P')}
+            for how, ddl in [(h, q) for h in told_by for q in ('create table unrelated (i int); drop table unrelated', "alter table wide add column more text default 'm'")]:
+                d.q('create table wide (id int); insert into wide values (1)')
+                k, holders = p.connect(db), [p.connect(db) for _ in range(2)]
+                k.ask(parse('s', 'select * from wide') + told_by[how] + execute() + sync())
+                there = k.one('select pid from pg_stat_activity where pid = pg_backend_pid()')
+                for h in holders:
+                    h.q('begin')
+                    if h.one('select pg_backend_pid()') != there:
+                        free = h
+                free.q('commit')  # the server that lacks the statement is the only one now
+                d.q(ddl)
+                if 'unrelated' in ddl:
+                    told(k, run_named('s'), '2 D:1 C:SELECT_1 Z:I', f'{how}: DDL that does not concern it')
+                else:
+                    told(k, run_named('s'), 'E:0A000 Z:I', f'{how}: refused where it never was, after DDL that changed its columns')
+                    told(k, run_named('s'), '2 D:1,m C:SELECT_1 Z:I', 'and heals')
+                for x in (k, *holders):
+                    x.quit()
+                d.q('drop table wide')
         d.q('drop table ch')
         is_(brief(c.ask(parse('s2', 'select * from ch') + sync())), 'E:42P01 Z:I', 'a dropped table is seen by the next Parse')
         told(c, run_named('s'), 'E:42P01 Z:I', 'and by the next Bind')

@@ -1,0 +1,87 @@
+/*
+ * shape — the columns that clients were told a statement returns, and what becomes of it after DDL.
+ *
+ * PostgreSQL refuses a prepared statement whose columns have changed ("cached plan must not change result type"), and drivers that keep its
+ * description rely on it.  A server that has never had the statement knows nothing of before.  So when DDL has passed since a client prepared it, such
+ * a server is asked for its description first, by itself, and one that differs is refused in PostgreSQL's words (plancache.c, RevalidateCachedQuery).
+ */
+#include "base/hash.h"
+#include "priv.h"
+#include "wire/reader.h"
+
+/* Name, type, length and modifier of each column; not where it comes from, nor its format (protocol, RowDescription).  Never 0. */
+static uint64_t shape_of(const struct frame *f)
+{
+	struct reader in;
+	struct writer w;
+	uint64_t shape;
+	writer_init_grow(&w);
+	reader_init(&in, f->type == 'T' ? f->body : slice_of(NULL, 0));
+	for (unsigned n = f->type == 'T' ? reader_u16(&in) : 0; n && reader_ok(&in); n--) {
+		writer_slice_text(&w, reader_text(&in));
+		reader_bytes(&in, 4 + 2);
+		writer_bytes(&w, reader_bytes(&in, 4 + 2 + 4));
+		reader_bytes(&in, 2);
+	}
+	shape = hash64(writer_slice(&w)) | 1;
+	writer_fini(&w);
+	return shape;
+}
+
+static void refuse(struct err *err)
+{
+	err_set(err, "0A000", "cached plan must not change result type");
+}
+
+void shape_described(struct statement *st, const struct frame *f)
+{
+	if (!st->shape)
+		st->shape = shape_of(f);
+}
+
+/* The answer to what ask() sent.  The next Bind makes the statement anew, as after PostgreSQL's own refusal. */
+void shape_compared(struct session *s, struct statement *st, const struct frame *f)
+{
+	if (st->shape == shape_of(f))
+		return;
+	st->has_other_shape = true;
+	s->healed_generation = pool_ddl_generation(s->srv->pool);
+	if (!s->wait_failed)
+		s->wait_failed = mem_alloc(sizeof *s->wait_failed);
+	refuse(s->wait_failed);
+}
+
+/* Parse, Describe and a Sync, alone: its Z offers the message at hand again. */
+static void ask(struct session *s, struct statement *st)
+{
+	uint8_t space[80];
+	char name[STMTS_NAME_MAX];
+	struct writer w;
+	prepare_statement(s, st, name);
+	writer_init(&w, space, sizeof space);
+	writer_begin(&w, 'D');
+	writer_u8(&w, 'S');
+	writer_text(&w, name);
+	writer_end(&w);
+	writer_begin(&w, 'S');
+	writer_end(&w);
+	st->refs++;
+	borrow_push(s, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW, TAG_SHAPE, st);
+	borrow_push(s, REPLY_SYNC, REPLY_SWALLOW, TAG_SETUP_SYNC, NULL);
+	borrow_send(s, &w);
+	s->setup_ahead = 1;
+	session_block(s, SESSION_WAIT_QUIET);
+}
+
+enum borrow shape_check_now(struct session *s, struct statement *st, struct err *err)
+{
+	enum borrow b = borrow_server(s, st->class, err);
+	if (b != BORROW_OK || st->has_other_shape)
+		return b != BORROW_OK ? b : (refuse(err), BORROW_FAILED);
+	if (prepare_is_there(s, statement_server_key(s, st)) || s->srv->tx_status == 'E' || replies_is_skipping(&s->srv->replies))
+		return BORROW_OK;
+	if (s->segment_open) /* it cannot be asked in the middle of the client's own transaction of messages */
+		return refuse(err), BORROW_FAILED;
+	ask(s, st);
+	return BORROW_BLOCKED;
+}
