@@ -84,6 +84,7 @@ struct loop_waiter {
 };
 #define LOOP_NO_TIMEOUT UINT64_MAX
 void loop_set_waiter(struct loop *loop, struct loop_waiter *w);
-int loop_poll_fd(const struct loop *loop); /* -1: it cannot be waited for from outside */
+bool loop_waits_next(const struct loop *loop); /* asked at the turn's end: nothing is deferred, nobody stopped it */
+int loop_poll_fd(const struct loop *loop);     /* -1: it cannot be waited for from outside */
 
 #endif

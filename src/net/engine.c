@@ -23,7 +23,7 @@ void engine_end(struct stream *s, int error)
 }
 
 /* One chunk of the usual size is kept. */
-static void reset_scratch(struct engine *e)
+void engine_flushed(struct engine *e)
 {
 	for (struct scratch *c = e->scratch; c && (c->next || c->cap > SCRATCH_BYTES); c = e->scratch) {
 		e->scratch = c->next;
@@ -36,7 +36,7 @@ static void reset_scratch(struct engine *e)
 void engine_flush(struct engine *e)
 {
 	e->ops->flush(e);
-	reset_scratch(e);
+	engine_flushed(e);
 }
 
 /* False: the callback closed the stream, whose memory may be gone. */
@@ -209,6 +209,8 @@ static void on_turn_end(void *arg)
 {
 	struct engine *e = arg;
 	struct dlist round;
+	if (dlist_is_empty(&e->again) && e->ops->can_flush_later && e->ops->can_flush_later(e))
+		return;
 	engine_flush(e);
 	dlist_take(&round, &e->again);
 	for (struct dlist *l; (l = dlist_pop_front(&round));)

@@ -144,7 +144,7 @@ static void epoll_free(struct engine *e)
 
 struct engine *engine_new(struct loop *loop)
 {
-	static const struct engine_ops ops = { true, adopt, want, flush, forget, settle, epoll_free };
+	static const struct engine_ops ops = { true, adopt, want, flush, NULL, forget, settle, epoll_free };
 	struct engine *e = mem_alloc(sizeof *e);
 	engine_init(e, &ops, loop);
 	return e;

@@ -369,6 +369,11 @@ void loop_set_waiter(struct loop *loop, struct loop_waiter *w)
 	loop->has_changes = true; /* what it found out meanwhile */
 }
 
+bool loop_waits_next(const struct loop *loop)
+{
+	return !loop->is_stopping && dlist_is_empty(&loop->deferred);
+}
+
 int loop_poll_fd(const struct loop *loop)
 {
 	return loop->epoll_fd;

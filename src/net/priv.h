@@ -46,6 +46,7 @@ struct engine_ops {
 	void (*adopt)(struct stream *s, int fd);       /* FD may be -1 */
 	void (*want)(struct stream *s);                /* s->wants has changed */
 	void (*flush)(struct engine *e);               /* writes what the streams on `dirty` have gathered */
+	bool (*can_flush_later)(struct engine *e);     /* as part of the wait that follows; NULL: never */
 	void (*forget)(struct stream *s, bool closes); /* no more news of it; its descriptor is closed, or free to go elsewhere */
 	bool (*settle)(struct stream *s); /* ends what is under way in the kernel; false: bytes came meanwhile, and it stays */
 	void (*free)(struct engine *e);
@@ -93,6 +94,7 @@ void engine_paused_end(struct stream *s, int error);                     /* of a
 void engine_writable(struct stream *s);                                  /* or its connect is decided */
 void engine_again(struct stream *s);                                     /* have it looked at when the turn ends */
 void engine_flush(struct engine *e);
+void engine_flushed(struct engine *e); /* what the gathers lay in may be used again */
 void engine_init(struct engine *e, const struct engine_ops *ops, struct loop *loop);
 void engine_fini(struct engine *e);
 

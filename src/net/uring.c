@@ -1,9 +1,9 @@
 /*
  * uring — the engine that orders from the kernel what is to happen and hears when it has.
  *
- *   wait -> arrivals -> on_data … -> turn's end: all sends, one system call -> wait
+ *   arrivals -> on_data … -> turn's end -> one system call: all sends, all else that was ordered, sleep -> arrivals
  *
- * A proxied query costs what its two turns cost: a call that sends and one that sleeps, shared by all streams of the turn.  The loop sleeps
+ * A proxied query costs two turns, and a turn one call, shared by all streams that have something to say in it.  The loop sleeps
  * in the ring (it is the loop's waiter), and the ring polls the loop's epoll descriptor, not the other way round: an epoll that watches
  * the ring loses wake-ups under DEFER_TASKRUN, and an eventfd costs two calls more for each sleep.
  *
@@ -11,8 +11,9 @@
  *
  *   free -> has a stream -> has none, but orders whose last completion is to come -> free
  *
- * A send is an order that never waits (MSG_DONTWAIT): it is completed when the call that submits it returns.  So the kernel never holds
- * memory of a stream between two calls; what it did not take is copied as in the other engine, and written when there is room.
+ * A send is an order that never waits, so it is over when the call that submits it returns, and only one that did not leave whole has
+ * a completion.  The kernel never holds memory of a stream between two calls; what it did not take is copied as in the other engine,
+ * and written when there is room.
  *
  * Always: a buffer is offered again when what was sent from it has left;  an arrival is handled in the order in which it came;
  *         an order of a stream is submitted before its descriptor is closed, so its number cannot mean another socket by then.
@@ -50,7 +51,6 @@ struct uring {
 	uint32_t n_slots, free, starved, n_busy;
 	struct arrival *arrivals; /* completions that nobody has handled yet */
 	uint32_t n_arrivals, cap_arrivals;
-	unsigned n_sends; /* submitted and not completed: none outside of flush() */
 	bool polls_loop, loop_has_events;
 };
 
@@ -143,18 +143,22 @@ static void close_later(struct uring *u, int fd)
 	name(sqe, 0, KIND_NONE);
 }
 
+/* It never waits (DONTWAIT), and what did not leave whole (WAITALL) counts as failed, so that it alone has a completion. */
+#define SEND_FLAGS (MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL)
+
 static void order_send(struct uring *u, struct stream *s)
 {
 	struct stream_gather *g = s->gather;
 	struct io_uring_sqe *sqe = ring_order(&u->ring);
 	stream_join(s);
-	g->msg = (struct msghdr){ .msg_iov = g->iov, .msg_iovlen = g->n };
 	if (g->n == 1)
-		io_uring_prep_send(sqe, s->io.ev.fd, g->iov->iov_base, g->iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
-	else
-		io_uring_prep_sendmsg(sqe, s->io.ev.fd, &g->msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+		io_uring_prep_send(sqe, s->io.ev.fd, g->iov->iov_base, g->iov->iov_len, SEND_FLAGS);
+	else {
+		g->msg = (struct msghdr){ .msg_iov = g->iov, .msg_iovlen = g->n };
+		io_uring_prep_sendmsg(sqe, s->io.ev.fd, &g->msg, SEND_FLAGS);
+	}
+	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
 	name(sqe, s->slot, KIND_SEND);
-	u->n_sends++;
 }
 
 /* -- what came ------------------------------------------------------------------------------------ */
@@ -178,7 +182,6 @@ static void take_completions(struct uring *u)
 		n++;
 		switch ((enum kind)(cqe->user_data & ((1u << KIND_BITS) - 1))) {
 		case KIND_SEND:
-			u->n_sends--;
 			stream_sent(u->slots[cqe->user_data >> KIND_BITS].s, cqe->res);
 			break;
 		case KIND_LOOP:
@@ -286,6 +289,45 @@ static void on_room(struct uring *u, uint32_t i)
 		await_room(u, i);
 }
 
+static void order_sends(struct uring *u)
+{
+	DLIST_EACH(l, &u->engine.dirty)
+	order_send(u, CONTAINER_OF(l, struct stream, dirty));
+}
+
+/* Now there are buffers again. */
+static void feed_starved(struct uring *u)
+{
+	uint32_t i = u->starved;
+	u->starved = NO_SLOT;
+	for (uint32_t next; i != NO_SLOT; i = next) {
+		struct slot *slot = &u->slots[i];
+		next = slot->next;
+		slot->is_starved = false;
+		if (slot->s && slot->s->wants & LOOP_READ)
+			receive(u, i);
+		else
+			slot_put_if_done(u, i);
+	}
+}
+
+/* Behind the call that submitted them: a send of which no completion came is done. */
+static void finish_sends(struct uring *u)
+{
+	struct engine *e = &u->engine;
+	take_completions(u);
+	while (!dlist_is_empty(&e->dirty) && (io_uring_sq_ready(&u->ring.io) || io_uring_cq_has_overflow(&u->ring.io))) {
+		ring_submit(&u->ring);
+		take_completions(u);
+	}
+	for (struct dlist *l; (l = dlist_first(&e->dirty));) {
+		struct stream *s = CONTAINER_OF(l, struct stream, dirty);
+		stream_sent(s, (ssize_t)s->gather->bytes);
+	}
+	ring_offer(&u->ring);
+	feed_starved(u);
+}
+
 static void dispatch(struct loop_waiter *w)
 {
 	struct uring *u = CONTAINER_OF(w, struct uring, waiter);
@@ -312,11 +354,13 @@ static bool wait(struct loop_waiter *w, uint64_t timeout_us)
 		name(sqe, 0, KIND_LOOP);
 		u->polls_loop = true;
 	}
+	order_sends(u);
 	if (timeout_us && !u->n_arrivals && !u->loop_has_events)
 		ring_wait(&u->ring, timeout_us);
 	else if (!u->n_arrivals || io_uring_sq_ready(&u->ring.io))
 		ring_submit(&u->ring);
-	take_completions(u);
+	finish_sends(u);
+	engine_flushed(&u->engine);
 	bool has_events = u->loop_has_events;
 	u->loop_has_events = false;
 	return has_events;
@@ -342,33 +386,32 @@ static void want(struct stream *s)
 		await_room(u, s->slot);
 }
 
-/* Now there are buffers again. */
-static void feed_starved(struct uring *u)
-{
-	uint32_t i = u->starved;
-	u->starved = NO_SLOT;
-	for (uint32_t next; i != NO_SLOT; i = next) {
-		struct slot *slot = &u->slots[i];
-		next = slot->next;
-		slot->is_starved = false;
-		if (slot->s && slot->s->wants & LOOP_READ)
-			receive(u, i);
-		else
-			slot_put_if_done(u, i);
-	}
-}
-
 static void flush(struct engine *e)
 {
 	struct uring *u = uring_of(e);
-	DLIST_EACH(l, &e->dirty)
-	order_send(u, CONTAINER_OF(l, struct stream, dirty));
-	while (u->n_sends) {
+	if (!dlist_is_empty(&e->dirty)) {
+		order_sends(u);
 		ring_submit(&u->ring);
-		take_completions(u);
 	}
-	ring_offer(&u->ring);
-	feed_starved(u);
+	finish_sends(u);
+}
+
+/*
+ * The call that sleeps may send, too, if nothing follows from what was sent (sleep would delay it), buffers enough are left to receive
+ * into meanwhile, and all orders fit into one call.
+ */
+static bool can_flush_later(struct engine *e)
+{
+	struct uring *u = uring_of(e);
+	unsigned n = 0;
+	DLIST_EACH(l, &e->dirty)
+	{
+		const struct stream *s = CONTAINER_OF(l, struct stream, dirty);
+		n++;
+		if (s->was_high || s->close_when_flushed)
+			return false;
+	}
+	return n > 0 && n < io_uring_sq_space_left(&u->ring.io) && u->ring.n_used <= RING_BUFFERS / 2 && loop_waits_next(e->loop);
 }
 
 static void forget(struct stream *s, bool closes)
@@ -448,7 +491,7 @@ bool engine_can_io_uring(struct err *why)
 
 struct engine *engine_new_io_uring(struct loop *loop, struct err *why)
 {
-	static const struct engine_ops ops = { false, adopt, want, flush, forget, settle, uring_free };
+	static const struct engine_ops ops = { false, adopt, want, flush, can_flush_later, forget, settle, uring_free };
 	struct uring *u = mem_alloc(sizeof *u);
 	if (loop_poll_fd(loop) < 0 || !ring_open(&u->ring, why)) {
 		if (loop_poll_fd(loop) < 0)
