@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -89,6 +90,63 @@ void ring_close(struct ring *r)
 		munmap(r->memory, RING_BUFFERS * STRIDE);
 }
 
+/* The one completion of what was submitted; -ENODATA: there is none. */
+static int only_result(struct ring *r)
+{
+	struct io_uring_cqe *cqe;
+	io_uring_submit_and_get_events(&r->io);
+	if (io_uring_peek_cqe(&r->io, &cqe) < 0)
+		return -ENODATA;
+	int result = cqe->res;
+	io_uring_cqe_seen(&r->io, cqe);
+	return result;
+}
+
+static int try_send(struct ring *r, int fd, const void *bytes, size_t len)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&r->io);
+	io_uring_prep_send(sqe, fd, bytes, len, RING_SEND_FLAGS);
+	sqe->flags |= RING_SEND_SQE;
+	return only_result(r);
+}
+
+static int try_receive(struct ring *r, int fd)
+{
+	struct io_uring_sqe *sqe = io_uring_get_sqe(&r->io);
+	io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
+	sqe->flags |= IOSQE_BUFFER_SELECT;
+	sqe->buf_group = RING_GROUP;
+	return only_result(r);
+}
+
+/* What all depends on is tried out on two sockets: a wrong guess about a send that did not leave whole would lose bytes. */
+static bool try_out(struct ring *r, struct err *err)
+{
+	size_t much = (size_t)RING_BUFFERS * STRIDE;
+	int fds[2];
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) < 0)
+		return refused(err, "two sockets", errno);
+	int whole = try_send(r, fds[0], "x", 1), part = try_send(r, fds[0], r->memory, much), none = try_send(r, fds[0], "x", 1);
+	int received = try_receive(r, fds[1]);
+	close(fds[0]);
+	close(fds[1]);
+	if (whole != -ENODATA || part <= 0 || (size_t)part >= much || none != -EAGAIN)
+		return refused(err, "sends that do not wait", ENOSYS);
+	if (received <= 0)
+		return refused(err, "multishot receives", received < 0 ? -received : EIO);
+	return true;
+}
+
+bool ring_can(struct err *err)
+{
+	struct ring r;
+	if (!ring_open(&r, err))
+		return false;
+	bool can = try_out(&r, err);
+	ring_close(&r);
+	return can;
+}
+
 struct io_uring_sqe *ring_order(struct ring *r)
 {
 	struct io_uring_sqe *sqe;
@@ -105,6 +163,11 @@ static void check(int e)
 }
 
 void ring_submit(struct ring *r)
+{
+	check(io_uring_submit(&r->io));
+}
+
+void ring_poll(struct ring *r)
 {
 	check(io_uring_submit_and_get_events(&r->io));
 }

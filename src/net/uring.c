@@ -43,6 +43,9 @@ struct arrival {
 	uint32_t flags;
 };
 
+/* So much may be gathered before it is sent: what is sent is still in the cache, and a stream is not called full that is not. */
+#define FLUSH_BYTES (64u * 1024)
+
 struct uring {
 	struct engine engine;
 	struct loop_waiter waiter;
@@ -51,6 +54,7 @@ struct uring {
 	uint32_t n_slots, free, starved, n_busy;
 	struct arrival *arrivals; /* completions that nobody has handled yet */
 	uint32_t n_arrivals, cap_arrivals;
+	size_t n_unflushed; /* bytes that were shown since */
 	bool polls_loop, loop_has_events;
 };
 
@@ -143,21 +147,18 @@ static void close_later(struct uring *u, int fd)
 	name(sqe, 0, KIND_NONE);
 }
 
-/* It never waits (DONTWAIT), and what did not leave whole (WAITALL) counts as failed, so that it alone has a completion. */
-#define SEND_FLAGS (MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL)
-
 static void order_send(struct uring *u, struct stream *s)
 {
 	struct stream_gather *g = s->gather;
 	struct io_uring_sqe *sqe = ring_order(&u->ring);
 	stream_join(s);
 	if (g->n == 1)
-		io_uring_prep_send(sqe, s->io.ev.fd, g->iov->iov_base, g->iov->iov_len, SEND_FLAGS);
+		io_uring_prep_send(sqe, s->io.ev.fd, g->iov->iov_base, g->iov->iov_len, RING_SEND_FLAGS);
 	else {
 		g->msg = (struct msghdr){ .msg_iov = g->iov, .msg_iovlen = g->n };
-		io_uring_prep_sendmsg(sqe, s->io.ev.fd, &g->msg, SEND_FLAGS);
+		io_uring_prep_sendmsg(sqe, s->io.ev.fd, &g->msg, RING_SEND_FLAGS);
 	}
-	sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+	sqe->flags |= RING_SEND_SQE;
 	name(sqe, s->slot, KIND_SEND);
 }
 
@@ -202,7 +203,8 @@ static void take_completions(struct uring *u)
 /* Bytes of a paused stream are kept: at most what the buffers held when it was paused, for from now on nothing more is received. */
 static void keep(struct stream *s, struct slice bytes)
 {
-	if (s->error || !buf_append(&s->in, bytes))
+	bool has_room = s->in.data || buf_reserve(&s->in, RECV_BYTES);
+	if (s->error || !has_room || !buf_append(&s->in, bytes))
 		engine_end(s, ENOMEM);
 	else
 		stream_want(s, s->wants & ~LOOP_READ);
@@ -269,6 +271,7 @@ static void on_received(struct uring *u, uint32_t i, const struct arrival *a)
 		on_bytes(s, slice_of(ring_buffer(&u->ring, a->flags >> IORING_CQE_BUFFER_SHIFT), (size_t)a->result));
 	else if (!s)
 		slot_put_if_done(u, i);
+	u->n_unflushed += a->result > 0 ? (size_t)a->result : 0;
 	if (a->flags & IORING_CQE_F_BUFFER)
 		ring_used(&u->ring, a->flags >> IORING_CQE_BUFFER_SHIFT);
 }
@@ -317,9 +320,10 @@ static void finish_sends(struct uring *u)
 	struct engine *e = &u->engine;
 	take_completions(u);
 	while (!dlist_is_empty(&e->dirty) && (io_uring_sq_ready(&u->ring.io) || io_uring_cq_has_overflow(&u->ring.io))) {
-		ring_submit(&u->ring);
+		ring_poll(&u->ring);
 		take_completions(u);
 	}
+	u->n_unflushed = 0;
 	for (struct dlist *l; (l = dlist_first(&e->dirty));) {
 		struct stream *s = CONTAINER_OF(l, struct stream, dirty);
 		stream_sent(s, (ssize_t)s->gather->bytes);
@@ -339,6 +343,8 @@ static void dispatch(struct loop_waiter *w)
 			on_received(u, (uint32_t)(a.what >> KIND_BITS), &a);
 		else
 			on_room(u, (uint32_t)(a.what >> KIND_BITS));
+		if (u->n_unflushed >= FLUSH_BYTES)
+			engine_flush(&u->engine);
 	}
 	u->n_arrivals -= n;
 	if (u->n_arrivals)
@@ -358,7 +364,7 @@ static bool wait(struct loop_waiter *w, uint64_t timeout_us)
 	if (timeout_us && !u->n_arrivals && !u->loop_has_events)
 		ring_wait(&u->ring, timeout_us);
 	else if (!u->n_arrivals || io_uring_sq_ready(&u->ring.io))
-		ring_submit(&u->ring);
+		ring_poll(&u->ring);
 	finish_sends(u);
 	engine_flushed(&u->engine);
 	bool has_events = u->loop_has_events;
@@ -398,7 +404,7 @@ static void flush(struct engine *e)
 
 /*
  * The call that sleeps may send, too, if nothing follows from what was sent (sleep would delay it), buffers enough are left to receive
- * into meanwhile, and all orders fit into one call.
+ * into meanwhile, nobody waits for one, and all orders fit into one call.
  */
 static bool can_flush_later(struct engine *e)
 {
@@ -411,7 +417,8 @@ static bool can_flush_later(struct engine *e)
 		if (s->was_high || s->close_when_flushed)
 			return false;
 	}
-	return n > 0 && n < io_uring_sq_space_left(&u->ring.io) && u->ring.n_used <= RING_BUFFERS / 2 && loop_waits_next(e->loop);
+	return n > 0 && n < io_uring_sq_space_left(&u->ring.io) && u->ring.n_used <= RING_BUFFERS / 2 && u->starved == NO_SLOT &&
+	       loop_waits_next(e->loop);
 }
 
 static void forget(struct stream *s, bool closes)
@@ -449,7 +456,7 @@ static bool settle(struct stream *s)
 	cancel_receive(u, s->slot);
 	if (u->slots[s->slot].awaits_room)
 		cancel(u, s->slot, KIND_ROOM);
-	ring_submit(&u->ring);
+	ring_poll(&u->ring);
 	take_completions(u);
 	while (!has_ended(u, s->slot, &is_quiet)) {
 		ring_wait(&u->ring, UINT64_MAX);
@@ -482,11 +489,7 @@ static void uring_free(struct engine *e)
 
 bool engine_can_io_uring(struct err *why)
 {
-	struct ring r;
-	bool can = ring_open(&r, why);
-	if (can)
-		ring_close(&r);
-	return can;
+	return ring_can(why);
 }
 
 struct engine *engine_new_io_uring(struct loop *loop, struct err *why)
