@@ -637,6 +637,50 @@ static void a_crowd_that_speaks_at_once_is_heard(void **state)
 	}
 }
 
+static unsigned n_heard;
+static bool is_late;
+
+static void stop_when_all_were_heard(struct end *e)
+{
+	if (++n_heard == 200)
+		loop_stop(loop);
+}
+
+static void come_late(struct loop_timer *t)
+{
+	is_late = true;
+	loop_stop(loop);
+}
+
+/* No timer ticks here: who is forgotten stays forgotten. */
+static void a_crowd_is_answered_without_anything_else_that_wakes_the_loop(void **state)
+{
+	static struct end crowd[200];
+	static int fds[200];
+	struct loop_timer deadline;
+	char words[1100], got[1101]; /* so that a flush falls between those that were served and those that wait for a buffer */
+	memset(crowd, 0, sizeof crowd);
+	memset(words, 'w', sizeof words);
+	n_heard = 0;
+	is_late = false;
+	for (int i = 0; i < 200; i++) {
+		fds[i] = open_end(&crowd[i]);
+		crowd[i].to = &crowd[i].s;
+		crowd[i].also = stop_when_all_were_heard;
+		assert_int_equal(write(fds[i], words, sizeof words), sizeof words);
+	}
+	loop_timer_init(&deadline, come_late);
+	loop_timer_start(loop, &deadline, UNIT_DEADLINE_US);
+	loop_run(loop);
+	loop_timer_stop(loop, &deadline);
+	assert_false(is_late);
+	for (int i = 0; i < 200; i++) {
+		assert_int_equal(read(fds[i], got, sizeof got), sizeof words);
+		finish_end(&crowd[i]);
+		close(fds[i]);
+	}
+}
+
 static void what_a_paused_stream_keeps_is_bounded(void **state)
 {
 	struct end a = { 0 }, b = { 0 };
@@ -709,28 +753,29 @@ static void an_idle_stream_is_small(void **state)
 	assert_true(sizeof(struct stream) <= 200);
 }
 
-#define TESTS(T)                                                 \
-	T(order_is_kept_through_partial_writes)                      \
-	T(a_relay_that_takes_parts_and_pauses_loses_nothing)         \
-	T(what_one_callback_sends_leaves_in_one_write)               \
-	T(many_scattered_slices_arrive)                              \
-	T(a_remainder_is_shown_with_what_follows)                    \
-	T(a_large_message_is_gathered_into_one_slice)                \
-	T(a_paused_stream_is_silent_until_it_is_resumed)             \
-	T(a_paused_stream_hears_that_its_peer_left)                  \
-	T(bytes_before_the_end_are_shown_after_the_pause)            \
-	T(a_full_stream_says_when_it_is_drained)                     \
-	T(much_at_once_that_the_kernel_takes_at_once_is_drained_too) \
-	T(detaching_gives_the_descriptor_away)                       \
-	T(a_callback_may_close_and_free_itself_and_others)           \
-	T(closing_when_drained_is_safe)                              \
-	T(a_broken_write_is_told_once_after_the_last_words)          \
-	T(closing_after_the_flush_delivers_everything)               \
-	T(a_peer_that_does_not_read_cannot_hold_a_closing_stream)    \
-	T(a_crowd_that_speaks_at_once_is_heard)                      \
-	T(what_a_paused_stream_keeps_is_bounded)                     \
-	T(bytes_that_come_while_detaching_are_not_lost)              \
-	T(a_reused_descriptor_is_a_new_stream)                       \
+#define TESTS(T)                                                     \
+	T(order_is_kept_through_partial_writes)                          \
+	T(a_relay_that_takes_parts_and_pauses_loses_nothing)             \
+	T(what_one_callback_sends_leaves_in_one_write)                   \
+	T(many_scattered_slices_arrive)                                  \
+	T(a_remainder_is_shown_with_what_follows)                        \
+	T(a_large_message_is_gathered_into_one_slice)                    \
+	T(a_paused_stream_is_silent_until_it_is_resumed)                 \
+	T(a_paused_stream_hears_that_its_peer_left)                      \
+	T(bytes_before_the_end_are_shown_after_the_pause)                \
+	T(a_full_stream_says_when_it_is_drained)                         \
+	T(much_at_once_that_the_kernel_takes_at_once_is_drained_too)     \
+	T(detaching_gives_the_descriptor_away)                           \
+	T(a_callback_may_close_and_free_itself_and_others)               \
+	T(closing_when_drained_is_safe)                                  \
+	T(a_broken_write_is_told_once_after_the_last_words)              \
+	T(closing_after_the_flush_delivers_everything)                   \
+	T(a_peer_that_does_not_read_cannot_hold_a_closing_stream)        \
+	T(a_crowd_that_speaks_at_once_is_heard)                          \
+	T(a_crowd_is_answered_without_anything_else_that_wakes_the_loop) \
+	T(what_a_paused_stream_keeps_is_bounded)                         \
+	T(bytes_that_come_while_detaching_are_not_lost)                  \
+	T(a_reused_descriptor_is_a_new_stream)                           \
 	T(an_idle_stream_is_small)
 
 int main(void)
