@@ -79,6 +79,8 @@ enum sql_effect {
 	SQL_NEEDS_CLEAN_TX = 1 << 15, /* SET TRANSACTION SNAPSHOT: nothing may run before it in the transaction */
 	SQL_LOCKS_ROWS = 1 << 16,   /* FOR UPDATE and kin */
 	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE; and PREPARE */
+	SQL_CALL = 1 << 19,         /* CALL: as opaque as its procedure, see SQL_HARMLESS */
+	SQL_HARMLESS = 1 << 20,     /* after sql_class_inform(): a CALL that leaves nothing behind in the session */
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 

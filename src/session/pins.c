@@ -61,7 +61,7 @@ uint16_t pins_of_part(const struct session *s, const struct sql_part *p)
 		pins |= PIN_LOCK;
 	if (p->kind == SQL_LISTEN)
 		pins |= PIN_LISTEN;
-	if (p->kind == SQL_OPAQUE || (p->effects & SQL_OPAQUE_CALL) || part_sets_opaque(p))
+	if ((p->kind == SQL_OPAQUE && !(p->effects & SQL_HARMLESS)) || (p->effects & SQL_OPAQUE_CALL) || part_sets_opaque(p))
 		pins |= PIN_OPAQUE;
 	if (s->pool && pool_pins_sequences(s->pool) && ((p->effects & SQL_NEXTVAL) || p->kind == SQL_INSERT))
 		pins |= PIN_SEQUENCE;

@@ -368,7 +368,7 @@ static void read_other(struct reading *r, const node *n)
 /* Procedures may commit, which they cannot behind something else in a pipeline. */
 static void read_call(struct reading *r, const node *n)
 {
-	set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE);
+	set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE | (NODE_IS(n, CALL_STMT) ? SQL_CALL : 0));
 	walk(r, n, true);
 }
 

@@ -147,6 +147,9 @@ bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, u
 
 /* ---- what they add to a class --------------------------------------------------------------------- */
 
+/* What stays in the session behind a statement. */
+#define STAYS (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR)
+
 struct finding {
 	const struct facts *facts;
 	uint32_t effects;
@@ -155,7 +158,7 @@ struct finding {
 
 static void found(struct finding *g, uint32_t effects, const char *culprit)
 {
-	bool is_first = effects && !(g->effects & (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR));
+	bool is_first = effects && !(g->effects & STAYS);
 	g->effects |= effects;
 	if (is_first)
 		snprintf(g->culprit, sizeof g->culprit, "%s", culprit);
@@ -179,6 +182,8 @@ static void look_up_part(struct finding *g, const struct sql_part *p)
 		look_up(g, (enum facts_kind)(*t)[0], *t + 1);
 	if (p->effects & SQL_DDL)
 		look_up(g, FACTS_DDL, "");
+	if ((p->effects & SQL_CALL) && !(g->effects & STAYS))
+		g->effects |= SQL_HARMLESS;
 }
 
 /* A set_config() whose effect is seen stays what it is: what else the statement calls is not local for that. */

@@ -51,6 +51,8 @@ create table parent (i int primary key);
 create table child (i int references parent on delete cascade);
 create function on_child() returns trigger language plpgsql as $$ begin perform set_config('work_mem', '78kB', false); return old; end $$;
 create trigger child_it before delete on child for each row execute function on_child();
+create procedure harmless_call(i int) language plpgsql as $$ begin update plain set t = 'a' where false; commit; end $$;
+create procedure set_call(v text) language plpgsql as $$ begin perform set_config('work_mem', v, false); end $$;
 create function builtin_in_c(text, text, boolean) returns text language internal as 'set_config_by_name';
 create extension pgcrypto; create extension citext; create extension tablefunc; create extension dblink;
 """
@@ -103,6 +105,9 @@ with scenario('what changes the session pins, and says why'):
                      ('select 1::checked', 'opaque (is_fine)'),
                      ('insert into has_domain values (1)', 'opaque (is_fine)'),
                      ('delete from parent', 'opaque (on_child)'),
+                     ("call set_call('66kB')", 'opaque (set_call)'),
+                     ('call harmless_call(same_name(1))', 'opaque (same_name)'),
+                     ('do $$ begin end $$', 'opaque'),
                      ("select * from crosstab('select 1, 2, 3') as t(a int, b int)", 'opaque (crosstab)')):
         is_(pinned_by(p, sql), why, f'simple: {sql}')
     for sql, why in (("select set_it('66kB')", 'opaque (set_it)'), ('insert into audit values (1)', 'opaque (on_audit)'), ('select * from seen', 'opaque (set_default)')):
@@ -112,7 +117,7 @@ with scenario('what changes the session pins, and says why'):
         like(pinned_by(p, sql), r'opaque', sql)
 
 with scenario('what does not, does not'):
-    for sql in ('select harmless(1), harmless_sql(2)', "select set_it_local('66kB')", 'select set_clause()', "select exempt('1')", 'insert into orders values (1)', "insert into plain (t) values ('a')",
+    for sql in ('select harmless(1), harmless_sql(2)', "select set_it_local('66kB')", 'select set_clause()', "select exempt('1')", 'insert into orders values (1)', 'call harmless_call(1)', "insert into plain (t) values ('a')",
                 "select crypt('a', gen_salt('md5')), gen_random_uuid()", "select 'A'::citext = 'a'::citext", 'select new_value()', 'select count(*) from orders', "explain select set_it('66kB')",
                 'select normal_rand(1, 2, 3)', 'select information_schema._pg_char_max_length(1, 2)', 'create view v2 as select set_default()', 'delete from child where false or true; select 1'):
         want = 'opaque (on_child)' if 'child' in sql else ''

@@ -9,8 +9,9 @@
 #include "sql/learn.h"
 #include "unit.h"
 
-#define INTERESTING \
-	(SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_SET_CONFIG | SQL_IS_LOCAL)
+#define INTERESTING                                                                                                      \
+	(SQL_HARMLESS | SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_SET_CONFIG | \
+	 SQL_IS_LOCAL)
 
 /* One part's effects and culprit as text; the others' effects must be the class's own. */
 static void expect(struct sql_cache *cache, const struct facts *f, const char *text, uint32_t effects, const char *culprit)
@@ -77,6 +78,10 @@ static void lookups(void **state)
 		{ "create table x (a int default bad(1))", SQL_OPAQUE_CALL, "on_ddl" },
 		{ "prepare x as select bad(1)", SQL_OPAQUE_CALL, "bad" },
 		{ "select 1; select bad(1)", SQL_OPAQUE_CALL, "bad" },
+		{ "call bad(1)", SQL_OPAQUE_CALL, "bad" },
+		{ "call good(1)", SQL_HARMLESS, "" },
+		{ "call good(bad(1))", SQL_OPAQUE_CALL, "bad" },
+		{ "do 'x'", 0, "" },
 	};
 	for (int twice = 0; twice < 2; twice++)
 		for (size_t i = 0; i < ARRAY_LEN(rows); i++)

@@ -94,6 +94,50 @@ static void no_row_is_no_values(void **state)
 	end(&s);
 }
 
+static void on_rows(void *arg, const struct service_rows *rows, const struct err *err)
+{
+	struct scene *s = arg;
+	s->is_done = true;
+	s->has_err = err != NULL;
+	if (err)
+		s->err = *err;
+	s->n = rows ? service_rows_n(rows) : 0;
+	for (unsigned i = 0; rows && i < s->n && i < 4; i++)
+		snprintf(s->values[i], sizeof s->values[i], "%s|%s|%zu|%d", service_value(rows, i, 0), service_value(rows, i, 1),
+		         service_value_len(rows, i, 1), service_is_null(rows, i, 1));
+	if (rows) {
+		assert_string_equal(service_value(rows, s->n, 0), "");
+		assert_true(service_is_null(rows, 0, 2));
+		assert_int_equal(service_value_len(rows, 0, 2), 0);
+	}
+}
+
+static void ask_rows(struct scene *s, const char *sql)
+{
+	s->is_done = false;
+	assert_true(service_ask_rows(s->service, sql, 20 * US_PER_S, on_rows, s));
+	assert_false(service_ask(s->service, "select 1", US_PER_S, on_answer, s));
+	run_until(s->loop, is_flag_set, &s->is_done);
+}
+
+static void many_rows(void **state)
+{
+	struct scene s;
+	begin(&s, dir.path, pg.port, "postgres", "");
+	ask_rows(&s, "select g, case when g <> 2 then repeat('x', g) end from generate_series(1, 5000) g");
+	assert_false(s.has_err);
+	assert_int_equal(s.n, 5000);
+	assert_string_equal(s.values[0], "1|x|1|0");
+	assert_string_equal(s.values[1], "2||0|1");
+	assert_string_equal(s.values[2], "3|xxx|3|0");
+	ask_rows(&s, "select 1/0");
+	assert_true(s.has_err);
+	assert_string_equal(s.err.sqlstate, "22012");
+	ask(&s, "select 7", 20 * US_PER_S); /* a single row again */
+	assert_string_equal(s.values[0], "7");
+	end(&s);
+}
+
 static void an_error_keeps_the_connection(void **state)
 {
 	struct scene s;
@@ -256,6 +300,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(answers_over_one_connection),
 		cmocka_unit_test(no_row_is_no_values),
+		cmocka_unit_test(many_rows),
 		cmocka_unit_test(an_error_keeps_the_connection),
 		cmocka_unit_test(a_deadline_ends_the_connection_and_the_next_question_makes_another),
 		cmocka_unit_test(a_killed_connection_is_made_anew),
