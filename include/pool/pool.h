@@ -62,6 +62,7 @@ struct settings *pool_welcome(struct pool *pool, const struct settings *startup)
 void pool_learn_welcome(struct pool *pool, const struct settings *startup, const struct settings *told);
 /* DDL passed on this database: what was parsed before must be parsed again.  The generation is shared by all workers and pools of the database. */
 uint64_t pool_ddl_generation(const struct pool *pool);
+uint64_t pool_retired_generation(const struct pool *pool); /* grows when the servers of its database are retired */
 void pool_note_ddl(struct pool *pool);
 /* Pinned servers, counted over all workers against max_pinned.  pool_pin(): false when the bound is reached (FORCE counts it over). */
 bool pool_pin(struct pool *pool, bool force) MUST_CHECK;

@@ -245,6 +245,11 @@ uint64_t pool_ddl_generation(const struct pool *pool)
 	return atomic_load_explicit(&pool->ddl->value, memory_order_acquire);
 }
 
+uint64_t pool_retired_generation(const struct pool *pool)
+{
+	return atomic_load_explicit(&pool->retired->value, memory_order_acquire);
+}
+
 void pool_note_ddl(struct pool *pool)
 {
 	atomic_fetch_add(&pool->ddl->value, 1);

@@ -269,7 +269,7 @@ struct sessions {
 	struct map catalogs;         /* cluster/dbname -> struct catalog_view */
 	struct map statements;       /* key bytes -> struct statement, not referenced by the map */
 	uint64_t salt;               /* makes keys of statements that are never shared */
-	struct map welcomes;         /* pool id + startup settings -> told settings (references) */
+	struct map welcomes;         /* welcome.c's */
 	struct settings *dialect_of; /* the told settings that `dialect` was computed from */
 	struct sql_dialect dialect;
 	struct slab slab;
@@ -313,6 +313,10 @@ void startup_welcome(struct session *s);                         /* authenticate
 void startup_on_server(struct session *s);                       /* WELCOME: the setup's answer is complete */
 void startup_finish(struct session *s, enum session_state next); /* sends the welcome */
 void startup_free(struct session *s);
+/* welcome.c: what a client is told at login */
+struct settings *welcome_recall(struct session *s); /* a reference; NULL: nobody knows, a server must be asked */
+void welcome_learn(struct session *s);              /* s->told is it */
+void welcomes_forget(struct sessions *ss);
 /* clientauth.c */
 void clientauth_begin(struct session *s);
 
@@ -401,6 +405,7 @@ void vars_end_life(struct session *s);
 void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice command_tag);
 void vars_on_error(struct session *s); /* ErrorResponse of a statement */
 void vars_on_ready(struct session *s); /* ReadyForQuery: commit point, reported values */
+void vars_on_failed_end(struct session *s);
 void vars_on_trial(struct session *s); /* what was set by itself lasts */
 void vars_on_lost(struct session *s);  /* the server is gone */
 

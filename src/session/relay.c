@@ -66,6 +66,8 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 		vars_on_trial(s);
 		return FATE_DROP;
 	}
+	if (s->srv->tx_status == 'E' && f->body.at[0] == 'I')
+		vars_on_failed_end(s);
 	s->srv->tx_status = f->body.at[0];
 	vars_on_ready(s);
 	if (entry.tag == TAG_SETUP_SYNC) {
@@ -241,6 +243,10 @@ static bool relay_earlier_is_over(const struct session *s)
 /* A COPY that reads got something else from the client. */
 static bool relay_copy_is_over(struct relay *r)
 {
+	if (!r->s->broke_copy && r->s->state == SESSION_WAIT_QUIET) { /* what waits cannot be COPY's */
+		session_unblock(r->s);
+		return true;
+	}
 	if (!r->s->broke_copy && !copyio_is_broken_here(r->s))
 		return false;
 	relay_flush(r);

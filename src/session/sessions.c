@@ -36,15 +36,6 @@ struct sessions *sessions_new(const struct session_env *env)
 	return ss;
 }
 
-static void sessions_forget_welcomes(struct sessions *ss)
-{
-	uint32_t it = 0;
-	void *told;
-	while (map_next(&ss->welcomes, &it, NULL, &told))
-		settings_unref(told);
-	map_fini(&ss->welcomes);
-}
-
 void sessions_free(struct sessions *ss)
 {
 	struct err e;
@@ -61,7 +52,7 @@ void sessions_free(struct sessions *ss)
 	sessions_bury(&ss->bury);
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
 	settings_unref(ss->dialect_of);
-	sessions_forget_welcomes(ss);
+	welcomes_forget(ss);
 	known_forget_all(ss);
 	map_fini(&ss->statements);
 	mem_free(ss->slots);
@@ -73,7 +64,7 @@ void sessions_free(struct sessions *ss)
 void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 {
 	ss->topo = topo;
-	sessions_forget_welcomes(ss);
+	welcomes_forget(ss);
 	DLIST_EACH(it, &ss->homeless)
 	session_unblock(CONTAINER_OF(it, struct session, homeless));
 }

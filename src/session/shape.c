@@ -3,7 +3,12 @@
  *
  * PostgreSQL refuses a prepared statement whose columns have changed ("cached plan must not change result type"), and drivers that keep its
  * description rely on it.  A server that has never had the statement knows nothing of before.  So when DDL has passed since a client prepared it, such
- * a server is asked for its description first, by itself, and one that differs is refused in PostgreSQL's words (plancache.c, RevalidateCachedQuery).
+ * a server is asked for its description first, and one that differs is refused in PostgreSQL's words (plancache.c, RevalidateCachedQuery).
+ *
+ *   at the beginning of a segment: Parse, Describe, Sync, alone          inside one: Parse, Describe, Flush; the client's next message waits
+ *
+ * The Flush is safe, as nothing waits for its answer alone: when something earlier in the segment fails, the server skips all of this, the reply queue
+ * says so, and the client's message goes on to be skipped as well.
  */
 #include "base/hash.h"
 #include "priv.h"
@@ -51,7 +56,7 @@ void shape_compared(struct session *s, struct statement *st, const struct frame 
 	refuse(s->wait_failed);
 }
 
-/* Parse, Describe and a Sync, alone: its Z offers the message at hand again. */
+/* When all is answered, the message at hand is offered again. */
 static void ask(struct session *s, struct statement *st)
 {
 	uint8_t space[80];
@@ -63,13 +68,15 @@ static void ask(struct session *s, struct statement *st)
 	writer_u8(&w, 'S');
 	writer_text(&w, name);
 	writer_end(&w);
-	writer_begin(&w, 'S');
+	writer_begin(&w, s->segment_open ? 'H' : 'S');
 	writer_end(&w);
 	st->refs++;
 	borrow_push(s, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW, TAG_SHAPE, st);
-	borrow_push(s, REPLY_SYNC, REPLY_SWALLOW, TAG_SETUP_SYNC, NULL);
 	borrow_send(s, &w);
-	s->setup_ahead = 1;
+	if (!s->segment_open) {
+		borrow_push(s, REPLY_SYNC, REPLY_SWALLOW, TAG_SETUP_SYNC, NULL);
+		s->setup_ahead = 1;
+	}
 	session_block(s, SESSION_WAIT_QUIET);
 }
 
@@ -80,8 +87,6 @@ enum borrow shape_check_now(struct session *s, struct statement *st, struct err 
 		return b != BORROW_OK ? b : (refuse(err), BORROW_FAILED);
 	if (prepare_is_there(s, statement_server_key(s, st)) || s->srv->tx_status == 'E' || replies_is_skipping(&s->srv->replies))
 		return BORROW_OK;
-	if (s->segment_open) /* it cannot be asked in the middle of the client's own transaction of messages */
-		return refuse(err), BORROW_FAILED;
 	ask(s, st);
 	return BORROW_BLOCKED;
 }

@@ -12,8 +12,6 @@
 #include "priv.h"
 
 #define PROTOCOL_NEWEST_MINOR 2
-#define WELCOMES_MAX 512
-
 /* ---- the first packet -------------------------------------------------------------------------------------------------------------- */
 
 static void startup_refuse(struct session *s, const struct err *err)
@@ -198,33 +196,6 @@ void startup_free(struct session *s)
 
 /* ---- the welcome ---------------------------------------------------------------------------------------------------------------------- */
 
-struct welcome_key {
-	uint64_t pool;
-	struct settings *startup;
-};
-
-static struct slice welcome_key(const struct session *s, struct welcome_key *k)
-{
-	memset(k, 0, sizeof *k);
-	k->pool = pool_id(s->pool);
-	k->startup = s->defaults;
-	return slice_of(k, sizeof *k);
-}
-
-static void startup_remember(struct session *s)
-{
-	struct sessions *ss = s->home;
-	struct welcome_key k;
-	uint32_t it = 0;
-	void *told;
-	if (map_len(&ss->welcomes) >= WELCOMES_MAX) {
-		while (map_next(&ss->welcomes, &it, NULL, &told))
-			settings_unref(told);
-		map_fini(&ss->welcomes);
-	}
-	settings_unref(map_put(&ss->welcomes, welcome_key(s, &k), settings_ref(s->told)));
-}
-
 static void startup_send_welcome(struct session *s)
 {
 	struct writer w;
@@ -316,9 +287,7 @@ static void startup_ask_server(struct session *s)
 void startup_welcome(struct session *s)
 {
 	struct err e;
-	struct welcome_key k;
 	struct settings *told;
-	bool is_known_here;
 	s->told = s->told ? s->told : settings_empty(s->home->env.upstream.settings);
 	if (session_is_for_console(s)) {
 		startup_console(s);
@@ -339,17 +308,13 @@ void startup_welcome(struct session *s)
 		return;
 	}
 	borrow_pool(s);
-	told = s->pool ? map_get(&s->home->welcomes, welcome_key(s, &k)) : NULL;
-	is_known_here = told != NULL;
-	told = told ? settings_ref(told) : s->pool ? pool_welcome(s->pool, s->defaults) : NULL;
+	told = welcome_recall(s);
 	if (!told) {
 		startup_ask_server(s);
 		return;
 	}
 	settings_unref(s->told);
 	s->told = told;
-	if (!is_known_here)
-		startup_remember(s);
 	startup_finish(s, SESSION_READY);
 	borrow_give_back(s); /* the answer may have become known while it waited for a server */
 }
@@ -360,8 +325,7 @@ void startup_on_server(struct session *s)
 	struct settings *before = s->told;
 	s->told = settings_ref(s->srv->up.reported);
 	settings_unref(before);
-	pool_learn_welcome(s->pool, s->defaults, s->told);
-	startup_remember(s);
+	welcome_learn(s);
 	startup_finish(s, SESSION_READY);
 	borrow_give_back(s);
 }

@@ -390,6 +390,13 @@ void vars_on_ready(struct session *s)
 	vars_commit(s);
 }
 
+/* A transaction that had failed is over, which only a ROLLBACK does, whoever saw it. */
+void vars_on_failed_end(struct session *s)
+{
+	if (s->in_block)
+		vars_rollback(s);
+}
+
 void vars_on_trial(struct session *s)
 {
 	replace(&s->srv->committed, settings_ref(s->srv->applied));

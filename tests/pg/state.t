@@ -387,6 +387,19 @@ with scenario('what undoes a transaction does not undo what the server was prepa
         for c in (a, o):
             c.quit()
 
+with scenario('defaults that change'):
+    for k in (two, one):
+        cluster.role('default_of')
+        boss = k.connect(db)
+        for value in ('German, DMY', 'ISO, YMD'):
+            boss.q(f"alter role default_of set datestyle = '{value}'")
+            cs = [k.connect(db, user='default_of') for _ in range(3)]
+            is_([c.parameters['DateStyle'] for c in cs], [value] * 3, 'ALTER ROLE SET: new logins are told so')
+            is_([show(c, 'datestyle') for c in cs], [value] * 3, 'and have it')
+            for c in cs:
+                c.quit()
+        boss.quit()
+
 with scenario('a client that leaves before its Sync'):
     for p in (Proxy(cluster, workers=2, pool={'size': 2, 'max_pinned': 2}), Proxy(cluster, workers=1, pool={'size': 1, 'max_pinned': 1})):
         k = p.connect(db)
