@@ -287,6 +287,8 @@ static void judge(struct reading *r, const struct token *next)
 	bool is_call = is_punct(next, '(');
 	if (strncmp(w->name, "pg_temp", 7) == 0)
 		r->b->effects |= SQL_TEMP_OBJECT;
+	if (r->b->changes && builtin_is_settings_view(name_of(w)))
+		r->b->effects |= SQL_OPAQUE_CALL;
 	if (w->what == WHAT_WORD)
 		judge_keyword(r, next);
 	if (is_call)

@@ -65,6 +65,11 @@ bool builtin_is_dblink(struct slice name)
 	return begins(name, "dblink");
 }
 
+bool builtin_is_settings_view(struct slice name)
+{
+	return slice_equal(name, slice_text("pg_settings"));
+}
+
 bool builtin_is_keyword(struct slice word)
 {
 	return find(keywords, ARRAY_LEN(keywords), word);
@@ -74,7 +79,7 @@ bool builtin_is_suspicious(struct slice word)
 {
 	if (word.len == 0 || !memchr("cdlnpqst", word.at[0], 8)) /* the letters that such names begin with: spares the search */
 		return false;
-	if (begins(word, "pg_temp") || builtin_is_dblink(word))
+	if (begins(word, "pg_temp") || builtin_is_dblink(word) || builtin_is_settings_view(word))
 		return true;
 	if (slice_equal(word, slice_text("temp")) || slice_equal(word, slice_text("temporary")))
 		return true;

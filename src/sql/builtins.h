@@ -19,7 +19,9 @@ enum builtin {
 enum builtin builtin_find(struct slice name);
 /* Every function whose name begins like this is opaque: dblink and its kin keep connections in the session. */
 bool builtin_is_dblink(struct slice name);
-/* Names that no harmless statement contains: the builtins that touch the session, temp, temporary, pg_temp…, dblink…. */
+/* UPDATE of pg_settings is rewritten to set_config(name, value, false). */
+bool builtin_is_settings_view(struct slice name);
+/* Names that no harmless statement contains: the builtins that touch the session, temp, temporary, pg_temp…, dblink…, pg_settings. */
 bool builtin_is_suspicious(struct slice lowered_word);
 bool builtin_is_keyword(struct slice word); /* one that quote_identifier() quotes */
 

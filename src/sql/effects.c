@@ -114,8 +114,11 @@ static bool note_change(struct findings *f, const ProtobufCMessage *m)
 	else
 		return false;
 	f->effects |= SQL_WRITES;
-	if (r)
-		effects_note(f, FACTS_WRITE, r->relname);
+	if (!r)
+		return true;
+	if (builtin_is_settings_view(slice_text(r->relname)))
+		f->effects |= SQL_OPAQUE_CALL;
+	effects_note(f, FACTS_WRITE, r->relname);
 	return true;
 }
 

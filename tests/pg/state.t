@@ -321,7 +321,7 @@ with scenario('what cannot be replayed'):
 with scenario('whatever a client left behind'):
     leave = ['create temp table left_behind (i int)', 'listen left_channel', 'select pg_advisory_lock(815)', "set work_mem = '7MB'", 'begin; create table half_done (i int)', 'prepare left_statement as select 1',
              'begin; declare left_cursor cursor with hold for select 1; commit', 'set role alice', "set session authorization bob", "do $$begin perform set_config('work_mem', '66kB', false); end$$", "select set_config('lock_timeout', '55s', false)",
-             "begin; select pg_advisory_xact_lock(816)", "select set_config(n, '44s', false) from (values ('statement_timeout')) v(n)", "load 'auto_explain'", 'begin; select 1/0']
+             "update pg_settings set setting = '5000' where name = 'work_mem'", "begin; select pg_advisory_xact_lock(816)", "select set_config(n, '44s', false) from (values ('statement_timeout')) v(n)", "load 'auto_explain'", 'begin; select 1/0']
     for p in (Proxy(cluster, workers=2, pool={'size': 2, 'max_pinned': 2}), Proxy(cluster, workers=1, pool={'size': 1, 'max_pinned': 1})):
         for sql in leave:
             k = p.connect(db)

@@ -69,6 +69,8 @@ static void settings(void **state)
 		{ "begin -- set role x\n /* ; set role y; set_config( */ return 1; end", "" },
 		{ "begin return 'set'; end", "" },
 		{ "select 1; set work_mem = '1MB'", "opaque" },
+		{ "begin update pg_catalog.pg_settings set setting = '1MB' where name = 'work_mem'; end", "opaque" },
+		{ "select setting from pg_settings where name = 'work_mem'", "" },
 		{ "declare reset boolean := true; begin return reset; end", "" },
 	};
 	check(rows, ARRAY_LEN(rows));

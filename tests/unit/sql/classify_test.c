@@ -179,6 +179,8 @@ static void set_config_calls(void **state)
 		  "select +writes +opaque_call set_config()" },
 		{ "SELECT set_config(name, 'view', false) FROM pg_settings WHERE name <> 'x'",
 		  "select +writes +opaque_call set_config()" },
+		{ "UPDATE pg_settings SET setting = '1MB' WHERE name = 'work_mem'", "update +writes +opaque_call" },
+		{ "UPDATE ONLY pg_catalog.pg_settings SET setting = $1", "update +writes +opaque_call" },
 		{ "SELECT set_config('role', $7, true)", "select +writes +set_config +local name=role value=$7 set_config()" },
 		{ "SELECT set_config('a.b', '1', false), set_config('c.d', '2', false)",
 		  "select +writes +set_config name=a.b value=1 c.d=2 set_config()" },
