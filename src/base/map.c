@@ -28,14 +28,20 @@ static bool is_empty(const struct map_slot *s)
 	return !s->key && !s->value;
 }
 
-static struct map_slot *find(const struct map *m, struct slice key, uint32_t hash)
+static bool has_key(const struct map_slot *s, struct slice key)
 {
-	if (!m->cap)
-		return NULL;
-	for (struct map_slot *s = &m->slots[hash & (m->cap - 1)]; !is_empty(s); s = slot_after(m, s))
-		if (s->key && s->hash == hash && slice_equal(slice_of(s->key, s->key_len), key))
+	return s->key && s->key_len == key.len && (key.len == 0 || memcmp(s->key, key.at, key.len) == 0);
+}
+
+/* The map is not empty.  The hash is looked at first: it nearly always tells. */
+static inline struct map_slot *find(const struct map *m, struct slice key, uint32_t hash)
+{
+	for (struct map_slot *s = &m->slots[hash & (m->cap - 1)];; s = slot_after(m, s)) {
+		if (s->hash == hash && has_key(s, key))
 			return s;
-	return NULL;
+		if (is_empty(s))
+			return NULL;
+	}
 }
 
 static struct map_slot *free_slot(const struct map *m, uint32_t hash)
@@ -78,7 +84,7 @@ void *map_put(struct map *m, struct slice key, void *value)
 {
 	ASSERT(value && key.len <= UINT32_MAX);
 	uint32_t hash = (uint32_t)hash_place(key);
-	struct map_slot *s = find(m, key, hash);
+	struct map_slot *s = m->used ? find(m, key, hash) : NULL;
 	if (s) {
 		void *old = s->value;
 		s->value = value;

@@ -6,15 +6,6 @@
  */
 #include "priv.h"
 
-size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
-{
-	size_t here = FRAME_HEADER + f->body.len;
-	stream_send(&s->srv->up.stream, slice_of(in.at, here), lent);
-	s->body_left = f->body_len - (uint32_t)f->body.len;
-	s->body_drop = 0;
-	return here;
-}
-
 size_t copyio_drop(struct session *s, const struct frame *f, struct slice in)
 {
 	(void)in;

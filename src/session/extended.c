@@ -222,7 +222,7 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 
 /* ---- Sync, Flush, FunctionCall ------------------------------------------------------------------------------------------------------------------ */
 
-static size_t extended_sync(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static NOT_INLINE size_t extended_sync(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	bool server_knows = borrow_is_owed(s) || (s->srv && s->segment_open);
 	s->skip_to_sync = 0;
@@ -234,12 +234,12 @@ static size_t extended_sync(struct session *s, const struct frame *f, struct sli
 	return extended_forward(s, f, in, lent, REPLY_SYNC, TAG_PLAIN, NULL);
 }
 
-static size_t extended_flush(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static NOT_INLINE size_t extended_flush(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	return s->srv && s->segment_open ? copyio_pass(s, f, in, lent) : frame_size(f);
 }
 
-static size_t extended_function(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static NOT_INLINE size_t extended_function(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct err e;
 	struct reader r;
@@ -261,7 +261,7 @@ static size_t extended_function(struct session *s, const struct frame *f, struct
 /* ---- the door ------------------------------------------------------------------------------------------------------------------------------ */
 
 /* Describe, Close: a kind byte and a name.  Execute: a name and a row limit. */
-static size_t extended_take_small(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static NOT_INLINE size_t extended_take_small(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	struct reader r;
 	uint8_t what = 0;
@@ -283,6 +283,7 @@ static size_t extended_take_small(struct session *s, const struct frame *f, stru
 	return f->type == 'D' ? extended_describe(s, f, in, lent, what, name) : extended_close(s, f, in, lent, what, name);
 }
 
+/* Nothing but jumps: what the handlers need on the stack is theirs. */
 size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
 	if (f->type == 'S')

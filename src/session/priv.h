@@ -326,7 +326,14 @@ size_t extended_take(struct session *s, const struct frame *f, struct slice in, 
 size_t copyio_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
 size_t copyio_body(struct session *s, struct slice in, struct lent *lent); /* the rest of a message that streams through */
 /* Sends the message's bytes that are here to the server and remembers how many are still to come. */
-size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+static inline size_t copyio_pass(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+{
+	size_t here = FRAME_HEADER + f->body.len;
+	s->body_left = f->body_len - (uint32_t)f->body.len;
+	s->body_drop = 0;
+	stream_send(&s->srv->up.stream, slice_of(in.at, here), lent);
+	return here;
+}
 bool copyio_is_broken_by(const struct session *s, uint8_t type); /* a COPY reads, and this is none of its messages */
 bool copyio_is_broken_here(const struct session *s);
 void copyio_break(struct session *s, uint8_t type); /* TYPE 0: the server has said it already */

@@ -61,7 +61,8 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	struct reply entry;
 	if (!f->body.len || replies_on_message(&s->srv->replies, 'Z', &entry) != REPLY_DONE)
 		return FATE_STOP;
-	outcome_book(s, &entry, ENDED_DONE, no_tag);
+	if (entry.tag != TAG_PLAIN)
+		outcome_book(s, &entry, ENDED_DONE, no_tag);
 	if (entry.tag == TAG_TRIAL) {
 		vars_on_trial(s);
 		return FATE_DROP;

@@ -300,15 +300,13 @@ static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 	return taken;
 }
 
-static size_t session_take(struct session *s, struct slice in, struct lent *lent)
+static NOT_INLINE size_t take_otherwise(struct session *s, struct slice in, struct lent *lent)
 {
 	switch (s->state) {
 	case SESSION_STARTUP:
 		return startup_take(s, in);
 	case SESSION_AUTH:
 		return clientauth_take(s, in);
-	case SESSION_READY:
-		return ready_take(s, in, lent);
 	case SESSION_CONSOLE:
 		return console_take(s, in);
 	case SESSION_LINK:
@@ -325,7 +323,8 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 	struct session *s = stream->owner;
 	size_t taken = 0;
 	while (taken < bytes.len) {
-		size_t n = session_take(s, slice_skip(bytes, taken), lent);
+		struct slice in = slice_skip(bytes, taken);
+		size_t n = LIKELY(s->state == SESSION_READY) ? ready_take(s, in, lent) : take_otherwise(s, in, lent);
 		if (s->state == SESSION_CLOSED)
 			return bytes.len;
 		if (!n || (s->srv && stream_is_high(&s->srv->up.stream))) {

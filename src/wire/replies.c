@@ -143,10 +143,16 @@ static struct reply take(struct replies *q, uint32_t i)
 	return take_head(q);
 }
 
-static void drop_markers(struct replies *q)
+static NOT_INLINE void drop_these_markers(struct replies *q)
 {
-	while (UNLIKELY(q->len && at(q, 0)->kind == REPLY_COPY_END))
+	while (q->len && at(q, 0)->kind == REPLY_COPY_END)
 		take_head(q);
+}
+
+static inline void drop_markers(struct replies *q)
+{
+	if (UNLIKELY(q->len && at(q, 0)->kind == REPLY_COPY_END))
+		drop_these_markers(q);
 }
 
 static void pop_head(struct replies *q, struct reply *entry)
@@ -413,8 +419,7 @@ size_t replies_pass(struct replies *q, struct slice in)
 		if ((rest.at[0] == 'D' || rest.at[0] == 'd') && size < rest.len && rest.at[size] == rest.at[0])
 			passed += frame_run(slice_skip(rest, size), FRAME_FROM_SERVER, rest.at[0]);
 	}
-	if (UNLIKELY(q->len && head->kind == REPLY_COPY_END))
-		drop_markers(q);
+	drop_markers(q);
 	return passed;
 }
 
