@@ -4,7 +4,7 @@ CC ?= gcc
 B := build/$(VARIANT)
 
 PKGS := libpq openssl libprotobuf-c liburing
-CFLAGS.release := -O2 -g
+CFLAGS.release := -O2 -g -fno-plt
 CFLAGS.debug := -O0 -g3
 CFLAGS.asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 CFLAGS.tsan := -O1 -g -fsanitize=thread -fno-omit-frame-pointer

@@ -101,10 +101,11 @@ struct pool_row {
 	const char *node, *database, *user, *mode; /* borrowed until the callback returns */
 	int64_t clients, waiting, lent, idle, opening, pinned, size;
 	uint64_t max_wait_us;
-	uint64_t transactions, queries, bytes_in, bytes_out; /* since start */
+	uint64_t transactions, queries, bytes_in, bytes_out; /* since start; from clients, and of servers' answers */
 };
 void pool_registry_each(struct pool_registry *r, void (*fn)(void *arg, const struct pool_row *row), void *arg);
 /* Counters that sessions add to (relaxed atomics on a line of this worker's own). */
-void pool_count(struct pool *pool, unsigned transactions, unsigned queries, uint64_t bytes_in, uint64_t bytes_out);
+void pool_count(struct pool *pool, unsigned transactions, unsigned queries);
+void pool_count_bytes(struct pool *pool, size_t from_client, size_t from_server);
 
 #endif

@@ -289,11 +289,16 @@ static void add(_Atomic uint64_t *to, uint64_t n)
 	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
 }
 
-void pool_count(struct pool *pool, unsigned transactions, unsigned queries, uint64_t bytes_in, uint64_t bytes_out)
+void pool_count(struct pool *pool, unsigned transactions, unsigned queries)
 {
 	struct pool_slot *slot = pool->slot;
 	add(&slot->transactions, transactions);
 	add(&slot->queries, queries);
-	add(&slot->bytes_in, bytes_in);
-	add(&slot->bytes_out, bytes_out);
+}
+
+void pool_count_bytes(struct pool *pool, size_t from_client, size_t from_server)
+{
+	struct pool_slot *slot = pool->slot;
+	add(&slot->bytes_in, from_client);
+	add(&slot->bytes_out, from_server);
 }

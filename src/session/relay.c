@@ -86,7 +86,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	}
 	if (!s->segment_open && replies_is_empty(&s->srv->replies))
 		patience_end_statement(s);
-	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC, 0, 0);
+	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC);
 	return FATE_FORWARD;
 }
 
@@ -293,6 +293,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	}
 	if (r.s->state != SESSION_CLOSED)
 		relay_flush(&r);
+	pool_count_bytes(srv->pool, 0, r.at);
 	if (r.s->srv == srv && stream_is_high(&r.s->stream))
 		stream_pause(&srv->up.stream);
 	return r.at;

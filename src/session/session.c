@@ -333,6 +333,8 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 		}
 		taken += n;
 	}
+	if (s->pool)
+		pool_count_bytes(s->pool, taken, 0);
 	if (s->srv && stream_is_high(&s->srv->up.stream))
 		stream_pause(&s->stream);
 	return taken;

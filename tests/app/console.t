@@ -51,6 +51,18 @@ before = [int(s['total_query_count']) for s in show('STATS') if s['database'] ==
 for _ in range(5):
     c.q('select 1')
 is_([int(s['total_query_count']) for s in show('STATS') if s['database'] == db][0] - before, 5, 'SHOW STATS counts')
+
+
+def traffic():
+    row = [s for s in show('STATS') if s['database'] == db][0]
+    return int(row['total_received']), int(row['total_sent'])
+
+
+was = traffic()
+c.q('select 1')  # 14 bytes; the answer: a column's description, a row, a tag, ReadyForQuery
+received, sent = traffic()
+is_(received - was[0], 14, 'SHOW STATS: bytes from clients')
+ok(50 < sent - was[1] < 100, 'SHOW STATS: bytes to clients')
 is_({r['command'] for r in show('HELP')} >= {'SHOW POOLS', 'SHOW HELP'}, True, 'SHOW HELP')
 is_(admin.error('SHOW NOTHING'), '42601', 'what is not known is an error')
 is_([m[0] for m in admin.ask(query(''))], ['I', 'Z'], 'nothing is answered by nothing')
