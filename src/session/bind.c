@@ -138,12 +138,13 @@ void portals_forget(struct session *s)
 {
 	uint32_t it = 0;
 	void *st;
-	while (s->portals && map_next(s->portals, &it, NULL, &st))
-		statement_unref(s, st);
-	if (s->portals)
+	if (UNLIKELY(s->portals)) {
+		while (map_next(s->portals, &it, NULL, &st))
+			statement_unref(s, st);
 		map_fini(s->portals);
-	mem_free(s->portals);
-	s->portals = NULL;
+		mem_free(s->portals);
+		s->portals = NULL;
+	}
 	statement_unref(s, s->portal);
 	effect_free(s, s->portal_effect);
 	effect_free(s, s->names_effect);

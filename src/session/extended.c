@@ -24,7 +24,7 @@ size_t extended_refuse(struct session *s, const struct frame *f, struct slice in
 }
 
 /* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
-static ssize_t borrow_for(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+ssize_t extended_borrow_any(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
 {
 	struct err e;
 	if (class && query_is_refused(s, class, &e))
@@ -54,21 +54,6 @@ ssize_t extended_look(struct session *s, const struct frame *f, struct slice in,
 	default:
 		return -1;
 	}
-}
-
-/* In the middle of a segment most messages need no more than that the server is still there. */
-ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
-{
-	if (s->srv && s->segment_open && (!class || class->is_plain) && borrow_goes_on(s))
-		return -1;
-	return borrow_for(s, f, in, class);
-}
-
-size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
-                        enum tag tag, void *ref)
-{
-	borrow_push(s, kind, REPLY_FORWARD, tag, ref);
-	return copyio_pass(s, f, in, lent);
 }
 
 /* Answers in the place of the server: at once when nothing is owed, else when it is its turn. */

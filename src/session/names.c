@@ -224,7 +224,7 @@ void names_free(struct session *s)
 
 uint32_t names_mark(struct slice name)
 {
-	return name.len ? (uint32_t)hash64(name) | 1 : 0;
+	return name.len ? (uint32_t)hash_place(name) | 1 : 0; /* compared among one client's own names */
 }
 
 struct slice names_marked(const struct session *s, uint32_t mark)

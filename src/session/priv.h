@@ -530,9 +530,20 @@ ssize_t extended_look(struct session *s, const struct frame *f, struct slice in,
 size_t extended_break(struct session *s, const char *what);
 size_t extended_refuse(struct session *s, const struct frame *f, struct slice in, const struct err *err);
 /* A server for CLASS, or the reason why not.  -1: go on; else what the handler returns. */
-ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class);
-size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent, enum reply_kind kind,
-                        enum tag tag, void *ref);
+ssize_t extended_borrow_any(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class);
+static inline ssize_t extended_borrow(struct session *s, const struct frame *f, struct slice in, const struct sql_class *class)
+{
+	/* in the middle of a segment most messages need no more than that the server is still there */
+	if (s->srv && s->segment_open && (!class || class->is_plain) && borrow_goes_on(s))
+		return -1;
+	return extended_borrow_any(s, f, in, class);
+}
+static inline size_t extended_forward(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
+                                      enum reply_kind kind, enum tag tag, void *ref)
+{
+	borrow_push(s, kind, REPLY_FORWARD, tag, ref);
+	return copyio_pass(s, f, in, lent);
+}
 void extended_answer(struct session *s, enum reply_kind kind, enum tag tag, void *ref);
 void extended_answer_now(struct session *s, uint8_t type, struct slice body);
 bool names_nothing(const struct session *s, struct slice name, const struct statement *st, struct err *err);
