@@ -68,9 +68,9 @@ struct stream {
 	struct dlist again;           /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
 	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
-	unsigned wants : 2; /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
-	uint32_t slot;      /* the io_uring engine's name for it */
-	int error;          /* errno of the write that failed; from then on nothing is sent */
+	unsigned wants : 2;  /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
+	unsigned error : 16; /* errno of the write that failed; from then on nothing is sent */
+	uint32_t slot;       /* the io_uring engine's name for it */
 };
 
 /* Takes over the connected, non-blocking FD; reading starts (TCP_NODELAY is set here, keepalive as configured by the caller). */

@@ -11,7 +11,7 @@
 
 /* One receive fills at most one buffer.  As many as that may be filled before their bytes are taken, of all streams together. */
 #define RING_BUFFER_BYTES (16u * 1024)
-#define RING_BUFFERS 64u
+#define RING_BUFFERS 32u
 #define RING_GROUP 0
 
 /* For a send that never waits (DONTWAIT).  One that left whole has no completion; one that did not (WAITALL) has, with what left of it. */

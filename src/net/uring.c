@@ -51,7 +51,7 @@ struct uring {
 	struct loop_waiter waiter;
 	struct ring ring;
 	struct slot *slots;
-	uint32_t n_slots, free, starved, n_busy;
+	uint32_t n_slots, cap_slots, free, starved, n_busy;
 	struct arrival *arrivals; /* completions that nobody has handled yet */
 	uint32_t n_arrivals, cap_arrivals;
 	size_t n_unflushed; /* bytes that were shown since */
@@ -65,22 +65,23 @@ static struct uring *uring_of(struct engine *e)
 
 /* -- slots ---------------------------------------------------------------------------------------- */
 
-static void slots_grow(struct uring *u)
+/* One that was never used is not touched either: memory is taken for streams that are, or were at once. */
+static uint32_t slot_new(struct uring *u)
 {
-	uint32_t n = u->n_slots ? 2 * u->n_slots : 64;
-	u->slots = mem_grow(u->slots, n * sizeof *u->slots);
-	while (u->n_slots < n) {
-		u->slots[u->n_slots] = (struct slot){ .next = u->free };
-		u->free = u->n_slots++;
+	if (u->n_slots == u->cap_slots) {
+		u->cap_slots = u->cap_slots ? 2 * u->cap_slots : 64;
+		u->slots = mem_grow(u->slots, u->cap_slots * sizeof *u->slots);
 	}
+	return u->n_slots++;
 }
 
 static uint32_t slot_get(struct uring *u, struct stream *s)
 {
-	if (u->free == NO_SLOT)
-		slots_grow(u);
 	uint32_t i = u->free;
-	u->free = u->slots[i].next;
+	if (i == NO_SLOT)
+		i = slot_new(u);
+	else
+		u->free = u->slots[i].next;
 	u->slots[i] = (struct slot){ .s = s };
 	u->n_busy++;
 	return i;

@@ -658,7 +658,7 @@ static void a_crowd_is_answered_without_anything_else_that_wakes_the_loop(void *
 	static struct end crowd[200];
 	static int fds[200];
 	struct loop_timer deadline;
-	char words[1100], got[1101]; /* so that a flush falls between those that were served and those that wait for a buffer */
+	char words[2200], got[2201]; /* so that a flush falls between those that were served and those that wait for a buffer */
 	memset(crowd, 0, sizeof crowd);
 	memset(words, 'w', sizeof words);
 	n_heard = 0;
