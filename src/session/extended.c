@@ -46,7 +46,7 @@ ssize_t extended_borrow_any(struct session *s, const struct frame *f, struct sli
 ssize_t extended_look(struct session *s, const struct frame *f, struct slice in, struct statement *st)
 {
 	struct err e;
-	switch (st ? shape_check(s, st, &e) : BORROW_OK) {
+	switch (st ? columns_check(s, st, &e) : BORROW_OK) {
 	case BORROW_BLOCKED:
 		return 0;
 	case BORROW_FAILED:
@@ -87,7 +87,7 @@ bool names_nothing(const struct session *s, struct slice name, const struct stat
 /* The first description is learnt from. */
 static enum tag describe_tag(const struct statement *st)
 {
-	return st && !st->shape && !st->by_sql ? TAG_DESCRIBE : TAG_PLAIN;
+	return st && !st->columns && !st->by_sql ? TAG_DESCRIBE : TAG_PLAIN;
 }
 
 static struct statement *describe_ref(struct statement *st)

@@ -74,7 +74,7 @@ void outcome_book(struct session *s, const struct reply *entry, enum ending how,
 		end_evict(s, entry->ref, how);
 		break;
 	case TAG_DESCRIBE:
-	case TAG_SHAPE:
+	case TAG_COLUMNS:
 		statement_unref(s, entry->ref);
 		break;
 	case TAG_REFUSAL:

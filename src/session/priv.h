@@ -56,8 +56,8 @@ struct statement {
 	char name[STMTS_NAME_MAX];       /* "" before the first time */
 	struct sql_class *class, *plain; /* as the catalogue sees it; by its text alone */
 	uint64_t informed_by;            /* facts_id() of what the catalogue was then */
-	uint64_t shape;                  /* of the columns that a client was told; 0: nobody was */
-	bool has_other_shape;            /* … which are others now */
+	uint64_t columns;                /* a hash of those that a client was told; 0: nobody was */
+	bool has_other_columns;          /* … which are others now */
 	uint64_t accepted_generation;    /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
 	uint32_t text_len, types_len; /* bytes; types: the Parse message's count and OIDs as they came */
@@ -77,7 +77,7 @@ enum tag {
 	TAG_SETUP_SYNC,  /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,   /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
 	TAG_DESCRIBE,    /* struct statement: a client's Describe of it, or of a portal of it */
-	TAG_SHAPE,       /* struct statement: our own Describe (shape.c) */
+	TAG_COLUMNS,     /* struct statement: our own Describe (columns.c) */
 	TAG_EVICT,       /* struct preparing: a Close of ours */
 	TAG_OURS,        /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,     /* struct err: a statement that was made to fail; its error is replaced by this one */
@@ -506,16 +506,16 @@ void prepare_send_parse(struct session *s, const struct statement *st, const cha
 void prepare_rewrite(struct session *s, struct statement *st, struct writer *w);
 void prepare_write_name(struct writer *w, const char *name);
 
-/* shape.c: the columns of a statement after DDL */
-void shape_described(struct statement *st, const struct frame *f); /* the client is told */
-void shape_compared(struct session *s, struct statement *st, const struct frame *f);
-enum borrow shape_check_now(struct session *s, struct statement *st, struct err *err);
+/* columns.c: the columns of a statement after DDL */
+void columns_described(struct statement *st, const struct frame *f); /* the client is told */
+void columns_compared(struct session *s, struct statement *st, const struct frame *f);
+enum borrow columns_check_now(struct session *s, struct statement *st, struct err *err);
 /* Whether ST may be bound or described: DDL since a client was told its columns makes a server that lacks it doubtful. */
-static inline enum borrow shape_check(struct session *s, struct statement *st, struct err *err)
+static inline enum borrow columns_check(struct session *s, struct statement *st, struct err *err)
 {
-	if (LIKELY(!st->shape || !s->pool || st->generation == pool_ddl_generation(s->pool)))
+	if (LIKELY(!st->columns || !s->pool || st->generation == pool_ddl_generation(s->pool)))
 		return BORROW_OK;
-	return shape_check_now(s, st, err);
+	return columns_check_now(s, st, err);
 }
 
 /* parse.c, bind.c and what extended.c lends them */

@@ -124,9 +124,9 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 		break;
 	case REPLY_DONE:
 		if (entry.tag == TAG_DESCRIBE)
-			shape_described(entry.ref, f);
-		else if (entry.tag == TAG_SHAPE)
-			shape_compared(s, entry.ref, f);
+			columns_described(entry.ref, f);
+		else if (entry.tag == TAG_COLUMNS)
+			columns_compared(s, entry.ref, f);
 		outcome_book(s, &entry, ENDED_DONE, f->type == 'C' ? command_tag(f) : no_tag);
 		break;
 	default:
@@ -139,7 +139,7 @@ static bool must_be_whole(const struct replies *q, uint8_t type)
 {
 	const struct reply *head = replies_head(q);
 	if (type == 'T')
-		return head && (head->tag == TAG_DESCRIBE || head->tag == TAG_SHAPE);
+		return head && (head->tag == TAG_DESCRIBE || head->tag == TAG_COLUMNS);
 	return type != 'D' && type != 'd' && type != 'V' && type != 't';
 }
 

@@ -15,9 +15,9 @@ tap() { # number, name, command…: what it prints is shown when it fails
 }
 tap 1 "includes follow src/LAYERS" tests/layers.sh
 hops() {
-	for hop in $(grep -o 'src/[a-z/]*\.c\(:[a-z_]*\)\?' README.md); do
+	for hop in $(grep -o '\(src\|include\)/[a-z/]*\.[ch]\(:[a-z_]*\)\?' README.md); do
 		file=${hop%%:*} function=${hop#"$file"}
-		grep -q "^[a-z].*\b${function#:}(" "$file" || { echo "README.md: $hop is not there"; bad=1; }
+		grep -q "^[A-Za-z].*\b${function#:}(" "$file" || { echo "README.md: $hop is not there"; bad=1; }
 	done
 	return ${bad:-0}
 }

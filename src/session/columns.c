@@ -1,5 +1,5 @@
 /*
- * shape — the columns that clients were told a statement returns, and what becomes of it after DDL.
+ * columns — those that clients were told a statement returns, and what becomes of it after DDL.
  *
  * PostgreSQL refuses a prepared statement whose columns have changed ("cached plan must not change result type"), and drivers that keep its
  * description rely on it.  A server that has never had the statement knows nothing of before.  So when DDL has passed since a client prepared it, such
@@ -15,11 +15,11 @@
 #include "wire/reader.h"
 
 /* Name, type, length and modifier of each column; not where it comes from, nor its format (protocol, RowDescription).  Never 0. */
-static uint64_t shape_of(const struct frame *f)
+static uint64_t hash_of(const struct frame *f)
 {
 	struct reader in;
 	struct writer w;
-	uint64_t shape;
+	uint64_t hash;
 	writer_init_grow(&w);
 	reader_init(&in, f->type == 'T' ? f->body : slice_of(NULL, 0));
 	for (unsigned n = f->type == 'T' ? reader_u16(&in) : 0; n && reader_ok(&in); n--) {
@@ -28,9 +28,9 @@ static uint64_t shape_of(const struct frame *f)
 		writer_bytes(&w, reader_bytes(&in, 4 + 2 + 4));
 		reader_bytes(&in, 2);
 	}
-	shape = hash64(writer_slice(&w)) | 1;
+	hash = hash64(writer_slice(&w)) | 1;
 	writer_fini(&w);
-	return shape;
+	return hash;
 }
 
 static void refuse(struct err *err)
@@ -38,18 +38,18 @@ static void refuse(struct err *err)
 	err_set(err, "0A000", "cached plan must not change result type");
 }
 
-void shape_described(struct statement *st, const struct frame *f)
+void columns_described(struct statement *st, const struct frame *f)
 {
-	if (!st->shape)
-		st->shape = shape_of(f);
+	if (!st->columns)
+		st->columns = hash_of(f);
 }
 
 /* The answer to what ask() sent.  The next Bind makes the statement anew, as after PostgreSQL's own refusal. */
-void shape_compared(struct session *s, struct statement *st, const struct frame *f)
+void columns_compared(struct session *s, struct statement *st, const struct frame *f)
 {
-	if (st->shape == shape_of(f))
+	if (st->columns == hash_of(f))
 		return;
-	st->has_other_shape = true;
+	st->has_other_columns = true;
 	s->healed_generation = pool_ddl_generation(s->srv->pool);
 	if (!s->wait_failed)
 		s->wait_failed = mem_alloc(sizeof *s->wait_failed);
@@ -71,7 +71,7 @@ static void ask(struct session *s, struct statement *st)
 	writer_begin(&w, s->segment_open ? 'H' : 'S');
 	writer_end(&w);
 	st->refs++;
-	borrow_push(s, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW, TAG_SHAPE, st);
+	borrow_push(s, REPLY_DESCRIBE_STATEMENT, REPLY_SWALLOW, TAG_COLUMNS, st);
 	borrow_send(s, &w);
 	if (!s->segment_open) {
 		borrow_push(s, REPLY_SYNC, REPLY_SWALLOW, TAG_SETUP_SYNC, NULL);
@@ -80,10 +80,10 @@ static void ask(struct session *s, struct statement *st)
 	session_block(s, SESSION_WAIT_QUIET);
 }
 
-enum borrow shape_check_now(struct session *s, struct statement *st, struct err *err)
+enum borrow columns_check_now(struct session *s, struct statement *st, struct err *err)
 {
 	enum borrow b = borrow_server(s, st->class, err);
-	if (b != BORROW_OK || st->has_other_shape)
+	if (b != BORROW_OK || st->has_other_columns)
 		return b != BORROW_OK ? b : (refuse(err), BORROW_FAILED);
 	if (prepare_is_there(s, statement_server_key(s, st)) || s->srv->tx_status == 'E' || replies_is_skipping(&s->srv->replies))
 		return BORROW_OK;
