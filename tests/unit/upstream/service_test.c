@@ -170,14 +170,10 @@ static void a_deadline_ends_the_connection_and_the_next_question_makes_another(v
 	end(&s);
 }
 
-/* The death is seen while nobody asks, so the next question does not run into it. */
+/* The death is seen while nobody asks, so the next question does not run into it.  A process that is no more has closed its sockets. */
 static bool has_ended(void *arg)
 {
-	PGresult *r = PQexecParams(((void **)arg)[0], "select 1 from pg_stat_activity where pid = $1::int", 1, NULL,
-	                           (const char *const[]){ ((void **)arg)[1] }, NULL, NULL, 0);
-	bool is_gone = PQntuples(r) == 0;
-	PQclear(r);
-	return is_gone;
+	return kill((pid_t)atoi(arg), 0) != 0;
 }
 
 static void a_killed_connection_is_made_anew(void **state)
@@ -189,9 +185,7 @@ static void a_killed_connection_is_made_anew(void **state)
 	strcpy(pid, s.values[0]);
 	snprintf(sql, sizeof sql, "select pg_terminate_backend(%s)", pid);
 	pgserver_sql(&pg, sql);
-	PGconn *c = pgserver_connect(&pg);
-	run_until(s.loop, has_ended, (void *[]){ c, pid });
-	PQfinish(c);
+	run_until(s.loop, has_ended, pid);
 	run_turns(s.loop, 3);
 	ask(&s, "select pg_backend_pid()", 20 * US_PER_S);
 	assert_false(s.has_err);
