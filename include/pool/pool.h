@@ -74,14 +74,18 @@ void pool_pin_sequences(struct pool *pool);
 void pool_retire_database(struct pool *pool);
 
 /* One wish for a server, embedded by who wishes. */
+struct pool_wait;
+struct pool_wait_ops {
+	void (*on_server)(struct pool_wait *w, struct server *srv); /* the server is lent to w's owner: set srv->user, srv->borrower at once */
+	void (*on_failed)(struct pool_wait *w, const struct err *err);
+};
 struct pool_wait {
 	struct dlist link;
 	struct pool *pool;  /* NULL when not waiting */
 	uint64_t ticket, since_us;
 	struct dlist queue; /* in the queue of all workers, under its lock: the pool's */
 	uint32_t worker;
-	void (*on_server)(struct pool_wait *w, struct server *srv); /* the server is lent to w's owner: set srv->user, srv->borrower at once */
-	void (*on_failed)(struct pool_wait *w, const struct err *err);
+	const struct pool_wait_ops *ops;
 };
 /* A server now (lent; set user and borrower), or NULL: W is queued and one of its callbacks comes from the loop. */
 struct server *pool_checkout(struct pool *pool, struct pool_wait *w) MUST_CHECK;

@@ -22,7 +22,7 @@
 #endif
 
 #define CHUNK_BYTES 16384u
-#define ALIGN 16u
+#define ALIGN 8u /* of objects: nothing in a slab asks for more */
 
 struct slab_free {
 	struct slab_free *next;

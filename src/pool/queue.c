@@ -329,7 +329,7 @@ void queue_deliver(struct pool_wait *w, struct server *srv)
 {
 	leave_pool(w);
 	server_lend(srv);
-	w->on_server(w, srv);
+	w->ops->on_server(w, srv);
 }
 
 /* Those who join meanwhile (a callback may try again) are not told. */
@@ -341,7 +341,7 @@ void queue_fail(struct pool *pool, const struct err *err)
 		if (w->ticket > last)
 			return;
 		queue_leave(w);
-		w->on_failed(w, err);
+		w->ops->on_failed(w, err);
 	}
 }
 

@@ -138,6 +138,8 @@ static enum borrow borrow_wait_pin(struct session *s)
 	return borrow_wait(s, SESSION_WAIT_PIN, &s->home->wait_pin);
 }
 
+static const struct pool_wait_ops wait_ops = { .on_server = borrow_on_server, .on_failed = borrow_on_failed };
+
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err)
 {
 	struct server *srv;
@@ -149,8 +151,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 			return borrow_no_pool(s, err);
 		if (!borrow_may_pin(s, class))
 			return borrow_wait_pin(s);
-		s->wait.on_server = borrow_on_server;
-		s->wait.on_failed = borrow_on_failed;
+		s->wait.ops = &wait_ops;
 		srv = pool_checkout(s->pool, &s->wait);
 		if (!srv)
 			return borrow_wait(s, SESSION_WAIT_SERVER, NULL);

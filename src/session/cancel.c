@@ -44,8 +44,8 @@ void cancel_retire(struct session *s)
 void cancel_mint(struct session *s, uint16_t minor)
 {
 	slot_take(s);
-	s->key_len = minor >= 2 ? 32 : 4; /* protocol 3.2 has long keys; 3.0 exactly 4 bytes */
-	rand_bytes(s->key, s->key_len);
+	s->key_words = minor >= 2 ? 8 : 1; /* protocol 3.2 has long keys; 3.0 exactly 4 bytes */
+	rand_bytes(s->key, session_key(s).len);
 }
 
 uint32_t cancel_pid(const struct session *s)
@@ -146,7 +146,7 @@ static void job_deliver_request(struct letter *letter, void *receiver)
 	struct cancel_job *job = CONTAINER_OF(letter, struct cancel_job, letter);
 	struct sessions *ss = job->registry->worker[job->to_worker].sessions;
 	struct session *s = ss ? slot_session(ss, job->to_slot) : NULL;
-	if (s && s->key_len && secret_equal(slice_of(s->key, s->key_len), slice_of(job->key, job->key_len)))
+	if (s && s->key_words && secret_equal(session_key(s), slice_of(job->key, job->key_len)))
 		job_carry_out(job, s);
 	else
 		job_on_cancelled(job);

@@ -216,13 +216,12 @@ struct session {
 	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 	struct sql_scan *scan;       /* of a Query that streams through */
 	uint32_t slot;               /* in home->slots; part of the cancel key */
-	uint8_t key[32];             /* cancel key, 4 or 32 bytes used */
+	uint8_t key[32];             /* cancel key: session_key() */
 	uint32_t statement_bytes;    /* text held in names and unnamed */
 	uint32_t body_left;          /* of the client's message that streams through */
 	uint32_t reply_left;         /* of the server's message that streams through */
 	uint16_t closing_in_flight;  /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;   /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
-	uint8_t key_len;
 	unsigned body_drop : 1; /* the message that streams through is dropped */
 	unsigned reply_drop : 1;
 	unsigned segment_open : 1;   /* extended messages were sent to the server since the last Sync */
@@ -253,7 +252,13 @@ struct session {
 	unsigned waits_for_earlier : 1; /* WAIT_QUIET, until the segments before this one are answered */
 	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
 	unsigned draining : 1;
+	unsigned key_words : 4; /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
+
+static inline struct slice session_key(const struct session *s)
+{
+	return slice_of(s->key, s->key_words * 4u);
+}
 
 struct sessions {
 	struct session_env env;

@@ -211,7 +211,7 @@ static void startup_send_welcome(struct session *s)
 	cancel_mint(s, s->login->start.minor);
 	writer_begin(&w, 'K');
 	writer_u32(&w, cancel_pid(s));
-	writer_bytes(&w, slice_of(s->key, s->key_len));
+	writer_bytes(&w, session_key(s));
 	writer_end(&w);
 	session_send(s, &w);
 	writer_fini(&w);

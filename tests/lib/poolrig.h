@@ -85,7 +85,8 @@ static inline void borrower_on_failed(struct pool_wait *w, const struct err *err
 
 static inline void borrow(struct pool *pool, struct borrower *b)
 {
-	*b = (struct borrower){ .wait = { .on_server = borrower_on_server, .on_failed = borrower_on_failed } };
+	static const struct pool_wait_ops ops = { .on_server = borrower_on_server, .on_failed = borrower_on_failed };
+	*b = (struct borrower){ .wait = { .ops = &ops } };
 	struct server *srv = pool_checkout(pool, &b->wait);
 	if (srv)
 		borrower_take(b, srv);

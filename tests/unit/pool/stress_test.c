@@ -143,6 +143,8 @@ static void on_failed(struct pool_wait *wait, const struct err *err)
 	atomic_store(&unexpected, true);
 }
 
+static const struct pool_wait_ops wait_ops = { .on_server = on_server, .on_failed = on_failed };
+
 static void on_patience(struct loop_timer *t)
 {
 	struct client *c = CONTAINER_OF(t, struct client, patience);
@@ -225,7 +227,7 @@ static void *run_worker(void *arg)
 		sched_yield();
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		struct client *c = &clients[w->number * CLIENTS + i];
-		*c = (struct client){ .wait = { .on_server = on_server, .on_failed = on_failed }, .w = w, .left = ROUNDS };
+		*c = (struct client){ .wait = { .ops = &wait_ops }, .w = w, .left = ROUNDS };
 		loop_defer_init(&c->next, begin_round);
 		loop_timer_init(&c->patience, on_patience);
 		loop_defer(w->loop, &c->next);
