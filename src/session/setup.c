@@ -8,6 +8,8 @@
  * BEGIN ISOLATION LEVEL must come before one.  Statements that refuse company in their transaction get the setup alone, with a Sync, and wait for its
  * answer.
  *
+ * A SET finds all there but what it changes itself.  When it is undone, that is still what an earlier session left; so the next segment waits for it, too.
+ *
  * What was set in a transaction is undone with it, and the server is back at what an earlier session left.  So in front of a BEGIN the settings go
  * twice: by themselves, which lasts, and again behind it, which makes the transaction fail if the first failed.  And until a statement that carried
  * them along by itself has been answered, the next segment waits; behind a ROLLBACK in the same segment they are sent again.
@@ -280,12 +282,13 @@ static void setup_ahead(struct session *s, struct settings *target)
 {
 	struct setup u;
 	bool begins = s->vtx == VTX_DEFERRED, differs = target != s->srv->applied, sets = differs && s->srv->tx_status != 'E';
+	bool tries = begins && s->vars != s->srv->applied;
 	setup_init(&u, s);
-	if (begins && sets)
-		setup_trial(&u, target);
+	if (tries)
+		setup_trial(&u, s->vars);
 	if (begins)
 		setup_begin(&u);
-	else if (sets && s->srv->tx_status == 'I')
+	else if (s->srv->tx_status == 'I' && (sets || target != s->vars))
 		s->setup_unsettled = 1;
 	if (sets)
 		setup_settings(&u, target);

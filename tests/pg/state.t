@@ -354,6 +354,9 @@ with scenario('what undoes a transaction does not undo what the server was prepa
         'a transaction that is rolled back': query('begin') + query('select 1') + query('rollback') + query(asked[0]) + query(asked[1]),
         'COMMIT of one that failed': query('begin') + query('select 1/0') + query('commit') + query(asked[0]) + query(asked[1]),
         'a transaction that is rolled back, extended': ext('begin') + ext('select 1', 'rollback') + query(asked[0]) + query(asked[1]),
+        'a SET that is undone with its segment': ext("set work_mem = '99kB'", 'select 1/0') + query(asked[0]) + query(asked[1]),
+        'a SET ROLE that is refused': ext("set role 'nobody there'") + query(asked[0]) + query(asked[1]),
+        'a transaction that begins with a SET': query('begin') + query("set work_mem = '99kB'") + query('rollback') + query(asked[0]) + query(asked[1]),
         'ROLLBACK in a Query': query('begin') + query('select 1') + query('rollback; ' + asked[0]) + query(asked[1]),
     }
     for k in (two, one):
