@@ -183,7 +183,8 @@ class Lunapool:
     name = 'lunapool'
 
     def __init__(self, cluster, wrapper=()):
-        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, start=False)
+        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX},
+                               options={'engine': 'epoll'} if wrapper else {}, start=False)  # valgrind cannot follow io_uring
         p.log_path = f'{p.dir}/log'
         command = ['setpriv', '--pdeathsig', 'SIGKILL', *wrapper, PROGRAM, '-c', p.path]
         with open(p.log_path, 'w') as log:  # in a session of its own, like the others: the kernel shares the CPU out by sessions
