@@ -113,7 +113,6 @@ bool app_start(struct app *a, const char *conf_path, struct conf *conf)
 {
 	*a = (struct app){ .conf_path = conf_path, .n_fds = listen_raise_nofile() };
 	a->n_workers = conf->workers ? (unsigned)conf->workers : count_cores();
-	log_configure(conf->log_level, conf->log_format);
 	fit_to_fds(a, conf);
 	if (!choose_engine(a, conf->engine)) {
 		conf_free(conf);

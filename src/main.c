@@ -92,10 +92,13 @@ static int serve(const char *path)
 {
 	static struct app app;
 	signal(SIGPIPE, SIG_IGN);
+	struct conf *conf = app_load_conf(path);
+	if (!conf)
+		return EXIT_FAILURE;
+	log_configure(conf->log_level, conf->log_format);
 	if (geteuid() == 0)
 		log_warn(NULL, "running_as_root", KV_STR("hint", "lunapool needs no privileges: run it as a user of its own"));
-	struct conf *conf = app_load_conf(path);
-	if (!conf || !app_start(&app, path, conf))
+	if (!app_start(&app, path, conf))
 		return EXIT_FAILURE;
 	app_run(&app);
 	app_stop(&app);

@@ -67,10 +67,12 @@ struct stream {
 	struct dlist dirty;           /* in the engine's list while slices are queued */
 	struct dlist again;           /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
-	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1;
-	unsigned wants : 2;  /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
-	unsigned error : 16; /* errno of the write that failed; from then on nothing is sent */
-	uint32_t slot;       /* the io_uring engine's name for it */
+	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1, is_patient : 1;
+	unsigned wants : 2;           /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
+	unsigned error : 16;          /* errno of the write that failed; from then on nothing is sent */
+	uint32_t slot;                /* the io_uring engine's name for it */
+	uint32_t unread_max;          /* bytes that the peer may not have read yet, counted since stream_all_read() */
+	uint32_t tcp_user_timeout_ms; /* to be set again when it has read all; 0: it is in force, or there is none */
 };
 
 /* Takes over the connected, non-blocking FD; reading starts (TCP_NODELAY is set here, keepalive as configured by the caller). */
@@ -85,6 +87,14 @@ size_t stream_backlog(const struct stream *s); /* bytes queued and not yet in th
 static inline bool stream_is_high(const struct stream *s)
 {
 	return s->was_high && stream_backlog(s) >= STREAM_HIGH; /* it grows in stream_send() only, which notes it */
+}
+/* The peer's answers tell that it has read everything.  Until then one that reads slowly is no dead one: see stream.c:be_patient. */
+void stream_hurry(struct stream *s);
+static inline void stream_all_read(struct stream *s)
+{
+	s->unread_max = 0;
+	if (s->is_patient)
+		stream_hurry(s);
 }
 bool stream_is_open(const struct stream *s);
 int stream_fd(const struct stream *s); /* for socket options only; -1 when closed */

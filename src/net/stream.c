@@ -17,6 +17,8 @@
 #include "base/mem.h"
 #include "priv.h"
 
+#define UNREAD_MAX (16u * 1024) /* less than any receive window that a server starts with */
+
 static struct stream_gather *gather_get(struct engine *e)
 {
 	struct stream_gather *g = e->free_gathers;
@@ -142,10 +144,36 @@ void stream_join(struct stream *s)
 	g->n = 1;
 }
 
+/*
+ * TCP_USER_TIMEOUT also ends a connection whose peer acknowledges all but keeps its window closed (tcp_timer.c:tcp_probe_timer): a server that
+ * waits for a lock in the middle of a COPY.  So it is in force only while all that may be unread fits into the smallest window.
+ */
+static NOT_INLINE void be_patient(struct stream *s)
+{
+	int ms = 0;
+	socklen_t len = sizeof ms;
+	s->is_patient = true;
+	if (getsockopt(s->io.ev.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &len) < 0 || ms <= 0)
+		return;
+	s->tcp_user_timeout_ms = (uint32_t)ms;
+	set_int(s->io.ev.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 0);
+}
+
+void stream_hurry(struct stream *s)
+{
+	s->is_patient = false;
+	if (s->tcp_user_timeout_ms && s->is_open)
+		set_int(s->io.ev.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, (int)s->tcp_user_timeout_ms);
+	s->tcp_user_timeout_ms = 0;
+}
+
 void stream_sent(struct stream *s, ssize_t n)
 {
 	struct stream_gather *g = s->gather;
 	size_t sent = n > 0 ? (size_t)n : 0;
+	s->unread_max += (uint32_t)g->bytes;
+	if (UNLIKELY(s->unread_max > UNREAD_MAX) && !s->is_patient)
+		be_patient(s);
 	if (n < 0 && n != -EAGAIN && n != -EINTR) {
 		stream_fail_write(s, (int)-n);
 		return;

@@ -375,6 +375,7 @@ static void on_ready(struct upstream *up)
 	up->stream.owner = srv;
 	srv->tx_status = 'I';
 	enter(srv, SERVER_IDLE);
+	stream_all_read(&srv->up.stream);
 	log_info(&pool->log, "server_opened", KV_INT("server", srv->id), KV_INT("pid", up->backend_pid),
 	         KV_INT("ms", (pool_now_us(pool) - srv->opened_us) / US_PER_MS));
 	grow_on_opened(srv);

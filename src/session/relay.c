@@ -269,6 +269,7 @@ static void relay_after(struct relay *r)
 	if (q->doubtful && !s->segment_open)
 		relay_resolve_doubt(s);
 	if (replies_is_empty(q)) {
+		stream_all_read(&s->srv->up.stream);
 		relay_flush(r);
 		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels)
 			session_unblock(s);

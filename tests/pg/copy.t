@@ -168,6 +168,22 @@ with scenario('a pipeline whose answers nobody reads'):
             is_(proxy.psql('select 1', db)[1], '1\n', f'{sent // 1024} kB of statements were taken, others are served')
             s.drop()
 
+with scenario('a server that does not read is not a dead one'):
+    p = Proxy(cluster, workers=2, pool={'size': 2}, limits={'tcp_user_timeout': '200ms'})
+    cluster.query('create table once (id int primary key, v text)', db)
+    holder, c = cluster.connect(db), p.connect(db)
+    holder.q("begin; insert into once values (1, 'held')")
+    holder.send(query('select pg_sleep(1.5); rollback'))
+    c.send(query('copy once from stdin'))
+    c.until('G')
+    data = b''.join(copy_data(f'{i}\t{"x" * 1000}\n') for i in range(1, 4000)) + copy_done()
+    is_(brief(c.ask(data)), 'C:COPY_3999 Z:I', 'a COPY waits for a lock longer than tcp_user_timeout')
+    holder.until('Z')
+    is_(c.one('select count(*) from once'), '3999', 'and the rows are there')
+    holder.quit()
+    c.quit()
+    p.stop()
+
 with scenario('long and deep'):
     c, other = proxy.connect(db), proxy.connect(db)
     deep = {
