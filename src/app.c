@@ -92,9 +92,9 @@ static bool choose_engine(struct app *a, enum conf_engine wanted)
 		return true;
 	a->engine = CONF_ENGINE_EPOLL;
 	if (wanted == CONF_ENGINE_AUTO)
-		log_info(NULL, "epoll_instead_of_io_uring", KV_ERR(&why), KV_STR("hint", why.hint));
+		log_info(NULL, "epoll_instead_of_io_uring", KV_ERR(&why));
 	else
-		log_error(NULL, "start_failed", KV_ERR(&why), KV_STR("hint", why.hint));
+		log_error(NULL, "start_failed", KV_ERR(&why));
 	return wanted == CONF_ENGINE_AUTO;
 }
 

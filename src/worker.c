@@ -72,7 +72,7 @@ static struct engine *make_engine(struct worker *w)
 	if (w->env.engine == CONF_ENGINE_IO_URING)
 		die("worker %u cannot start: %s", w->index, why.text);
 	if (w->env.engine == CONF_ENGINE_AUTO)
-		log_warn(NULL, "epoll_instead_of_io_uring", KV_INT("worker", w->index), KV_ERR(&why), KV_STR("hint", why.hint));
+		log_warn(NULL, "epoll_instead_of_io_uring", KV_INT("worker", w->index), KV_ERR(&why));
 	return engine_new(w->loop);
 }
 
