@@ -38,10 +38,21 @@ static void refuse(struct err *err)
 	err_set(err, "0A000", "cached plan must not change result type");
 }
 
-void columns_described(struct statement *st, const struct frame *f)
+/* What FETCH and EXECUTE return is their cursor's or statement's, and PostgreSQL refuses no change of that. */
+static bool depends_on_session(const struct sql_class *class)
 {
-	if (!st->columns)
-		st->columns = hash_of(f);
+	for (uint32_t i = 0; i < class->n; i++)
+		if (class->part[i].kind == SQL_FETCH || class->part[i].kind == SQL_EXECUTE)
+			return true;
+	return false;
+}
+
+void columns_described(const struct session *s, struct statement *st, const struct frame *f)
+{
+	if (st->columns || depends_on_session(st->class))
+		return;
+	st->columns = hash_of(f);
+	st->columns_scope = settings_name_scope(s->vars);
 }
 
 /* The answer to what ask() sent.  The next Bind makes the statement anew, as after PostgreSQL's own refusal. */
@@ -82,7 +93,10 @@ static void ask(struct session *s, struct statement *st)
 
 enum borrow columns_check_now(struct session *s, struct statement *st, struct err *err)
 {
-	enum borrow b = borrow_server(s, st->class, err);
+	enum borrow b;
+	if (st->columns_scope != settings_name_scope(s->vars)) /* told to somebody who sees other tables */
+		return BORROW_OK;
+	b = borrow_server(s, st->class, err);
 	if (b != BORROW_OK || st->has_other_columns)
 		return b != BORROW_OK ? b : (refuse(err), BORROW_FAILED);
 	if (prepare_is_there(s, statement_server_key(s, st)) || s->srv->tx_status == 'E' || replies_is_skipping(&s->srv->replies))

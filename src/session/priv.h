@@ -57,6 +57,7 @@ struct statement {
 	struct sql_class *class, *plain; /* as the catalogue sees it; by its text alone */
 	uint64_t informed_by;            /* facts_id() of what the catalogue was then */
 	uint64_t columns;                /* a hash of those that a client was told; 0: nobody was */
+	uint64_t columns_scope;          /* settings_name_scope() of that client */
 	bool has_other_columns;          /* … which are others now */
 	uint64_t accepted_generation;    /* DDL generation + 1 under which a server last accepted it in `accepted_scope`; 0 never */
 	uint64_t accepted_scope;
@@ -512,7 +513,7 @@ void prepare_rewrite(struct session *s, struct statement *st, struct writer *w);
 void prepare_write_name(struct writer *w, const char *name);
 
 /* columns.c: the columns of a statement after DDL */
-void columns_described(struct statement *st, const struct frame *f); /* the client is told */
+void columns_described(const struct session *s, struct statement *st, const struct frame *f); /* the client is told */
 void columns_compared(struct session *s, struct statement *st, const struct frame *f);
 enum borrow columns_check_now(struct session *s, struct statement *st, struct err *err);
 /* Whether ST may be bound or described: DDL since a client was told its columns makes a server that lacks it doubtful. */

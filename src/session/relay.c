@@ -124,7 +124,7 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 		break;
 	case REPLY_DONE:
 		if (entry.tag == TAG_DESCRIBE)
-			columns_described(entry.ref, f);
+			columns_described(s, entry.ref, f);
 		else if (entry.tag == TAG_COLUMNS)
 			columns_compared(s, entry.ref, f);
 		outcome_book(s, &entry, ENDED_DONE, f->type == 'C' ? command_tag(f) : no_tag);
