@@ -38,18 +38,16 @@ static void refuse(struct err *err)
 	err_set(err, "0A000", "cached plan must not change result type");
 }
 
-/* What FETCH and EXECUTE return is their cursor's or statement's, and PostgreSQL refuses no change of that. */
-static bool depends_on_session(const struct sql_class *class)
+/* The columns of FETCH or EXECUTE depend on more than the catalogue, and PostgreSQL refuses no change of that. */
+static bool is_planned(const struct sql_class *class)
 {
-	for (uint32_t i = 0; i < class->n; i++)
-		if (class->part[i].kind == SQL_FETCH || class->part[i].kind == SQL_EXECUTE)
-			return true;
-	return false;
+	uint8_t kind = class->n == 1 ? class->part[0].kind : SQL_OTHER;
+	return kind == SQL_SELECT || kind == SQL_INSERT || kind == SQL_UPDATE || kind == SQL_DELETE || kind == SQL_MERGE;
 }
 
 void columns_described(const struct session *s, struct statement *st, const struct frame *f)
 {
-	if (st->columns || depends_on_session(st->class))
+	if (st->columns || !st->class || !is_planned(st->class))
 		return;
 	st->columns = hash_of(f);
 	st->columns_scope = settings_name_scope(s->vars);
@@ -101,6 +99,9 @@ enum borrow columns_check_now(struct session *s, struct statement *st, struct er
 		return b != BORROW_OK ? b : (refuse(err), BORROW_FAILED);
 	if (prepare_is_there(s, statement_server_key(s, st)) || s->srv->tx_status == 'E' || replies_is_skipping(&s->srv->replies))
 		return BORROW_OK;
-	ask(s, st);
+	if (!s->segment_open && borrow_earlier_is_under_way(s)) /* what fails behind the question must be its own */
+		borrow_wait_for_earlier(s);
+	else
+		ask(s, st);
 	return BORROW_BLOCKED;
 }
