@@ -272,6 +272,8 @@ void borrow_drop(struct session *s)
 	}
 	if (!borrow_release_entries(s) || (s->pins & PIN_STATE))
 		srv->needs_discard = 1;
+	if (s->pins & PIN_OPAQUE) /* dblink's connections and what LOAD brought survive DISCARD ALL */
+		srv->must_close = 1;
 	borrow_unpin(s);
 	srv->skip = s->reply_left;
 	srv->in_copy_in = replies_copy(&srv->replies) == REPLY_COPY_IN;

@@ -223,7 +223,7 @@ struct session {
 	uint32_t reply_left;         /* of the server's message that streams through */
 	uint16_t closing_in_flight;  /* our own Closes under way: what they close may still be there */
 	uint16_t naming_in_flight;   /* statements under way that may change what names mean: PREPARE, DEALLOCATE, DISCARD */
-	unsigned body_drop : 1; /* the message that streams through is dropped */
+	unsigned body_drop : 1;      /* the message that streams through is dropped */
 	unsigned reply_drop : 1;
 	unsigned segment_open : 1;   /* extended messages were sent to the server since the last Sync */
 	unsigned skip_to_sync : 1;   /* we reported an error in this segment: the rest is ignored */

@@ -68,6 +68,16 @@ static void setup_text(struct setup *u, const char *text)
 	writer_bytes(&u->text, slice_text(text));
 }
 
+static void setup_flush_sets(struct setup *u)
+{
+	if (u->n)
+		setup_parse_bind_execute(u, writer_slice(&u->text), 2 * u->n, writer_slice(&u->params), u->tag, NULL);
+	u->text.len = u->params.len = 0;
+	u->n = 0;
+}
+
+#define SETS_AT_ONCE 200 /* PostgreSQL allows 1664 columns */
+
 static void setup_set(struct setup *u, const char *name, const char *value)
 {
 	char item[80];
@@ -75,15 +85,8 @@ static void setup_set(struct setup *u, const char *name, const char *value)
 	setup_text(u, item);
 	setup_param(u, name);
 	setup_param(u, value);
-	u->n++;
-}
-
-static void setup_flush_sets(struct setup *u)
-{
-	if (u->n)
-		setup_parse_bind_execute(u, writer_slice(&u->text), 2 * u->n, writer_slice(&u->params), u->tag, NULL);
-	u->text.len = u->params.len = 0;
-	u->n = 0;
+	if (++u->n == SETS_AT_ONCE)
+		setup_flush_sets(u);
 }
 
 /* RESET "a"."b": each part of a dotted name is an identifier. */

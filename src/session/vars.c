@@ -35,11 +35,23 @@ static bool is_transaction_local(const char *name)
 	return strncasecmp(name, "transaction_", 12) == 0;
 }
 
+#define SETTINGS_MAX 500 /* of a session that moves from server to server */
+#define SETTING_BYTES_MAX 8192u
+
+static bool vars_are_full(const struct session *s, const char *name, const char *value)
+{
+	return strlen(value) > SETTING_BYTES_MAX || (settings_len(s->vars) >= SETTINGS_MAX && !settings_get(s->vars, name));
+}
+
 /* NAME is VALUE now (NULL: back to the server's default) in the session and on its server. */
 static void vars_set(struct session *s, const char *name, const char *session_value, const char *server_value)
 {
 	if (is_transaction_local(name))
 		return;
+	if (session_value && vars_are_full(s, name, session_value)) { /* it stays where it is, and so does the session */
+		pins_set(s, s->pins | PIN_OPAQUE);
+		return;
+	}
 	set_on(&s->vars, name, session_value);
 	if (s->srv)
 		set_on(&s->srv->applied, name, server_value);
@@ -86,6 +98,8 @@ static void vars_reset_all(struct session *s)
 
 static void vars_discard_all(struct session *s)
 {
+	if (s->srv && (s->pins & PIN_OPAQUE))
+		s->srv->must_close = 1; /* dblink's connections and what LOAD brought survive it */
 	replace(&s->vars, settings_ref(s->defaults));
 	pins_set(s, s->pins & PIN_MODE);
 	s->vars_touched = 1;

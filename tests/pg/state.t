@@ -390,6 +390,35 @@ with scenario('what undoes a transaction does not undo what the server was prepa
         for c in (a, o):
             c.quit()
 
+with scenario('what DISCARD ALL does not end'):
+    cluster.query('create extension if not exists dblink', db)
+    for p in (two, one):
+        for how in ('', 'discard all'):
+            k = p.connect(db)
+            k.q(f"select dblink_connect('mine', 'host={cluster.host} port={cluster.port} dbname={db} user=postgres')")
+            is_(k.one('select dblink_get_connections()'), '{mine}', 'a connection of dblink')
+            if how:
+                k.q(how)
+            k.quit()
+            for n in range(3):  # each is pinned by asking
+                c = p.connect(db)
+                is_(c.one('select dblink_get_connections()'), None, f'is nobody else\'s {how}')
+                c.quit()
+
+with scenario('very many settings'):
+    for p in (two, one):
+        a, b = p.connect(db), p.connect(db)
+        for start in range(0, 2000, 400):
+            a.q('; '.join(f"set my.n{n} = 'v{n}'" for n in range(start, start + 400)))
+            if p is two:
+                is_(b.one("select coalesce(current_setting('my.n7', true), '')"), '', 'another client has none of them')
+            is_(a.one(f"select current_setting('my.n{start + 399}') || current_setting('my.n7')"), f'v{start + 399}v7', f'{start + 400} settings are kept')
+        a.q(f"set my.long = '{'x' * 20000}'")
+        is_(a.one("select length(current_setting('my.long'))"), '20000', 'and a long one')
+        a.quit()
+        is_(b.one("select coalesce(current_setting('my.n7', true), '')"), '', 'the next client has none')
+        b.quit()
+
 with scenario('defaults that change'):
     for k in (two, one):
         cluster.role('default_of')
