@@ -9,6 +9,7 @@
  * answer.
  *
  * A SET finds all there but what it changes itself.  When it is undone, that is still what an earlier session left; so the next segment waits for it, too.
+ * And nothing goes out behind what is under way while the server's books differ from the session's.
  *
  * What was set in a transaction is undone with it, and the server is back at what an earlier session left.  So in front of a BEGIN the settings go
  * twice: by themselves, which lasts, and again behind it, which makes the transaction fail if the first failed.  And until a statement that carried
@@ -287,8 +288,10 @@ static void setup_ahead(struct session *s, struct settings *target)
 	bool begins = s->vtx == VTX_DEFERRED, differs = target != s->srv->applied, sets = differs && s->srv->tx_status != 'E';
 	bool tries = begins && s->vars != s->srv->applied;
 	setup_init(&u, s);
-	if (tries)
+	if (tries) {
 		setup_trial(&u, s->vars);
+		s->setup_unsettled = 1; /* until the trial has succeeded: vars_on_trial() */
+	}
 	if (begins)
 		setup_begin(&u);
 	else if (s->srv->tx_status == 'I' && (sets || target != s->vars))
@@ -313,7 +316,7 @@ static bool setup_must_wait(struct session *s)
 	bool is_certain = !borrow_earlier_is_under_way(s);
 	if (is_certain)
 		s->query_at_risk = 0;
-	return !is_certain && !s->segment_open && (s->setup_unsettled || s->query_at_risk);
+	return !is_certain && !s->segment_open && (s->setup_unsettled || s->query_at_risk || s->srv->applied != s->vars);
 }
 
 NOT_INLINE enum borrow setup_server(struct session *s, const struct sql_class *class)

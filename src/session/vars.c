@@ -414,6 +414,8 @@ void vars_on_failed_end(struct session *s)
 void vars_on_trial(struct session *s)
 {
 	replace(&s->srv->committed, settings_ref(s->srv->applied));
+	if (s->srv->applied == s->vars)
+		s->setup_unsettled = 0;
 }
 
 void vars_on_lost(struct session *s)

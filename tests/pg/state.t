@@ -357,6 +357,8 @@ with scenario('what undoes a transaction does not undo what the server was prepa
         'a SET that is undone with its segment': ext("set work_mem = '99kB'", 'select 1/0') + query(asked[0]) + query(asked[1]),
         'a SET ROLE that is refused': ext("set role 'nobody there'") + query(asked[0]) + query(asked[1]),
         'a transaction that begins with a SET': query('begin') + query("set work_mem = '99kB'") + query('rollback') + query(asked[0]) + query(asked[1]),
+        'two segments that fail': query('select 1/0') + bind('', 'nobody') + execute() + sync() + query(asked[0]) + query(asked[1]),
+        'two Queries that fail': query('select 1/0') * 2 + query(asked[0]) + query(asked[1]),
         'ROLLBACK in a Query': query('begin') + query('select 1') + query('rollback; ' + asked[0]) + query(asked[1]),
     }
     for k in (two, one):
