@@ -246,7 +246,7 @@ with scenario('session mode'):
     ok(not b.has_input(), 'another one waits for its end')
     a.quit()
     is_(brief(b.until('Z', timeout=10)), f'D:{pid} C:SELECT_1 Z:I', 'then it gets the server')
-    is_((b.error('select * from mine'), b.one('show work_mem'), b.one('select count(*) from pg_listening_channels()'), b.one('select count(*) from pg_locks where locktype = \'advisory\'')),
+    is_((b.error('select * from mine'), b.one('show work_mem'), b.one('select count(*) from pg_listening_channels()'), b.one('select count(*) from pg_locks where locktype = \'advisory\' and database = (select oid from pg_database where datname = current_database())')),
         ('42P01', '4MB', '0', '0'), 'in which nothing of the other is left')
     b.quit()
     p.stop()
