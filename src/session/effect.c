@@ -114,6 +114,8 @@ void effect_begin(struct session *s, struct effect *e)
 {
 	if (s->setup_unsettled && class_ends_transaction(e->class))
 		s->setup_again = 1;
+	if (settings_len(s->defaults) && has_kind(e->class, KIND(RESET) | KIND(RESET_ALL) | KIND(DISCARD_ALL)))
+		s->setup_unsettled = 1; /* the server goes to its own defaults, not to what this client asked for at its start */
 	if (!class_changes_names(e->class))
 		return;
 	s->naming_in_flight++;

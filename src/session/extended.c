@@ -271,6 +271,8 @@ static NOT_INLINE size_t extended_take_small(struct session *s, const struct fra
 /* Nothing but jumps: what the handlers need on the stack is theirs. */
 size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
 {
+	if (UNLIKELY(s->query_at_risk) && !s->segment_open && borrow_earlier_is_under_way(s))
+		return borrow_wait_for_earlier(s), 0; /* a Query that is skipped takes with it what is answered here, too */
 	if (f->type == 'S')
 		return frame_is_whole(f) ? extended_sync(s, f, in, lent) : 0;
 	if (s->skip_to_sync)

@@ -52,6 +52,14 @@ static void query_answer(struct session *s, const char *tag)
 	patience_watch(s);
 }
 
+/* Also in a transaction that has failed (exec_simple_query: nothing was parsed, so nothing is refused). */
+static void query_answer_empty(struct session *s)
+{
+	extended_answer_now(s, 'I', slice_of(NULL, 0));
+	names_drop_unnamed(s);
+	session_send_ready(s);
+}
+
 static void query_end_deferred(struct session *s, const struct sql_part *p)
 {
 	if (!(p->effects & SQL_AND_CHAIN)) {
@@ -105,6 +113,10 @@ static bool query_answer_here(struct session *s, const struct sql_class *class, 
 {
 	if (s->vtx == VTX_FAILED && !s->owed && is_end(class)) {
 		query_end_failed(s, &class->part[0]);
+		return true;
+	}
+	if (s->vtx == VTX_FAILED && !s->owed && class->n == 1 && class->part[0].kind == SQL_EMPTY) {
+		query_answer_empty(s);
 		return true;
 	}
 	if (s->vtx == VTX_FAILED && !s->owed && class->n == 1 && !class->is_opaque) {

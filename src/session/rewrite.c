@@ -21,13 +21,27 @@ static struct slice fold_name(struct slice raw, char *out, size_t size)
 	return slice_of(out, n);
 }
 
+/* What the text itself has done to the name so far: made it (st), or freed it; NULL: nothing. */
+static const struct effect_name *last_in_this_text(const struct effect *e, struct slice folded)
+{
+	for (unsigned i = e ? e->n_names : 0; i-- > 0;)
+		if (slice_equal(slice_text(e->names[i].name), folded))
+			return &e->names[i];
+	return NULL;
+}
+
 /* PREPARE x AS …: a statement of its own on the server, known to it under its own name.  Where x is taken, the server shall say so, after it
  * has looked at the text: it gets the name that x has there. */
 static void name_prepared(struct session *s, struct slice text, const struct sql_name_at *at, struct effect *e,
                           struct slice folded, char *name)
 {
-	struct statement *taken = names_meant(s, folded), *st;
+	const struct effect_name *before = last_in_this_text(e, folded);
+	struct statement *taken = before ? NULL : names_meant(s, folded), *st;
 	struct hash128 key;
+	if (before && before->st) {
+		stmts_name(before->key, name);
+		return;
+	}
 	if (taken) {
 		prepare_statement(s, taken, name);
 		return;
@@ -39,24 +53,16 @@ static void name_prepared(struct session *s, struct slice text, const struct sql
 	effect_add_name(e, at->part, folded, st, key);
 }
 
-static const struct effect_name *made_in_this_text(const struct effect *e, struct slice folded)
-{
-	for (unsigned i = 0; e && i < e->n_names; i++)
-		if (e->names[i].st && slice_equal(slice_text(e->names[i].name), folded))
-			return &e->names[i];
-	return NULL;
-}
-
 /* EXECUTE x, DEALLOCATE x.  False: there is no x, and the server may say so. */
 static bool name_used(struct session *s, const struct sql_name_at *at, struct effect *e, struct slice folded, char *name)
 {
-	const struct effect_name *made = made_in_this_text(e, folded);
-	struct statement *st = made ? made->st : names_meant(s, folded);
+	const struct effect_name *before = last_in_this_text(e, folded);
+	struct statement *st = before ? before->st : names_meant(s, folded);
 	struct hash128 key;
 	if (!st)
 		return false;
-	key = made ? made->key : statement_server_key(s, st);
-	if (made)
+	key = before ? before->key : statement_server_key(s, st);
+	if (before)
 		stmts_name(key, name);
 	else
 		prepare_statement(s, st, name);
