@@ -1,5 +1,5 @@
 /*
- * mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED] — runs the clients in one thread until so many statements were answered, then checks what is
+ * mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED [flights]] — runs the clients in one thread until so many statements were answered, then checks what is
  * left on the servers.  CONNINFO leads to the proxy; the environment's MIXUP_DIRECT leads to PostgreSQL itself, for the last look.
  * Says what it did on stdout; the status is 1 when anything was mixed up.
  */
@@ -20,6 +20,7 @@
 struct tally tally;
 int slots_free;
 uint64_t rng_state;
+bool flights_are_played;
 static const char *conninfo;
 static bool is_ending;
 static struct life {
@@ -49,7 +50,7 @@ void violation(struct client *c, enum category category, const char *fmt, ...)
 	static const char *const names[] = { "row",       "setting", "role",        "temporary table", "notification", "lock",
 		                                 "statement", "cursor",  "transaction", "cancel",          "commit",       "connection" };
 	uint64_t before = tally.violations[category]++;
-	if (before >= 5)
+	if (before >= 12)
 		return;
 	printf("violation (%s) client %d life %u: ", names[category], c->id, c->life);
 	va_list ap;
@@ -82,7 +83,7 @@ static void client_start(struct client *c)
 	model_reset(c);
 }
 
-static void client_gone(struct client *c, bool politely)
+void client_gone(struct client *c, bool politely)
 {
 	if (lives_n < LIVES_MAX)
 		lives[lives_n++] = (struct life){ c->id, c->life, c->committed - c->unsure, c->committed };
@@ -323,17 +324,24 @@ static void client_turn(struct client *c, short revents, uint64_t now)
 	if (c->state == CLIENT_CONNECTING) {
 		if (revents)
 			client_connect_step(c);
+	} else if (c->state == CLIENT_FLIGHT) {
+		if (revents & (POLLIN | POLLHUP | POLLERR))
+			flight_read(c);
+		if (c->conn && c->state == CLIENT_FLIGHT && (flight_has_output(c) || rnd(3) == 0))
+			flight_turn(c);
 	} else if (revents & (POLLIN | POLLHUP | POLLERR))
 		client_read(c);
-	if (c->conn && c->state == CLIENT_BUSY && c->cancel_us && now >= c->cancel_us)
+	if (c->conn && (c->state == CLIENT_BUSY || c->state == CLIENT_FLIGHT) && c->cancel_us && now >= c->cancel_us)
 		client_cancel(c);
 	if (c->conn && c->state == CLIENT_BUSY && c->vanishes && rnd(3) == 0) {
 		tally.vanished++;
 		client_gone(c, false);
 	} else if (c->conn && c->state != CLIENT_READY && now > c->sent_us + ANSWER_US) {
 		violation(c, MIX_LOST, "no answer within a minute to %s '%s'",
-		          c->met < c->expects ? PQresStatus(c->expect[c->met].status) : "login",
-		          c->met < c->expects ? c->expect[c->met].value : "");
+		          c->state == CLIENT_FLIGHT ? "a flight"
+		          : c->met < c->expects     ? PQresStatus(c->expect[c->met].status)
+		                                    : "login",
+		          c->state == CLIENT_BUSY && c->met < c->expects ? c->expect[c->met].value : "");
 		client_gone(c, false);
 	}
 	if (c->conn && c->state == CLIENT_READY) {
@@ -362,6 +370,8 @@ static void run(struct client *clients, int n, uint64_t statements)
 			fds[i] = (struct pollfd){ .fd = c->conn ? PQsocket(c->conn) : -1,
 				                      .events = (short)(c->conn && c->state == CLIENT_CONNECTING ? c->poll_events : POLLIN) };
 			if (c->conn && c->state == CLIENT_BUSY && PQflush(c->conn) > 0)
+				fds[i].events |= POLLOUT;
+			if (c->conn && c->state == CLIENT_FLIGHT && flight_has_output(c))
 				fds[i].events |= POLLOUT;
 			open += c->conn != NULL;
 			has_cancel |= c->conn && c->cancel_us;
@@ -420,12 +430,13 @@ static void last_look(void)
 int main(int argc, char **argv)
 {
 	if (argc < 5) {
-		fprintf(stderr, "usage: mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED]\n");
+		fprintf(stderr, "usage: mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED [flights]]\n");
 		return 2;
 	}
 	conninfo = argv[1];
 	int n = atoi(argv[2]);
 	slots_free = atoi(argv[4]);
+	flights_are_played = argc > 6;
 	rng_state = argc > 5 ? strtoull(argv[5], NULL, 10) * 2654435769u + 1 : now_us();
 	struct client *clients = calloc((size_t)n, sizeof *clients);
 	uint64_t start = now_us();
@@ -439,15 +450,18 @@ int main(int argc, char **argv)
 	uint64_t bad = 0;
 	for (int i = 0; i < MIX_CATEGORIES; i++)
 		bad += tally.violations[i];
-	printf("%d clients: %lu statements in %.1f s, %lu transactions, %lu pipelines, %lu errors, %lu cancels (%lu hit), %lu "
+	printf("%d clients: %lu statements in %.1f s, %lu transactions, %lu pipelines, %lu flights, %lu errors, %lu cancels (%lu "
+	       "hit), %lu "
 	       "vanished, %lu pins, %lu notifications\n",
-	       n, tally.statements, seconds, tally.transactions, tally.pipelines, tally.errors, tally.cancels, tally.cancels_hit,
-	       tally.vanished, tally.pins, tally.notifications);
+	       n, tally.statements, seconds, tally.transactions, tally.pipelines, tally.flights, tally.errors, tally.cancels,
+	       tally.cancels_hit, tally.vanished, tally.pins, tally.notifications);
 	printf("violations: %lu (row %lu, setting %lu, role %lu, temporary table %lu, notification %lu, lock %lu, statement %lu, "
 	       "cursor %lu, transaction %lu, cancel %lu, commit %lu, connection %lu)\n",
 	       bad, tally.violations[0], tally.violations[1], tally.violations[2], tally.violations[3], tally.violations[4],
 	       tally.violations[5], tally.violations[6], tally.violations[7], tally.violations[8], tally.violations[9],
 	       tally.violations[10], tally.violations[11]);
+	for (int i = 0; i < n; i++)
+		free(clients[i].flight);
 	free(clients);
 	return bad != 0;
 }

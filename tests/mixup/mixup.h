@@ -48,7 +48,7 @@ struct vars {
 struct client {
 	int id;
 	unsigned life; /* counts connections */
-	enum { CLIENT_CONNECTING, CLIENT_READY, CLIENT_BUSY } state;
+	enum { CLIENT_CONNECTING, CLIENT_READY, CLIENT_BUSY, CLIENT_FLIGHT } state;
 	PGconn *conn;
 	int poll_events;
 	struct expect expect[MAX_EXPECT];
@@ -58,6 +58,7 @@ struct client {
 	bool vanishes;               /* goes as soon as something was sent */
 	bool wants_notify;
 	char notify[64];
+	struct flight *flight; /* what is under way when it is CLIENT_FLIGHT */
 
 	/* the model */
 	char tx; /* I, T or E */
@@ -65,22 +66,26 @@ struct client {
 	bool has_save, counted, counted_at_save;
 	bool temp, listening, lock, hold, has_slot;
 	int hold_at;
-	unsigned statements;    /* bit k: s<k> is prepared */
-	unsigned version[8];    /* which text it has */
-	long committed, unsure; /* of this life's row */
+	unsigned statements;        /* bit k: s<k> is prepared */
+	unsigned version[8];        /* which text it has */
+	unsigned portal, portal_at; /* the open one, and how many of its rows came */
+	long committed, unsure;     /* of this life's row */
 };
 
 struct tally {
-	uint64_t statements, transactions, errors, cancels, cancels_hit, vanished, pins, pipelines, notifications,
+	uint64_t statements, transactions, errors, cancels, cancels_hit, vanished, pins, pipelines, flights, notifications,
 	    violations[MIX_CATEGORIES];
 };
 extern struct tally tally;
 extern int slots_free;
 extern uint64_t rng_state;
+extern bool flights_are_played; /* segments that are sent without waiting; see flight.c */
 
 uint64_t now_us(void);
 unsigned rnd(unsigned below);
 void violation(struct client *c, enum category category, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
+void client_gone(struct client *c, bool politely);
 
 /* model.c */
 void model_reset(struct client *c); /* a fresh session, as its startup parameters have it */
@@ -95,6 +100,8 @@ void model_probe(struct client *c, char *sql, size_t sql_size, char *want, size_
 enum category model_probe_category(const char *got, const char *want);
 
 /* ops.c */
+const char *setting_name(enum setting s);
+void setting_value(struct client *c, enum setting s, char *out, size_t size);
 struct expect *expect_add(struct client *c, ExecStatusType status, enum category category);
 void expect_value(struct client *c, enum category category, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void expect_error(struct client *c, const char *state, enum category category);
@@ -102,6 +109,12 @@ void send_query(struct client *c, const char *fmt, ...) __attribute__((format(pr
 bool command(struct client *c, enum category category, const char *sql); /* of one tag, refused in a failed transaction */
 void op_echo(struct client *c);
 void ops_next(struct client *c); /* sends something and says what must come */
+
+/* flight.c */
+void flight_begin(struct client *c);
+void flight_turn(struct client *c);
+void flight_read(struct client *c);
+bool flight_has_output(const struct client *c);
 
 /* pins.c */
 void op_temp(struct client *c);

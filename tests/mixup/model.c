@@ -15,6 +15,7 @@ void model_reset(struct client *c)
 	c->has_save = c->counted = false;
 	c->temp = c->listening = c->lock = c->hold = false;
 	c->statements = 0;
+	c->portal = 0;
 	c->committed = c->unsure = 0;
 }
 
@@ -28,6 +29,7 @@ void model_begin(struct client *c)
 void model_rollback(struct client *c)
 {
 	c->tx = 'I';
+	c->portal = 0;
 	c->now = c->session = c->at_begin_session;
 	c->has_save = c->counted = false;
 }
@@ -40,6 +42,7 @@ void model_commit(struct client *c)
 	}
 	c->committed += c->counted;
 	c->tx = 'I';
+	c->portal = 0;
 	c->now = c->session;
 	c->has_save = c->counted = false;
 }
@@ -47,6 +50,7 @@ void model_commit(struct client *c)
 void model_save(struct client *c)
 {
 	c->has_save = true;
+	c->portal = 0;
 	c->at_save_now = c->now;
 	c->at_save_session = c->session;
 	c->counted_at_save = c->counted;
@@ -55,6 +59,7 @@ void model_save(struct client *c)
 void model_back_to_save(struct client *c)
 {
 	c->tx = 'T';
+	c->portal = 0;
 	c->now = c->at_save_now;
 	c->session = c->at_save_session;
 	c->counted = c->counted_at_save;

@@ -133,13 +133,13 @@ static void op_error(struct client *c)
 
 /* -- settings and roles */
 
-static const char *setting_name(enum setting s)
+const char *setting_name(enum setting s)
 {
 	static const char *const names[] = { "work_mem", "lock_timeout", "application_name", "search_path", "role" };
 	return names[s];
 }
 
-static void setting_value(struct client *c, enum setting s, char *out, size_t size)
+void setting_value(struct client *c, enum setting s, char *out, size_t size)
 {
 	unsigned k = 1 + rnd(9);
 	switch (s) {
@@ -153,7 +153,7 @@ static void setting_value(struct client *c, enum setting s, char *out, size_t si
 		snprintf(out, size, "app_%d_%u", c->id, k);
 		break;
 	case SEARCH_PATH:
-		snprintf(out, size, "mix_%d_%u", c->id, k);
+		snprintf(out, size, "mix_%d_%u, mix_s%u", c->id, k, k % 8);
 		break;
 	default:
 		snprintf(out, size, "mix_role_%d", (c->id + (int)k) % 8);
@@ -184,7 +184,8 @@ static void op_set(struct client *c)
 		snprintf(c->session.v[s], sizeof c->session.v[s], "%s", value);
 		return;
 	} else
-		send_query(c, "set %s%s = '%s'", how < 7 && c->tx != 'I' ? "local " : "", setting_name(s), value);
+		send_query(c, s == SEARCH_PATH ? "set %s%s = %s" : "set %s%s = '%s'", how < 7 && c->tx != 'I' ? "local " : "",
+		           setting_name(s), value);
 	if (failed(c)) {
 		expect_error(c, "25P02", MIX_TRANSACTION);
 		return;
@@ -444,6 +445,15 @@ static void op_cancel(struct client *c)
 	tally.cancels++;
 }
 
+/* Notifications come at any time, and then in the middle of a message for libpq. */
+static void op_flight(struct client *c)
+{
+	if (c->listening || !flights_are_played)
+		op_echo(c);
+	else
+		flight_begin(c);
+}
+
 struct op {
 	unsigned weight;
 	void (*run)(struct client *c);
@@ -467,22 +477,25 @@ void ops_next(struct client *c)
 		                                 { 8, op_count },      { 3, op_sequence },    { 8, op_prepare },  { 14, op_execute },
 		                                 { 4, op_deallocate }, { 4, op_temp },        { 5, op_listen },   { 4, op_lock },
 		                                 { 4, op_hold },       { 2, op_discard },     { 5, op_copy_out }, { 4, op_copy_in },
-		                                 { 20, op_pipeline },  { 2, op_cancel },      { 0, NULL } };
+		                                 { 20, op_pipeline },  { 2, op_cancel },      { 30, op_flight },  { 0, NULL } };
 	static const struct op inside[] = { { 10, op_echo },      { 8, op_parameters }, { 8, op_probe },   { 3, op_error },
 		                                { 12, op_set },       { 14, op_end },       { 6, op_save },    { 6, op_back_to_save },
 		                                { 8, op_count },      { 3, op_sequence },   { 3, op_prepare }, { 6, op_execute },
 		                                { 2, op_deallocate }, { 2, op_copy_out },   { 2, op_copy_in }, { 6, op_pipeline },
-		                                { 1, op_cancel },     { 0, NULL } };
+		                                { 1, op_cancel },     { 10, op_flight },    { 0, NULL } };
 	static const struct op pinning[] = { { 10, op_temp },  { 10, op_listen }, { 10, op_lock }, { 10, op_hold },
 		                                 { 10, op_probe }, { 4, op_discard }, { 0, NULL } };
-	static const struct op after_error[] = { { 2, op_echo },    { 1, op_probe },   { 4, op_end }, { 2, op_back_to_save },
-		                                     { 1, op_execute }, { 1, op_prepare }, { 1, op_set }, { 0, NULL } };
+	static const struct op after_error[] = { { 2, op_echo },         { 1, op_probe },   { 4, op_end },
+		                                     { 2, op_back_to_save }, { 1, op_execute }, { 1, op_prepare },
+		                                     { 1, op_set },          { 2, op_flight },  { 0, NULL } };
 	c->expects = c->met = 0;
 	c->in_pipeline = c->copy_out_seen = c->wants_notify = false;
 	c->cancel_us = 0;
 	c->unsure = 0;
 	pick(c->tx == 'I' ? (c->has_slot && rnd(2) ? pinning : outside) : c->tx == 'T' ? inside : after_error, c);
-	c->vanishes = rnd(150) == 0;
 	c->sent_us = now_us();
+	c->vanishes = c->state != CLIENT_FLIGHT && rnd(150) == 0;
+	if (c->state == CLIENT_FLIGHT)
+		return;
 	c->state = CLIENT_BUSY;
 }

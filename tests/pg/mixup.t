@@ -7,7 +7,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../
 from harness import *  # noqa: E402,F403
 
 SETUP = """create table mix (id int, life int, n bigint); create table mix_copy (who text); create sequence mix_seq;
-grant all on all tables in schema public to public; grant all on all sequences in schema public to public;"""
+create table whoami as select 'public' as v;
+grant all on all tables in schema public to public; grant all on all sequences in schema public to public;""" + ''.join(f"""
+create schema mix_s{i}; grant usage on schema mix_s{i} to public;
+create table mix_s{i}.whoami as select 'mix_s{i}' as v; grant select on mix_s{i}.whoami to public;""" for i in range(8))
 cluster = Cluster.get()
 for i in range(8):
     cluster.role(f'mix_role_{i}')
@@ -24,7 +27,7 @@ for workers, share in ((2, 0.7), (1, 0.3)):
         p = Proxy(cluster, workers=workers, pool={'size': 30})
         seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
         where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode=disable gssencmode=disable'
-        rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
+        rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed] + (['flights'] if LONG or 'LUNAPOOL_FLIGHTS' in os.environ else []), timeout=3600,
                            env={'MIXUP_DIRECT': f'host={cluster.host} port={cluster.port} user=postgres dbname={db}'})
         ok(rc == 0, f'{workers} workers: ' + (out.strip().split('\n') or [''])[-1])
         diag(out + err + f'seed {seed}')
