@@ -73,10 +73,7 @@ static void ask(struct session *s, struct statement *st)
 	struct writer w;
 	prepare_statement(s, st, name);
 	writer_init(&w, space, sizeof space);
-	writer_begin(&w, 'D');
-	writer_u8(&w, 'S');
-	writer_text(&w, name);
-	writer_end(&w);
+	prepare_write_describe(&w, name);
 	writer_begin(&w, s->segment_open ? 'H' : 'S');
 	writer_end(&w);
 	st->refs++;

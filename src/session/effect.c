@@ -105,7 +105,7 @@ static bool class_discards(const struct sql_class *class)
 	return has_kind(class, KIND(DEALLOCATE_ALL) | KIND(DISCARD_ALL));
 }
 
-bool class_ends_transaction(const struct sql_class *class)
+static bool class_ends_transaction(const struct sql_class *class)
 {
 	return has_kind(class, KIND(COMMIT) | KIND(ROLLBACK) | KIND(PREPARE_TRANSACTION));
 }

@@ -113,10 +113,7 @@ static size_t describe_statement(struct session *s, const struct frame *f, struc
 		return extended_forward(s, f, in, lent, REPLY_DESCRIBE_STATEMENT, TAG_PLAIN, NULL);
 	prepare_statement(s, st, name);
 	writer_init(&w, space, sizeof space);
-	writer_begin(&w, 'D');
-	writer_u8(&w, 'S');
-	writer_text(&w, name);
-	writer_end(&w);
+	prepare_write_describe(&w, name);
 	borrow_push_marked(s, REPLY_DESCRIBE_STATEMENT, describe_tag(st), describe_ref(st), names_mark(client_name));
 	borrow_send(s, &w);
 	return frame_size(f);

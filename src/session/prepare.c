@@ -163,6 +163,14 @@ void prepare_write_name(struct writer *w, const char *name)
 	writer_u8(w, '"');
 }
 
+void prepare_write_describe(struct writer *w, const char *name)
+{
+	writer_begin(w, 'D');
+	writer_u8(w, 'S');
+	writer_text(w, name);
+	writer_end(w);
+}
+
 /* PREPARE name …, as an extended statement of its own. */
 static void send_sql_prepare(struct session *s, const struct statement *st, const char *name, struct preparing *p)
 {

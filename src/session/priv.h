@@ -235,7 +235,6 @@ struct session {
 	unsigned tired_of_facts : 1; /* waited for them in vain */
 	unsigned tx_nextval : 1;     /* this transaction made a sequence value */
 	unsigned pin_counted : 1;    /* holds one of max_pinned */
-	unsigned lost_pin : 1;       /* the pinned server is gone: the next statement ends the session */
 	unsigned timed_out : 1;      /* a cancel for query_timeout is under way */
 	unsigned noticed : 1;        /* the NOTICE for a long wait was sent */
 	unsigned is_counted : 1;     /* in the registry's client count */
@@ -430,7 +429,6 @@ void effect_add_name(struct effect *e, uint32_t part, struct slice name, struct 
 void effect_end_name(struct session *s, struct effect_name *n, enum ending how);
 void effect_end_discard(struct session *s, struct effect *e, bool is_done);
 void effect_end(struct session *s, struct effect *e); /* what has not completed by now did not happen; frees it */
-bool class_ends_transaction(const struct sql_class *class);
 bool class_names_statements(const struct sql_class *class);
 bool class_changes_names(const struct sql_class *class);
 
@@ -511,6 +509,7 @@ void prepare_send_parse(struct session *s, const struct statement *st, const cha
 /* The text of a statement about statements, with the names that they have on the server. */
 void prepare_rewrite(struct session *s, struct statement *st, struct writer *w);
 void prepare_write_name(struct writer *w, const char *name);
+void prepare_write_describe(struct writer *w, const char *name);
 
 /* columns.c: the columns of a statement after DDL */
 void columns_described(const struct session *s, struct statement *st, const struct frame *f); /* the client is told */
@@ -571,7 +570,6 @@ void relay_settle(struct session *s);
 void relay_resolve_doubt(struct session *s);
 
 /* told.c: sends the ParameterStatus values that differ from what the client was told */
-void told_reported(struct session *s);     /* the server's are the session's */
 void told_behind_ready(struct session *s); /* in front of a ReadyForQuery */
 
 /* outcome.c: an entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */

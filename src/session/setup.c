@@ -282,7 +282,7 @@ static void setup_repeat(struct session *s, struct settings *target)
 }
 
 /* In front of the client's message: what is still missing on the server. */
-static void setup_ahead(struct session *s, struct settings *target)
+static void setup_in_front(struct session *s, struct settings *target)
 {
 	struct setup u;
 	bool begins = s->vtx == VTX_DEFERRED, differs = target != s->srv->applied, sets = differs && s->srv->tx_status != 'E';
@@ -337,7 +337,7 @@ NOT_INLINE enum borrow setup_server(struct session *s, const struct sql_class *c
 	else if (s->vtx == VTX_FAILED)
 		setup_failed_transaction(s);
 	else
-		setup_ahead(s, target);
+		setup_in_front(s, target);
 	settings_unref(target);
 	return b;
 }

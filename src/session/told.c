@@ -32,7 +32,8 @@ static void tell(struct session *s, struct settings *now)
 	s->told = now;
 }
 
-void told_reported(struct session *s)
+/* The server's values are the session's. */
+static void told_reported(struct session *s)
 {
 	if (s->told != s->srv->up.reported)
 		tell(s, settings_ref(s->srv->up.reported));
