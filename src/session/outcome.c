@@ -47,6 +47,13 @@ static void end_effect(struct session *s, struct effect *e, enum ending how, str
 	effect_end(s, e);
 }
 
+/* Lost with its server: lost.c says what the client's transaction is then. */
+static void end_begin(struct session *s, enum ending how)
+{
+	s->begin_is = how == ENDED_FAILED || how == ENDED_SKIPPED ? BEGIN_REFUSED : BEGIN_NONE;
+	s->in_block = s->in_block || how == ENDED_DONE;
+}
+
 void outcome_book(struct session *s, const struct reply *entry, enum ending how, struct slice command)
 {
 	switch (entry->tag) {
@@ -65,7 +72,7 @@ void outcome_book(struct session *s, const struct reply *entry, enum ending how,
 		end_setup(s, entry->ref, how);
 		break;
 	case TAG_SETUP_BEGIN:
-		s->in_block = s->in_block || how == ENDED_DONE;
+		end_begin(s, how);
 		break;
 	case TAG_REPREPARE:
 		end_preparing(s, entry->ref, how);

@@ -96,11 +96,12 @@ void prepare_discard_failed(struct session *s)
 		s->srv->needs_discard = 1;
 }
 
+/* Where the server skips to the next Sync, it would close nothing, and the books would stay full. */
 void prepare_make_room(struct session *s)
 {
 	struct hash128 oldest;
-	while (stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) && stmts_oldest(&s->srv->stmts, &oldest) &&
-	       prepare_is_there(s, oldest))
+	while (!replies_is_skipping(&s->srv->replies) && stmts_len(&s->srv->stmts) >= pool_max_server_statements(s->srv->pool) &&
+	       stmts_oldest(&s->srv->stmts, &oldest) && prepare_is_there(s, oldest))
 		send_close(s, oldest);
 }
 

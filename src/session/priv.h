@@ -42,6 +42,13 @@ enum vtx {
 	VTX_FAILED,   /* failed without a server: everything but its end gets 25P02 */
 };
 
+/* That BEGIN, from when it is sent.  While it may fail, nothing may go out behind its segment: it would run by itself. */
+enum begin {
+	BEGIN_NONE,
+	BEGIN_SENT,
+	BEGIN_REFUSED, /* it, or what went ahead of it, has failed: at ReadyForQuery the client's transaction becomes VTX_FAILED */
+};
+
 /* ---- statement.c: virtual statements ------------------------------------------------------------------------------ */
 
 /* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */
@@ -250,6 +257,7 @@ struct session {
 	unsigned portal_begins : 1;     /* the unnamed portal is a BEGIN that was bound here, on no server */
 	unsigned names_doubtful : 1;    /* what is prepared on the server is not known for sure */
 	unsigned waits_for_earlier : 1; /* WAIT_QUIET, until the segments before this one are answered */
+	unsigned begin_is : 2;          /* enum begin */
 	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
 	unsigned draining : 1;
 	unsigned key_words : 4; /* of the cancel key: 0, 1 or 8 times 4 bytes */
@@ -398,7 +406,8 @@ void borrow_wait_for_earlier(struct session *s);           /* the message at han
 enum borrow setup_server(struct session *s, const struct sql_class *class);
 static inline bool setup_is_needed(const struct session *s)
 {
-	return s->vtx != VTX_NONE || s->srv->applied != s->vars || s->setup_unsettled || s->setup_again || s->query_at_risk;
+	return s->vtx != VTX_NONE || s->srv->applied != s->vars || s->setup_unsettled || s->setup_again || s->query_at_risk ||
+	       s->begin_is;
 }
 /* Makes the statement at hand fail with ERR, in order behind what was sent, aborting the server's transaction if there is one.
  * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */

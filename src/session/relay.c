@@ -55,6 +55,16 @@ static void relay_welcome_setup(struct session *s)
 	session_fatal(s, CLOSE_REFUSED, &e);
 }
 
+/* The server is in no transaction, but the client was told that it is in one; and that one has failed. */
+static enum fate relay_begin_refused(struct relay *r)
+{
+	r->s->begin_is = BEGIN_NONE;
+	r->s->vtx = VTX_FAILED;
+	relay_flush(r);
+	session_send_ready(r->s);
+	return FATE_DROP;
+}
+
 static enum fate relay_ready(struct relay *r, const struct frame *f)
 {
 	struct session *s = r->s;
@@ -87,7 +97,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	if (!s->segment_open && replies_is_empty(&s->srv->replies))
 		patience_end_statement(s);
 	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC);
-	return FATE_FORWARD;
+	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }
 
 /* ---- one message --------------------------------------------------------------------------------------------------------------------------------- */
@@ -271,9 +281,11 @@ static void relay_after(struct relay *r)
 	if (replies_is_empty(q)) {
 		stream_all_read(&s->srv->up.stream);
 		relay_flush(r);
-		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels)
+		if (s->state == SESSION_WAIT_QUIET && !s->srv->cancels) {
+			if (s->vtx == VTX_FAILED) /* what waits may need no server */
+				borrow_give_back(s);
 			session_unblock(s);
-		else if (!s->held_since_us) /* a message is held until this server was set up for it */
+		} else if (!s->held_since_us) /* a message is held until this server was set up for it */
 			borrow_give_back(s);
 	} else if (UNLIKELY(s->waits_for_earlier) && relay_earlier_is_over(s))
 		session_unblock(s);

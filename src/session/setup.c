@@ -133,6 +133,7 @@ static void setup_begin(struct setup *u)
 	mem_free(s->begin);
 	s->begin = NULL;
 	s->vtx = VTX_NONE;
+	s->begin_is = BEGIN_SENT;
 	s->srv->tx_status = 'T';
 }
 
@@ -316,7 +317,8 @@ static bool setup_must_wait(struct session *s)
 	bool is_certain = !borrow_earlier_is_under_way(s);
 	if (is_certain)
 		s->query_at_risk = 0;
-	return !is_certain && !s->segment_open && (s->setup_unsettled || s->query_at_risk || s->srv->applied != s->vars);
+	return !is_certain && !s->segment_open &&
+	       (s->setup_unsettled || s->query_at_risk || s->begin_is || s->srv->applied != s->vars);
 }
 
 NOT_INLINE enum borrow setup_server(struct session *s, const struct sql_class *class)

@@ -241,6 +241,7 @@ full_page_writes = off
 autovacuum = off
 jit = off
 max_wal_size = 512MB
+wal_keep_size = 256MB
 wal_level = replica
 max_wal_senders = 10
 max_prepared_transactions = 10

@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from pgwire import bind, brief, close, describe, execute, parse, query, sync  # noqa: E402
+from pgwire import bind, brief, close, describe, execute, flush, parse, query, sync  # noqa: E402
 
 cluster = Cluster.get()
 db = cluster.database(setup='create schema a; create schema b; create table a.t as select 1 as v; create table b.t as select 2 as v; create table t (id int)')
@@ -234,6 +234,18 @@ for p, what in ((proxy, 'two servers'), (single, 'one server')):
             ok(kept <= 12, f'a server keeps no more than it may ({kept} of 10)')
         for c in cs:
             c.quit()
+
+with scenario('a full server that skips'):
+    c, other = single.connect(db), single.connect(db)
+    c.ask(b''.join(parse(f'full{n}', f'select {n}') + bind('', f'full{n}') + execute() for n in range(12)) + sync())
+    c.send(parse('', 'select 1/0') + bind('', '') + execute() + flush())
+    is_(brief(c.until('E')), '1 E:22012', 'a segment fails')
+    told(c, parse('late', 'select 99') + bind('', 'late') + execute() + sync(), 'Z:I', 'what comes behind it is skipped')
+    told(c, run_named('full3'), '2 D:3 C:SELECT_1 Z:I', 'then all is as it was')
+    told(c, run_named('late'), 'E:26000 Z:I', 'and what was skipped is not there')
+    is_(other.one('select 5'), '5', 'another client')
+    c.quit()
+    other.quit()
 
 with scenario('memory'):
     count = 1_000_000 if LONG else 20_000

@@ -1,0 +1,51 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""A BEGIN that was answered here and travels with the first statement of its transaction: what becomes of it when the server does not take it."""
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+from middleman import Middleman  # noqa: E402
+from pgwire import bind, brief, execute, parse, query, sync  # noqa: E402
+
+proxy_only()
+cluster = Cluster.get()
+db = cluster.database(setup='create table t (i int primary key)')
+
+
+def one(sql):
+    return parse('', sql) + bind('', '') + execute()
+
+
+def told(c, data, want, name, count=1):
+    c.send(data)
+    return is_(brief(c.until('Z', count)), want, name)
+
+
+with scenario('a deferred BEGIN that the server does not take'):  # as when a cancel strikes it
+    middle = Middleman(cluster.host, cluster.port)
+    through = Proxy(cluster, pool={'size': 1}, node={'port': middle.port})
+    c, other = through.connect(db), through.connect(db)
+    for settings in ([], ["set work_mem = '1MB'"]):
+        for s in settings:
+            c.q(s)
+        for insert, end, tag in ((one('insert into t values (77)') + sync(), one('commit') + sync(), '1 2 '), (query('insert into t values (77)'), query('commit'), ''), (query('insert into t values (77)'), query('end; select 1'), None)):
+            other.q('reset work_mem')
+            middle.change = lambda data: data
+            told(c, query('begin'), 'C:BEGIN Z:T', 'BEGIN is answered')
+            middle.change = lambda data: data.replace(b'begin', b'begun')
+            c.send(insert + insert + end)
+            got = brief(c.until('Z', 3))
+            want = 'E:42601 Z:E E:25P02 Z:E ' + ('C:ROLLBACK D:1 C:SELECT_1 Z:I' if tag is None else f'{tag}C:ROLLBACK Z:I')
+            is_(got, want, 'the transaction has failed, and what was sent behind it is in it')
+            middle.change = lambda data: data
+            is_(other.one('select count(*) from t where i = 77'), '0', 'nothing of it was done, and others get the server')
+            c.send(query('begin') + query('select 1/0') + query('rollback'))
+            is_(brief(c.until('Z', 3)), 'C:BEGIN Z:T E:22012 Z:E C:ROLLBACK Z:I', 'the session lives on')
+    c.quit()
+    other.quit()
+    through.stop()
+    middle.stop()
+
+
+done()
