@@ -222,23 +222,26 @@ static void judge_loosely(struct client *c, char type, const char *text)
 		violation(c, MIX_ROW, "after a cancel: got '%s'", text);
 }
 
-static void show_flight(struct client *c)
+static void write_flight(const struct flight *f, FILE *to)
 {
-	struct flight *f = c->flight;
-	if (tally.violations[MIX_ROW] + tally.violations[MIX_SETTING] + tally.violations[MIX_TRANSACTION] > 60)
-		return;
 	for (size_t at = 0; at < f->out_len;) {
 		uint32_t len;
 		memcpy(&len, f->out + at + 1, 4);
 		len = ntohl(len);
-		printf("    %c ", f->out[at]);
+		fprintf(to, "    %c ", f->out[at]);
 		for (size_t i = at + 5; i < at + 1 + len; i++)
-			putchar(f->out[i] >= 32 && f->out[i] < 127 ? f->out[i] : '.');
-		printf("%s\n", at + 1 + len <= f->out_sent ? "" : "  (not sent)");
+			fputc(f->out[i] >= 32 && f->out[i] < 127 ? f->out[i] : '.', to);
+		fprintf(to, "%s\n", at + 1 + len <= f->out_sent ? "" : "  (not sent)");
 		at += 1 + len;
 	}
 	for (int i = 0; i < f->met; i++)
-		printf("    came: %c %s\n", f->want[i].type, f->want[i].text);
+		fprintf(to, "    came: %c %s\n", f->want[i].type, f->want[i].text);
+}
+
+static void show_flight(struct client *c)
+{
+	if (tally.violations[MIX_ROW] + tally.violations[MIX_SETTING] + tally.violations[MIX_TRANSACTION] <= 60)
+		write_flight(c->flight, stdout);
 }
 
 /* False: the client is gone. */
@@ -260,6 +263,8 @@ static bool judge_message(struct client *c, char type, const unsigned char *body
 		tally.cancels_hit++;
 		f->is_loose = true;
 	}
+	if (c->trace && (f->is_loose || !w || w->type != type))
+		fprintf(c->trace, "    flight from %c: got %c %s\n", f->tx_before, type, text);
 	if (f->is_loose) {
 		judge_loosely(c, type, text);
 		return true;
@@ -279,6 +284,8 @@ static bool judge_message(struct client *c, char type, const unsigned char *body
 static void landed(struct client *c)
 {
 	struct flight *f = c->flight;
+	if (c->trace)
+		write_flight(f, c->trace);
 	if (f->in_len) {
 		violation(c, MIX_ROW, "a message too many: %c", f->in[0]);
 		client_gone(c, false);

@@ -60,6 +60,28 @@ void violation(struct client *c, enum category category, const char *fmt, ...)
 	printf("\n");
 }
 
+/* MIXUP_TRACE=directory: what each life of each client sent and got. */
+static void trace_begin(struct client *c)
+{
+	char path[512];
+	const char *dir = getenv("MIXUP_TRACE");
+	if (!dir || !*dir)
+		return;
+	snprintf(path, sizeof path, "%s/c%d-%u", dir, c->id, c->life);
+	c->trace = fopen(path, "w");
+	if (c->trace) {
+		PQtrace(c->conn, c->trace);
+		PQsetTraceFlags(c->conn, PQTRACE_SUPPRESS_TIMESTAMPS);
+	}
+}
+
+static void trace_end(struct client *c)
+{
+	if (c->trace)
+		fclose(c->trace);
+	c->trace = NULL;
+}
+
 /* Half of the clients have a setting from their startup packet. */
 static void client_start(struct client *c)
 {
@@ -77,6 +99,7 @@ static void client_start(struct client *c)
 	const char *keys[] = { "dbname", "application_name", "options", NULL };
 	const char *values[] = { conninfo, c->defaults.v[APP_NAME], options, NULL };
 	c->conn = PQconnectStartParams(keys, values, 1);
+	trace_begin(c);
 	c->state = CLIENT_CONNECTING;
 	c->poll_events = POLLOUT;
 	c->sent_us = now_us();
@@ -90,6 +113,7 @@ void client_gone(struct client *c, bool politely)
 	if (!politely && PQsocket(c->conn) >= 0)
 		shutdown(PQsocket(c->conn), SHUT_RDWR);
 	PQfinish(c->conn);
+	trace_end(c);
 	c->conn = NULL;
 	if (c->has_slot) {
 		c->has_slot = false;

@@ -11,6 +11,7 @@
 #include <libpq-fe.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define MAX_EXPECT 64
 #define VALUE_MAX 1200
@@ -58,6 +59,7 @@ struct client {
 	bool vanishes;               /* goes as soon as something was sent */
 	bool wants_notify;
 	char notify[64];
+	FILE *trace;           /* of this life's messages, or NULL */
 	struct flight *flight; /* what is under way when it is CLIENT_FLIGHT */
 
 	/* the model */
