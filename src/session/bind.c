@@ -1,12 +1,13 @@
 /*
  * bind — Bind: the client's name of the statement becomes the server's, and what a portal runs is remembered for Execute.
  *
- * A Bind may be huge: only its head is read, the rest streams through.  A BEGIN that needs no server yet is bound, described and executed here.
+ * A Bind may be huge: of one longer than BIND_WHOLE only the head is read, and the rest streams through.  A BEGIN that needs no server yet is bound, described and executed here.
  */
 #include "priv.h"
 #include "wire/reader.h"
 
-#define NAMES_MAX 8192u /* bytes in which the two names of a Bind must end */
+#define NAMES_MAX 8192u   /* bytes in which the two names of a Bind must end */
+#define BIND_WHOLE 16384u /* bytes; a longer one streams through, and its parameters are not looked at */
 
 /* ---- BEGIN that needs no server yet --------------------------------------------------------------------------------------------------------- */
 
@@ -180,7 +181,7 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
 	}
 	prepare_statement(s, st, name);
-	portals_bind(s, portal, st, frame_is_whole(f) ? bind_effect(s, st, rest) : NULL);
+	portals_bind(s, portal, st, frame_is_whole(f) || st->names_statements ? bind_effect(s, st, rest) : NULL);
 	borrow_push_marked(s, REPLY_BIND, TAG_PLAIN, NULL, names_mark(client_name));
 	bind_send(s, f, lent, portal, name, rest);
 	s->body_left = f->body_len - (uint32_t)f->body.len;
@@ -199,6 +200,8 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 	name = reader_text(&r);
 	if (!reader_ok(&r) || (size_t)(r.at - f->body.at) > NAMES_MAX)
 		return frame_is_whole(f) || f->body.len > NAMES_MAX ? extended_break(s, "Bind") : 0;
+	if (!frame_is_whole(f) && f->body_len <= BIND_WHOLE)
+		return 0;
 	if (names_wait(s, name))
 		return 0;
 	st = names_meant(s, name);

@@ -1,7 +1,10 @@
 #!/usr/bin/env -S /usr/bin/python3
 """Pipelines: many Syncs, Flush without Sync, errors anywhere, simple Queries among extended messages, portals with row limits."""
+import fcntl
 import os
+import struct
 import sys
+import termios
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
@@ -14,6 +17,11 @@ proxy = Proxy(cluster, workers=2, pool={'size': 2})
 
 def one(sql, *values):
     return parse('', sql) + bind('', '', values) + execute()
+
+
+def unread(c):
+    """Bytes that the other side has not acknowledged yet."""
+    return struct.unpack('i', fcntl.ioctl(c.sock, termios.TIOCOUTQ, b'1234'))[0]
 
 
 def told(c, data, want, name, count=1):
@@ -111,6 +119,17 @@ with scenario('cut at every byte'):
     for b in range(len(data)):
         c.send(data[b:b + 1])
     is_(c.until('Z', 5), want, 'and byte by byte')
+    data = one('prepare cut as select 5') + one('execute cut') + one('deallocate cut') + one("select set_config('work_mem', $1, false)", '77kB') + sync()
+    want = '1 2 C:PREPARE 1 2 D:5 C:SELECT_1 1 2 C:DEALLOCATE 1 2 D:77kB C:SELECT_1 Z:I'
+    got = set()
+    for at in range(1, len(data)):
+        c.send(data[:at])
+        wait_for(lambda: not unread(c), what='the first part to arrive')
+        c.send(data[at:])
+        got.add(brief(c.until('Z')))
+    is_(got, {want}, 'names and settings that come in two parts, wherever they are cut')
+    is_(c.one('show work_mem'), '77kB', 'and the last setting holds')
+    told(c, query('execute cut'), 'E:26000 Z:I', 'the last name is gone')
 
 with scenario('depth'):
     n = 20_000
