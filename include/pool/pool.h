@@ -9,7 +9,7 @@
  * workers.  Give-back: nobody waits -> idle list; else the oldest ticket gets it (in another worker: the connection is detached and mailed).
  * A waiter that a node, database or user limit blocks evicts the longest-idle server under that limit, in any worker.  Beyond `size`, `reserve_size`
  * more open for those who waited reserve_timeout.  A connection that could not be opened: waiters are told the server's own FATAL when the
- * pool has no server at all and the error is final (28xxx, 3D000, 42xxx, 0A000 …); when the node cannot be reached or is starting up (08xxx, 57P03, 53300)
+ * pool has no server but those that sessions keep and the error is final (28xxx, 3D000, 42xxx, 0A000 …); when the node cannot be reached or is starting up (08xxx, 57P03, 53300)
  * they go on waiting, connecting is retried with back-off (50 ms doubling to 1 s, jitter), and `on_trouble` of the registry is called.
  */
 #ifndef POOL_POOL_H
@@ -67,6 +67,8 @@ void pool_note_ddl(struct pool *pool);
 /* Pinned servers, counted over all workers against max_pinned.  pool_pin(): false when the bound is reached (FORCE counts it over). */
 bool pool_pin(struct pool *pool, bool force) MUST_CHECK;
 void pool_unpin(struct pool *pool);
+/* A lent server has become one that its borrower keeps for the next statement, too, or is so no more: nobody who waits need count on it. */
+void pool_keep(struct server *srv, bool is_kept);
 /* Sessions of this database and user keep their server after a sequence was used (currval was asked for without it). */
 bool pool_pins_sequences(const struct pool *pool);
 void pool_pin_sequences(struct pool *pool);

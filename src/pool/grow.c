@@ -153,6 +153,15 @@ static void explain(struct pool *pool, struct err *err)
 	err_hint(err, "%s", "Let a client log in with scram-sha-256 once, or put the clear password into the users file.");
 }
 
+/* A server that comes back serves those who wait, although nobody can log in any more.  One that its session keeps does not. */
+static bool has_server_to_come(struct pool_shared *s)
+{
+	int64_t n = atomic_load(&s->size.taken);
+	for (unsigned i = 0; i < s->registry->workers; i++)
+		n -= atomic_load(&s->slots[i].kept);
+	return n > 0;
+}
+
 void grow_on_failed(struct server *srv, const struct err *from_server)
 {
 	struct pool *pool = srv->pool;
@@ -164,7 +173,7 @@ void grow_on_failed(struct server *srv, const struct err *from_server)
 	server_bury(srv);
 	limit_give(&s->opening);
 	tokens_return(s);
-	if (is_final(err.sqlstate) && atomic_load(&s->size.taken) == 0)
+	if (is_final(err.sqlstate) && !has_server_to_come(s))
 		queue_fail(pool, &err);
 	if (grow_is_trouble(err.sqlstate))
 		pool_registry_trouble(s->registry, s->node_id);

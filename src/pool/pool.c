@@ -186,9 +186,19 @@ void pool_withdraw(struct pool_wait *w)
 		queue_leave(w);
 }
 
+void pool_keep(struct server *srv, bool is_kept)
+{
+	ASSERT(srv->state == SERVER_LENT);
+	if (srv->is_kept == is_kept)
+		return;
+	srv->is_kept = is_kept;
+	atomic_fetch_add(&srv->pool->slot->kept, is_kept ? 1 : -1);
+}
+
 void pool_give_back(struct server *srv)
 {
 	ASSERT(srv->state == SERVER_LENT);
+	pool_keep(srv, false);
 	srv->user = NULL;
 	srv->borrower = NULL;
 	stream_resume(&srv->up.stream);

@@ -31,6 +31,7 @@ struct pool_slot {
 	_Atomic int64_t idle;            /* servers in its idle list */
 	_Atomic uint64_t oldest_idle_us; /* since when the one at the end of that list is idle */
 	_Atomic uint64_t transactions, queries, bytes_in, bytes_out;
+	_Atomic int64_t kept;                 /* servers that are lent and kept */
 	_Atomic int64_t waiting;              /* entries of this worker in the queue; under the shared lock, read anywhere */
 	struct pool *local;                   /* own thread only; NULL: this worker has no such pool */
 	struct limit *blocked_on;             /* the upper limit that stopped its last attempt to grow; under the registry's lock */

@@ -153,6 +153,8 @@ void server_clear_graveyard(struct pools *p)
 
 static void forget(struct server *srv)
 {
+	if (srv->state == SERVER_LENT)
+		pool_keep(srv, false);
 	leave_list(srv);
 	enter(srv, SERVER_CLOSING);
 	reset_stop(srv);
