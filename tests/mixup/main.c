@@ -1,5 +1,5 @@
 /*
- * mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED [flights]] — runs the clients in one thread until so many statements were answered, then checks what is
+ * mixup CONNINFO CLIENTS STATEMENTS SLOTS [SEED] — runs the clients in one thread until so many statements were answered, then checks what is
  * left on the servers.  CONNINFO leads to the proxy; the environment's MIXUP_DIRECT leads to PostgreSQL itself, for the last look.
  * Says what it did on stdout; the status is 1 when anything was mixed up.
  */
@@ -20,7 +20,6 @@
 struct tally tally;
 int slots_free;
 uint64_t rng_state;
-bool flights_are_played;
 static const char *conninfo;
 static bool is_ending;
 static struct life {
@@ -460,7 +459,6 @@ int main(int argc, char **argv)
 	conninfo = argv[1];
 	int n = atoi(argv[2]);
 	slots_free = atoi(argv[4]);
-	flights_are_played = argc > 6;
 	rng_state = argc > 5 ? strtoull(argv[5], NULL, 10) * 2654435769u + 1 : now_us();
 	struct client *clients = calloc((size_t)n, sizeof *clients);
 	uint64_t start = now_us();

@@ -81,7 +81,6 @@ struct tally {
 extern struct tally tally;
 extern int slots_free;
 extern uint64_t rng_state;
-extern bool flights_are_played; /* segments that are sent without waiting; see flight.c */
 
 uint64_t now_us(void);
 unsigned rnd(unsigned below);

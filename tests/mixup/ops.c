@@ -448,7 +448,7 @@ static void op_cancel(struct client *c)
 /* Notifications come at any time, and then in the middle of a message for libpq. */
 static void op_flight(struct client *c)
 {
-	if (c->listening || !flights_are_played)
+	if (c->listening)
 		op_echo(c);
 	else
 		flight_begin(c);

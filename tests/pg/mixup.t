@@ -27,7 +27,7 @@ for workers, share in ((2, 0.7), (1, 0.3)):
         p = Proxy(cluster, workers=workers, pool={'size': 30})
         seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
         where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode=disable gssencmode=disable'
-        rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed] + (['flights'] if LONG or 'LUNAPOOL_FLIGHTS' in os.environ else []), timeout=3600,
+        rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
                            env={'MIXUP_DIRECT': f'host={cluster.host} port={cluster.port} user=postgres dbname={db}'})
         ok(rc == 0, f'{workers} workers: ' + (out.strip().split('\n') or [''])[-1])
         diag(out + err + f'seed {seed}')
