@@ -421,6 +421,7 @@ void vars_on_trial(struct session *s)
 void vars_on_lost(struct session *s)
 {
 	s->setup_again = s->setup_unsettled = 0;
+	s->begin_is = BEGIN_NONE;
 	vars_rollback(s);
 	s->in_block = 0;
 	s->segment_open = 0;

@@ -6,7 +6,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
 from middleman import Middleman  # noqa: E402
-from pgwire import bind, brief, execute, parse, query, sync  # noqa: E402
+from pgwire import bind, brief, execute, flush, parse, query, sync  # noqa: E402
 
 proxy_only()
 cluster = Cluster.get()
@@ -42,6 +42,15 @@ with scenario('a deferred BEGIN that the server does not take'):  # as when a ca
             is_(other.one('select count(*) from t where i = 77'), '0', 'nothing of it was done, and others get the server')
             c.send(query('begin') + query('select 1/0') + query('rollback'))
             is_(brief(c.until('Z', 3)), 'C:BEGIN Z:T E:22012 Z:E C:ROLLBACK Z:I', 'the session lives on')
+    told(c, query('begin'), 'C:BEGIN Z:T', 'BEGIN is answered')
+    middle.change = lambda data: data.replace(b'begin', b'begun')
+    c.send(one('select 1') + flush())
+    is_(brief(c.until('E')), 'E:42601', 'the server does not take it')
+    middle.change = lambda data: data
+    cluster.query("select pg_terminate_backend(pid, 20000) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()", db)
+    told(c, sync(), 'Z:E', 'and is gone before the Sync')
+    told(c, query('rollback'), 'C:ROLLBACK Z:I', 'which the client need not care about')
+    told(c, query('begin') + query('select 1') + query('commit'), 'C:BEGIN Z:T D:1 C:SELECT_1 Z:T C:COMMIT Z:I', 'the next transaction knows nothing of it', 3)
     c.quit()
     other.quit()
     through.stop()
