@@ -53,16 +53,21 @@ os.environ['LC_ALL'] = 'C.UTF-8'
 
 _count = 0
 _failed = 0
+_fails_now = False  # what is said behind a failed test goes to stderr, too: prove hides the rest
 _lock = threading.Lock()
 
 
 def ok(value, name):
-    global _count, _failed
+    global _count, _failed, _fails_now
     with _lock:
         _count += 1
         if not value:
             _failed += 1
-        print(f"{'ok' if value else 'not ok'} {_count} - {name}".replace('\n', ' ').replace('#', '\\#'), flush=True)
+        line = f"{'ok' if value else 'not ok'} {_count} - {name}".replace('\n', ' ').replace('#', '\\#')
+        _fails_now = not value
+        print(line, flush=True)
+        if not value:
+            print(f'{os.path.basename(sys.argv[0])}: {line}', file=sys.stderr, flush=True)
     return bool(value)
 
 
@@ -105,6 +110,8 @@ def proxy_only():
 def diag(text):
     for line in str(text).split('\n'):
         print(f'# {line}', flush=True)
+        if _fails_now:
+            print(f'# {line}', file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
