@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
+#include "conf/changes.h"
 #include "net/listen.h"
 #include "net/loop.h"
 #include "net/stream.h"
@@ -47,12 +48,12 @@ static void fit_to_fds(const struct app *a, struct conf *conf)
 	conf->limits.max_clients = fit;
 }
 
-static void log_change(void *arg, const char *name, const char *was, const char *is, bool needs_restart)
+static void log_change(void *arg, const struct change *c)
 {
-	if (needs_restart)
-		log_warn(NULL, "setting_needs_restart", KV_STR("name", name), KV_STR("is", was), KV_STR("would_be", is));
+	if (c->needs_restart)
+		log_warn(NULL, "needs_restart", KV_STR("what", c->text));
 	else
-		log_info(NULL, "setting_changed", KV_STR("name", name), KV_STR("was", was), KV_STR("is", is));
+		log_info(NULL, "changed", KV_STR("what", c->text));
 }
 
 static void on_publish(void *arg, unsigned reader)
@@ -174,26 +175,50 @@ void app_stop(struct app *a)
 	pthread_barrier_destroy(&a->end);
 }
 
+static bool refuse_reload(const struct app *a, struct conf *conf, const struct err *why)
+{
+	if (why)
+		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_ERR(why));
+	else
+		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_STR("hint", "everything stays as it was"));
+	conf_free(conf);
+	return false;
+}
+
+/* CONF is good in every respect: from here on nothing can fail. */
+static void put_in_force(struct app *a, struct conf *conf, const struct topo *before)
+{
+	unsigned parts = conf_changes(before->conf, conf, log_change, NULL);
+	if (parts) {
+		conf_keep_restart(conf, before->conf); /* so that SHOW CONFIG tells the truth, and the next reload reports it again */
+		log_configure(conf->log_level, conf->log_format);
+		topo_publish(a->board, topo_build(conf, before));
+		control_on_conf(a->control, parts);
+	} else
+		conf_free(conf);
+	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
+}
+
 bool app_reload(struct app *a)
 {
-	const struct topo *before = topo_latest(a->board);
 	struct err err;
 	struct conf *conf = app_load_conf(a->conf_path);
-	if (!conf) {
-		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_STR("hint", "everything stays as it was"));
-		return false;
-	}
-	if (!control_listen(a->control, &conf->listen, &err)) {
-		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_ERR(&err));
-		conf_free(conf);
-		return false;
-	}
+	if (!conf)
+		return refuse_reload(a, NULL, NULL);
+	if (!control_listen(a->control, &conf->listen, &err))
+		return refuse_reload(a, conf, &err);
 	fit_to_fds(a, conf);
-	conf_diff(before->conf, conf, log_change, NULL);
-	conf_keep_restart(conf, before->conf); /* so that SHOW CONFIG tells the truth, and the next reload reports it again */
-	log_configure(conf->log_level, conf->log_format);
-	topo_publish(a->board, topo_build(conf, before));
-	control_on_conf(a->control);
-	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
+	put_in_force(a, conf, topo_latest(a->board));
+	return true;
+}
+
+bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors *errors)
+{
+	struct conf *conf = conf_load(a->conf_path, errors);
+	if (!conf)
+		return false;
+	fit_to_fds(a, conf);
+	conf_changes(topo_latest(a->board)->conf, conf, fn, arg);
+	conf_free(conf);
 	return true;
 }

@@ -214,10 +214,12 @@ void control_on_publish(struct control *c)
 		loop_timer_start(c->app->loop, &c->collect, COLLECT_US);
 }
 
-void control_on_conf(struct control *c)
+void control_on_conf(struct control *c, unsigned parts)
 {
+	const unsigned logins = 1u << CHANGE_cluster | 1u << CHANGE_node | 1u << CHANGE_database | 1u << CHANGE_users_file;
 	roles_on_conf(c->roles);
-	loader_on_conf(c->loader);
+	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
+		loader_on_conf(c->loader);
 }
 
 void control_shut(struct control *c)

@@ -5,6 +5,7 @@
 #define APP_APP_H
 
 #include "app/worker.h"
+#include "conf/changes.h"
 #include "conf/conf.h"
 
 struct app {
@@ -32,5 +33,7 @@ void app_stop(struct app *a); /* closes every client, joins every thread, frees 
 
 /* Control thread: reads the configuration again.  False: it is bad or cannot be applied, which was logged, and nothing has changed. */
 bool app_reload(struct app *a);
+/* Control thread: what app_reload() would do now, and would not; nothing changes.  False: ERRORS say what is wrong with the file. */
+bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors *errors) MUST_CHECK;
 
 #endif

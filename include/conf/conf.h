@@ -121,10 +121,6 @@ void conf_effective(const struct conf *c, const struct conf_database *d, const s
 /* Walks every setting for SHOW CONFIG: name as "workers", "pool.size", "cluster.main.node.pg1.host"; secrets as "********". */
 void conf_each(const struct conf *c,
                void (*fn)(void *arg, const char *name, const char *value, const char *dflt, bool needs_restart), void *arg);
-/* Compares: calls FN for each setting that differs (for the log line after a reload).  WAS is NULL for what is new, IS for what is
- * gone; secrets and the contents of hba_file ("auth.hba_file content") and users_file are "changed". */
-void conf_diff(const struct conf *before, const struct conf *after,
-               void (*fn)(void *arg, const char *name, const char *was, const char *is, bool needs_restart), void *arg);
 /* AFTER keeps BEFORE's value of every setting that needs a restart: what a reload cannot change stays what SHOW CONFIG tells. */
 void conf_keep_restart(struct conf *after, const struct conf *before);
 /* Prints the manual's parameter reference (markdown) or a sample conf.d file for BLOCK; for --docs. */

@@ -1,12 +1,9 @@
 /*
- * tell — the configuration told setting by setting: SHOW CONFIG, and what a reload changed.
- *
- * Secrets leave this file only as "********" and "changed".
+ * tell — the configuration told setting by setting: SHOW CONFIG.  Secrets leave this file only as "********".
  */
 #include <stdio.h>
 #include <string.h>
 
-#include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "priv.h"
@@ -86,62 +83,4 @@ void conf_each(const struct conf *c,
 {
 	struct each e = { fn, arg };
 	blocks_each(c, each_block, &e);
-}
-
-typedef void (*diff_fn)(void *arg, const char *name, const char *was, const char *is, bool needs_restart);
-struct diff {
-	diff_fn fn;
-	void *arg;
-	struct map before; /* block's name -> its struct */
-};
-
-static void note_block(void *arg, const struct param_block *b, const char *block, const void *base)
-{
-	struct diff *d = arg;
-	map_put(&d->before, slice_text(block), (void *)base);
-}
-
-/* WAS or IS may be NULL: then there is no such block on that side. */
-static void diff_param(const struct diff *d, const struct param *p, const char *block, const void *was, const void *is)
-{
-	if (was && is && param_equal(p, was, is))
-		return;
-	char *name = full_name(block, p);
-	char *from = was ? show_value(p, was) : NULL, *to = is ? show_value(p, is) : NULL;
-	bool is_hidden = p->type == PARAM_SECRET && was && is;
-	d->fn(d->arg, name, from, is_hidden ? "changed" : to, p->needs_restart);
-	mem_free(name);
-	mem_free(from);
-	mem_free(to);
-}
-
-/* What is new or different; takes the blocks it has seen off the map, so that what stays there is gone. */
-static void diff_block(void *arg, const struct param_block *b, const char *block, const void *is)
-{
-	struct diff *d = arg;
-	const void *was = map_remove(&d->before, slice_text(block));
-	for (size_t i = 0; i < b->n; i++)
-		diff_param(d, &b->params[i], block, was, is);
-}
-
-static void diff_gone(void *arg, const struct param_block *b, const char *block, const void *was)
-{
-	struct diff *d = arg;
-	if (!map_remove(&d->before, slice_text(block)))
-		return;
-	for (size_t i = 0; i < b->n; i++)
-		diff_param(d, &b->params[i], block, was, NULL);
-}
-
-void conf_diff(const struct conf *before, const struct conf *after, diff_fn fn, void *arg)
-{
-	struct diff d = { .fn = fn, .arg = arg };
-	blocks_each(before, note_block, &d);
-	blocks_each(after, diff_block, &d);
-	blocks_each(before, diff_gone, &d);
-	map_fini(&d.before);
-	if (!hba_equal(before->hba, after->hba))
-		fn(arg, "auth.hba_file content", "", "changed", false);
-	if (!users_equal(before->secrets, after->secrets))
-		fn(arg, "auth.users_file content", "", "changed", false);
 }

@@ -42,8 +42,8 @@ with scenario('reload'):
     proxy.settings['pool'] = {'size': 7}
     proxy.settings['workers'] = 5
     like(proxy.reload(), 'reloaded', 'a good file is applied')
-    like(proxy.log(), r'setting_changed name=pool\.size was=3 is=7', '… what changed is logged')
-    like(proxy.log(), r'warn setting_needs_restart name=workers is=2 would_be=5', '… what needs a restart too')
+    like(proxy.log(), r'changed what=\"pool: size 3 -> 7\"', '… what changed is logged')
+    like(proxy.log(), r'warn needs_restart what=\"workers stays 2 until a restart; the file says 5\"', '… what needs a restart too')
     wait_for(lambda: config()['pool.size'] == '7', what='the new size')
     is_(config()['workers'], '2', 'what needs a restart is shown as it is in force')
     is_(c.one('show application_name'), 'before', 'the client is still there')

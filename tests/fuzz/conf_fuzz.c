@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "conf/changes.h"
 #include "conf/conf.h"
 #include "memfile.h"
 
@@ -14,9 +15,9 @@ static void on_setting(void *arg, const char *name, const char *value, const cha
 	ASSERT(name && value && dflt);
 }
 
-static void on_change(void *arg, const char *name, const char *was, const char *is, bool needs_restart)
+static void on_change(void *arg, const struct change *c)
 {
-	die("%s differs from itself: %s, %s", name, was, is);
+	die("differs from itself: %s", c->text);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -29,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (c) {
 		struct conf_effective e;
 		conf_each(c, on_setting, NULL);
-		conf_diff(c, c, on_change, NULL);
+		ASSERT(conf_changes(c, c, on_change, NULL) == 0);
 		for (size_t i = 0; i < c->n_databases; i++) {
 			conf_effective(c, &c->databases[i], c->n_users ? &c->users[0] : NULL, &e);
 			ASSERT(e.size > 0 && e.min_size <= e.size && e.max_pinned <= e.size && c->databases[i].cluster_at < c->n_clusters);

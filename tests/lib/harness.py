@@ -490,7 +490,7 @@ class Proxy:
         at = len(self.log())
         self.write_config()
         self.signal(signal.SIGHUP)
-        return self.wait_log(r'.*reload.*', start=at).group(0)
+        return self.wait_log(r'.* (reloaded|reload_refused) .*', start=at).group(0)
 
     def kill(self):
         if self.process and self.process.poll() is None:

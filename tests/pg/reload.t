@@ -1,11 +1,13 @@
 #!/usr/bin/env -S /usr/bin/python3
 """A reload changes what has changed, at once or not at all, and costs no client an error that it did not have to."""
 import os
+import re
 import sys
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from pgwire import brief, query  # noqa: E402
+from pgwire import bind, brief, execute, parse, query, sync  # noqa: E402
 
 proxy_only()
 cluster = Cluster.get()
@@ -28,5 +30,124 @@ with scenario('a database is gone while a session keeps a server of its pool'):
         p.reload()
         is_(idle.one('select 1'), '1', 'the block is back, and the other goes on, too')
         p.stop()
+
+with scenario('nothing changed, something changed, something is wrong'):
+    p = Proxy(cluster, options={'workers': 2})
+    admin = p.connect('lunapool')
+    config = lambda: {row[0]: row[1] for row in admin.q('SHOW CONFIG')}  # noqa: E731
+    first = re.search(r'generation=(\d+)', p.reload()).group(1)
+    like(p.reload(), f'reloaded .*generation={first}$', 'the same file again changes nothing, not even the generation')
+    p.settings['databases']['x'] = {'dbname': db, 'pool_size': 3}
+    p.settings['limits'] = {'query_timeout': '7s'}
+    at = len(p.log())
+    p.reload()
+    is_(re.findall(r'changed what="(.*?)"\n', p.log()[at:].replace('\\"', "'")), [f"database x is new: cluster = main, dbname = {db}, pool_size = 3", 'limits: query_timeout 0 -> 7s'],
+        'what changes is said in words')
+    wait_for(lambda: config()['limits.query_timeout'] == '7s', what='the new value')
+    before = config()
+    for what, block in (('a wrong value', {'databases': {'x': {'pool_size': 'many'}}}), ('an unknown cluster', {'databases': {'x': {'cluster': 'none'}}}),
+                        ('a port that is taken', {'listen': {'port': cluster.port}})):
+        kept = dict(p.settings)
+        p.settings |= {'limits': {'query_timeout': '9s'}} | block
+        at = len(p.log())
+        like(p.reload(), 'reload_refused', f'{what}: refused')
+        p.settings = kept
+        ok('changed what' not in p.log()[at:], '… and nothing is applied')
+    with open(f'{p.dir}/hba.conf', 'w') as f:
+        f.write('local all all perhaps\n')
+    p.hba = 'local all all perhaps\n'
+    like(p.reload(), 'reload_refused', 'a broken hba file: refused')
+    is_(config(), before, 'all settings are what they were')
+    p.hba = OPEN
+    p.reload()
+    is_(p.connect('x').one('select 1'), '1', 'and logins, too')
+    p.stop()
+
+
+class Load:
+    """Clients that work until told to stop; any error is one too many."""
+
+    def __init__(self, p, databases):
+        self.p, self.stop, self.served, self.databases = p, False, 0, databases
+        self.workers = [threading.Thread(target=self.guard, args=(w, i)) for i, w in enumerate((self.steady, self.steady, self.extended, self.extended, self.fresh, self.fresh))]
+        self.errors = []
+        for w in self.workers:
+            w.start()
+
+    def guard(self, work, i):
+        try:
+            work(self.databases[i % len(self.databases)], i)
+        except Exception as e:
+            self.errors.append(f'{work.__name__}: {type(e).__name__}: {e}')
+
+    def steady(self, name, i):
+        with self.p.connect(name, timeout=60) as c:
+            c.q(f"set application_name = 'load{i}'")
+            while not self.stop:
+                c.q('begin')
+                pid = c.one('select pg_backend_pid()')
+                assert c.one('select pg_backend_pid()') == pid
+                c.q('commit')
+                assert c.one('show application_name') == f'load{i}'
+                self.served += 4
+
+    def extended(self, name, i):
+        with self.p.connect(name, timeout=60) as c:
+            c.ask(parse('mine', f'select {i}') + sync())
+            while not self.stop:
+                got = brief(c.ask(bind('', 'mine') + execute() + sync()))
+                assert got == f'2 D:{i} C:SELECT_1 Z:I', got
+                self.served += 1
+
+    def fresh(self, name, i):
+        while not self.stop:
+            with self.p.connect(name, timeout=60) as c:
+                c.one('select 1')
+                self.served += 1
+
+    def end(self):
+        self.stop = True
+        for w in self.workers:
+            w.join()
+
+
+def reloads(name, count, names, change, **options):
+    """Reloads COUNT times under load; CHANGE(settings, i) makes each different."""
+    with scenario(name):
+        p = Proxy(cluster, workers=2, **options)
+        load = Load(p, names)
+        refused = 0
+        for i in range(count):
+            change(p.settings, i)
+            refused += 'reload_refused' in p.reload()
+        load.end()
+        is_(refused, 0, f'{name}: {count} reloads')
+        is_(load.errors, [], f'no client has an error ({load.served} statements)')
+        ok(load.served > count, 'the clients have worked all the time')
+        p.stop()
+
+
+count = 5000 if LONG else 200 // SLOW
+
+
+def sizes(s, i):
+    s['pool'] = {'size': 1 + i % 5, 'mode': 'transaction', 'max_server_statements': 10 + i % 3}
+    s['limits'] = {'query_timeout': f'{60 + i % 7}s', 'max_clients': 100 + i}
+    s['users'] = {f'u{i % 4}': {'pool_size': 1 + i % 3}}
+
+
+def databases(s, i):
+    s['databases'] = {'*': {}, 'load': {'dbname': db, 'max_connections': 3 + i % 3}, f'other{i % 9}': {'dbname': 'postgres'}}
+    if i % 2:
+        s['databases']['load']['pool_size'] = 4
+
+
+def nodes(s, i):
+    s['node'] = {'host': '127.0.0.1' if i % 2 else 'localhost', 'max_connections': 8 + i % 4}
+
+
+reloads('sizes and limits change', count, [db], sizes)
+reloads('databases come and go', count, ['load', db], databases, databases={'*': {}, 'load': {'dbname': db}})
+reloads('the node is another', count // 4, [db], nodes)
 
 done()

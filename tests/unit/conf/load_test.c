@@ -188,42 +188,6 @@ static void show_config_names_each_setting_and_hides_secrets(void **state)
 	conf_free(c);
 }
 
-static void tell_change(void *arg, const char *name, const char *was, const char *is, bool needs_restart)
-{
-	struct told *t = arg;
-	size_t len = strlen(t->text);
-	if (!was && *is == '\0')
-		return;
-	snprintf(t->text + len, sizeof t->text - len, "%s: %s -> %s%s\n", name, was ? was : "-", is ? is : "-",
-	         needs_restart ? " restart" : "");
-}
-
-static void a_reload_tells_what_changed(void **state)
-{
-	confdir_write(&dir, "users", "\"a\" \"one\"\n");
-	struct conf *before = good("auth { hba_file = rules users_file = users } workers = 1\n"
-	                           "cluster main { node pg1 { host = db1 } service_user = u service_password = hush }\n"
-	                           "database app {}\nuser gone { pool_size = 3 }\n");
-	struct told t = { "" };
-	conf_diff(before, before, tell_change, &t);
-	assert_string_equal(t.text, "");
-	confdir_write(&dir, "users", "\"a\" \"two\"\n");
-	confdir_write(&dir, "rules", "local all all reject\n");
-	struct conf *after = good("auth { hba_file = rules users_file = users } workers = 2\n"
-	                          "cluster main { node pg1 { host = db1 } service_user = u service_password = shh\n"
-	                          "node pg2 { host = db2 } }\ndatabase app { max_connections = 7 }\n");
-	conf_diff(before, after, tell_change, &t);
-	assert_string_equal(t.text, "workers: 1 -> 2 restart\ncluster.main.service_password: ******** -> changed\n"
-	                            "cluster.main.node.pg2.host: - -> db2\ncluster.main.node.pg2.port: - -> 5432\n"
-	                            "cluster.main.node.pg2.max_connections: - -> 0\ndatabase.app.max_connections: 0 -> 7\n"
-	                            "user.gone.pool_mode:  -> -\nuser.gone.pool_size: 3 -> -\nuser.gone.max_connections: 0 -> -\n"
-	                            "user.gone.max_client_connections: 0 -> -\nuser.gone.query_timeout:  -> -\n"
-	                            "user.gone.idle_transaction_timeout:  -> -\nuser.gone.client_idle_timeout:  -> -\n"
-	                            "auth.hba_file content:  -> changed\nauth.users_file content:  -> changed\n");
-	conf_free(before);
-	conf_free(after);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -234,7 +198,6 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_block_of_its_own_wins_over_the_star, setup, teardown),
 		cmocka_unit_test_setup_teardown(user_wins_over_database_and_database_over_pool, setup, teardown),
 		cmocka_unit_test_setup_teardown(show_config_names_each_setting_and_hides_secrets, setup, teardown),
-		cmocka_unit_test_setup_teardown(a_reload_tells_what_changed, setup, teardown),
 	};
 	return UNIT_RUN(tests);
 }
