@@ -111,15 +111,19 @@ class Load:
             w.join()
 
 
-def reloads(name, count, names, change, **options):
-    """Reloads COUNT times under load; CHANGE(settings, i) makes each different."""
+def reloads(name, count, names, change, paced=False, **options):
+    """Reloads COUNT times under load; CHANGE(settings, i) makes each different. PACED: statements run between any two."""
     with scenario(name):
         p = Proxy(cluster, workers=2, **options)
         load = Load(p, names)
+        wait_for(lambda: load.served or load.errors, what='a statement')
         refused = 0
         for i in range(count):
             change(p.settings, i)
+            served = load.served
             refused += 'reload_refused' in p.reload()
+            if paced:
+                wait_for(lambda: load.served > served or load.errors, what='a statement')
         load.end()
         is_(refused, 0, f'{name}: {count} reloads')
         is_(load.errors, [], f'no client has an error ({load.served} statements)')
@@ -148,6 +152,6 @@ def nodes(s, i):
 
 reloads('sizes and limits change', count, [db], sizes)
 reloads('databases come and go', count, ['load', db], databases, databases={'*': {}, 'load': {'dbname': db}})
-reloads('the node is another', count // 4, [db], nodes)
+reloads('the node is another', count // 4, [db], nodes, paced=True)
 
 done()
