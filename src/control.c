@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "app/app.h"
+#include "app/ceiling.h"
 #include "app/listeners.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -38,9 +39,11 @@ struct control {
 	struct listeners *listeners;
 	struct roles *roles;
 	struct loader *loader;
+	struct ceiling *ceiling;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt;
+	uint64_t shut_out, told_shut_out_us; /* connections closed since that was told */
 };
 
 static unsigned place(struct app *a)
@@ -50,10 +53,29 @@ static unsigned place(struct app *a)
 	return of_one <= of_two ? one : two;
 }
 
+/* At most a line a second: whoever knocks a thousand times shall not fill the disk. */
+static void shut_out(struct control *c, int fd, const struct addr *peer)
+{
+	uint64_t now = loop_now_us(c->app->loop);
+	char text[ADDR_TEXT_MAX];
+	close(fd);
+	c->shut_out++;
+	if (now - c->told_shut_out_us < US_PER_S)
+		return;
+	log_warn(NULL, "too_many_from_address", KV_STR("address", addr_text(peer, text)), KV_INT("closed", c->shut_out));
+	c->told_shut_out_us = now;
+	c->shut_out = 0;
+}
+
 static void on_client(void *arg, int fd, const struct addr *peer)
 {
 	struct control *c = arg;
-	worker_accept(c->app->workers[place(c->app)], fd, peer);
+	const struct conf *conf = topo_latest(c->app->board)->conf;
+	enum session_gate gate = session_registry_admit(c->app->sessions, peer, conf->limits.max_clients_per_address);
+	if (gate == SESSION_GATE_SHUT)
+		shut_out(c, fd, peer);
+	else
+		worker_accept(c->app->workers[place(c->app)], fd, peer, gate);
 }
 
 /* Evidence from a worker that a node is not what the topology says. */
@@ -190,6 +212,7 @@ struct control *control_new(struct app *a)
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
 	a->catalog = catalog_new(on_catalog_wanted, c);
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
+	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);
 	return c;
 }
 
@@ -202,6 +225,7 @@ void control_begin(struct control *c)
 {
 	roles_on_conf(c->roles);
 	loader_on_conf(c->loader);
+	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
 	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
 	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
 	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);
@@ -218,6 +242,7 @@ void control_on_conf(struct control *c, unsigned parts)
 {
 	const unsigned logins = 1u << CHANGE_cluster | 1u << CHANGE_node | 1u << CHANGE_database | 1u << CHANGE_users_file;
 	roles_on_conf(c->roles);
+	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
 	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
 		loader_on_conf(c->loader);
 }
@@ -229,6 +254,7 @@ void control_shut(struct control *c)
 	c->roles = NULL;
 	loader_free(c->loader);
 	c->loader = NULL;
+	ceiling_set(c->ceiling, 0);
 	loop_timer_stop(c->app->loop, &c->collect);
 	loop_timer_stop(c->app->loop, &c->drain);
 }
@@ -237,5 +263,6 @@ void control_free(struct control *c)
 {
 	mailbox_close(&c->mailbox);
 	listeners_free(c->listeners);
+	ceiling_free(c->ceiling);
 	mem_free(c);
 }

@@ -162,6 +162,7 @@ void worker_wake(struct worker *w)
 struct client_letter {
 	struct letter letter;
 	int fd;
+	enum session_gate gate;
 	struct addr peer;
 };
 
@@ -169,7 +170,7 @@ static void client_deliver(struct letter *letter, void *receiver)
 {
 	struct client_letter *c = CONTAINER_OF(letter, struct client_letter, letter);
 	struct worker *w = receiver;
-	sessions_accept(w->sessions, c->fd, &c->peer);
+	sessions_accept(w->sessions, c->fd, &c->peer, c->gate);
 	mem_free(c);
 }
 
@@ -180,11 +181,12 @@ static void client_refuse(struct letter *letter)
 	mem_free(c);
 }
 
-void worker_accept(struct worker *w, int fd, const struct addr *peer)
+void worker_accept(struct worker *w, int fd, const struct addr *peer, enum session_gate gate)
 {
 	struct client_letter *c = mem_alloc(sizeof *c);
 	c->letter = (struct letter){ .deliver = client_deliver, .refuse = client_refuse };
 	c->fd = fd;
+	c->gate = gate;
 	c->peer = *peer;
 	mailbox_send(&w->mailbox, &c->letter);
 }

@@ -30,8 +30,8 @@ struct worker;
 /* A worker that does not run yet.  The board must show a topology by the time it starts. */
 struct worker *worker_new(const struct worker_env *env, unsigned index);
 void worker_start(struct worker *w);
-void worker_wake(struct worker *w);                                    /* there is a newer topology, or more is known of functions */
-void worker_accept(struct worker *w, int fd, const struct addr *peer); /* takes FD over */
+void worker_wake(struct worker *w); /* there is a newer topology, or more is known of functions */
+void worker_accept(struct worker *w, int fd, const struct addr *peer, enum session_gate gate); /* takes FD over */
 void worker_drain(struct worker *w);
 bool worker_is_draining(const struct worker *w); /* the worker has seen worker_drain() and every client sent before it */
 void worker_stop(struct worker *w);              /* clients are closed, then the thread ends; every worker must be told */

@@ -19,6 +19,7 @@ void *mem_copy(const void *from, size_t size) MUST_CHECK;
 char *mem_text(const char *text) MUST_CHECK;                /* NULL stays NULL */
 char *mem_textn(const char *text, size_t len) MUST_CHECK;   /* adds the NUL */
 void mem_free(void *what);
+size_t mem_in_use(void); /* bytes of the process's heap that are not free, about: for memory_limit.  Not for a hot path */
 
 /* A slab: objects of one size that come and go.  One thread. Keeps what was freed for reuse, a chunk at a time. */
 struct slab {

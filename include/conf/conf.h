@@ -114,7 +114,7 @@ const struct conf_user *conf_user(const struct conf *c, const char *name); /* NU
 struct conf_effective {
 	enum pool_mode mode;
 	int64_t size, min_size, reserve_size, max_pinned;
-	uint64_t query_timeout, idle_transaction_timeout, client_idle_timeout; /* us, 0 off */
+	uint64_t query_timeout, idle_transaction_timeout, client_idle_timeout, transaction_timeout; /* us, 0 off */
 };
 void conf_effective(const struct conf *c, const struct conf_database *d, const struct conf_user *u, struct conf_effective *out);
 

@@ -96,6 +96,7 @@ static inline void stream_all_read(struct stream *s)
 	if (s->is_patient)
 		stream_hurry(s);
 }
+size_t stream_memory(const struct stream *s);  /* bytes of its own that it keeps for what was not read or not written */
 bool stream_is_open(const struct stream *s);
 int stream_fd(const struct stream *s); /* for socket options only; -1 when closed */
 void stream_pause(struct stream *s);   /* no on_data() until resumed; idempotent */

@@ -26,6 +26,14 @@ void session_registry_free(struct session_registry *r);
 /* Clients now, over all workers, and of one worker (for placing new ones).  Any thread. */
 int64_t session_registry_clients(struct session_registry *r);
 int64_t session_registry_clients_of(struct session_registry *r, unsigned worker);
+/* Any thread, for each connection that was accepted, before anything is made for it: may there be one more from this address?  OPEN and OVER are
+ * counted, and are to be passed on to sessions_accept(), which counts them back when they have gone. */
+enum session_gate {
+	SESSION_GATE_OPEN,
+	SESSION_GATE_OVER, /* it will only be told why not */
+	SESSION_GATE_SHUT, /* not even that: close it */
+};
+enum session_gate session_registry_admit(struct session_registry *r, const struct addr *peer, int64_t max) MUST_CHECK;
 /* One row per client, for SHOW CLIENTS and SHOW PINS, read under each worker's lock.  Any thread. */
 struct session_row {
 	uint64_t id;
@@ -33,6 +41,16 @@ struct session_row {
 	uint64_t connected_us, state_since_us;
 };
 void session_registry_each(struct session_registry *r, void (*fn)(void *arg, const struct session_row *row), void *arg);
+
+/* How much memory clients hold, for memory_limit.  Called from the thread of BACK, which hears FN(arg, heaviest first) from its loop. */
+struct session_weight {
+	uint64_t id;
+	size_t bytes;
+};
+typedef void (*session_weights_fn)(void *arg, const struct session_weight *all, size_t n);
+void session_registry_weigh(struct session_registry *r, struct mailbox *back, session_weights_fn fn, void *arg);
+void session_registry_shed(struct session_registry *r, const struct session_weight *what); /* closes that client, with 53200 */
+void session_registry_set_full(struct session_registry *r, bool is_full);                  /* logins are refused with 53200 */
 
 struct session_env {
 	unsigned worker;
@@ -52,8 +70,8 @@ void sessions_free(struct sessions *ss); /* closes all clients (57P01) */
 void sessions_on_topology(struct sessions *ss, const struct topo *topo);
 /* Something is known of the catalogue that was not. */
 void sessions_on_catalog(struct sessions *ss);
-/* Takes FD over. */
-void sessions_accept(struct sessions *ss, int fd, const struct addr *peer);
+/* Takes FD over.  GATE: what session_registry_admit() said. */
+void sessions_accept(struct sessions *ss, int fd, const struct addr *peer, enum session_gate gate);
 /* SIGTERM: idle clients get 57P01 and go, others when their transaction ends; new logins are refused with 57P03. */
 void sessions_drain(struct sessions *ss);
 unsigned sessions_count(const struct sessions *ss);

@@ -13,20 +13,23 @@
 #ifndef TBL_PARAMS_H
 #define TBL_PARAMS_H
 
-#define PARAMS_GLOBAL(X)                                                                                                     \
-	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                           \
-	X(engine, ENGINE, "auto", 0, 0, RESTART,                                                                                 \
-	  "How sockets are served: io_uring (Linux 6.1 and newer, where it is allowed), epoll, or auto: io_uring if the kernel " \
-	  "grants it.")                                                                                                          \
-	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")                     \
-	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                         \
-	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                       \
-	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")            \
-	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                  \
-	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                \
-	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                        \
-	  "How often each database in use is asked whether its functions and triggers have changed.")                            \
-	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                     \
+#define PARAMS_GLOBAL(X)                                                                                                         \
+	X(workers, INT, "0", 0, 256, RESTART, "Worker threads; 0 means one per core.")                                               \
+	X(engine, ENGINE, "auto", 0, 0, RESTART,                                                                                     \
+	  "How sockets are served: io_uring (Linux 6.1 and newer, where it is allowed), epoll, or auto: io_uring if the kernel "     \
+	  "grants it.")                                                                                                              \
+	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")                         \
+	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                             \
+	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                           \
+	X(memory_limit, SIZE, "0", 0, 1099511627776, RELOAD,                                                                         \
+	  "Memory that the process may have in use: beyond it, clients that hold most are closed, and no new ones come in; 0 is no " \
+	  "limit.")                                                                                                                  \
+	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")                \
+	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                      \
+	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                    \
+	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                            \
+	  "How often each database in use is asked whether its functions and triggers have changed.")                                \
+	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                         \
 	  "How long a statement waits to learn what the functions that it calls do; then they count as unknown.")
 
 #define PARAMS_LISTEN(X)                                                                                                    \
@@ -92,23 +95,34 @@
 #define PARAMS_USER(X)                                                                                                          \
 	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this user; wins over the database's.")                              \
 	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this user; wins over the database's.")                       \
+	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this user; wins over the database's.")       \
 	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this user, all databases together; 0 is no limit.") \
 	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this user; 0 is no limit.")                             \
 	X(query_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits query_timeout, for this user.")                           \
 	X(idle_transaction_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits idle_transaction_timeout, for this user.")     \
-	X(client_idle_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits client_idle_timeout, for this user.")
+	X(client_idle_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits client_idle_timeout, for this user.")               \
+	X(transaction_timeout, DURATION, "", 0, 86400000000, RELOAD, "As limits transaction_timeout, for this user.")
 
-#define PARAMS_LIMITS(X)                                                                                                       \
-	X(max_clients, INT, "10000", 1, 1000000, RELOAD, "Client connections, all together.")                                      \
-	X(login_timeout, DURATION, "1min", 1000, 3600000000, RELOAD, "A client must have logged in by then.")                      \
-	X(client_idle_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                              \
-	  "A client idle outside a transaction for this long is closed; 0 never.")                                                 \
-	X(idle_transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                         \
-	  "A client idle in a transaction for this long is closed; 0 never.")                                                      \
-	X(query_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                    \
-	  "A statement that runs this long is cancelled; the client stays; 0 never.")                                              \
-	X(client_statement_bytes, SIZE, "10MB", 1024, 1073741824, RELOAD, "Text of prepared statements that one client may hold.") \
-	X(tcp_user_timeout, DURATION, "3s", 0, 3600000000, RELOAD,                                                                 \
+#define PARAMS_LIMITS(X)                                                                                                        \
+	X(max_clients, INT, "10000", 1, 1000000, RELOAD, "Client connections, all together.")                                       \
+	X(max_clients_per_address, INT, "0", 0, 1000000, RELOAD,                                                                    \
+	  "Client connections from one address, or from one IPv6 network of 64 bits, counted from their first byte on; 0 is no "    \
+	  "limit.")                                                                                                                 \
+	X(login_timeout, DURATION, "1min", 1000, 3600000000, RELOAD, "A client must have logged in by then.")                       \
+	X(client_idle_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                               \
+	  "A client idle outside a transaction for this long is closed; 0 never.")                                                  \
+	X(idle_transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                          \
+	  "A client idle in a transaction for this long is closed; 0 never.")                                                       \
+	X(query_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                     \
+	  "A statement that runs this long is cancelled; the client stays; 0 never.")                                               \
+	X(transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                               \
+	  "A transaction that lasts this long is rolled back and its client closed; also one that is a single statement; 0 never.") \
+	X(max_message_size, SIZE, "0", 0, 1073741824, RELOAD,                                                                       \
+	  "A longer message from a client, without its header, fails; the client stays; 0 is the protocol's limit, 1 GB.")          \
+	X(max_row_size, SIZE, "0", 0, 1073741824, RELOAD,                                                                           \
+	  "A statement that returns a longer row fails; the client stays; 0 is the protocol's limit, 1 GB.")                        \
+	X(client_statement_bytes, SIZE, "10MB", 1024, 1073741824, RELOAD, "Text of prepared statements that one client may hold.")  \
+	X(tcp_user_timeout, DURATION, "3s", 0, 3600000000, RELOAD,                                                                  \
 	  "Unacknowledged data to a server for this long ends the connection; 0 is the system's default.")
 
 /* every block: B(block, list macro, title, sentence) in the manual's order; title TITLED or PLAIN */

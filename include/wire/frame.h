@@ -72,8 +72,8 @@ static inline size_t frame_whole(struct slice in, enum frame_side side)
 	struct frame_bounds b = frame_bounds[side][in.at[0]];
 	return body_len >= b.least && body_len < b.end && body_len <= in.len - FRAME_HEADER ? FRAME_HEADER + (size_t)body_len : 0;
 }
-/* Bytes of the messages of TYPE that IN begins with and that are whole and as the table wants them. */
-size_t frame_run(struct slice in, enum frame_side side, uint8_t type);
+/* Bytes of the messages of TYPE that IN begins with and that are whole, as the table wants them, and of MOST bytes each. */
+size_t frame_run(struct slice in, enum frame_side side, uint8_t type, size_t most);
 
 static inline bool frame_is_whole(const struct frame *f)
 {

@@ -143,9 +143,9 @@ static inline bool replies_is_settled(const struct replies *q)
 }
 
 /* Bytes of the messages that IN begins with and that are merely forwarded: whole, expected, of FORWARD entries, and nothing follows from them,
- * since their entry has tag 0 or goes on with rows.  They were judged.  It stops in front of E, Z, what belongs to nobody, and whenever the queue
- * is empty or must be settled. */
-size_t replies_pass(struct replies *q, struct slice in);
+ * since their entry has tag 0 or goes on with rows.  They were judged.  It stops in front of E, Z, what belongs to nobody, a message of more than
+ * MOST bytes, and whenever the queue is empty or must be settled. */
+size_t replies_pass(struct replies *q, struct slice in, size_t most);
 
 /* The head entry, or NULL. */
 const struct reply *replies_head(const struct replies *q);

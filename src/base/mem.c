@@ -7,11 +7,15 @@
  */
 #include "base/mem.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/allocator_interface.h>
+#endif
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #define POISON(at, len) __asan_poison_memory_region(at, len)
@@ -96,6 +100,20 @@ void mem_free(void *what)
 {
 	free(what);
 }
+
+/* What the kernel counts would not do: what was freed stays with the process for long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+size_t mem_in_use(void)
+{
+	return __sanitizer_get_current_allocated_bytes();
+}
+#else
+size_t mem_in_use(void)
+{
+	struct mallinfo2 m = mallinfo2();
+	return m.uordblks + m.hblkhd;
+}
+#endif
 
 void slab_init(struct slab *slab, size_t object_size)
 {

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "priv.h"
+#include "tbl/messages.h"
 
 #define SOCKET_PATH_BYTES 108 /* sun_path; the name is "/.s.PGSQL.65535" */
 
@@ -155,6 +156,15 @@ static void check_user(struct conf_load *l, const struct conf_user *u)
 		       "\"*\" is no user: what holds for all stands in the blocks pool and limits");
 }
 
+/* Below that stand messages that cannot be refused by an ERROR: Sync, for one. */
+static void check_message_size(struct conf_load *l)
+{
+	uint64_t size = l->conf->limits.max_message_size;
+	if (size && size < MESSAGE_SMALL_FROM_CLIENT)
+		report(l, (struct place){ .block = "limits", .key = "max_message_size" },
+		       "max_message_size must be 0 or at least 10kB: what the protocol itself needs must pass");
+}
+
 void load_check(struct conf_load *l)
 {
 	struct conf *c = l->conf;
@@ -166,6 +176,7 @@ void load_check(struct conf_load *l)
 	for (size_t i = 0; i < c->n_clusters; i++)
 		check_cluster(l, &c->clusters[i]);
 	check_pool(l);
+	check_message_size(l);
 	if (c->n_databases == 0)
 		report(l, (struct place){ .block = "database" },
 		       "there is no database that a client could ask for: add database \"*\" {} for all of them");

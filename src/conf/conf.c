@@ -122,17 +122,18 @@ static int64_t at_most(int64_t n, int64_t bound)
 
 void conf_effective(const struct conf *c, const struct conf_database *d, const struct conf_user *u, struct conf_effective *out)
 {
-	static const struct conf_user nobody = { .pool_mode = POOL_MODE_UNSET, .pool_size = -1 };
+	static const struct conf_user nobody = { .pool_mode = POOL_MODE_UNSET, .pool_size = -1, .reserve_pool_size = -1 };
 	const struct conf_user *user = u ? u : &nobody;
 	out->mode = first_mode(user->pool_mode, d->pool_mode, c->pool.mode);
 	out->size = first_number(user->pool_size, d->pool_size, c->pool.size);
 	out->min_size = at_most(first_number(-1, d->min_pool_size, c->pool.min_size), out->size);
-	out->reserve_size = first_number(-1, d->reserve_pool_size, c->pool.reserve_size);
+	out->reserve_size = first_number(user->reserve_pool_size, d->reserve_pool_size, c->pool.reserve_size);
 	int64_t half = out->size / 2 > 0 ? out->size / 2 : 1;
 	out->max_pinned = c->pool.max_pinned < 0 ? half : at_most(c->pool.max_pinned, out->size);
 	out->query_timeout = first_duration(u, user->query_timeout, c->limits.query_timeout);
 	out->idle_transaction_timeout = first_duration(u, user->idle_transaction_timeout, c->limits.idle_transaction_timeout);
 	out->client_idle_timeout = first_duration(u, user->client_idle_timeout, c->limits.client_idle_timeout);
+	out->transaction_timeout = first_duration(u, user->transaction_timeout, c->limits.transaction_timeout);
 }
 
 /* The rows that need a restart are scalars of the global block. */

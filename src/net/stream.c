@@ -273,6 +273,11 @@ size_t stream_backlog(const struct stream *s)
 	return buf_len(&s->out) + (s->gather ? s->gather->bytes : 0);
 }
 
+size_t stream_memory(const struct stream *s)
+{
+	return (size_t)s->in.cap + s->out.cap;
+}
+
 bool stream_is_open(const struct stream *s)
 {
 	return s->is_open;

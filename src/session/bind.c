@@ -36,7 +36,7 @@ void bind_execute_begin(struct session *s)
 	s->begin = mem_textn((const char *)text.at, text.len);
 	s->vtx = VTX_DEFERRED;
 	extended_answer_now(s, 'C', slice_of(tag, strlen(tag) + 1));
-	patience_watch(s);
+	patience_note(s);
 }
 
 /* ---- Bind ---------------------------------------------------------------------------------------------------------------------------------- */

@@ -95,6 +95,10 @@ static enum fate word_error(struct relay *r, const struct reply *entry, const st
 		replace_error(r, &e);
 		return FATE_DROP;
 	}
+	if (oversize_reword(s, pe, &e)) {
+		replace_error(r, &e);
+		return FATE_DROP;
+	}
 	if (!is_reworded(entry, body))
 		return FATE_FORWARD;
 	reword(r, entry, body);

@@ -55,6 +55,11 @@ void link_drained(struct session *s)
 	stream_resume(&s->link_up->up.stream);
 }
 
+size_t link_memory(const struct session *s)
+{
+	return stream_memory(&s->link_up->up.stream);
+}
+
 bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg)
 {
 	struct upstream *up = &s->link_up->up;

@@ -24,6 +24,8 @@ static void lost_word(const struct session *s, const struct err *why, bool commi
 {
 	if (s->owed)
 		*out = *s->owed;
+	else if (strcmp(why->sqlstate, "54000") == 0) /* it was we who gave it up */
+		*out = *why;
 	else if (s->srv->tx_status != 'I' && !commit_sent) {
 		err_set(out, "40001", "the server connection was lost: %s", why->text);
 		err_detail(out, "The transaction was not committed; it can be repeated.");
@@ -103,6 +105,8 @@ static void lost_session_goes_on(struct session *s, const struct err *why)
 	s->vtx = in_transaction ? VTX_FAILED : VTX_NONE;
 	s->body_drop = 1;
 	s->skip_to_sync = lost_answer(s, &word, srv->replies.failed || srv->replies.skipping);
+	if (s->vtx == VTX_NONE)
+		s->tx_since_us = 0;
 	vars_on_lost(s);
 	if (idle && in_transaction) { /* nobody is listening: the next statement is told why */
 		s->owed = s->owed ? s->owed : mem_alloc(sizeof *s->owed);

@@ -16,6 +16,15 @@ static uint64_t hold_timeout(const struct session *s)
 	return d ? session_conf(s)->clusters[d->cluster_at].hold_timeout : 1;
 }
 
+/* When transaction_timeout is over, or 0.  While a message waits for a server the waits' own limits hold. */
+static uint64_t transaction_due_us(const struct session *s)
+{
+	uint64_t allowed = s->pool ? pool_conf(s->pool)->transaction_timeout : 0;
+	if (!allowed || !s->tx_since_us || (s->state != SESSION_READY && s->state != SESSION_WAIT_QUIET))
+		return 0;
+	return s->tx_since_us + allowed;
+}
+
 static bool is_waiting(const struct session *s)
 {
 	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN;
@@ -103,6 +112,14 @@ static void idle_too_long(struct session *s)
 	}
 }
 
+/* As PostgreSQL 17 does it: FATAL, whether a statement runs or not.  What runs is cancelled when the pool gets the server back. */
+static void transaction_too_long(struct session *s)
+{
+	struct err e;
+	err_set(&e, "25P04", "terminating connection due to transaction_timeout");
+	session_fatal(s, CLOSE_TRANSACTION, &e);
+}
+
 static void time_is_up(struct session *s)
 {
 	switch (s->state) {
@@ -139,8 +156,8 @@ static void time_is_up(struct session *s)
 	}
 }
 
-/* The next moment at which something is due, or 0. */
-static uint64_t due_us(const struct session *s)
+/* The next moment at which something but the end of the transaction is due, or 0. */
+static uint64_t state_due_us(const struct session *s)
 {
 	uint64_t patience = allowed_us(s), notify = session_conf(s)->pool.query_wait_notify;
 	if (is_waiting(s) && !s->noticed && notify && s->welcomed)
@@ -150,38 +167,57 @@ static uint64_t due_us(const struct session *s)
 
 void patience_watch(struct session *s)
 {
-	uint64_t due = due_us(s), now = loop_now_us(session_loop(s));
+	uint64_t due = min_nonzero(state_due_us(s), transaction_due_us(s)), now = loop_now_us(session_loop(s));
 	if (!due || (loop_timer_is_running(&s->timer) && s->timer_due_us <= due)) /* it fires early enough, and looks again then */
 		return;
 	s->timer_due_us = due;
 	loop_timer_start(session_loop(s), &s->timer, due > now ? due - now : 1);
 }
 
+void patience_note(struct session *s)
+{
+	if (session_status(s) == 'I')
+		s->tx_since_us = 0;
+	else if (!s->tx_since_us)
+		s->tx_since_us = loop_now_us(session_loop(s));
+	patience_watch(s);
+}
+
 void patience_begin_statement(struct session *s)
 {
+	const struct conf_effective *e = s->pool ? pool_conf(s->pool) : NULL;
 	if (s->in_query)
 		return;
 	s->in_query = 1;
 	s->timed_out = 0;
 	s->since_us = loop_now_us(session_loop(s));
-	if (s->pool && pool_conf(s->pool)->query_timeout)
+	if (!s->tx_since_us)
+		s->tx_since_us = s->since_us;
+	if (e && (e->query_timeout || e->transaction_timeout))
 		patience_watch(s);
 }
 
+/* Where more was sent already, the next statement begins now. */
 void patience_end_statement(struct session *s)
 {
 	const struct conf_effective *e = pool_conf(s->srv->pool);
-	s->in_query = 0;
+	bool goes_on = s->segment_open || !replies_is_empty(&s->srv->replies);
+	s->in_query = goes_on;
+	s->timed_out = 0;
 	s->since_us = loop_now_us(session_loop(s));
-	if (e->client_idle_timeout || e->idle_transaction_timeout)
+	if (s->srv->tx_status == 'I')
+		s->tx_since_us = goes_on ? s->since_us : 0;
+	if (!goes_on && (e->client_idle_timeout || e->idle_transaction_timeout))
 		patience_watch(s);
 }
 
 void patience_on_timer(struct loop_timer *t)
 {
 	struct session *s = CONTAINER_OF(t, struct session, timer);
-	uint64_t due = due_us(s), now = loop_now_us(session_loop(s)), patience = allowed_us(s);
-	if (due && due <= now) {
+	uint64_t due = state_due_us(s), now = loop_now_us(session_loop(s)), patience = allowed_us(s), end = transaction_due_us(s);
+	if (end && end <= now)
+		transaction_too_long(s);
+	else if (due && due <= now) {
 		if (patience && began_us(s) + patience <= now)
 			time_is_up(s);
 		else

@@ -200,6 +200,7 @@ struct session {
 	struct loop_timer timer;
 	uint64_t id, connected_us, since_us;          /* since_us: of the state, or of the statement that runs */
 	uint64_t timer_due_us;                        /* when the timer fires, if it runs */
+	uint64_t tx_since_us;                         /* since when the transaction lasts; 0: there is none */
 	uint64_t held_since_us;                       /* of the message that waits; 0: none */
 	uint64_t topo_generation;                     /* of the snapshot that `pool` was chosen under */
 	char *user, *database;                        /* one block, that of `user` */
@@ -245,6 +246,7 @@ struct session {
 	unsigned timed_out : 1;      /* a cancel for query_timeout is under way */
 	unsigned noticed : 1;        /* the NOTICE for a long wait was sent */
 	unsigned is_counted : 1;     /* in the registry's client count */
+	unsigned is_over : 1;        /* its address has as many clients as it may */
 	unsigned welcomed : 1;       /* login is over */
 	unsigned setup_ahead : 1;    /* a setup went ahead alone; its answer is awaited */
 	unsigned
@@ -258,10 +260,17 @@ struct session {
 	unsigned names_doubtful : 1;    /* what is prepared on the server is not known for sure */
 	unsigned waits_for_earlier : 1; /* WAIT_QUIET, until the segments before this one are answered */
 	unsigned begin_is : 2;          /* enum begin */
+	unsigned copy_refused : 1;      /* a message of its COPY was too long: the server was told CopyFail */
+	unsigned row_refused : 1;       /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
 	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
 	unsigned draining : 1;
 	unsigned key_words : 4; /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
+
+static inline unsigned session_worker(uint64_t id) /* see sessions_accept() */
+{
+	return id & 0xff;
+}
 
 static inline struct slice session_key(const struct session *s)
 {
@@ -271,6 +280,8 @@ static inline struct slice session_key(const struct session *s)
 struct sessions {
 	struct session_env env;
 	const struct topo *topo; /* this turn's */
+	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
+	uint32_t max_row;
 	struct dlist all, shown, homeless, wait_pin, wait_facts, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
@@ -312,8 +323,9 @@ void sessions_bury(struct loop_defer *d);
 /* patience.c */
 void patience_watch(struct session *s); /* something with a deadline may have begun: makes sure that the timer runs */
 void patience_on_timer(struct loop_timer *t);
-void patience_begin_statement(struct session *s); /* starts the clock of query_timeout */
-void patience_end_statement(struct session *s);   /* starts those of the idle timeouts; has a server */
+void patience_note(struct session *s);            /* a transaction may have begun or ended without a server */
+void patience_begin_statement(struct session *s); /* starts the clocks of query_timeout and transaction_timeout */
+void patience_end_statement(struct session *s);   /* ReadyForQuery: starts those of the idle timeouts, or of the next statement; has a server */
 
 /* Each takes bytes from IN and says how many; 0: not enough yet, or blocked. */
 size_t startup_take(struct session *s, struct slice in);
@@ -351,6 +363,16 @@ bool copyio_is_broken_by(const struct session *s, uint8_t type); /* a COPY reads
 bool copyio_is_broken_here(const struct session *s);
 void copyio_break(struct session *s, uint8_t type); /* TYPE 0: the server has said it already */
 size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
+
+/* addresses.c */
+void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */
+
+/* oversize.c: max_message_size and max_row_size */
+size_t oversize_take(struct session *s, const struct frame *f, struct slice in); /* refuses the message, and drops what is here of it */
+bool oversize_row(struct session *s, const struct reply *entry, const struct frame *f); /* true: the statement is being stopped for it */
+bool oversize_is_late(const struct frame *f); /* while it is: this message says that it has completed nevertheless */
+void oversize_give_up(struct session *s);     /* … so that the server goes */
+bool oversize_reword(struct session *s, const struct pgerr *pe, struct err *err); /* the error is what we made happen */
 
 /* borrow.c: a server for a statement, set up as the session expects it */
 enum borrow {
@@ -570,7 +592,7 @@ struct relay {
 	size_t run; /* start of what is to be forwarded and was not yet */
 	size_t at;
 };
-enum fate { FATE_FORWARD, FATE_DROP, FATE_STOP };
+enum fate { FATE_FORWARD, FATE_DROP, FATE_STOP, FATE_GIVE_UP };
 void relay_flush(struct relay *r);
 extern const struct server_user relay_user;
 /* After every push and every judged message: entries that the server skipped end, what is ours to answer at the head is answered. */
@@ -600,6 +622,7 @@ void cancel_statement(struct session *s);                       /* cancel what t
 void link_begin(struct session *s);
 void link_end(struct session *s);
 void link_drained(struct session *s);
+size_t link_memory(const struct session *s);
 bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg); /* false: nothing to cancel */
 
 /* registry (session.c) */
@@ -609,9 +632,15 @@ struct session_registry_worker {
 	struct mailbox *mailbox;
 	_Atomic int64_t clients;
 } __attribute__((aligned(128)));
+struct session_addresses {
+	pthread_mutex_t lock;
+	struct map clients; /* address -> their number */
+};
 struct session_registry {
+	struct session_addresses addresses;
 	unsigned n;
 	_Atomic int64_t clients;
+	_Atomic bool is_full; /* memory_limit is reached */
 	struct session_registry_worker worker[];
 };
 

@@ -49,7 +49,7 @@ static void query_answer(struct session *s, const char *tag)
 	writer_end(&w);
 	session_send(s, &w);
 	session_send_ready(s);
-	patience_watch(s);
+	patience_note(s);
 }
 
 /* Also in a transaction that has failed (exec_simple_query: nothing was parsed, so nothing is refused). */

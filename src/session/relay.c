@@ -80,6 +80,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	if (s->srv->tx_status == 'E' && f->body.at[0] == 'I')
 		vars_on_failed_end(s);
 	s->srv->tx_status = f->body.at[0];
+	s->copy_refused = s->row_refused = 0;
 	vars_on_ready(s);
 	if (entry.tag == TAG_SETUP_SYNC) {
 		if (s->welcomed)
@@ -94,8 +95,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 		relay_flush(r);
 		told_behind_ready(s);
 	}
-	if (!s->segment_open && replies_is_empty(&s->srv->replies))
-		patience_end_statement(s);
+	patience_end_statement(s);
 	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC);
 	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }
@@ -127,8 +127,12 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 {
 	struct session *s = r->s;
 	struct reply entry;
+	if (UNLIKELY(s->row_refused) && oversize_is_late(f))
+		return FATE_GIVE_UP;
 	switch (replies_on_message(&s->srv->replies, f->type, &entry)) {
 	case REPLY_PART:
+		if (UNLIKELY(s->row_refused || f->body_len > s->home->max_row) && oversize_row(s, &entry, f))
+			return FATE_DROP;
 		if (entry.tag == TAG_EFFECT && (f->type == 'C' || f->type == 'I'))
 			vars_on_complete(s, entry.ref, s->srv->replies.parts - 1, command_tag(f));
 		break;
@@ -191,7 +195,8 @@ static void relay_rest(struct relay *r)
 static bool relay_plain(struct relay *r)
 {
 	struct replies *q = &r->s->srv->replies;
-	size_t n = replies_pass(q, slice_skip(r->in, r->at));
+	uint32_t max_row = r->s->home->max_row;
+	size_t n = replies_pass(q, slice_skip(r->in, r->at), max_row == UINT32_MAX ? SIZE_MAX : FRAME_HEADER + (size_t)max_row);
 	r->at += n;
 	return n && (replies_is_empty(q) || !replies_is_settled(q) || replies_copy(q) == REPLY_COPY_IN);
 }
@@ -220,6 +225,11 @@ static bool relay_next(struct relay *r, struct server *srv)
 	if (fate == FATE_STOP) {
 		relay_flush(r);
 		lost_trust(s, &f);
+		return false;
+	}
+	if (fate == FATE_GIVE_UP) {
+		relay_flush(r);
+		oversize_give_up(s);
 		return false;
 	}
 	if (fate == FATE_DROP)
@@ -297,7 +307,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	while (r.at < bytes.len) {
 		if (r.s->reply_left)
 			relay_rest(&r);
-		else if (relay_plain(&r) || relay_next(&r, srv))
+		else if ((!r.s->row_refused && relay_plain(&r)) || relay_next(&r, srv))
 			relay_after(&r);
 		else
 			break;

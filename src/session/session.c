@@ -156,6 +156,7 @@ void sessions_bury(struct loop_defer *d)
 
 static void session_unlink(struct session *s)
 {
+	const struct addr peer = addr_lengthen(&s->peer);
 	struct sessions *ss = s->home;
 	struct session_registry *r = ss->env.registry;
 	pthread_mutex_lock(&r->worker[ss->env.worker].lock);
@@ -164,6 +165,7 @@ static void session_unlink(struct session *s)
 	dlist_remove(&s->link);
 	dlist_remove(&s->homeless);
 	ss->count--;
+	addresses_leave(r, &peer);
 	if (s->is_counted)
 		atomic_fetch_sub_explicit(&r->clients, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&r->worker[ss->env.worker].clients, 1, memory_order_relaxed);
@@ -292,7 +294,7 @@ static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
-	taken = session_take_message(s, &f, in, lent);
+	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
 		s->held_since_us = 0;
 		borrow_give_back(s);
@@ -364,12 +366,13 @@ static const struct stream_ops session_stream_ops = {
 	.on_closed = session_on_closed,
 };
 
-void sessions_accept(struct sessions *ss, int fd, const struct addr *peer)
+void sessions_accept(struct sessions *ss, int fd, const struct addr *peer, enum session_gate gate)
 {
 	struct session *s = slab_get(&ss->slab);
 	s->home = ss;
 	s->id = (++ss->next_id << 8) | ss->env.worker;
 	addr_shorten(&s->peer, peer);
+	s->is_over = gate == SESSION_GATE_OVER;
 	s->log.who = session_who;
 	s->connected_us = loop_now_us(engine_loop(ss->env.upstream.engine));
 	dlist_init(&s->homeless);

@@ -63,7 +63,10 @@ void sessions_free(struct sessions *ss)
 
 void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 {
+	const struct conf_limits *limits = &topo->conf->limits;
 	ss->topo = topo;
+	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;
+	ss->max_row = limits->max_row_size ? (uint32_t)limits->max_row_size : UINT32_MAX;
 	welcomes_forget(ss);
 	DLIST_EACH(it, &ss->homeless)
 	session_unblock(CONTAINER_OF(it, struct session, homeless));
@@ -104,6 +107,7 @@ struct session_registry *session_registry_new(unsigned workers)
 		die("out of memory");
 	memset(r, 0, size);
 	r->n = workers;
+	pthread_mutex_init(&r->addresses.lock, NULL);
 	for (unsigned i = 0; i < workers; i++)
 		pthread_mutex_init(&r->worker[i].lock, NULL);
 	return r;
@@ -113,6 +117,8 @@ void session_registry_free(struct session_registry *r)
 {
 	for (unsigned i = 0; i < r->n; i++)
 		pthread_mutex_destroy(&r->worker[i].lock);
+	pthread_mutex_destroy(&r->addresses.lock);
+	map_fini(&r->addresses.clients);
 	free(r);
 }
 

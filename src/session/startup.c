@@ -120,6 +120,16 @@ static bool startup_admit(struct session *s, const struct startmsg *m, struct er
 		return err_set(err, "28000", "no PostgreSQL user name specified in startup packet");
 	if (s->home->is_draining)
 		return err_set(err, "57P03", "Lunapool is shutting down");
+	if (s->is_over) {
+		err_set(err, "53300", "too many connections from this address");
+		err_detail(err, "max_clients_per_address is %lld.", (long long)session_conf(s)->limits.max_clients_per_address);
+		return false;
+	}
+	if (atomic_load_explicit(&r->is_full, memory_order_relaxed)) {
+		err_set(err, "53200", "out of memory");
+		err_detail(err, "memory_limit is reached.");
+		return false;
+	}
 	s->is_counted = 1;
 	if (atomic_fetch_add_explicit(&r->clients, 1, memory_order_relaxed) >= session_conf(s)->limits.max_clients)
 		return err_set(err, "53300", "sorry, too many clients already");

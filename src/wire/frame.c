@@ -20,10 +20,10 @@ static const char *const name_of[2][256] = {
 #include "tbl/messages.h"
 };
 
-size_t frame_run(struct slice in, enum frame_side side, uint8_t type)
+size_t frame_run(struct slice in, enum frame_side side, uint8_t type, size_t most)
 {
 	size_t at = 0, size;
-	while (at < in.len && in.at[at] == type && (size = frame_whole(slice_skip(in, at), side)))
+	while (at < in.len && in.at[at] == type && (size = frame_whole(slice_skip(in, at), side)) && size <= most)
 		at += size;
 	return at;
 }

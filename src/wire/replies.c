@@ -404,7 +404,7 @@ static inline bool pass(struct replies *q, const struct reply *head, uint8_t typ
 	return true;
 }
 
-size_t replies_pass(struct replies *q, struct slice in)
+size_t replies_pass(struct replies *q, struct slice in, size_t most)
 {
 	size_t passed = 0;
 	const struct reply *head = NULL;
@@ -413,11 +413,11 @@ size_t replies_pass(struct replies *q, struct slice in)
 	while (q->len && (head = at(q, 0))->fate == REPLY_FORWARD && head->kind < REPLY_COPY_END) {
 		struct slice rest = slice_skip(in, passed);
 		size_t size = frame_whole(rest, FRAME_FROM_SERVER);
-		if (!size || !pass(q, head, rest.at[0]))
+		if (!size || size > most || !pass(q, head, rest.at[0]))
 			break;
 		passed += size;
 		if ((rest.at[0] == 'D' || rest.at[0] == 'd') && size < rest.len && rest.at[size] == rest.at[0])
-			passed += frame_run(slice_skip(rest, size), FRAME_FROM_SERVER, rest.at[0]);
+			passed += frame_run(slice_skip(rest, size), FRAME_FROM_SERVER, rest.at[0], most);
 	}
 	drop_markers(q);
 	return passed;

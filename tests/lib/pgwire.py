@@ -182,7 +182,7 @@ def show_sent(data):
 class Conn:
     """One connection to a server (or to what looks like one)."""
 
-    def __init__(self, addr, user='postgres', database=None, params=None, secret=None, login=True, timeout=20, version=V30):
+    def __init__(self, addr, user='postgres', database=None, params=None, secret=None, login=True, timeout=20, version=V30, source=None):
         self.addr, self.timeout = addr, timeout
         self.parameters, self.key, self.negotiated = {}, None, None
         self.notices, self.notifications = [], []
@@ -192,7 +192,7 @@ class Conn:
             self.sock.settimeout(timeout)
             self.sock.connect(addr)
         else:
-            self.sock = socket.create_connection(addr, timeout)
+            self.sock = socket.create_connection(addr, timeout, source)
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if login:
             self.login(user, database or user, params or {}, secret, version)

@@ -1,6 +1,10 @@
 #!/usr/bin/env -S /usr/bin/python3
 """Limits and timeouts hold over all workers, and cost a client no more than its statement wherever the protocol allows."""
+import contextlib
 import os
+import re
+import select
+import socket
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
@@ -58,6 +62,45 @@ with scenario('limits of clients'):
     wait_for(lambda: refused(p) == '', what='room')
     for c in cs:
         c.quit()
+    p.stop()
+
+with scenario('clients of an address'):
+    p = Proxy(cluster, listen={'address': ['127.0.0.1', '::1']}, hba='local all all trust\nhost all all all trust\n', limits={'max_clients_per_address': 3}, workers=2)
+    v6 = ('::1', int(re.search(r'listening address=::1 port=(\d+)', p.log()).group(1)))
+
+    def knock(addr, source=None):
+        try:
+            c = Conn(addr, database=db, source=source)
+        except WireError as e:
+            return str(e).split()[0]
+        except OSError:
+            return 'closed'
+        return c
+    cs = [p.connect(db) for _ in range(3)]
+    got = [knock(p.addr) for _ in range(20)]
+    is_(set(got), {'53300'}, 'one too many is told so, each time') or diag(got)
+    other = knock(p.addr, ('127.0.0.77', 0))
+    is_(other.one('select 1'), '1', 'another address has a number of its own')
+    is_(p.connect(db, unix=True).one('select 1'), '1', 'a unix socket has none')
+    six = [knock(v6) for _ in range(4)]
+    is_([x if isinstance(x, str) else 'in' for x in six], ['in'] * 3 + ['53300'], 'IPv6 is counted, too')
+    silent = [socket.create_connection(p.addr) for _ in range(40)]
+    wait_for(lambda: 'too_many_from_address' in p.log(), what='the log line')
+    gone = lambda s: select.select([s], [], [], 0)[0] and not s.recv(1)  # noqa: E731
+    wait_for(lambda: sum(bool(gone(s)) for s in silent[8:]) == 32, what='the end of silent connections')
+    is_(sum(bool(gone(s)) for s in silent[:8]), 0, 'of those that say nothing, a few may stay, to be told why not; the others are closed')
+    is_([c.one('select 1') for c in cs], ['1'] * 3, 'who was there before stays')
+    for s in silent:
+        s.close()
+    cs[0].quit()
+    cs[1].reset()
+    wait_for(lambda: isinstance(knock(p.addr), Conn), what='room')
+    ok(True, 'where one left, another may come')
+    p.settings['limits'] = {}
+    p.reload()
+    for c in [knock(p.addr) for _ in range(9)]:
+        c.quit()
+    ok(True, 'no limit any more')
     p.stop()
 
 with scenario('waiting'):
@@ -148,6 +191,51 @@ with scenario('timeouts'):
     c.q('begin')
     got = c.until('Z', timeout=10)
     ok(got[-1] is None, 'a transaction that was put off is idle in transaction too') or diag(brief(got))
+    p.stop()
+
+with scenario('transaction_timeout'):
+    p = Proxy(cluster, workers=2, pool={'size': 1}, limits={'transaction_timeout': '600ms'}, users={'limited': {'transaction_timeout': 0}})
+
+    def end(c, what):
+        got = brief(c.until('', timeout=10 * SLOW))
+        is_(got.split()[-2:], ['E:25P04', 'EOF'], what)
+    a = p.connect(db)
+    a.send(query('select pg_sleep(30)'))
+    end(a, 'a statement of its own')
+    wait_for(lambda: cluster.backends(db, "and state = 'active' and query like '%pg_sleep(30)%' and pid <> pg_backend_pid()") == 0, what='the end of the statement')
+    ok(True, 'it is cancelled on the server')
+    a = p.connect(db)
+    a.q('begin; insert into t values (99)')
+    end(a, 'idle in it')
+    is_(p.connect(db).one('select count(*) from t where i = 99'), '0', 'it is rolled back')
+    a = p.connect(db)
+    a.q('begin')
+    end(a, 'before its first statement')
+    a = p.connect(db)
+    a.q('begin')
+    start = time.monotonic()
+    with contextlib.suppress(WireError, OSError):
+        while time.monotonic() < start + 20 * SLOW:
+            a.q('select pg_sleep(0.05)')
+    ok(0.4 < time.monotonic() - start < 10 * SLOW, 'many short statements make one long transaction')
+    a = p.connect(db)
+    for _ in range(30):
+        a.q('begin; select pg_sleep(0.03); commit')
+    flight = b''.join(parse('', 'select pg_sleep(0.03)') + bind('', '') + execute() + sync() for _ in range(40))
+    a.send(flight)
+    for _ in range(40):
+        a.until('Z')
+    is_(a.one('select 1'), '1', 'many short transactions do not, one after the other or in one flight')
+    b = p.connect(db, user='limited')
+    b.q('begin')
+    is_(b.one("select 'long' from pg_sleep(1)"), 'long', 'a user may have another')
+    b.q('commit')
+    p.settings['limits'] = {'query_timeout': '500ms'}
+    p.reload()
+    a.send(flight)
+    for _ in range(40):
+        got = brief(a.until('Z'))
+    is_(got, '1 2 D: C:SELECT_1 Z:I', 'query_timeout counts each statement of a flight for itself')
     p.stop()
 
 with scenario('the life of servers'):

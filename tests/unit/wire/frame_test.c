@@ -95,9 +95,9 @@ static void a_run_is_of_whole_good_messages_of_one_type(void **state)
 	static const uint8_t bad[] = { 'D', 0, 0, 0, 6, 0, 0, 'D', 0, 0, 0, 3, 0, 0 };
 	size_t upto[] = { 0, 4, 6, 7, 8, 14, 15, 21, 22, sizeof in }, run[] = { 0, 0, 0, 7, 7, 7, 15, 15, 22, 22 };
 	for (size_t i = 0; i < ARRAY_LEN(upto); i++)
-		assert_int_equal(frame_run(slice_of(in, upto[i]), FRAME_FROM_SERVER, 'D'), run[i]);
-	assert_int_equal(frame_run(slice_of(in, sizeof in), FRAME_FROM_SERVER, 'd'), 0);
-	assert_int_equal(frame_run(slice_of(bad, sizeof bad), FRAME_FROM_SERVER, 'D'), 7);
+		assert_int_equal(frame_run(slice_of(in, upto[i]), FRAME_FROM_SERVER, 'D', SIZE_MAX), run[i]);
+	assert_int_equal(frame_run(slice_of(in, sizeof in), FRAME_FROM_SERVER, 'd', SIZE_MAX), 0);
+	assert_int_equal(frame_run(slice_of(bad, sizeof bad), FRAME_FROM_SERVER, 'D', SIZE_MAX), 7);
 }
 
 int main(void)

@@ -379,7 +379,7 @@ static void plain_messages_pass_together(void **state)
 		assert_true(push(&q, REPLY_SYNC, 3));
 		for (size_t i = 0; i < ARRAY_LEN(ends); i++)
 			whole = ends[i] <= len ? ends[i] : whole;
-		assert_int_equal(replies_pass(&q, slice_of(answer, len)), whole);
+		assert_int_equal(replies_pass(&q, slice_of(answer, len), SIZE_MAX), whole);
 		assert_int_equal(q.len, whole < 5 ? 4 : whole < 12 ? 3 : whole < 32 ? 2 : 1);
 		replies_fini(&q);
 	}
@@ -394,16 +394,16 @@ static void what_has_consequences_does_not_pass(void **state)
 	for (size_t i = 0; i < ARRAY_LEN(entries); i++) {
 		struct replies q = { 0 };
 		assert_true(replies_push(&q, entries[i]));
-		assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5)), 0);
+		assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5), SIZE_MAX), 0);
 		expect(&q, '1', REPLY_DONE, 0);
 		replies_fini(&q);
 	}
 	struct replies q = { 0 };
-	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5)), 0);
+	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\4", 5), SIZE_MAX), 0);
 	assert_true(push(&q, REPLY_PARSE, 0));
-	assert_int_equal(replies_pass(&q, slice_of("2\0\0\0\4", 5)), 0);
-	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\5", 5)), 0);
-	assert_int_equal(replies_pass(&q, slice_of("N\0\0\0\5", 6)), 0);
+	assert_int_equal(replies_pass(&q, slice_of("2\0\0\0\4", 5), SIZE_MAX), 0);
+	assert_int_equal(replies_pass(&q, slice_of("1\0\0\0\5", 5), SIZE_MAX), 0);
+	assert_int_equal(replies_pass(&q, slice_of("N\0\0\0\5", 6), SIZE_MAX), 0);
 	replies_fini(&q);
 }
 
