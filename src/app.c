@@ -110,9 +110,22 @@ static void start_workers(struct app *a)
 	topo_on_publish(a->board, on_publish, a);
 }
 
-bool app_start(struct app *a, const char *conf_path, struct conf *conf)
+/* Until the last step everything can be taken back. */
+static bool begin_to_serve(struct app *a, const struct conf *conf, bool takes_over, struct err *err)
 {
-	*a = (struct app){ .conf_path = conf_path, .n_fds = listen_raise_nofile() };
+	if (!control_adopt(a->control, err) || (takes_over && !control_take_over(a->control, conf, err)) ||
+	    !control_listen(a->control, conf, err))
+		return false;
+	start_workers(a);
+	if (!control_commit(a->control, err))
+		return false;
+	control_begin(a->control);
+	return true;
+}
+
+bool app_start(struct app *a, const struct app_options *o, struct conf *conf)
+{
+	*a = (struct app){ .conf_path = o->conf_path, .program = o->program, .n_fds = listen_raise_nofile() };
 	a->n_workers = conf->workers ? (unsigned)conf->workers : count_cores();
 	fit_to_fds(a, conf);
 	if (!choose_engine(a, conf->engine)) {
@@ -125,13 +138,9 @@ bool app_start(struct app *a, const char *conf_path, struct conf *conf)
 	make_shared(a, conf);
 	a->control = control_new(a);
 	struct err err;
-	bool is_listening = control_listen(a->control, &conf->listen, &err);
-	if (is_listening) {
-		start_workers(a);
-		control_begin(a->control);
-	}
+	bool is_serving = begin_to_serve(a, conf, o->takes_over, &err);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	if (!is_listening) {
+	if (!is_serving) {
 		log_error(NULL, "start_failed", KV_ERR(&err));
 		app_stop(a);
 		return false;
@@ -205,7 +214,7 @@ bool app_reload(struct app *a)
 	struct conf *conf = app_load_conf(a->conf_path);
 	if (!conf)
 		return refuse_reload(a, NULL, NULL);
-	if (!control_listen(a->control, &conf->listen, &err))
+	if (!control_listen(a->control, conf, &err))
 		return refuse_reload(a, conf, &err);
 	fit_to_fds(a, conf);
 	put_in_force(a, conf, topo_latest(a->board));

@@ -1,21 +1,30 @@
 /*
  * control — the control thread's work: who comes in, who is primary, what signals say, and the end of the program.
  *
- *   serving --SIGTERM--> draining --nobody left, drain_timeout, SIGTERM--> stopping
- *      \------------------- SIGINT ----- from both ---------------------------/
+ *   serving --a successor--> leaving --SIGTERM--> draining --SIGTERM--> stopping
+ *      \---- SIGTERM ---------------------------------/
+ *   leaving, draining --nobody left, drain_timeout--> stopping;   any --SIGINT--> stopping
  *
  * A client's descriptor is accepted here and mailed to the less loaded of two random workers, also when there are too many: only a
- * session can say so in the protocol's words.  While draining the port is free for a successor.
+ * session can say so in the protocol's words.  While draining the port is free for a successor; while leaving it has it already, and clients may
+ * stay until they have been idle for takeover_idle_timeout.
  */
 #include "app/control.h"
 
 #include <signal.h>
+#include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include "app/app.h"
 #include "app/ceiling.h"
+#include "app/heirs.h"
 #include "app/listeners.h"
+#include "app/takeover.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -30,19 +39,22 @@
 #define COLLECT_US (20 * US_PER_MS)
 #define DRAIN_US (20 * US_PER_MS)
 
-enum control_state { CONTROL_SERVING, CONTROL_DRAINING, CONTROL_STOPPING };
+enum control_state { CONTROL_SERVING, CONTROL_LEAVING, CONTROL_DRAINING, CONTROL_STOPPING };
 
 struct control {
 	struct app *app;
 	enum control_state state;
 	struct mailbox mailbox;
 	struct listeners *listeners;
+	struct heirs *heirs;
+	struct takeover *takeover; /* NULL: we took nobody's place */
 	struct roles *roles;
 	struct loader *loader;
 	struct ceiling *ceiling;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
-	struct loop_signal hup, term, interrupt;
+	struct loop_signal hup, term, interrupt, usr2;
+	bool is_main;                        /* for systemd: no successor has become that */
 	uint64_t shut_out, told_shut_out_us; /* connections closed since that was told */
 };
 
@@ -133,28 +145,45 @@ static void on_collect(struct loop_timer *t)
 		loop_timer_start(c->app->loop, t, COLLECT_US);
 }
 
+/* systemd hears of the service from its main process only: a predecessor that ends must not say that the service does. */
+static PRINTF_LIKE(2, 3) void notify(const struct control *c, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (c->is_main)
+		sd_notify(0, text);
+}
+
 static void stop(struct control *c, const char *why)
 {
 	if (c->state == CONTROL_STOPPING)
 		return;
 	c->state = CONTROL_STOPPING;
 	log_info(NULL, "stopping", KV_STR("why", why), KV_INT("clients", session_registry_clients(c->app->sessions)));
-	sd_notify(0, "STOPPING=1\nSTATUS=stopping");
+	notify(c, "STOPPING=1\nSTATUS=stopping");
 	loop_stop(c->app->loop);
 }
 
-static bool is_drained(const struct app *a)
+/* Who has not said hello yet may still come in while we leave, and not while we drain. */
+static bool is_drained(const struct control *c)
 {
-	for (unsigned i = 0; i < a->n_workers; i++)
+	const struct app *a = c->app;
+	int64_t clients = 0;
+	for (unsigned i = 0; i < a->n_workers; i++) {
 		if (!worker_is_draining(a->workers[i]))
 			return false;
-	return session_registry_clients(a->sessions) == 0;
+		clients += session_registry_clients_of(a->sessions, i);
+	}
+	return (c->state == CONTROL_LEAVING ? clients : session_registry_clients(a->sessions)) == 0;
 }
 
 static void on_drain(struct loop_timer *t)
 {
 	struct control *c = CONTAINER_OF(t, struct control, drain);
-	if (is_drained(c->app))
+	if (is_drained(c))
 		stop(c, "the last client has left");
 	else if (c->drain_until_us != 0 && loop_now_us(c->app->loop) >= c->drain_until_us)
 		stop(c, "drain_timeout is over");
@@ -162,24 +191,82 @@ static void on_drain(struct loop_timer *t)
 		loop_timer_start(c->app->loop, t, DRAIN_US);
 }
 
-static void drain(struct control *c)
+static void begin_to_end(struct control *c, enum control_state state, const char *event)
 {
 	uint64_t timeout_us = topo_latest(c->app->board)->conf->drain_timeout;
-	c->state = CONTROL_DRAINING;
+	c->state = state;
 	c->drain_until_us = timeout_us ? loop_now_us(c->app->loop) + timeout_us : 0;
-	log_info(NULL, "draining", KV_INT("clients", session_registry_clients(c->app->sessions)),
+	log_info(NULL, event, KV_INT("clients", session_registry_clients(c->app->sessions)),
 	         KV_INT("timeout_ms", timeout_us / US_PER_MS));
-	sd_notify(0, "STOPPING=1\nSTATUS=waiting for clients to leave");
+	loop_timer_start(c->app->loop, &c->drain, 0);
+}
+
+static void drain(struct control *c)
+{
+	begin_to_end(c, CONTROL_DRAINING, "draining");
+	notify(c, "STOPPING=1\nSTATUS=waiting for clients to leave");
 	listeners_close(c->listeners);
 	for (unsigned i = 0; i < c->app->n_workers; i++)
 		worker_drain(c->app->workers[i]);
-	loop_timer_start(c->app->loop, &c->drain, 0);
+	heirs_close(c->heirs);
+}
+
+/* A successor has all our sockets. */
+static bool hand_over(void *arg, pid_t to)
+{
+	struct control *c = arg;
+	uint64_t idle_us = topo_latest(c->app->board)->conf->takeover_idle_timeout;
+	if (c->state != CONTROL_SERVING)
+		return false;
+	log_info(NULL, "handed_over", KV_INT("pid", to));
+	listeners_abandon(c->listeners);
+	notify(c, "MAINPID=%lld\nSTATUS=a successor serves", (long long)to);
+	c->is_main = false;
+	for (unsigned i = 0; i < c->app->n_workers; i++)
+		worker_leave(c->app->workers[i], idle_us);
+	begin_to_end(c, CONTROL_LEAVING, "leaving");
+	return true;
+}
+
+static void on_takeover_failed(void *arg, pid_t pid)
+{
+	log_error(NULL, "takeover_failed", KV_INT("pid", pid),
+	          KV_STR("hint", "this process goes on serving; the other one's log says why"));
+}
+
+static bool plan_reload(void *arg, change_fn fn, void *fn_arg, struct conf_errors *errors)
+{
+	struct control *c = arg;
+	return app_plan_reload(c->app, fn, fn_arg, errors);
+}
+
+/* The program as it is on disk now, as a child of ours, so that it belongs to the same systemd unit. */
+static void on_usr2(struct loop_signal *s, int signum)
+{
+	struct control *c = CONTAINER_OF(s, struct control, usr2);
+	extern char **environ;
+	char *args[] = { (char *)c->app->program, "--takeover", "-c", (char *)c->app->conf_path, NULL };
+	posix_spawnattr_t attr;
+	sigset_t none;
+	pid_t pid = 0;
+	if (c->state != CONTROL_SERVING)
+		return;
+	sigemptyset(&none);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+	int e = posix_spawnp(&pid, c->app->program, NULL, &attr, args, environ);
+	posix_spawnattr_destroy(&attr);
+	if (e)
+		log_error(NULL, "takeover_failed", KV_STR("program", c->app->program), KV_STR("error", strerror(e)));
+	else
+		log_info(NULL, "successor_started", KV_INT("pid", pid));
 }
 
 static void on_term(struct loop_signal *s, int signum)
 {
 	struct control *c = CONTAINER_OF(s, struct control, term);
-	if (c->state == CONTROL_SERVING)
+	if (c->state == CONTROL_SERVING || c->state == CONTROL_LEAVING)
 		drain(c);
 	else
 		stop(c, "SIGTERM came twice");
@@ -195,9 +282,9 @@ static void on_hup(struct loop_signal *s, int signum)
 	struct control *c = CONTAINER_OF(s, struct control, hup);
 	if (c->state != CONTROL_SERVING)
 		return;
-	sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
+	notify(c, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
 	bool is_applied = app_reload(c->app);
-	sd_notifyf(0, "READY=1\nSTATUS=%s", is_applied ? "serving" : "serving; the last reload was refused, see the log");
+	notify(c, "READY=1\nSTATUS=%s", is_applied ? "serving" : "serving; the last reload was refused, see the log");
 }
 
 struct control *control_new(struct app *a)
@@ -205,7 +292,16 @@ struct control *control_new(struct app *a)
 	struct control *c = mem_alloc(sizeof *c);
 	c->app = a;
 	mailbox_open(&c->mailbox, a->loop, c);
+	c->is_main = true;
 	c->listeners = listeners_new(a->loop, on_client, c);
+	c->heirs = heirs_new(&(struct heirs_env){ .loop = a->loop,
+	                                          .mailbox = &c->mailbox,
+	                                          .listeners = c->listeners,
+	                                          .sessions = a->sessions,
+	                                          .arg = c,
+	                                          .hand_over = hand_over,
+	                                          .failed = on_takeover_failed,
+	                                          .plan = plan_reload });
 	loop_timer_init(&c->collect, on_collect);
 	loop_timer_init(&c->drain, on_drain);
 	pool_registry_on_trouble(a->pools, on_trouble, c);
@@ -216,9 +312,56 @@ struct control *control_new(struct app *a)
 	return c;
 }
 
-bool control_listen(struct control *c, const struct conf_listen *conf, struct err *err)
+bool control_listen(struct control *c, const struct conf *conf, struct err *err)
 {
-	return listeners_apply(c->listeners, conf, err);
+	char *path = packet_path(conf);
+	bool is_good = heirs_listen(c->heirs, path, err) && listeners_apply(c->listeners, &conf->listen, err);
+	heirs_settle(c->heirs, is_good);
+	mem_free(path);
+	return is_good;
+}
+
+bool control_take_over(struct control *c, const struct conf *conf, struct err *err)
+{
+	c->takeover = takeover_begin(conf, c->listeners, c->heirs, err);
+	if (c->takeover)
+		session_registry_on_unknown_cancel(c->app->sessions, &c->mailbox, takeover_cancel, c->takeover);
+	return c->takeover != NULL;
+}
+
+bool control_commit(struct control *c, struct err *err)
+{
+	return !c->takeover || takeover_commit(c->takeover, c->app->loop, err);
+}
+
+static bool adopt_from_systemd(struct control *c, int fd, const char *name, struct err *err)
+{
+	struct addr a = { .len = sizeof a.sa };
+	char text[ADDR_TEXT_MAX];
+	if (sd_is_socket(fd, AF_UNIX, SOCK_SEQPACKET, 1) > 0) {
+		heirs_adopt(c->heirs, name, fd, true);
+		return true;
+	}
+	if (sd_is_socket(fd, AF_UNSPEC, SOCK_STREAM, 1) <= 0 || getsockname(fd, (struct sockaddr *)&a.sa, &a.len) < 0)
+		return err_set(err, "F0000", "descriptor %d (%.100s) from systemd is no listening stream socket", fd, name);
+	struct listeners_door door = { .address = addr_text(&a, text), .is_fixed = true, .n_fds = 1, .fds = { fd } };
+	door.port = door.real_port = addr_port(&a);
+	listeners_adopt(c->listeners, &door, false);
+	return true;
+}
+
+bool control_adopt(struct control *c, struct err *err)
+{
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(1, &names);
+	bool is_good = true;
+	for (int i = 0; i < n; i++) {
+		is_good = is_good && adopt_from_systemd(c, SD_LISTEN_FDS_START + i, names && names[i] ? names[i] : "", err);
+		if (names)
+			free(names[i]);
+	}
+	free(names);
+	return is_good;
 }
 
 void control_begin(struct control *c)
@@ -229,7 +372,8 @@ void control_begin(struct control *c)
 	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
 	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
 	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);
-	sd_notify(0, "READY=1\nSTATUS=serving");
+	loop_signal_start(c->app->loop, &c->usr2, SIGUSR2, on_usr2);
+	notify(c, "READY=1\nSTATUS=serving");
 }
 
 void control_on_publish(struct control *c)
@@ -250,6 +394,7 @@ void control_on_conf(struct control *c, unsigned parts)
 void control_shut(struct control *c)
 {
 	listeners_close(c->listeners);
+	heirs_close(c->heirs);
 	roles_free(c->roles);
 	c->roles = NULL;
 	loader_free(c->loader);
@@ -264,5 +409,7 @@ void control_free(struct control *c)
 	mailbox_close(&c->mailbox);
 	listeners_free(c->listeners);
 	ceiling_free(c->ceiling);
+	heirs_free(c->heirs);
+	takeover_free(c->takeover);
 	mem_free(c);
 }

@@ -4,9 +4,13 @@
  * A listener is known by what was asked for: (address, port).  What is wanted and open stays open, what is wanted and new is opened
  * first, what is not wanted any more is closed last; backlog and permissions change in place when all that has succeeded.  Where old and new exclude each other ("*" and one of its
  * addresses on one port), the old ones are closed for a moment, and opened again should the new ones fail.
+ *
+ * Doors may come open from elsewhere.  Those of systemd take the place of all that the configuration names.  Those of a process whose place we
+ * take are two processes' until listeners_settle(): only then are those that nobody wants closed, and their files removed.
  */
 #include "app/listeners.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -21,6 +25,8 @@ struct door {
 	unsigned mode;
 	int backlog;
 	bool is_wanted;
+	bool is_fixed;             /* systemd's: it stays, whatever the configuration says */
+	bool is_inherited;         /* from the process whose place we take; its files are not ours yet */
 	struct listener *listener; /* NULL: not open */
 };
 
@@ -28,6 +34,7 @@ struct listeners {
 	struct loop *loop;
 	listen_client_fn on_client;
 	void *arg;
+	bool has_fixed;
 	struct dlist doors;
 };
 
@@ -121,7 +128,9 @@ static void want(struct listeners *l, const char *address, const struct conf_lis
 static void want_all(struct listeners *l, const struct conf_listen *c)
 {
 	DLIST_EACH(it, &l->doors)
-	door_of(it)->is_wanted = false;
+	door_of(it)->is_wanted = door_of(it)->is_fixed;
+	if (l->has_fixed)
+		return;
 	for (size_t i = 0; i < c->address.n; i++)
 		want(l, c->address.at[i], c);
 	if (c->unix_socket_dir[0])
@@ -148,7 +157,7 @@ static bool close_unwanted(struct listeners *l)
 	DLIST_EACH(it, &l->doors)
 	{
 		struct door *d = door_of(it);
-		if (d->is_wanted || !d->listener)
+		if (d->is_wanted || !d->listener || d->is_inherited)
 			continue;
 		door_close(d);
 		was_open = true;
@@ -186,6 +195,65 @@ struct listeners *listeners_new(struct loop *loop, listen_client_fn on_client, v
 	l->arg = arg;
 	dlist_init(&l->doors);
 	return l;
+}
+
+void listeners_adopt(struct listeners *l, const struct listeners_door *from, bool is_inherited)
+{
+	struct door *d = mem_alloc(sizeof *d);
+	d->address = mem_text(from->address);
+	d->port = from->port;
+	d->real_port = from->real_port;
+	d->mode = UINT_MAX; /* both are set when the configuration is applied */
+	d->is_fixed = from->is_fixed;
+	d->is_inherited = is_inherited;
+	d->listener = listener_adopt(l->loop, from->fds, from->n_fds, l->on_client, l->arg);
+	l->has_fixed |= d->is_fixed;
+	dlist_push_back(&l->doors, &d->link);
+	log_info(NULL, "listening", KV_STR("address", d->address), KV_INT("port", d->real_port),
+	         KV_STR("from", is_inherited ? "takeover" : "systemd"));
+}
+
+void listeners_each(struct listeners *l, void (*fn)(void *arg, const struct listeners_door *door), void *arg)
+{
+	DLIST_EACH(it, &l->doors)
+	{
+		const struct door *d = door_of(it);
+		struct listeners_door told = {
+			.address = d->address, .port = d->port, .real_port = d->real_port, .is_fixed = d->is_fixed
+		};
+		if (!d->listener)
+			continue;
+		told.n_fds = listener_fds(d->listener, told.fds);
+		fn(arg, &told);
+	}
+}
+
+void listeners_settle(struct listeners *l)
+{
+	DLIST_EACH(it, &l->doors)
+	{
+		struct door *d = door_of(it);
+		if (d->is_inherited && !d->is_fixed) {
+			listener_own_files(d->listener);
+			if (d->is_wanted)
+				listener_adjust(d->listener, d->backlog, d->mode);
+		}
+		d->is_inherited = false;
+	}
+	close_unwanted(l);
+	sweep(l);
+}
+
+void listeners_abandon(struct listeners *l)
+{
+	DLIST_EACH(it, &l->doors)
+	{
+		struct door *d = door_of(it);
+		if (d->listener)
+			listener_abandon(d->listener);
+		d->listener = NULL;
+	}
+	sweep(l);
 }
 
 bool listeners_apply(struct listeners *l, const struct conf_listen *c, struct err *err)

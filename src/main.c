@@ -3,6 +3,8 @@
  *
  *   lunapool -c PATH            serve in the foreground
  *   lunapool --check -c PATH    say whether the configuration is good
+ *   lunapool --takeover -c PATH take the place of the one that serves, without a client noticing
+ *   lunapool --dry-run -c PATH  say what a reload of the one that serves would change
  *   lunapool --docs WHAT        print what the tables know: params, commands, sample BLOCK
  */
 #include <getopt.h>
@@ -14,6 +16,7 @@
 
 #include "admin/console.h"
 #include "app/app.h"
+#include "app/takeover.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -25,6 +28,9 @@ static const char usage[] =
     "\n"
     "  lunapool -c PATH           serve in the foreground; PATH is a file, or a directory whose *.conf are read in name order\n"
     "  lunapool --check -c PATH   check the configuration, then exit\n"
+    "  lunapool --takeover -c PATH\n"
+    "                             serve in the place of the Lunapool that does so now, which lets its clients finish and ends\n"
+    "  lunapool --dry-run -c PATH print what SIGHUP would change in the Lunapool that serves now\n"
     "  lunapool --docs params     print the parameter reference (markdown)\n"
     "  lunapool --docs commands   print the console's commands (markdown)\n"
     "  lunapool --docs sample BLOCK\n"
@@ -32,11 +38,12 @@ static const char usage[] =
     "  lunapool --version\n"
     "  lunapool --help\n"
     "\n"
-    "Signals: SIGHUP reads the configuration again, SIGTERM lets clients finish, SIGINT (or SIGTERM again) stops at once.\n";
+    "Signals: SIGHUP reads the configuration again, SIGTERM lets clients finish, SIGINT (or SIGTERM again) stops at once,\n"
+    "SIGUSR2 starts the program anew with --takeover.\n";
 
 struct options {
 	const char *conf_path, *docs;
-	bool is_check;
+	bool is_check, is_dry_run, takes_over;
 };
 
 /* libpq reads PG* variables behind our back: our connections are described by the configuration alone. */
@@ -74,13 +81,28 @@ static int print_docs(const char *what, const char *block)
 	return EXIT_SUCCESS;
 }
 
-static int check(const char *path)
+/* NULL: what is wrong stands on stderr. */
+static struct conf *load(const char *path)
 {
 	struct conf_errors errors = { 0 };
 	struct conf *conf = conf_load(path, &errors);
 	for (size_t i = 0; i < errors.n; i++)
 		fprintf(stderr, "%s%s%s\n", errors.at[i].where, errors.at[i].where[0] ? ": " : "", errors.at[i].text);
 	conf_errors_fini(&errors);
+	return conf;
+}
+
+static int dry_run(const char *path)
+{
+	struct conf *conf = load(path);
+	bool is_good = conf && takeover_print_plan(conf, STDOUT_FILENO);
+	conf_free(conf);
+	return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int check(const char *path)
+{
+	struct conf *conf = load(path);
 	if (!conf)
 		return EXIT_FAILURE;
 	conf_free(conf);
@@ -88,17 +110,17 @@ static int check(const char *path)
 	return EXIT_SUCCESS;
 }
 
-static int serve(const char *path)
+static int serve(const struct app_options *o)
 {
 	static struct app app;
 	signal(SIGPIPE, SIG_IGN);
-	struct conf *conf = app_load_conf(path);
+	struct conf *conf = app_load_conf(o->conf_path);
 	if (!conf)
 		return EXIT_FAILURE;
 	log_configure(conf->log_level, conf->log_format);
 	if (geteuid() == 0)
 		log_warn(NULL, "running_as_root", KV_STR("hint", "lunapool needs no privileges: run it as a user of its own"));
-	if (!app_start(&app, path, conf))
+	if (!app_start(&app, o, conf))
 		return EXIT_FAILURE;
 	app_run(&app);
 	app_stop(&app);
@@ -112,7 +134,9 @@ static int parse_options(int argc, char **argv, struct options *o)
 	static const struct option known[] = {
 		{ "check", no_argument, NULL, 'k' },
 		{ "docs", required_argument, NULL, 'd' },
+		{ "dry-run", no_argument, NULL, 'n' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "takeover", no_argument, NULL, 't' },
 		{ "version", no_argument, NULL, 'v' },
 		{ 0 },
 	};
@@ -123,6 +147,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 			break;
 		case 'k':
 			o->is_check = true;
+			break;
+		case 'n':
+			o->is_dry_run = true;
+			break;
+		case 't':
+			o->takes_over = true;
 			break;
 		case 'd':
 			o->docs = optarg;
@@ -151,9 +181,13 @@ int main(int argc, char **argv)
 	log_init(STDERR_FILENO);
 	if (o.docs && argc - optind <= 1)
 		return print_docs(o.docs, argv[optind]);
-	if (!o.conf_path || optind != argc || o.docs) {
+	if (!o.conf_path || optind != argc || o.docs || o.is_check + o.is_dry_run + o.takes_over > 1) {
 		fputs(usage, stderr);
 		return EXIT_USAGE;
 	}
-	return o.is_check ? check(o.conf_path) : serve(o.conf_path);
+	if (o.is_check)
+		return check(o.conf_path);
+	if (o.is_dry_run)
+		return dry_run(o.conf_path);
+	return serve(&(struct app_options){ .conf_path = o.conf_path, .program = argv[0], .takes_over = o.takes_over });
 }

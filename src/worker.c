@@ -199,6 +199,20 @@ static void drain_deliver(struct letter *letter, void *receiver)
 	mem_free(letter);
 }
 
+struct leave_letter {
+	struct letter letter;
+	uint64_t idle_us;
+};
+
+static void leave_deliver(struct letter *letter, void *receiver)
+{
+	struct leave_letter *l = CONTAINER_OF(letter, struct leave_letter, letter);
+	struct worker *w = receiver;
+	sessions_leave(w->sessions, l->idle_us);
+	atomic_store(&w->is_draining, true);
+	mem_free(l);
+}
+
 static void stop_deliver(struct letter *letter, void *receiver)
 {
 	struct worker *w = receiver;
@@ -216,6 +230,14 @@ static void send_order(struct worker *w, void (*deliver)(struct letter *, void *
 void worker_drain(struct worker *w)
 {
 	send_order(w, drain_deliver);
+}
+
+void worker_leave(struct worker *w, uint64_t idle_us)
+{
+	struct leave_letter *l = mem_alloc(sizeof *l);
+	l->letter.deliver = leave_deliver;
+	l->idle_us = idle_us;
+	mailbox_send(&w->mailbox, &l->letter);
 }
 
 bool worker_is_draining(const struct worker *w)

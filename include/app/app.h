@@ -9,7 +9,7 @@
 #include "conf/conf.h"
 
 struct app {
-	const char *conf_path;
+	const char *conf_path, *program;
 	uint64_t n_fds; /* descriptors that the process may have */
 	unsigned n_workers;
 	enum conf_engine engine; /* of the workers; not auto where the kernel refuses io_uring */
@@ -26,8 +26,13 @@ struct app {
 
 /* Loads PATH; what is wrong goes to stderr, a line each.  NULL: something was. */
 struct conf *app_load_conf(const char *path) MUST_CHECK;
+struct app_options {
+	const char *conf_path;
+	const char *program; /* as it was called: SIGUSR2 starts it anew */
+	bool takes_over;     /* from the Lunapool that serves by this configuration's control socket */
+};
 /* Makes everything but threads, opens the listeners, then starts the workers.  Takes CONF over.  False: logged, and A is as after app_stop(). */
-bool app_start(struct app *a, const char *conf_path, struct conf *conf) MUST_CHECK;
+bool app_start(struct app *a, const struct app_options *o, struct conf *conf) MUST_CHECK;
 void app_run(struct app *a);  /* the control thread's loop, until the program shall end */
 void app_stop(struct app *a); /* closes every client, joins every thread, frees everything */
 

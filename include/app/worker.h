@@ -33,9 +33,11 @@ void worker_start(struct worker *w);
 void worker_wake(struct worker *w); /* there is a newer topology, or more is known of functions */
 void worker_accept(struct worker *w, int fd, const struct addr *peer, enum session_gate gate); /* takes FD over */
 void worker_drain(struct worker *w);
-bool worker_is_draining(const struct worker *w); /* the worker has seen worker_drain() and every client sent before it */
-void worker_stop(struct worker *w);              /* clients are closed, then the thread ends; every worker must be told */
-void worker_join(struct worker *w);              /* after worker_stop(): returns when the thread has ended */
-void worker_free(struct worker *w);              /* after all workers were joined: until then others may write to it */
+void worker_leave(struct worker *w, uint64_t idle_us); /* as sessions_leave() */
+bool worker_is_draining(
+    const struct worker *w);        /* the worker has seen worker_drain() or worker_leave(), and every client sent before it */
+void worker_stop(struct worker *w); /* clients are closed, then the thread ends; every worker must be told */
+void worker_join(struct worker *w); /* after worker_stop(): returns when the thread has ended */
+void worker_free(struct worker *w); /* after all workers were joined: until then others may write to it */
 
 #endif

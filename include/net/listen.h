@@ -19,6 +19,13 @@ typedef void (*listen_client_fn)(void *arg, int fd, const struct addr *peer);
  * gets the permissions that umask leaves. */
 struct listener *listener_open(struct loop *loop, const char *address, uint16_t port, int backlog, listen_client_fn on_client,
                                void *arg, struct err *err) MUST_CHECK;
+/* Sockets that are listening already, from another process: takes FDS over (at most LISTENER_FDS_MAX).  It removes no socket file of theirs
+ * when it is closed, unless listener_own_files() was called. */
+#define LISTENER_FDS_MAX 8
+struct listener *listener_adopt(struct loop *loop, const int *fds, unsigned n, listen_client_fn on_client, void *arg);
+void listener_own_files(struct listener *l);
+unsigned listener_fds(const struct listener *l, int out[LISTENER_FDS_MAX]); /* how many; they stay the listener's */
+void listener_abandon(struct listener *l); /* closes it, but leaves its socket files to who has its sockets, too */
 uint16_t listener_port(const struct listener *l);
 /* Changes what can be changed while it is open.  MODE: permissions of the socket file, if it has one. */
 void listener_adjust(struct listener *l, int backlog, unsigned mode);

@@ -25,7 +25,7 @@ struct session_registry *session_registry_new(unsigned workers);
 void session_registry_free(struct session_registry *r);
 /* Clients now, over all workers, and of one worker (for placing new ones).  Any thread. */
 int64_t session_registry_clients(struct session_registry *r);
-int64_t session_registry_clients_of(struct session_registry *r, unsigned worker);
+int64_t session_registry_clients_of(struct session_registry *r, unsigned worker); /* also those that have not said hello */
 /* Any thread, for each connection that was accepted, before anything is made for it: may there be one more from this address?  OPEN and OVER are
  * counted, and are to be passed on to sessions_accept(), which counts them back when they have gone. */
 enum session_gate {
@@ -41,6 +41,16 @@ struct session_row {
 	uint64_t connected_us, state_since_us;
 };
 void session_registry_each(struct session_registry *r, void (*fn)(void *arg, const struct session_row *row), void *arg);
+
+/* CancelRequests between processes, during a takeover.  A request that no session here answers to is given to FN in the thread of MAILBOX; it ends
+ * with session_cancel_done().  Before the workers start. */
+struct session_cancel;
+typedef void (*session_elsewhere_fn)(void *arg, struct session_cancel *c, uint32_t pid, struct slice key);
+void session_registry_on_unknown_cancel(struct session_registry *r, struct mailbox *mailbox, session_elsewhere_fn fn, void *arg);
+void session_cancel_done(struct session_cancel *c);
+/* A request that another process was asked; FN(arg) in the thread of BACK when it was carried out, or nobody answered to it. */
+void session_registry_cancel(struct session_registry *r, uint32_t pid, struct slice key, struct mailbox *back,
+                             void (*fn)(void *arg), void *arg);
 
 /* How much memory clients hold, for memory_limit.  Called from the thread of BACK, which hears FN(arg, heaviest first) from its loop. */
 struct session_weight {
@@ -74,6 +84,8 @@ void sessions_on_catalog(struct sessions *ss);
 void sessions_accept(struct sessions *ss, int fd, const struct addr *peer, enum session_gate gate);
 /* SIGTERM: idle clients get 57P01 and go, others when their transaction ends; new logins are refused with 57P03. */
 void sessions_drain(struct sessions *ss);
+/* Another process takes new clients: those that are here may stay, each until it was idle for IDLE_US (0: for ever).  sessions_drain() may follow. */
+void sessions_leave(struct sessions *ss, uint64_t idle_us);
 unsigned sessions_count(const struct sessions *ss);
 
 #endif

@@ -27,6 +27,10 @@
 	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")                \
 	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                      \
 	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                    \
+	X(control_socket, PATH, "", 0, 0, RELOAD,                                                                                    \
+	  "Unix socket for --takeover and --dry-run; empty for .s.LUNAPOOL.<port> in unix_socket_dir, if that is set.")              \
+	X(takeover_idle_timeout, DURATION, "5s", 0, 86400000000, RELOAD,                                                             \
+	  "When another process has taken over: a client that stays idle outside a transaction for this long is closed; 0 never.")   \
 	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                            \
 	  "How often each database in use is asked whether its functions and triggers have changed.")                                \
 	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                         \

@@ -25,7 +25,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define SOCKETS_MAX 8
+#define SOCKETS_MAX LISTENER_FDS_MAX
 #define BATCH 64
 #define REST_US (100 * US_PER_MS)
 #define PORT_TRIES 16
@@ -160,6 +160,18 @@ static bool is_stale(const struct addr *a, const char *path)
 	return is_refused;
 }
 
+/* Remembers the file at PATH as the socket's own. */
+static bool own_file(struct listen_socket *s, const char *path)
+{
+	struct stat st;
+	if (stat(path, &st) < 0)
+		return false;
+	memcpy(s->path, path, sizeof s->path);
+	s->dev = st.st_dev;
+	s->ino = st.st_ino;
+	return true;
+}
+
 static bool bind_unix(struct listen_socket *s, const struct addr *a, struct err *err)
 {
 	const char *path = ((const struct sockaddr_un *)(const void *)&a->sa)->sun_path;
@@ -179,16 +191,11 @@ static bool bind_unix(struct listen_socket *s, const struct addr *a, struct err 
 		if (bind(s->fd, sa, a->len) < 0)
 			return fail(err, a, "listen on");
 	}
-	struct stat st;
-	if (stat(path, &st) < 0) {
-		fail(err, a, "look at");
-		unlink(path);
-		return false;
-	}
-	memcpy(s->path, path, sizeof s->path);
-	s->dev = st.st_dev;
-	s->ino = st.st_ino;
-	return true;
+	if (own_file(s, path))
+		return true;
+	fail(err, a, "look at");
+	unlink(path);
+	return false;
 }
 
 static bool bind_tcp(struct listen_socket *s, const struct addr *a, struct err *err)
@@ -309,6 +316,20 @@ static unsigned addresses(const char *text, uint16_t port, struct addr *at, stru
 	return look_up(text, at, err);
 }
 
+static struct listener *listener_new(struct loop *loop, listen_client_fn on_client, void *arg)
+{
+	struct listener *l = mem_alloc(sizeof *l);
+	*l = (struct listener){ .loop = loop, .on_client = on_client, .arg = arg, .spare_fd = -1 };
+	loop_timer_init(&l->rest, rested);
+	return l;
+}
+
+static void begin(struct listener *l)
+{
+	open_spare(l);
+	watch_all(l, LOOP_READ);
+}
+
 struct listener *listener_open(struct loop *loop, const char *address, uint16_t port, int backlog, listen_client_fn on_client,
                                void *arg, struct err *err)
 {
@@ -316,16 +337,53 @@ struct listener *listener_open(struct loop *loop, const char *address, uint16_t 
 	unsigned n = addresses(address, port, at, err);
 	if (n == 0)
 		return NULL;
-	struct listener *l = mem_alloc(sizeof *l);
-	*l = (struct listener){ .loop = loop, .on_client = on_client, .arg = arg, .spare_fd = -1 };
+	struct listener *l = listener_new(loop, on_client, arg);
 	if (!add_sockets(l, at, n, port, backlog, err)) {
 		mem_free(l);
 		return NULL;
 	}
-	open_spare(l);
-	loop_timer_init(&l->rest, rested);
-	watch_all(l, LOOP_READ);
+	begin(l);
 	return l;
+}
+
+struct listener *listener_adopt(struct loop *loop, const int *fds, unsigned n, listen_client_fn on_client, void *arg)
+{
+	struct listener *l = listener_new(loop, on_client, arg);
+	ASSERT(n > 0 && n <= SOCKETS_MAX);
+	for (unsigned i = 0; i < n; i++) {
+		struct listen_socket *s = &l->sockets[l->n++];
+		*s = (struct listen_socket){ .listener = l, .fd = fds[i] };
+		fcntl(fds[i], F_SETFL, fcntl(fds[i], F_GETFL) | O_NONBLOCK);
+		fcntl(fds[i], F_SETFD, FD_CLOEXEC);
+		loop_io_init(&s->io, s->fd, on_ready);
+	}
+	begin(l);
+	return l;
+}
+
+void listener_own_files(struct listener *l)
+{
+	for (unsigned i = 0; i < l->n; i++) {
+		struct addr a = { .len = sizeof a.sa };
+		const struct sockaddr_un *un = (const void *)&a.sa;
+		if (getsockname(l->sockets[i].fd, (struct sockaddr *)&a.sa, &a.len) == 0 && addr_is_unix(&a) && un->sun_path[0] &&
+		    !own_file(&l->sockets[i], un->sun_path))
+			log_warn(NULL, "socket_file_lost", KV_STR("path", un->sun_path), KV_STR("why", strerror(errno)));
+	}
+}
+
+unsigned listener_fds(const struct listener *l, int out[LISTENER_FDS_MAX])
+{
+	for (unsigned i = 0; i < l->n; i++)
+		out[i] = l->sockets[i].fd;
+	return l->n;
+}
+
+void listener_abandon(struct listener *l)
+{
+	for (unsigned i = 0; i < l->n; i++)
+		l->sockets[i].path[0] = '\0';
+	listener_close(l);
 }
 
 uint16_t listener_port(const struct listener *l)

@@ -5,6 +5,9 @@
  * The request's connection stays open until the server has closed ours, as PostgreSQL's own does, so that a client that waits for the EOF
  * knows that the cancel has been delivered.
  *
+ * A request that no session answers to may be for one of the process whose place we took, and goes there (registry->elsewhere); the other way round,
+ * session_registry_cancel() brings one that another process was asked.
+ *
  * Always: a cancel is sent only while the session's server owes it a reply; the server meets no other statement before the cancel's EOF (server.h).
  */
 #include "base/rand.h"
@@ -60,12 +63,16 @@ static struct session *slot_session(struct sessions *ss, uint32_t slot)
 
 /* ---- letters between workers ------------------------------------------------------------------------------------------------------------ */
 
-struct cancel_job {
+struct session_cancel {
 	struct letter letter;
 	struct session_registry *registry;
-	unsigned from_worker; /* where the request's connection is */
+	unsigned from_worker; /* where the request's connection is; from_id 0: nowhere */
 	uint32_t from_slot;
 	uint64_t from_id;
+	struct mailbox *back; /* another process asked: who is told of the end; NULL: nobody */
+	void (*fn)(void *arg);
+	void *arg;
+	uint32_t pid;       /* as the request has it */
 	unsigned to_worker; /* where the session is that it names */
 	uint32_t to_slot;
 	uint64_t to_id; /* once it is found */
@@ -73,7 +80,7 @@ struct cancel_job {
 	uint8_t key[STARTMSG_KEY_MAX];
 };
 
-static void job_free(struct cancel_job *job)
+static void job_free(struct session_cancel *job)
 {
 	secret_wipe(job->key, sizeof job->key);
 	mem_free(job);
@@ -81,10 +88,10 @@ static void job_free(struct cancel_job *job)
 
 static void job_refused(struct letter *letter)
 {
-	job_free(CONTAINER_OF(letter, struct cancel_job, letter));
+	job_free(CONTAINER_OF(letter, struct session_cancel, letter));
 }
 
-static void job_send(struct cancel_job *job, unsigned worker, void (*deliver)(struct letter *, void *))
+static void job_send(struct session_cancel *job, unsigned worker, void (*deliver)(struct letter *, void *))
 {
 	job->letter.deliver = deliver;
 	job->letter.refuse = job_refused;
@@ -94,7 +101,7 @@ static void job_send(struct cancel_job *job, unsigned worker, void (*deliver)(st
 /* In the request's worker: it was carried out, so its connection may go. */
 static void job_deliver_done(struct letter *letter, void *receiver)
 {
-	struct cancel_job *job = CONTAINER_OF(letter, struct cancel_job, letter);
+	struct session_cancel *job = CONTAINER_OF(letter, struct session_cancel, letter);
 	struct sessions *ss = job->registry->worker[job->from_worker].sessions;
 	struct session *s = ss ? slot_session(ss, job->from_slot) : NULL;
 	if (s && s->id == job->from_id)
@@ -102,18 +109,34 @@ static void job_deliver_done(struct letter *letter, void *receiver)
 	job_free(job);
 }
 
+/* In the thread that asked for another process. */
+static void job_deliver_back(struct letter *letter, void *receiver)
+{
+	struct session_cancel *job = CONTAINER_OF(letter, struct session_cancel, letter);
+	job->fn(job->arg);
+	job_free(job);
+}
+
+void session_cancel_done(struct session_cancel *job)
+{
+	if (job->from_id)
+		job_send(job, job->from_worker, job_deliver_done);
+	else if (job->back) {
+		job->letter.deliver = job_deliver_back;
+		mailbox_send(job->back, &job->letter);
+	} else
+		job_free(job);
+}
+
 /* The server has seen the cancel: a statement that waited for this may go. */
 static void job_on_cancelled(void *arg)
 {
-	struct cancel_job *job = arg;
+	struct session_cancel *job = arg;
 	struct sessions *ss = job->registry->worker[job->to_worker].sessions;
 	struct session *s = ss ? slot_session(ss, job->to_slot) : NULL;
 	if (s && s->id == job->to_id && s->state == SESSION_WAIT_QUIET && !s->setup_ahead)
 		session_unblock(s);
-	if (job->from_id)
-		job_send(job, job->from_worker, job_deliver_done);
-	else
-		job_free(job);
+	session_cancel_done(job);
 }
 
 static void job_on_link_cancelled(void *arg, bool is_over)
@@ -127,7 +150,7 @@ static bool is_waiting(const struct session *s)
 	       s->state == SESSION_WAIT_FACTS;
 }
 
-static void job_carry_out(struct cancel_job *job, struct session *s)
+static void job_carry_out(struct session_cancel *job, struct session *s)
 {
 	job->to_id = s->id;
 	if (s->welcomed && is_waiting(s))
@@ -140,46 +163,95 @@ static void job_carry_out(struct cancel_job *job, struct session *s)
 	job_on_cancelled(job);
 }
 
+static void job_deliver_elsewhere(struct letter *letter, void *receiver)
+{
+	struct session_cancel *job = CONTAINER_OF(letter, struct session_cancel, letter);
+	struct session_registry *r = job->registry;
+	r->elsewhere(r->elsewhere_arg, job, job->pid, slice_of(job->key, job->key_len));
+}
+
+static void job_try_elsewhere(struct session_cancel *job)
+{
+	struct session_registry *r = job->registry;
+	if (!r->elsewhere) {
+		session_cancel_done(job);
+		return;
+	}
+	job->letter.deliver = job_deliver_elsewhere;
+	mailbox_send(r->elsewhere_mailbox, &job->letter);
+}
+
 /* In the worker of the session that the request names. */
 static void job_deliver_request(struct letter *letter, void *receiver)
 {
-	struct cancel_job *job = CONTAINER_OF(letter, struct cancel_job, letter);
+	struct session_cancel *job = CONTAINER_OF(letter, struct session_cancel, letter);
 	struct sessions *ss = job->registry->worker[job->to_worker].sessions;
 	struct session *s = ss ? slot_session(ss, job->to_slot) : NULL;
 	if (s && s->key_words && secret_equal(session_key(s), slice_of(job->key, job->key_len)))
 		job_carry_out(job, s);
 	else
-		job_on_cancelled(job);
+		job_try_elsewhere(job);
+}
+
+static struct session_cancel *job_new(struct session_registry *r, uint32_t pid, struct slice key)
+{
+	struct session_cancel *job = mem_alloc(sizeof *job);
+	job->letter.refuse = job_refused;
+	job->registry = r;
+	job->pid = pid;
+	job->to_worker = pid >> SLOT_BITS;
+	job->to_slot = pid & ((1u << SLOT_BITS) - 1);
+	job->key_len = (uint16_t)key.len;
+	memcpy(job->key, key.at, key.len);
+	return job;
+}
+
+static void job_begin(struct session_cancel *job)
+{
+	if (job->to_worker < job->registry->n)
+		job_send(job, job->to_worker, job_deliver_request);
+	else
+		job_try_elsewhere(job);
 }
 
 /* ---- both ends --------------------------------------------------------------------------------------------------------------------------- */
 
 void cancel_begin(struct session *s, const struct startmsg *m)
 {
-	struct session_registry *r = s->home->env.registry;
-	unsigned worker = m->pid >> SLOT_BITS;
-	struct cancel_job *job;
-	if (worker >= r->n || m->key.len > STARTMSG_KEY_MAX) {
+	struct session_cancel *job;
+	if (m->key.len > STARTMSG_KEY_MAX) {
 		session_close(s, CLOSE_CANCEL_DONE);
 		return;
 	}
 	slot_take(s);
-	job = mem_alloc(sizeof *job);
-	job->registry = r;
+	job = job_new(s->home->env.registry, m->pid, m->key);
 	job->from_worker = s->home->env.worker;
 	job->from_slot = s->slot;
 	job->from_id = s->id;
-	job->to_worker = worker;
-	job->to_slot = m->pid & ((1u << SLOT_BITS) - 1);
-	job->key_len = (uint16_t)m->key.len;
-	memcpy(job->key, m->key.at, m->key.len);
 	session_enter(s, SESSION_CANCELLING);
-	job_send(job, worker, job_deliver_request);
+	job_begin(job);
+}
+
+void session_registry_cancel(struct session_registry *r, uint32_t pid, struct slice key, struct mailbox *back,
+                             void (*fn)(void *arg), void *arg)
+{
+	struct session_cancel *job = job_new(r, pid, slice_of(key.at, key.len <= STARTMSG_KEY_MAX ? key.len : 0));
+	job->back = back;
+	job->fn = fn;
+	job->arg = arg;
+	job_begin(job);
+}
+
+void session_registry_on_unknown_cancel(struct session_registry *r, struct mailbox *mailbox, session_elsewhere_fn fn, void *arg)
+{
+	r->elsewhere_mailbox = mailbox;
+	r->elsewhere = fn;
+	r->elsewhere_arg = arg;
 }
 
 void cancel_statement(struct session *s)
 {
-	struct cancel_job *job = mem_alloc(sizeof *job);
+	struct session_cancel *job = mem_alloc(sizeof *job);
 	job->registry = s->home->env.registry;
 	job->to_worker = s->home->env.worker;
 	job->to_slot = s->slot;

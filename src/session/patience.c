@@ -58,10 +58,11 @@ static uint64_t allowed_us(const struct session *s)
 	case SESSION_READY:
 	case SESSION_WAIT_QUIET:
 		if (!e)
-			return 0;
+			return s->home->leave_idle_us;
 		if (s->in_query)
 			return s->timed_out ? e->query_timeout + c->pool.reset_timeout : e->query_timeout;
-		return session_status(s) == 'I' ? e->client_idle_timeout : e->idle_transaction_timeout;
+		return session_status(s) != 'I' ? e->idle_transaction_timeout
+		                                : min_nonzero(e->client_idle_timeout, s->home->leave_idle_us);
 	default:
 		return 0;
 	}
@@ -103,7 +104,10 @@ static void query_too_long(struct session *s)
 static void idle_too_long(struct session *s)
 {
 	struct err e;
-	if (session_status(s) == 'I') {
+	if (session_status(s) == 'I' && s->home->leave_idle_us) {
+		err_set(&e, "57P01", "terminating connection due to administrator command");
+		session_fatal(s, CLOSE_SHUTDOWN, &e);
+	} else if (session_status(s) == 'I') {
 		err_set(&e, "57P05", "terminating connection due to client_idle_timeout");
 		session_fatal(s, CLOSE_IDLE_TIMEOUT, &e);
 	} else {
@@ -207,7 +211,7 @@ void patience_end_statement(struct session *s)
 	s->since_us = loop_now_us(session_loop(s));
 	if (s->srv->tx_status == 'I')
 		s->tx_since_us = goes_on ? s->since_us : 0;
-	if (!goes_on && (e->client_idle_timeout || e->idle_transaction_timeout))
+	if (!goes_on && (e->client_idle_timeout || e->idle_transaction_timeout || s->home->leave_idle_us))
 		patience_watch(s);
 }
 

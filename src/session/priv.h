@@ -290,6 +290,7 @@ struct sessions {
 	unsigned count;
 	uint64_t next_id;
 	bool is_draining;
+	uint64_t leave_idle_us; /* another process takes new clients: who is idle for so long goes; 0: nobody goes for that */
 	struct map catalogs;         /* cluster/dbname -> struct catalog_view */
 	struct map statements;       /* key bytes -> struct statement, not referenced by the map */
 	uint64_t salt;               /* makes keys of statements that are never shared */
@@ -641,6 +642,9 @@ struct session_registry {
 	unsigned n;
 	_Atomic int64_t clients;
 	_Atomic bool is_full; /* memory_limit is reached */
+	struct mailbox *elsewhere_mailbox;
+	session_elsewhere_fn elsewhere; /* NULL: nobody took a CancelRequest over from us */
+	void *elsewhere_arg;
 	struct session_registry_worker worker[];
 };
 

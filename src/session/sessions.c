@@ -92,6 +92,21 @@ void sessions_drain(struct sessions *ss)
 	}
 }
 
+void sessions_leave(struct sessions *ss, uint64_t idle_us)
+{
+	struct err e;
+	ss->leave_idle_us = idle_us;
+	err_set(&e, "57P01", "terminating connection due to administrator command");
+	DLIST_EACH(it, &ss->all)
+	{
+		struct session *s = CONTAINER_OF(it, struct session, link);
+		if (s->state == SESSION_CONSOLE)
+			session_fatal(s, CLOSE_SHUTDOWN, &e);
+		else
+			patience_watch(s);
+	}
+}
+
 unsigned sessions_count(const struct sessions *ss)
 {
 	return ss->count;
