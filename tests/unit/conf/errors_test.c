@@ -187,6 +187,8 @@ static void combinations(void **state)
 		{ L "database app { pool_size = 3 min_pool_size = 4 }", "c.conf:4: min_pool_size = 4 is more than the pool's size, 3\n" },
 		{ L "database app { pool_size = 0 }", "c.conf:4: pool_size = 0 would let every statement wait for ever: give at least 1, "
 		                                      "or -1 for what the pool block has\n" },
+		{ L "limits { max_message_size = 1kB }",
+		  "c.conf:4: max_message_size must be 0 or at least 10kB: what the protocol itself needs must pass\n" },
 		{ L "user \"*\" { }", "c.conf:4: \"*\" is no user: what holds for all stands in the blocks pool and limits\n" },
 		{ "auth { hba_file = none }\ncluster c { node n { host = h } }\n" D,
 		  "c.conf:1: hba_file: cannot open none: No such file or directory\n" },

@@ -354,6 +354,59 @@ static void the_descriptor_limit_is_raised(void **state)
 	assert_int_equal(limit.rlim_cur, limit.rlim_max);
 }
 
+/* Copies of the sockets, as another process would have them. */
+static struct listener *adopt_copies(void)
+{
+	int fds[LISTENER_FDS_MAX], copies[LISTENER_FDS_MAX];
+	unsigned n = listener_fds(listener, fds);
+	for (unsigned i = 0; i < n; i++)
+		copies[i] = dup(fds[i]);
+	return listener_adopt(loop, copies, n, on_client, NULL);
+}
+
+static void a_listener_can_be_taken_over(void **state)
+{
+	listen_on(dir);
+	struct listener *heir = adopt_copies();
+	listener_abandon(listener);
+	listener = heir;
+	talk(dir, 0, 1); /* the file is still there, and so is who listens */
+	listener_own_files(heir);
+}
+
+static void who_does_not_own_a_file_does_not_remove_it(void **state)
+{
+	listen_on(dir);
+	struct listener *heir = adopt_copies();
+	listener_close(heir);
+	talk(dir, 0, 1);
+}
+
+static void what_waits_to_be_accepted_is_not_lost(void **state)
+{
+	struct stream s;
+	unsigned one = 1;
+	listen_on("127.0.0.1");
+	uint16_t port = listener_port(listener);
+	int waiting = socket(AF_INET, SOCK_STREAM, 0);
+	struct addr a;
+	assert_true(addr_from_numeric(&a, "127.0.0.1", port));
+	assert_int_equal(connect(waiting, (struct sockaddr *)&a.sa, a.len), 0);
+	struct listener *heir = adopt_copies();
+	listener_abandon(listener);
+	listener = heir;
+	assert_int_equal(listener_port(heir), port);
+	client.is_connected = true;
+	run_until(loop, is_accepted, &one);
+	close(accepted.fd);
+	close(waiting);
+	connect_to(&s, "127.0.0.1", port);
+	one = 2;
+	run_until(loop, is_accepted, &one);
+	close(accepted.fd);
+	stream_close(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -370,6 +423,9 @@ int main(void)
 		T(a_goodbye_queued_while_connecting_arrives),
 		T(a_reset_is_an_error_not_an_eof),
 		T(the_descriptor_limit_is_raised),
+		T(a_listener_can_be_taken_over),
+		T(who_does_not_own_a_file_does_not_remove_it),
+		T(what_waits_to_be_accepted_is_not_lost),
 	};
 	return UNIT_RUN(tests);
 }
