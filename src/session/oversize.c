@@ -44,13 +44,13 @@ static void copy_refuse(struct session *s)
 
 size_t oversize_take(struct session *s, const struct frame *f, struct slice in)
 {
-	bool is_query = f->type == 'Q' || f->type == 'F';
+	bool is_query = f->type == 'Q' || f->type == 'F', is_copy = f->type == 'd';
 	struct err e;
-	if (!is_query && UNLIKELY(s->query_at_risk) && !s->segment_open && borrow_earlier_is_under_way(s))
+	if (!is_query && !is_copy && UNLIKELY(s->query_at_risk) && !s->segment_open && borrow_earlier_is_under_way(s))
 		return borrow_wait_for_earlier(s), 0;
 	message_error(s, f, &e);
 	log_info(&s->log, "message_refused", KV_ERR(&e), KV_INT("bytes", f->body_len));
-	if (f->type == 'd')
+	if (is_copy)
 		copy_refuse(s);
 	else if (!s->skip_to_sync)
 		borrow_refuse(s, is_query, &e);

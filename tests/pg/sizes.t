@@ -46,6 +46,8 @@ with scenario('messages'):
     is_([brief(a.until('Z')) for _ in range(2)], ['G E:54000 Z:I', 'D:1 C:SELECT_1 Z:I'], 'sent before the server asked for it, too')
     a.send(parse('', 'copy t from stdin') + bind('', '') + execute() + msg('d', f'8\t{long}\n'.encode()) + msg('c', b'') + sync() + query('select 2'))
     is_([brief(a.until('Z')) for _ in range(2)], ['1 2 G E:54000 Z:I', 'D:2 C:SELECT_1 Z:I'], 'and in the extended protocol')
+    a.send(parse('', 'select 1') + bind('', '') + execute() + query('copy t from stdin') + msg('d', f'8\t{long}\n'.encode()) + msg('c', b'') + query('select 2'))
+    is_([brief(a.until('Z')) for _ in range(2)], ['1 2 D:1 C:SELECT_1 G E:54000 Z:I', 'D:2 C:SELECT_1 Z:I'], 'behind a segment without its Sync, too')
     a.send(msg('d', long.encode()) + query('select 3'))
     is_(brief(a.until('Z')), 'D:3 C:SELECT_1 Z:I', 'outside a COPY it is ignored')
     is_(a.one('select string_agg(i::text, \',\' order by i) from t'), '1,2,7', 'only whole COPYs have an effect')

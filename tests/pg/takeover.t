@@ -278,6 +278,20 @@ with scenario('SIGUSR2'):
     wait_for(lambda: len(re.findall(r' stopped\n', a.log())) == 2, what='its end')
     ok(not re.search('Sanitizer|runtime error', a.log()), 'in order')
 
+with scenario('SIGUSR2, in vain'):
+    a = Proxy(cluster)
+    good = dict(a.settings)
+    a.settings['pool'] = {'sise': 3}
+    a.write_config()
+    a.signal(signal.SIGUSR2)
+    a.wait_log('config_error')
+    children = lambda: open(f'/proc/{a.process.pid}/task/{a.process.pid}/children').read()  # noqa: E731
+    wait_for(lambda: children() == '', what='the end of the child')
+    is_(a.connect(db).one('select 1'), '1', 'a successor that cannot start leaves no trace')
+    a.settings = good
+    a.write_config()
+    a.stop()
+
 with scenario('systemd'):
     at = f'{temp_dir()}/notify'
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s, socket.create_server(('127.0.0.1', 0)) as public, socket.create_server(('127.0.0.2', 0)) as second:
