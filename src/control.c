@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -38,6 +39,7 @@
 
 #define COLLECT_US (20 * US_PER_MS)
 #define DRAIN_US (20 * US_PER_MS)
+#define REAP_US (100 * US_PER_MS)
 
 enum control_state { CONTROL_SERVING, CONTROL_LEAVING, CONTROL_DRAINING, CONTROL_STOPPING };
 
@@ -54,6 +56,8 @@ struct control {
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt, usr2;
+	struct loop_timer reap;
+	pid_t successor;                     /* a child of ours; 0: none */
 	bool is_main;                        /* for systemd: no successor has become that */
 	uint64_t shut_out, told_shut_out_us; /* connections closed since that was told */
 };
@@ -240,6 +244,21 @@ static bool plan_reload(void *arg, change_fn fn, void *fn_arg, struct conf_error
 	return app_plan_reload(c->app, fn, fn_arg, errors);
 }
 
+/* Polled, since SIGCHLD is not for us alone: libraries fork, too. */
+static void on_reap(struct loop_timer *t)
+{
+	struct control *c = CONTAINER_OF(t, struct control, reap);
+	int status = 0;
+	if (waitpid(c->successor, &status, WNOHANG) == 0) {
+		loop_timer_start(c->app->loop, t, REAP_US);
+		return;
+	}
+	if (c->state == CONTROL_SERVING)
+		log_error(NULL, "takeover_failed", KV_INT("pid", c->successor),
+		          KV_STR("hint", "the successor has ended; its log says why; this process goes on serving"));
+	c->successor = 0;
+}
+
 /* The program as it is on disk now, as a child of ours, so that it belongs to the same systemd unit. */
 static void on_usr2(struct loop_signal *s, int signum)
 {
@@ -248,19 +267,21 @@ static void on_usr2(struct loop_signal *s, int signum)
 	char *args[] = { (char *)c->app->program, "--takeover", "-c", (char *)c->app->conf_path, NULL };
 	posix_spawnattr_t attr;
 	sigset_t none;
-	pid_t pid = 0;
-	if (c->state != CONTROL_SERVING)
+	if (c->state != CONTROL_SERVING || c->successor)
 		return;
 	sigemptyset(&none);
 	posix_spawnattr_init(&attr);
 	posix_spawnattr_setsigmask(&attr, &none);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	int e = posix_spawnp(&pid, c->app->program, NULL, &attr, args, environ);
+	int e = posix_spawnp(&c->successor, c->app->program, NULL, &attr, args, environ);
 	posix_spawnattr_destroy(&attr);
-	if (e)
+	if (e) {
+		c->successor = 0;
 		log_error(NULL, "takeover_failed", KV_STR("program", c->app->program), KV_STR("error", strerror(e)));
-	else
-		log_info(NULL, "successor_started", KV_INT("pid", pid));
+		return;
+	}
+	log_info(NULL, "successor_started", KV_INT("pid", c->successor));
+	loop_timer_start(c->app->loop, &c->reap, REAP_US);
 }
 
 static void on_term(struct loop_signal *s, int signum)
@@ -304,6 +325,7 @@ struct control *control_new(struct app *a)
 	                                          .plan = plan_reload });
 	loop_timer_init(&c->collect, on_collect);
 	loop_timer_init(&c->drain, on_drain);
+	loop_timer_init(&c->reap, on_reap);
 	pool_registry_on_trouble(a->pools, on_trouble, c);
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
 	a->catalog = catalog_new(on_catalog_wanted, c);
@@ -402,6 +424,7 @@ void control_shut(struct control *c)
 	ceiling_set(c->ceiling, 0);
 	loop_timer_stop(c->app->loop, &c->collect);
 	loop_timer_stop(c->app->loop, &c->drain);
+	loop_timer_stop(c->app->loop, &c->reap);
 }
 
 void control_free(struct control *c)

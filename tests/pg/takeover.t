@@ -284,7 +284,7 @@ with scenario('SIGUSR2, in vain'):
     a.settings['pool'] = {'sise': 3}
     a.write_config()
     a.signal(signal.SIGUSR2)
-    a.wait_log('config_error')
+    a.wait_log('takeover_failed')
     children = lambda: open(f'/proc/{a.process.pid}/task/{a.process.pid}/children').read()  # noqa: E731
     wait_for(lambda: children() == '', what='the end of the child')
     is_(a.connect(db).one('select 1'), '1', 'a successor that cannot start leaves no trace')
