@@ -46,8 +46,7 @@ bool loop_timer_is_running(const struct loop_timer *t);
 #define LOOP_READ 1u
 #define LOOP_WRITE 2u
 struct loop_io {
-	ev_io ev;
-	void (*fn)(struct loop_io *io, unsigned events);
+	ev_io ev; /* its `data` is who is called */
 };
 void loop_io_init(struct loop_io *io, int fd, void (*fn)(struct loop_io *, unsigned));
 void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events); /* 0 stops; no syscall when unchanged */

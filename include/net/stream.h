@@ -6,7 +6,10 @@
  * not copied; the engine writes everything that was queued with one writev when the callback that produced it has returned
  * (or at the end of the turn), and copies only what the kernel did not take.  A stream holds no memory while it is idle.
  *
+ * With TLS (stream_start_tls) everything above this line stays as it is: what is lent was decrypted, what is sent leaves as full records.
+ *
  * Always: after on_closed(), or once stream_close() was called, no callback of that stream runs again.
+ *         Between stream_start_tls() and on_secured() nothing is shown, and what is sent is dropped: it can never leave in the clear.
  *         Callbacks run from the loop only, never from inside a stream_… call.
  * Thread: all functions belong to the thread of the engine.
  */
@@ -21,6 +24,7 @@
 #include "base/slice.h"
 #include "net/addr.h"
 #include "net/loop.h"
+#include "net/tls.h"
 
 /* The engine of a thread: receive buffers, the list of streams with something to write. */
 struct engine;
@@ -36,7 +40,7 @@ struct lent;
 
 enum stream_end {
 	STREAM_END_EOF,   /* the peer closed */
-	STREAM_END_ERROR, /* errno in `error` */
+	STREAM_END_ERROR, /* errno in `error`; EPROTO: TLS failed, stream_end_text() says why */
 };
 
 struct stream;
@@ -51,6 +55,8 @@ struct stream_ops {
 	void (*on_closed)(struct stream *s, enum stream_end why, int error);
 	/* For streams from stream_connect(): the connection stands.  NULL otherwise. */
 	void (*on_connected)(struct stream *s);
+	/* The handshake of stream_start_tls() is done.  May be NULL. */
+	void (*on_secured)(struct stream *s);
 };
 
 #define STREAM_HIGH (256u * 1024) /* bytes: whoever feeds this stream should stop */
@@ -67,7 +73,9 @@ struct stream {
 	struct dlist dirty;           /* in the engine's list while slices are queued */
 	struct dlist again;           /* in the engine's list while on_data() must be shown its remainder again */
 	struct stream_gather *gather; /* queued slices of this callback, lent by the engine; NULL mostly */
+	struct tls *tls;              /* NULL: plain */
 	unsigned is_open : 1, is_paused : 1, is_connecting : 1, was_high : 1, close_when_flushed : 1, has_eof : 1, is_patient : 1;
+	unsigned is_tls : 1, is_securing : 1;
 	unsigned wants : 2;           /* LOOP_READ, LOOP_WRITE: what the engine is to tell of the socket */
 	unsigned error : 16;          /* errno of the write that failed; from then on nothing is sent */
 	uint32_t slot;                /* the io_uring engine's name for it */
@@ -108,7 +116,26 @@ void stream_close(struct stream *s);
 /* Closes when everything queued is written (at most STREAM_LINGER_US later); input is ignored.  on_closed() is still called. */
 void stream_close_after_flush(struct stream *s);
 /* Gives the fd away: for handing a connection to another thread.  Only with no backlog and no remainder; returns the fd
- * (caller's now), or -1 when that does not hold.  No callback afterwards. */
-int stream_detach(struct stream *s) MUST_CHECK;
+ * (caller's now), or -1 when that does not hold.  No callback afterwards.  *TLS: goes with it, to stream_put_tls(); NULL: plain. */
+int stream_detach(struct stream *s, struct tls **tls) MUST_CHECK;
+/* Behind stream_open() of such a descriptor: goes on where the other thread left off.  Takes TLS over; NULL is fine. */
+void stream_put_tls(struct stream *s, struct tls *tls);
+void stream_drop_tls(struct tls *tls); /* the descriptor went nowhere; NULL is fine */
+
+/* What was queued leaves in the clear; all that comes from now on is TLS.  on_secured() or on_closed() follows, from the loop.  The
+ * configuration says which end we are.  EARLY: bytes that were shown already and belong to the handshake: the caller takes them. */
+struct tls_start {
+	struct tls_conf *conf;
+	const char *host; /* the server's name, to be told and verified; NULL where we are the server */
+	bool is_direct;   /* no SSLRequest went before: ALPN must say "postgresql" */
+	struct slice early;
+};
+void stream_start_tls(struct stream *s, const struct tls_start *start);
+static inline struct tls *stream_tls(const struct stream *s)
+{
+	return s->is_securing ? NULL : s->tls; /* not before it holds */
+}
+/* For on_closed(): why, in words. */
+const char *stream_end_text(const struct stream *s, enum stream_end why, int error);
 
 #endif

@@ -6,7 +6,7 @@
  *
  * Always: callbacks do not nest; while one runs, engine->current is its stream, and NULL as soon as that is closed, so the
  *         engine knows whether it may still look at it.
- *         What on_data() was shown stays untouched until all streams were flushed.
+ *         What on_data() was shown stays untouched until all streams were flushed; of it, only what was sent without a copy.
  */
 #include <errno.h>
 
@@ -40,7 +40,7 @@ void engine_flush(struct engine *e)
 }
 
 /* False: the callback closed the stream, whose memory may be gone. */
-static bool tell(struct stream *s, void (*fn)(struct stream *))
+bool engine_tell(struct stream *s, void (*fn)(struct stream *))
 {
 	struct engine *e = s->engine;
 	e->current = s;
@@ -50,7 +50,7 @@ static bool tell(struct stream *s, void (*fn)(struct stream *))
 	return is_alive;
 }
 
-/* Keeps what is behind TAKEN: FROM is the buf that BYTES lie in, or empty when that is a receive buffer. */
+/* Keeps what is behind TAKEN: FROM is the buf that BYTES lie in, or empty when they are lent. */
 static bool keep_rest(struct stream *s, struct slice bytes, size_t taken, struct buf *from)
 {
 	ASSERT(taken <= bytes.len);
@@ -66,6 +66,7 @@ static bool keep_rest(struct stream *s, struct slice bytes, size_t taken, struct
 	return buf_append(&s->in, slice_skip(bytes, taken));
 }
 
+/* Of bytes in a buf what was sent must leave before they move; lent ones may be lent to somebody else as soon as it has left. */
 bool engine_show(struct stream *s, struct slice bytes, struct buf from)
 {
 	struct engine *e = s->engine;
@@ -73,18 +74,19 @@ bool engine_show(struct stream *s, struct slice bytes, struct buf from)
 	e->is_lending = true;
 	size_t taken = s->ops->on_data(s, bytes, &e->lent);
 	e->is_lending = false;
-	if (from.data || e->ops->has_one_buffer)
-		engine_flush(e);
-	bool is_alive = e->current == s;
+	bool is_alive = e->current == s, is_kept = true;
 	e->current = NULL;
-	if (!is_alive) {
+	if (from.data)
+		engine_flush(e);
+	if (is_alive)
+		is_kept = keep_rest(s, bytes, taken, &from);
+	else
 		buf_fini(&from);
-		return false;
-	}
-	if (keep_rest(s, bytes, taken, &from))
-		return true;
-	engine_end(s, ENOMEM);
-	return false;
+	if (!from.data && e->ops->has_one_buffer)
+		engine_flush(e);
+	if (!is_kept)
+		engine_end(s, ENOMEM);
+	return is_alive && is_kept;
 }
 
 /* A remainder that waits to be shown again goes first. */
@@ -141,7 +143,7 @@ static void connect_done(struct stream *s)
 	stream_want(s, (s->close_when_flushed ? 0 : LOOP_READ) | (s->out.data ? LOOP_WRITE : 0));
 	write_rest(s);
 	if (!s->close_when_flushed && !s->error && s->ops->on_connected)
-		tell(s, s->ops->on_connected);
+		engine_tell(s, s->ops->on_connected);
 }
 
 void engine_writable(struct stream *s)
@@ -178,10 +180,13 @@ static void look_again(struct stream *s)
 		end_after_flush(s);
 	else if (s->close_when_flushed)
 		linger(s);
-	else if (!s->is_connecting) {
+	else if (s->is_securing) {
+		if (engine_unseal(s, slice_of(NULL, 0)) && s->has_eof)
+			engine_end(s, 0);
+	} else if (!s->is_connecting) {
 		bool is_drained = s->was_high && stream_backlog(s) < STREAM_LOW;
 		s->was_high = s->was_high && !is_drained;
-		if (is_drained && s->ops->on_drained && !tell(s, s->ops->on_drained))
+		if (is_drained && s->ops->on_drained && !engine_tell(s, s->ops->on_drained))
 			return;
 		struct buf from = s->in;
 		if (s->is_paused || s->close_when_flushed)

@@ -65,6 +65,21 @@ static bool read_once(struct stream *s)
 	return engine_show(s, bytes, from) && was_full && !s->is_paused && !s->close_when_flushed;
 }
 
+/* Records; what is incomplete stays with TLS. */
+static bool read_sealed(struct stream *s)
+{
+	uint8_t *at = s->engine->recv_buf + HEADROOM_BYTES;
+	ssize_t n = recv(s->io.ev.fd, at, RECV_BYTES, 0);
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return errno == EINTR;
+	if (n <= 0) {
+		engine_finish(s, n < 0 ? errno : 0);
+		return false;
+	}
+	bool was_full = (size_t)n == RECV_BYTES;
+	return engine_unseal(s, slice_of(at, (size_t)n)) && was_full && !s->is_paused && !s->close_when_flushed;
+}
+
 static void on_readable(struct stream *s)
 {
 	for (int i = 0; i < READS_MAX && read_once(s); i++) {
@@ -87,6 +102,17 @@ static void on_readable_while_paused(struct stream *s)
 		stream_want(s, s->out.data ? LOOP_WRITE : 0);
 }
 
+/* As on_readable(), where that is not it. */
+static NOT_INLINE void on_readable_otherwise(struct stream *s)
+{
+	if (s->is_paused) {
+		on_readable_while_paused(s);
+		return;
+	}
+	for (int i = 0; i < READS_MAX && read_sealed(s); i++) {
+	}
+}
+
 static void on_ready(struct loop_io *io, unsigned events)
 {
 	struct stream *s = CONTAINER_OF(io, struct stream, io);
@@ -95,8 +121,8 @@ static void on_ready(struct loop_io *io, unsigned events)
 		engine_writable(s);
 	if (is_new || !(events & LOOP_READ) || s->close_when_flushed)
 		return;
-	if (s->is_paused)
-		on_readable_while_paused(s);
+	if (UNLIKELY(s->is_paused || s->is_tls))
+		on_readable_otherwise(s);
 	else
 		on_readable(s);
 }
@@ -115,8 +141,8 @@ static void flush(struct engine *e)
 {
 	for (struct dlist *l; (l = dlist_first(&e->dirty));) {
 		struct stream *s = CONTAINER_OF(l, struct stream, dirty);
-		stream_join(s);
-		stream_sent(s, stream_send_now(s, s->gather->iov, s->gather->n));
+		if (stream_ready(s))
+			stream_sent(s, stream_send_now(s, s->gather->iov, s->gather->n));
 	}
 }
 

@@ -85,7 +85,8 @@ static bool end_turn(struct loop *loop)
 static void io_ready(struct ev_loop *ev, ev_io *w, int revents)
 {
 	struct loop_io *io = CONTAINER_OF(w, struct loop_io, ev);
-	io->fn(io, revents & EV_ERROR ? LOOP_READ | LOOP_WRITE : (unsigned)revents & (LOOP_READ | LOOP_WRITE));
+	void (*fn)(struct loop_io *, unsigned) = (void (*)(struct loop_io *, unsigned))w->data;
+	fn(io, revents & EV_ERROR ? LOOP_READ | LOOP_WRITE : (unsigned)revents & (LOOP_READ | LOOP_WRITE));
 }
 
 static void ticked(struct ev_loop *ev, ev_timer *w, int revents)
@@ -310,7 +311,7 @@ bool loop_timer_is_running(const struct loop_timer *t)
 void loop_io_init(struct loop_io *io, int fd, void (*fn)(struct loop_io *, unsigned))
 {
 	ev_io_init(&io->ev, io_ready, fd, 0);
-	io->fn = fn;
+	io->ev.data = (void *)fn;
 }
 
 void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events)

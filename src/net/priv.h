@@ -65,8 +65,10 @@ struct engine {
 	struct loop_timer linger_tick;
 	struct loop_defer more; /* linked: another round of the turn's end is wanted */
 	struct stream_gather *free_gathers;
-	struct scratch *scratch; /* newest first; the last one stays */
-	uint8_t *recv_buf;       /* HEADROOM_BYTES + RECV_BYTES */
+	struct scratch *scratch;         /* newest first; the last one stays */
+	uint8_t *recv_buf;               /* HEADROOM_BYTES + RECV_BYTES */
+	const struct stream *tls_failed; /* the last one whose TLS did, and why */
+	char tls_error[200];
 };
 
 /* Which news of its socket a stream wants: LOOP_READ, LOOP_WRITE. */
@@ -81,16 +83,27 @@ static inline void stream_want(struct stream *s, unsigned events)
 /* stream.c */
 void stream_drop(struct stream *s);                  /* unlinks, stops, closes, frees; no callback */
 void stream_fail_write(struct stream *s, int error); /* no more output; the end is found by reading */
-void stream_join(struct stream *s);                  /* few small pieces of its gather become one */
+void stream_gather_get(struct stream *s);            /* has one from now on */
+void stream_gather_put(struct stream *s);
+bool stream_ready(
+    struct stream *s); /* its gather is as it shall be sent: few small pieces are one; false: it has none any more */
 void stream_sent(struct stream *s, ssize_t n); /* so much of its gather is written (-errno: none); the rest goes to s->out */
 ssize_t stream_send_now(const struct stream *s, struct iovec *iov, unsigned n); /* bytes that the kernel took, or -errno */
 uint8_t *engine_scratch(struct engine *engine, size_t len);
+void engine_scratch_back(struct engine *engine, size_t len); /* so much of the end of what was taken last is not needed */
 
-/* engine.c: the first five call owners back; a stream may be gone afterwards */
+/* sealed.c: with TLS only.  The first calls owners back; false: the stream is gone */
+bool engine_unseal(struct stream *s, struct slice sealed);
+bool stream_seal(struct stream *s);     /* its gather becomes records; false: it has none any more */
+void stream_unsealed(struct stream *s); /* its gather has been sent, or is in s->out */
+void stream_end_tls(struct stream *s);
+
+/* engine.c: the first six call owners back; a stream may be gone afterwards */
 void engine_end(struct stream *s, int error);                            /* 0: EOF */
 void engine_finish(struct stream *s, int error);                         /* as above, behind what is still to be shown */
 bool engine_show(struct stream *s, struct slice bytes, struct buf from); /* false: the stream is gone */
 void engine_paused_end(struct stream *s, int error);                     /* of a paused one */
+bool engine_tell(struct stream *s, void (*fn)(struct stream *));         /* false: the stream is gone */
 void engine_writable(struct stream *s);                                  /* or its connect is decided */
 void engine_again(struct stream *s);                                     /* have it looked at when the turn ends */
 void engine_flush(struct engine *e);

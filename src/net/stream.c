@@ -4,7 +4,8 @@
  *   stream_send -> gather (slices, borrowed) --flush--> kernel
  *                                               \--rest--> s->out (copied) --writable--> kernel
  *
- * Always: a stream has a gather or an `out`, never both, so order is kept; it is on `dirty` exactly while it has a gather.
+ * Always: a stream has a gather or an `out`, never both, so order is kept (with TLS it may: sealed.c adds to `out`); it is on `dirty`
+ *         exactly while it has a gather.
  *         Nothing in this file calls an owner back.
  */
 #include "net/stream.h"
@@ -16,6 +17,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "priv.h"
+#include "tlspriv.h"
 
 #define UNREAD_MAX (16u * 1024) /* less than any receive window that a server starts with */
 
@@ -30,8 +32,18 @@ static struct stream_gather *gather_get(struct engine *e)
 	return g;
 }
 
-static void gather_put(struct stream *s)
+void stream_gather_get(struct stream *s)
 {
+	if (s->gather)
+		return;
+	s->gather = gather_get(s->engine);
+	dlist_push_back(&s->engine->dirty, &s->dirty);
+}
+
+void stream_gather_put(struct stream *s)
+{
+	if (UNLIKELY(s->is_tls))
+		stream_unsealed(s);
 	s->gather->next_free = s->engine->free_gathers;
 	s->engine->free_gathers = s->gather;
 	s->gather = NULL;
@@ -56,15 +68,12 @@ static void gather_add(struct stream *s, struct slice bytes)
 		s->engine->ops->flush(s->engine);
 	if (s->error)
 		return;
-	if (s->out.data) {
+	if (s->out.data && !s->is_tls) {
 		if (!buf_append(&s->out, bytes))
 			stream_fail_write(s, ENOMEM);
 		return;
 	}
-	if (!s->gather) {
-		s->gather = gather_get(s->engine);
-		dlist_push_back(&s->engine->dirty, &s->dirty);
-	}
+	stream_gather_get(s);
 	struct stream_gather *g = s->gather;
 	if (gather_extend(g, bytes))
 		return;
@@ -89,8 +98,10 @@ static void drop(struct stream *s, bool closes)
 	if (s->engine->current == s)
 		s->engine->current = NULL;
 	if (s->gather)
-		gather_put(s);
+		stream_gather_put(s);
 	dlist_remove(&s->again);
+	if (s->is_tls)
+		stream_end_tls(s);
 	buf_fini(&s->in);
 	buf_fini(&s->out);
 	s->engine->ops->forget(s, closes);
@@ -112,7 +123,7 @@ void stream_fail_write(struct stream *s, int error)
 {
 	s->error = error;
 	if (s->gather)
-		gather_put(s);
+		stream_gather_put(s);
 	buf_fini(&s->out);
 	shutdown(s->io.ev.fd, SHUT_RDWR);
 	stream_want(s, s->close_when_flushed ? 0 : LOOP_READ);
@@ -130,11 +141,13 @@ ssize_t stream_send_now(const struct stream *s, struct iovec *iov, unsigned n)
 	return sent < 0 ? -errno : sent;
 }
 
-void stream_join(struct stream *s)
+bool stream_ready(struct stream *s)
 {
 	struct stream_gather *g = s->gather;
+	if (UNLIKELY(s->is_tls))
+		return stream_seal(s);
 	if (g->n == 1 || g->bytes > JOIN_BYTES)
-		return;
+		return true;
 	size_t at = 0;
 	for (unsigned i = 0; i < g->n; i++) {
 		memcpy(g->joined + at, g->iov[i].iov_base, g->iov[i].iov_len);
@@ -142,6 +155,7 @@ void stream_join(struct stream *s)
 	}
 	g->iov[0] = (struct iovec){ .iov_base = g->joined, .iov_len = at };
 	g->n = 1;
+	return true;
 }
 
 /*
@@ -186,7 +200,7 @@ void stream_sent(struct stream *s, ssize_t n)
 		sent -= skip;
 		has_room = buf_append(&s->out, slice_skip(part, skip));
 	}
-	gather_put(s);
+	stream_gather_put(s);
 	if (!has_room)
 		stream_fail_write(s, ENOMEM);
 	else if (left)
@@ -209,6 +223,11 @@ uint8_t *engine_scratch(struct engine *e, size_t len)
 	uint8_t *at = c->bytes + c->used;
 	c->used += len;
 	return at;
+}
+
+void engine_scratch_back(struct engine *e, size_t len)
+{
+	e->scratch->used -= len;
 }
 
 void stream_open(struct stream *s, struct engine *engine, int fd, const struct stream_ops *ops, void *owner)
@@ -241,9 +260,9 @@ void stream_connect(struct stream *s, struct engine *engine, const struct addr *
 
 static NOT_INLINE void send_any(struct stream *s, struct slice bytes, struct lent *lent)
 {
-	if (!s->is_open || s->error || bytes.len == 0 || s->close_when_flushed)
+	if (!s->is_open || s->error || bytes.len == 0 || s->close_when_flushed || s->is_securing)
 		return;
-	if (s->is_connecting || s->out.data) {
+	if (s->is_connecting || (s->out.data && !s->is_tls)) {
 		if (!buf_append(&s->out, bytes))
 			stream_fail_write(s, ENOMEM);
 	} else {
@@ -312,15 +331,24 @@ size_t stream_unread(const struct stream *s)
 	return buf_len(&s->in);
 }
 
+/* With TLS a goodbye follows. */
+static void begin_close(struct stream *s)
+{
+	s->close_when_flushed = true;
+	if (s->is_tls && !s->is_securing && !s->error)
+		stream_gather_get(s);
+}
+
 void stream_close(struct stream *s)
 {
 	if (!s->is_open)
 		return;
+	begin_close(s);
 	struct iovec rest = { .iov_base = s->out.data + s->out.read, .iov_len = buf_len(&s->out) };
-	if (s->gather)
-		stream_send_now(s, s->gather->iov, s->gather->n);
-	else if (rest.iov_len && !s->is_connecting)
+	if (rest.iov_len && !s->is_connecting)
 		stream_send_now(s, &rest, 1);
+	else if (s->gather && stream_ready(s))
+		stream_send_now(s, s->gather->iov, s->gather->n);
 	stream_drop(s);
 }
 
@@ -328,20 +356,26 @@ void stream_close_after_flush(struct stream *s)
 {
 	if (!s->is_open || s->close_when_flushed)
 		return;
-	s->close_when_flushed = true;
+	begin_close(s);
 	buf_fini(&s->in);
 	if (!s->is_connecting)
 		stream_want(s, s->out.data ? LOOP_WRITE : 0);
 	engine_again(s);
 }
 
-int stream_detach(struct stream *s)
+int stream_detach(struct stream *s, struct tls **tls)
 {
 	if (!s->is_open || s->is_connecting || s->error || s->has_eof || stream_backlog(s) || stream_unread(s))
+		return -1;
+	if (s->is_tls && (!tls || !tls_is_quiet(s->tls)))
 		return -1;
 	if (!s->engine->ops->settle(s))
 		return -1;
 	int fd = s->io.ev.fd;
+	if (tls)
+		*tls = s->tls;
+	s->tls = NULL;
+	s->is_tls = false;
 	drop(s, false);
 	return fd;
 }

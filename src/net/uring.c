@@ -151,8 +151,9 @@ static void close_later(struct uring *u, int fd)
 static void order_send(struct uring *u, struct stream *s)
 {
 	struct stream_gather *g = s->gather;
+	if (!stream_ready(s))
+		return;
 	struct io_uring_sqe *sqe = ring_order(&u->ring);
-	stream_join(s);
 	if (g->n == 1)
 		io_uring_prep_send(sqe, s->io.ev.fd, g->iov->iov_base, g->iov->iov_len, RING_SEND_FLAGS);
 	else {
@@ -231,12 +232,20 @@ static void show(struct stream *s, struct slice bytes)
 	engine_show(s, bytes, from);
 }
 
-static void on_bytes(struct stream *s, struct slice bytes)
+static NOT_INLINE void on_bytes_otherwise(struct stream *s, struct slice bytes)
 {
 	if (s->close_when_flushed)
 		return;
-	if (s->is_paused)
+	if (s->is_tls)
+		engine_unseal(s, bytes);
+	else
 		keep(s, bytes);
+}
+
+static void on_bytes(struct stream *s, struct slice bytes)
+{
+	if (UNLIKELY(s->close_when_flushed || s->is_paused || s->is_tls))
+		on_bytes_otherwise(s, bytes);
 	else
 		show(s, bytes);
 }

@@ -119,7 +119,7 @@ static void deliver(struct letter *letter, void *receiver)
 struct parcel *parcel_pack(struct server *srv)
 {
 	ASSERT(srv->state == SERVER_IDLE && !srv->cancels && replies_is_empty(&srv->replies));
-	int fd = stream_detach(&srv->up.stream);
+	int fd = stream_detach(&srv->up.stream, NULL);
 	if (fd < 0)
 		return NULL;
 	const struct upstream *up = &srv->up;

@@ -39,7 +39,7 @@ static void leave(struct loop_defer *d)
 		loop_defer(g->host->loop, d);
 		return;
 	}
-	g->fd = stream_detach(&g->s);
+	g->fd = stream_detach(&g->s, NULL);
 	if (g->fd < 0) { /* the next question was received already, and its answer is the next chance */
 		assert_true(unit_wants_io_uring);
 		return;

@@ -450,17 +450,17 @@ static void detaching_gives_the_descriptor_away(void **state)
 	int fd = open_end(&a);
 	char got[8];
 	stream_send(&a.s, slice_text("x"), NULL);
-	assert_int_equal(stream_detach(&a.s), -1); /* backlog */
+	assert_int_equal(stream_detach(&a.s, NULL), -1); /* backlog */
 	put(fd, "ab");
 	run_turns(loop, 2);
-	assert_int_equal(stream_detach(&a.s), -1); /* remainder */
+	assert_int_equal(stream_detach(&a.s, NULL), -1); /* remainder */
 	a.take_at_most = 0;
 	put(fd, "c");
 	run_turns(loop, 2);
-	int mine = stream_detach(&a.s);
+	int mine = stream_detach(&a.s, NULL);
 	assert_true(mine >= 0);
 	assert_false(stream_is_open(&a.s));
-	assert_int_equal(stream_detach(&a.s), -1);
+	assert_int_equal(stream_detach(&a.s, NULL), -1);
 	stream_send(&a.s, slice_text("into the void"), NULL);
 	put(fd, "mine");
 	run_turns(loop, 3);
@@ -710,7 +710,7 @@ static void bytes_that_come_while_detaching_are_not_lost(void **state)
 		char got[8] = "";
 		run_turns(loop, turns);
 		put(fd, "abc");
-		int mine = stream_detach(&a.s);
+		int mine = stream_detach(&a.s, NULL);
 		put(fd, "def");
 		if (mine < 0) {
 			a.also = NULL;

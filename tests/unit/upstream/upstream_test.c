@@ -418,7 +418,7 @@ static void an_adopted_one_goes_on(void **state)
 	begin(&s);
 	script_auth_ok(&s.script);
 	open_and_wait(&s, "127.0.0.1", LOGIN_TIMEOUT);
-	int fd = stream_detach(&s.up->stream);
+	int fd = stream_detach(&s.up->stream, NULL);
 	assert_true(fd >= 0);
 	upstream_adopt(&other, &s.env, fd, &s.up->addr, s.up->backend_pid, slice_of(s.up->backend_key, s.up->backend_key_len),
 	               settings_ref(s.up->reported));
