@@ -19,6 +19,21 @@ const char *pool_mode_name(enum pool_mode mode);
 
 enum conf_engine { CONF_ENGINE_AUTO, CONF_ENGINE_EPOLL, CONF_ENGINE_IO_URING };
 
+enum conf_client_tls { CONF_CLIENT_TLS_OFF, CONF_CLIENT_TLS_ALLOW, CONF_CLIENT_TLS_REQUIRE, CONF_CLIENT_TLS_VERIFY };
+/* Each asks for more than the one before. */
+enum conf_server_tls {
+	CONF_SERVER_TLS_OFF,
+	CONF_SERVER_TLS_ALLOW,
+	CONF_SERVER_TLS_PREFER,
+	CONF_SERVER_TLS_REQUIRE,
+	CONF_SERVER_TLS_VERIFY_CA,
+	CONF_SERVER_TLS_VERIFY_FULL
+};
+const char *conf_server_tls_name(enum conf_server_tls mode); /* as libpq's sslmode has it, but for "off" */
+enum conf_tls_start { CONF_TLS_START_POSTGRES, CONF_TLS_START_DIRECT };
+enum conf_protocol { CONF_PROTOCOL_TLS_1_2, CONF_PROTOCOL_TLS_1_3 };
+const char *conf_protocol_name(enum conf_protocol p);
+
 #define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */
 
 struct conf_list {
@@ -39,6 +54,10 @@ struct conf_list {
 #define CONF_T_LEVEL enum log_level
 #define CONF_T_FORMAT enum log_format
 #define CONF_T_ENGINE enum conf_engine
+#define CONF_T_CLIENT_TLS enum conf_client_tls
+#define CONF_T_SERVER_TLS enum conf_server_tls
+#define CONF_T_TLS_START enum conf_tls_start
+#define CONF_T_PROTOCOL enum conf_protocol
 #define CONF_FIELD(field, type, ...) CONF_T_##type field;
 
 struct conf_listen {

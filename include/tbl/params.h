@@ -5,7 +5,8 @@
  *
  * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
  * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
- * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE.  The default is the text as a file would have it; "" is "not set", and a
+ * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE, CLIENT_TLS, SERVER_TLS (what is asked of either side), TLS_START,
+ * PROTOCOL (of TLS).  The default is the text as a file would have it; "" is "not set", and a
  * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
  * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
@@ -36,25 +37,55 @@
 	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                         \
 	  "How long a statement waits to learn what the functions that it calls do; then they count as unknown.")
 
-#define PARAMS_LISTEN(X)                                                                                                    \
-	X(address, LIST, "*", 0, 0, RELOAD, "Addresses to listen on: numeric, a host name, or * for all of IPv4 and IPv6.")     \
-	X(port, INT, "6432", 0, 65535, RELOAD, "TCP port, and the number in the unix socket's name; 0 lets the kernel choose.") \
-	X(unix_socket_dir, PATH, "", 0, 0, RELOAD, "Directory of the unix socket .s.PGSQL.<port>; empty for none.")             \
-	X(unix_socket_mode, OCTAL, "0777", 0, 0777, RELOAD, "Permissions of the unix socket file.")                             \
-	X(backlog, INT, "1024", 1, 65535, RELOAD, "Connections that the kernel queues until they are accepted.")
+/* Of both sides. */
+#define PARAMS_TLS(X)                                                                                                      \
+	X(tls_crl, PATH, "", 0, 0, RELOAD,                                                                                     \
+	  "Certificates that were revoked: a PEM file with a list of each authority; needs tls_ca.")                           \
+	X(tls_min_protocol, PROTOCOL, "TLSv1.2", 0, 0, RELOAD, "Least version of TLS: TLSv1.2 or TLSv1.3.")                    \
+	X(tls_ciphers, TEXT, "ECDHE+AESGCM:ECDHE+CHACHA20", 0, 0, RELOAD, "Ciphers of TLS 1.2, as OpenSSL names them.")        \
+	X(tls13_ciphers, TEXT, "", 0, 0, RELOAD, "Cipher suites of TLS 1.3, as OpenSSL names them; empty for its own choice.") \
+	X(tls_groups, TEXT, "X25519:P-256:P-384", 0, 0, RELOAD, "Groups for the exchange of keys, the best first.")
+
+#define PARAMS_LISTEN(X)                                                                                                      \
+	X(address, LIST, "*", 0, 0, RELOAD, "Addresses to listen on: numeric, a host name, or * for all of IPv4 and IPv6.")       \
+	X(port, INT, "6432", 0, 65535, RELOAD, "TCP port, and the number in the unix socket's name; 0 lets the kernel choose.")   \
+	X(unix_socket_dir, PATH, "", 0, 0, RELOAD, "Directory of the unix socket .s.PGSQL.<port>; empty for none.")               \
+	X(unix_socket_mode, OCTAL, "0777", 0, 0777, RELOAD, "Permissions of the unix socket file.")                               \
+	X(backlog, INT, "1024", 1, 65535, RELOAD, "Connections that the kernel queues until they are accepted.")                  \
+	X(tls, CLIENT_TLS, "off", 0, 0, RELOAD,                                                                                   \
+	  "TLS with clients: off; allow, for those who ask for it; require, except on the unix socket; verify: require, and a "   \
+	  "certificate of tls_ca.")                                                                                               \
+	X(tls_cert, PATH, "", 0, 0, RELOAD,                                                                                       \
+	  "Certificate that is shown to clients, followed by those that it rests on; PEM. Read again at each reload, as are the " \
+	  "files below.")                                                                                                         \
+	X(tls_key, PATH, "", 0, 0, RELOAD, "Its private key, which nobody else may read.")                                        \
+	X(tls_ca, PATH, "", 0, 0, RELOAD,                                                                                         \
+	  "Authorities of clients' certificates. With it, each client is asked for one, and what it shows must be good.")         \
+	PARAMS_TLS(X)
 
 #define PARAMS_AUTH(X)                                                                         \
 	X(hba_file, PATH, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.") \
 	X(users_file, PATH, "", 0, 0, RELOAD,                                                      \
 	  "Secrets of users, a line each: \"name\" \"secret\"; clear text or SCRAM-SHA-256$…. Also used to log in to servers.")
 
-#define PARAMS_CLUSTER(X)                                                                                                    \
-	X(service_user, TEXT, "", 0, 0, RELOAD,                                                                                  \
-	  "Role that asks who is primary, needed as soon as there are two nodes, and what functions do.")                        \
-	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                 \
-	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                         \
-	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.") \
-	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")
+#define PARAMS_CLUSTER(X)                                                                                                     \
+	X(service_user, TEXT, "", 0, 0, RELOAD,                                                                                   \
+	  "Role that asks who is primary, needed as soon as there are two nodes, and what functions do.")                         \
+	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                  \
+	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                          \
+	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")  \
+	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
+	X(tls, SERVER_TLS, "prefer", 0, 0, RELOAD,                                                                                \
+	  "TLS with the nodes, but for those on unix sockets: off; allow, where a node refuses to do without; prefer, where it "  \
+	  "offers it; require; verify-ca: its certificate is of tls_ca; verify-full: and for its host.")                          \
+	X(tls_negotiation, TLS_START, "postgres", 0, 0, RELOAD,                                                                   \
+	  "How TLS begins: postgres asks the node first; direct does not, which takes PostgreSQL 17 and saves a round trip. The " \
+	  "service role always asks.")                                                                                            \
+	X(tls_sni, BOOL, "true", 0, 0, RELOAD, "Tell the node its own host name (SNI), which a proxy in between may need.")       \
+	X(tls_ca, PATH, "", 0, 0, RELOAD, "Authorities of the nodes' certificates. With it, require is as verify-ca.")            \
+	X(tls_cert, PATH, "", 0, 0, RELOAD, "Certificate that is shown to nodes that ask for one.")                               \
+	X(tls_key, PATH, "", 0, 0, RELOAD, "Its private key, which nobody else may read.")                                        \
+	PARAMS_TLS(X)
 
 #define PARAMS_NODE(X)                                                                                          \
 	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.") \

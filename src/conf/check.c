@@ -47,6 +47,53 @@ static PRINTF_LIKE(3, 4) void report(struct conf_load *l, struct place at, const
 		conf_errors_add(l->errors, "", "%s", text);
 }
 
+/* Of one block: its tls, and the files that go with it. */
+struct tls_files {
+	const char *cert, *key, *ca, *crl;
+	bool is_on;
+};
+
+static void check_tls_files(struct conf_load *l, struct place at, const struct tls_files *f)
+{
+	if (!*f->cert != !*f->key) {
+		at.key = *f->cert ? "tls_cert" : "tls_key";
+		report(l, at, "tls_cert and tls_key go together: set both or none");
+	}
+	at.key = "tls_crl";
+	if (*f->crl && !*f->ca)
+		report(l, at, "tls_crl has no effect without tls_ca, the authorities whose certificates were revoked");
+	at.key = *f->ca ? "tls_ca" : "tls_cert";
+	if (!f->is_on && (*f->cert || *f->ca))
+		report(l, at, "%s has no effect while tls = off", at.key);
+}
+
+static void check_client_tls(struct conf_load *l)
+{
+	const struct conf_listen *c = &l->conf->listen;
+	const struct place here = { .block = "listen", .key = "tls" };
+	check_tls_files(l, here,
+	                &(struct tls_files){ c->tls_cert, c->tls_key, c->tls_ca, c->tls_crl, c->tls != CONF_CLIENT_TLS_OFF });
+	if (c->tls != CONF_CLIENT_TLS_OFF && !*c->tls_cert && !*c->tls_key)
+		report(l, here, "TLS needs a certificate that clients are shown: set tls_cert and tls_key");
+	if (c->tls == CONF_CLIENT_TLS_VERIFY && !*c->tls_ca)
+		report(l, here, "tls = verify needs tls_ca, the authorities of the clients' certificates");
+}
+
+static void check_server_tls(struct conf_load *l, const struct conf_cluster *c)
+{
+	const struct place here = { NULL, "cluster", c->name, "tls" };
+	check_tls_files(l, here,
+	                &(struct tls_files){ c->tls_cert, c->tls_key, c->tls_ca, c->tls_crl, c->tls != CONF_SERVER_TLS_OFF });
+	if (c->tls >= CONF_SERVER_TLS_VERIFY_CA && !*c->tls_ca)
+		report(l, here, "tls = %s needs tls_ca, the authorities of the nodes' certificates", conf_server_tls_name(c->tls));
+	if (c->tls < CONF_SERVER_TLS_REQUIRE && c->tls != CONF_SERVER_TLS_OFF && *c->tls_ca)
+		report(l, (struct place){ NULL, "cluster", c->name, "tls_ca" },
+		       "tls_ca has no effect while tls = %s, which verifies nothing", conf_server_tls_name(c->tls));
+	if (c->tls_negotiation == CONF_TLS_START_DIRECT && c->tls < CONF_SERVER_TLS_REQUIRE)
+		report(l, (struct place){ NULL, "cluster", c->name, "tls_negotiation" },
+		       "tls_negotiation = direct needs tls = require or more: who does not ask the node cannot do without TLS");
+}
+
 static void check_listen(struct conf_load *l)
 {
 	const struct conf_listen *c = &l->conf->listen;
@@ -95,6 +142,7 @@ static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
 	if (*c->service_password && !*c->service_user)
 		report(l, (struct place){ NULL, "cluster", c->name, "service_password" },
 		       "service_password has no effect without service_user: set both or none");
+	check_server_tls(l, c);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		check_node(l, c, i);
 }
@@ -169,6 +217,7 @@ void load_check(struct conf_load *l)
 {
 	struct conf *c = l->conf;
 	check_listen(l);
+	check_client_tls(l);
 	check_auth(l);
 	if (c->n_clusters == 0)
 		report(l, (struct place){ .block = "cluster" },

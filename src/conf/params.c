@@ -57,6 +57,10 @@ static const char *const modes[] = { "session", "transaction", "statement" }; /*
 static const char *const levels[] = { "debug", "info", "warn", "error" };
 static const char *const formats[] = { "kv", "json" };
 static const char *const engines[] = { "auto", "epoll", "io_uring" };
+static const char *const client_tls[] = { "off", "allow", "require", "verify" };
+static const char *const server_tls[] = { "off", "allow", "prefer", "require", "verify-ca", "verify-full" };
+static const char *const tls_starts[] = { "postgres", "direct" };
+static const char *const protocols[] = { "TLSv1.2", "TLSv1.3" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 
 const char *pool_mode_name(enum pool_mode mode)
@@ -64,10 +68,21 @@ const char *pool_mode_name(enum pool_mode mode)
 	return mode == POOL_MODE_UNSET ? "" : modes[mode - 1];
 }
 
+const char *conf_server_tls_name(enum conf_server_tls mode)
+{
+	return server_tls[mode];
+}
+
+const char *conf_protocol_name(enum conf_protocol p)
+{
+	return protocols[p];
+}
+
 const char *param_type_name(enum param_type type)
 {
-	static const char *const names[] = { "integer",  "octal", "boolean",   "text",      "text",       "path",  "list",
-		                                 "duration", "size",  "pool mode", "log level", "log format", "engine" };
+	static const char *const names[] = { "integer", "octal",    "boolean",  "text",      "text",       "path",
+		                                 "list",    "duration", "size",     "pool mode", "log level",  "log format",
+		                                 "engine",  "TLS mode", "TLS mode", "TLS start", "TLS version" };
 	return names[type];
 }
 
@@ -251,36 +266,49 @@ static struct conf_list list_of(const struct conf_list *texts)
 	return l;
 }
 
+/* Types whose values are words: an enum that counts from FIRST. */
+struct words {
+	const char *const *at;
+	size_t n;
+	int first;
+};
+static const struct words *words_of(enum param_type type)
+{
+	static const struct words all[] = {
+		[PARAM_MODE] = { modes, ARRAY_LEN(modes), POOL_MODE_UNSET + 1 },
+		[PARAM_LEVEL] = { levels, ARRAY_LEN(levels), 0 },
+		[PARAM_FORMAT] = { formats, ARRAY_LEN(formats), 0 },
+		[PARAM_ENGINE] = { engines, ARRAY_LEN(engines), 0 },
+		[PARAM_CLIENT_TLS] = { client_tls, ARRAY_LEN(client_tls), 0 },
+		[PARAM_SERVER_TLS] = { server_tls, ARRAY_LEN(server_tls), 0 },
+		[PARAM_TLS_START] = { tls_starts, ARRAY_LEN(tls_starts), 0 },
+		[PARAM_PROTOCOL] = { protocols, ARRAY_LEN(protocols), 0 },
+	};
+	return type < ARRAY_LEN(all) && all[type].n ? &all[type] : NULL;
+}
+
 static bool set_word(const struct param *p, void *at, const char *text, struct err *err)
 {
+	const struct words *w = words_of(p->type);
 	size_t i = 0;
-	switch (p->type) {
-	case PARAM_BOOL:
+	if (!w) {
 		if (!parse_word(p, text, truths, ARRAY_LEN(truths), &i, err))
 			return false;
 		*(bool *)at = i % 2 == 1;
 		return true;
-	case PARAM_MODE:
-		if (!parse_word(p, text, modes, ARRAY_LEN(modes), &i, err))
-			return false;
-		*(enum pool_mode *)at = (enum pool_mode)(i + 1);
-		return true;
-	case PARAM_LEVEL:
-		if (!parse_word(p, text, levels, ARRAY_LEN(levels), &i, err))
-			return false;
-		*(enum log_level *)at = (enum log_level)i;
-		return true;
-	case PARAM_ENGINE:
-		if (!parse_word(p, text, engines, ARRAY_LEN(engines), &i, err))
-			return false;
-		*(enum conf_engine *)at = (enum conf_engine)i;
-		return true;
-	default:
-		if (!parse_word(p, text, formats, ARRAY_LEN(formats), &i, err))
-			return false;
-		*(enum log_format *)at = (enum log_format)i;
-		return true;
 	}
+	if (!parse_word(p, text, w->at, w->n, &i, err))
+		return false;
+	memcpy(at, &(int){ w->first + (int)i }, sizeof(int)); /* as wide as every enum */
+	return true;
+}
+
+/* Below FIRST: not set. */
+static char *show_word(const struct words *w, const void *at)
+{
+	int value;
+	memcpy(&value, at, sizeof value);
+	return mem_text(value < w->first ? "" : w->at[value - w->first]);
 }
 
 static void set_unset(const struct param *p, void *at)
@@ -344,6 +372,8 @@ static char *show_list(const struct conf_list *l)
 char *param_show(const struct param *p, const void *base)
 {
 	const void *at = (const char *)base + p->at;
+	if (words_of(p->type))
+		return show_word(words_of(p->type), at);
 	switch (p->type) {
 	case PARAM_BOOL:
 		return mem_text(truths[*(const bool *)at]);
@@ -353,14 +383,6 @@ char *param_show(const struct param *p, const void *base)
 		return mem_text(*(char *const *)at);
 	case PARAM_LIST:
 		return show_list(at);
-	case PARAM_MODE:
-		return mem_text(pool_mode_name(*(const enum pool_mode *)at));
-	case PARAM_LEVEL:
-		return mem_text(levels[*(const enum log_level *)at]);
-	case PARAM_FORMAT:
-		return mem_text(formats[*(const enum log_format *)at]);
-	case PARAM_ENGINE:
-		return mem_text(engines[*(const enum conf_engine *)at]);
 	case PARAM_DURATION:
 		if (*(const uint64_t *)at == CONF_DURATION_UNSET)
 			return mem_text("");

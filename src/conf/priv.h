@@ -42,7 +42,11 @@ enum param_type {
 	PARAM_MODE,
 	PARAM_LEVEL,
 	PARAM_FORMAT,
-	PARAM_ENGINE
+	PARAM_ENGINE,
+	PARAM_CLIENT_TLS,
+	PARAM_SERVER_TLS,
+	PARAM_TLS_START,
+	PARAM_PROTOCOL
 };
 struct param {
 	const char *name;
