@@ -79,6 +79,7 @@ static void make_shared(struct app *a, struct conf *conf)
 	a->board = topo_board_new(a->n_workers);
 	topo_publish(a->board, topo_build(conf, NULL));
 	a->resolver = resolver_new();
+	a->keyring = keyring_new();
 	a->pools = pool_registry_new(a->n_workers);
 	a->sessions = session_registry_new(a->n_workers);
 	pthread_barrier_init(&a->end, NULL, a->n_workers);
@@ -101,7 +102,7 @@ static bool choose_engine(struct app *a, enum conf_engine wanted)
 
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->engine, &a->end };
+	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->keyring, a->engine, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);
@@ -113,6 +114,10 @@ static void start_workers(struct app *a)
 /* Until the last step everything can be taken back. */
 static bool begin_to_serve(struct app *a, const struct conf *conf, bool takes_over, struct err *err)
 {
+	struct keyring_plan *keys = keyring_plan(a->keyring, conf, err);
+	if (!keys)
+		return false;
+	keyring_apply(a->keyring, keys);
 	if (!control_adopt(a->control, err) || (takes_over && !control_take_over(a->control, conf, err)) ||
 	    !control_listen(a->control, conf, err))
 		return false;
@@ -177,6 +182,7 @@ void app_stop(struct app *a)
 	control_free(a->control);
 	catalog_free(a->catalog);
 	resolver_free(a->resolver);
+	keyring_free(a->keyring);
 	session_registry_free(a->sessions);
 	pool_registry_free(a->pools);
 	topo_board_free(a->board);
@@ -195,10 +201,12 @@ static bool refuse_reload(const struct app *a, struct conf *conf, const struct e
 }
 
 /* CONF is good in every respect: from here on nothing can fail. */
-static void put_in_force(struct app *a, struct conf *conf, const struct topo *before)
+static void put_in_force(struct app *a, struct conf *conf, struct keyring_plan *keys)
 {
+	const struct topo *before = topo_latest(a->board);
 	unsigned parts = conf_changes(before->conf, conf, log_change, NULL);
-	if (parts) {
+	bool has_renewed = keyring_apply(a->keyring, keys); /* before anybody can see the configuration that it belongs to */
+	if (parts || has_renewed) {
 		conf_keep_restart(conf, before->conf); /* so that SHOW CONFIG tells the truth, and the next reload reports it again */
 		log_configure(conf->log_level, conf->log_format);
 		topo_publish(a->board, topo_build(conf, before));
@@ -214,10 +222,13 @@ bool app_reload(struct app *a)
 	struct conf *conf = app_load_conf(a->conf_path);
 	if (!conf)
 		return refuse_reload(a, NULL, NULL);
-	if (!control_listen(a->control, conf, &err))
+	struct keyring_plan *keys = keyring_plan(a->keyring, conf, &err);
+	if (!keys || !control_listen(a->control, conf, &err)) {
+		keyring_drop(keys);
 		return refuse_reload(a, conf, &err);
+	}
 	fit_to_fds(a, conf);
-	put_in_force(a, conf, topo_latest(a->board));
+	put_in_force(a, conf, keys);
 	return true;
 }
 
@@ -226,8 +237,14 @@ bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors 
 	struct conf *conf = conf_load(a->conf_path, errors);
 	if (!conf)
 		return false;
-	fit_to_fds(a, conf);
-	conf_changes(topo_latest(a->board)->conf, conf, fn, arg);
+	struct err err;
+	struct keyring_plan *keys = keyring_plan(a->keyring, conf, &err);
+	if (keys) {
+		fit_to_fds(a, conf);
+		conf_changes(topo_latest(a->board)->conf, conf, fn, arg);
+	} else
+		conf_errors_add(errors, "", "%s", err.text);
+	keyring_drop(keys);
 	conf_free(conf);
-	return true;
+	return keys != NULL;
 }

@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "upstream/keyring.h"
 
 enum { EXIT_USAGE = 2 };
 
@@ -105,9 +106,16 @@ static int check(const char *path)
 	struct conf *conf = load(path);
 	if (!conf)
 		return EXIT_FAILURE;
+	struct err err;
+	struct keyring_plan *keys = keyring_plan(NULL, conf, &err);
+	if (!keys)
+		fprintf(stderr, "%s\n", err.text);
+	else
+		printf("%s: good\n", path);
+	bool is_good = keys != NULL;
+	keyring_drop(keys);
 	conf_free(conf);
-	printf("%s: good\n", path);
-	return EXIT_SUCCESS;
+	return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 static int serve(const struct app_options *o)

@@ -82,7 +82,7 @@ static void world_make(struct worker *w)
 	w->engine = make_engine(w);
 	w->settings = settings_table_new();
 	w->cache = sql_cache_new(topo->conf->statement_cache);
-	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings };
+	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings, w->env.keyring };
 	w->pools = pools_new(w->env.pools, w->index, &up);
 	w->console = (struct console){ .topo = topo, .pools = w->env.pools, .sessions = w->env.sessions };
 	w->sessions = sessions_new(&(struct session_env){

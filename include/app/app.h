@@ -21,6 +21,7 @@ struct app {
 	struct pool_registry *pools;
 	struct session_registry *sessions;
 	struct catalog *catalog;
+	struct keyring *keyring;
 	struct control *control;
 };
 

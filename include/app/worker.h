@@ -22,6 +22,7 @@ struct worker_env {
 	struct pool_registry *pools;
 	struct session_registry *sessions;
 	struct catalog *catalog;
+	struct keyring *keyring;
 	enum conf_engine engine;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */
 };

@@ -39,6 +39,9 @@ void tls_conf_unref(struct tls_conf *c); /* NULL is fine */
 /* Whether SETUP, read now, would make the same: texts and contents of files. */
 bool tls_conf_is_current(const struct tls_conf *c, const struct tls_setup *setup);
 
+/* Whether SETUP has the same texts, whatever is in the files. */
+bool tls_conf_is_like(const struct tls_conf *c, const struct tls_setup *setup);
+
 /* One connection's TLS.  Its stream's thread. */
 struct tls;
 /* RFC 5929 "tls-server-end-point": the hash of the server's certificate, of ours where we are the server.  False: it has none (its signature

@@ -6,18 +6,21 @@
 #ifndef UPSTREAM_SERVICE_H
 #define UPSTREAM_SERVICE_H
 
+#include "conf/conf.h"
 #include "net/mailbox.h"
 #include "net/resolve.h"
 
 struct service_target {
 	const char *host, *dbname, *user, *password; /* password may be "" */
 	uint16_t port;
+	const struct conf_cluster *cluster; /* how TLS is meant there; NULL: off */
 };
 /* A persistent connection that is (re)made when asked; one that dies while nobody asks is dropped quietly. */
 struct service;
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
                             const struct service_target *target);
-void service_free(struct service *s); /* no callback afterwards; NULL is fine */
+void service_free(struct service *s);                                              /* no callback afterwards; NULL is fine */
+bool service_is_for(const struct service *s, const struct service_target *target); /* made for the same */
 /* Runs SQL (one statement, no parameters); FN gets the values of the first row (N columns, NULL for SQL NULL; n == 0: no row), or ERR.
  * FN comes from the loop, never from inside this call, and may ask again or free S.
  * ERR carries the server's SQLSTATE when the server said anything, also when it refused the login; 08001: not reached; 08006: lost, or no answer in time.
@@ -30,7 +33,8 @@ struct service_rows;
 typedef void (*service_rows_fn)(void *arg, const struct service_rows *rows, const struct err *err);
 bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, service_rows_fn fn, void *arg) MUST_CHECK;
 unsigned service_rows_n(const struct service_rows *rows);
-const char *service_value(const struct service_rows *rows, unsigned row, unsigned column); /* "" for SQL NULL and what is not there */
+const char *service_value(const struct service_rows *rows, unsigned row,
+                          unsigned column); /* "" for SQL NULL and what is not there */
 bool service_is_null(const struct service_rows *rows, unsigned row, unsigned column);
 size_t service_value_len(const struct service_rows *rows, unsigned row, unsigned column);
 

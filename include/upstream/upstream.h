@@ -1,5 +1,5 @@
 /*
- * upstream — one PostgreSQL connection that we open: resolving -> connecting -> login -> ready, one state machine.
+ * upstream — one PostgreSQL connection that we open: resolving -> connecting -> securing -> login -> ready, one state machine.
  *
  * The owner embeds struct upstream.  When on_ready() is called the login is over (ReadyForQuery was seen): the owner then takes the
  * stream for itself by setting up->stream.ops and up->stream.owner.  Until then all events come through the owner's upstream_ops.
@@ -16,6 +16,7 @@
 #include "net/mailbox.h"
 #include "net/resolve.h"
 #include "net/stream.h"
+#include "upstream/keyring.h"
 #include "upstream/login.h"
 #include "wire/startmsg.h"
 
@@ -25,6 +26,7 @@ struct upstream_env {
 	struct resolver *resolver;
 	struct mailbox *mailbox; /* the thread's: answers of the resolver */
 	struct settings_table *settings;
+	struct keyring *keyring; /* NULL: no TLS */
 };
 
 struct upstream_target {
@@ -35,6 +37,7 @@ struct upstream_target {
 	const struct upstream_keys *keys; /* or NULL */
 	uint64_t timeout_us;              /* for everything until ready */
 	unsigned tcp_user_timeout_ms;     /* 0: system default */
+	struct upstream_tls tls;          /* borrowed; not for unix sockets */
 	/* Further startup parameters, name NUL value NUL …: replication connections pass the client's own; pools send none, so that a
 	 * server starts from its role's and database's defaults. */
 	struct slice startup;
@@ -44,11 +47,19 @@ struct upstream;
 struct upstream_ops {
 	void (*on_ready)(struct upstream *up);
 	/* ERR is the server's own when it sent one (is_servers true), else ours: 08001 not reached, 08006 lost or too late, 08P01, 28000, 28P01.
+	 * TLS that was asked for and is not offered is 0A000, what fails in it 08P01: nothing falls back to something weaker.
 	 * The stream is closed, up->reported given back; the owner may free. */
 	void (*on_failed)(struct upstream *up, const struct err *err, bool is_servers);
 };
 
-enum upstream_state { UPSTREAM_RESOLVING, UPSTREAM_CONNECTING, UPSTREAM_LOGIN, UPSTREAM_READY, UPSTREAM_CLOSED };
+enum upstream_state {
+	UPSTREAM_RESOLVING,
+	UPSTREAM_CONNECTING,
+	UPSTREAM_SECURING,
+	UPSTREAM_LOGIN,
+	UPSTREAM_READY,
+	UPSTREAM_CLOSED
+};
 
 struct upstream {
 	struct stream stream;
@@ -70,18 +81,18 @@ void upstream_open(struct upstream *up, const struct upstream_env *env, const st
                    const struct upstream_ops *ops);
 /* Any state; no callback afterwards.  Sends Terminate when the connection stands and nothing is half sent. */
 void upstream_close(struct upstream *up);
-/* A connection that another thread logged in: FD and facts as that thread had them.  Takes over FD and the reference REPORTED (may be NULL).
- * The caller sets up->stream.ops and .owner before it returns to the loop. */
-void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, const struct addr *addr, uint32_t pid,
-                    struct slice key, struct settings *reported);
+/* A connection that another thread logged in: FD, its TLS (or NULL) and facts as that thread had them.  Takes over FD, TLS and the reference
+ * REPORTED (may be NULL).  The caller sets up->stream.ops and .owner before it returns to the loop. */
+void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, struct tls *tls, const struct addr *addr,
+                    uint32_t pid, struct slice key, struct settings *reported);
 
-/* Sends one CancelRequest to ADDR and waits for the EOF (or 10 s, or an error): then FN(arg, is_over).  IS_OVER: the request cannot hit
+/* Sends one CancelRequest to ADDR, over TLS as LIKE was made (NULL: in the clear, as the connection itself), and waits for the EOF (or 10 s, or an error): then FN(arg, is_over).  IS_OVER: the request cannot hit
  * anything any more; false: it may still be on its way, so the server that it was for must not run anybody else's statement.
  * Self-contained, frees itself after FN; the ticket is for giving up early. */
 struct upstream_cancel;
 typedef void (*upstream_cancel_fn)(void *arg, bool is_over);
-struct upstream_cancel *upstream_cancel(const struct upstream_env *env, const struct addr *addr, uint32_t pid, struct slice key,
-                                        upstream_cancel_fn fn, void *arg);
+struct upstream_cancel *upstream_cancel(const struct upstream_env *env, const struct addr *addr, const struct tls *like,
+                                        uint32_t pid, struct slice key, upstream_cancel_fn fn, void *arg);
 void upstream_cancel_drop(struct upstream_cancel *c); /* closes at once; FN will not run */
 
 #endif

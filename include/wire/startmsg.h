@@ -42,6 +42,7 @@ struct slice startmsg_find(const struct startmsg *m, const char *name);
 bool startmsg_needs_negotiation(const struct startmsg *m, uint16_t newest_minor);
 void startmsg_write_negotiation(struct writer *w, const struct startmsg *m, uint16_t newest_minor);
 
+void startmsg_write_ssl(struct writer *w); /* SSLRequest */
 void startmsg_write_cancel(struct writer *w, uint32_t pid, struct slice key);
 
 /* Splits the "options" parameter (or PGOPTIONS) as pg_split_opts() does (backslash escapes a space) and calls FN for each setting in

@@ -183,7 +183,7 @@ static void begin(struct load *d, uint64_t wanted)
 	const struct conf_cluster *c = cluster_named(t, d->cluster, &primary);
 	if (!primary)
 		return; /* none is known now, or the cluster is not configured any more */
-	struct service_target target = { .host = primary->host, .port = primary->port, .dbname = d->dbname };
+	struct service_target target = { .host = primary->host, .port = primary->port, .dbname = d->dbname, .cluster = c };
 	choose_login(d, t, c, &target);
 	d->is_running = true;
 	d->wanted = wanted;

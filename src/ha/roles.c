@@ -26,7 +26,6 @@ struct probed {
 	struct dlist link;
 	struct roles *roles;
 	uint32_t id;
-	char *user, *password, *dbname;
 	uint64_t interval_us, began_us;
 	struct service *service;
 	struct loop_timer timer;
@@ -182,17 +181,22 @@ static void doubt(struct probed *p)
 
 /* -- who is asked -------------------------------------------------------------------------------- */
 
+static struct service_target target_of(const struct topo_node *n, const struct conf_cluster *c)
+{
+	return (struct service_target){ .host = n->host,
+		                            .port = n->port,
+		                            .dbname = c->service_dbname,
+		                            .user = c->service_user,
+		                            .password = c->service_password,
+		                            .cluster = c };
+}
+
 static struct probed *probed_new(struct roles *r, const struct topo_node *n, const struct conf_cluster *c)
 {
 	struct probed *p = mem_alloc(sizeof *p);
-	const struct service_target target = {
-		.host = n->host, .port = n->port, .dbname = c->service_dbname, .user = c->service_user, .password = c->service_password
-	};
+	const struct service_target target = target_of(n, c);
 	p->roles = r;
 	p->id = n->id;
-	p->user = mem_text(c->service_user);
-	p->password = mem_text(c->service_password);
-	p->dbname = mem_text(c->service_dbname);
 	p->service = service_new(r->loop, r->resolver, r->mailbox, &target);
 	loop_timer_init(&p->timer, ask);
 	dlist_push_back(&r->nodes, &p->link);
@@ -205,16 +209,7 @@ static void probed_free(struct probed *p)
 	dlist_remove(&p->link);
 	loop_timer_stop(p->roles->loop, &p->timer);
 	service_free(p->service);
-	mem_free(p->user);
-	secret_free_text(p->password);
-	mem_free(p->dbname);
 	mem_free(p);
-}
-
-static bool logs_in_as(const struct probed *p, const struct conf_cluster *c)
-{
-	return strcmp(p->user, c->service_user) == 0 && strcmp(p->password, c->service_password) == 0 &&
-	       strcmp(p->dbname, c->service_dbname) == 0;
 }
 
 /* Probed as C says from now on; what was heard from it before stays true when only the login changed. */
@@ -222,7 +217,8 @@ static void keep_or_make(struct roles *r, const struct topo_node *n, const struc
 {
 	struct probed *p = probed_of(r, n->id);
 	struct verdict_view view = p ? p->view : (struct verdict_view){ 0 };
-	if (p && !logs_in_as(p, c)) {
+	const struct service_target target = target_of(n, c);
+	if (p && !service_is_for(p->service, &target)) {
 		probed_free(p);
 		p = NULL;
 	}

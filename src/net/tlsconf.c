@@ -335,6 +335,18 @@ bool tls_conf_is_current(const struct tls_conf *c, const struct tls_setup *setup
 	return memcmp(now, c->fingerprint, sizeof now) == 0;
 }
 
+bool tls_conf_is_like(const struct tls_conf *c, const struct tls_setup *setup)
+{
+	const char *const *ours[TEXTS], *const *theirs[TEXTS];
+	bool is_like =
+	    c->setup.is_server == setup->is_server && c->setup.verify == setup->verify && c->setup.has_sni == setup->has_sni;
+	texts_of(&c->setup, ours);
+	texts_of(setup, theirs);
+	for (unsigned i = 0; i < TEXTS; i++)
+		is_like = is_like && strcmp(*ours[i], *theirs[i]) == 0;
+	return is_like;
+}
+
 SSL_CTX *tls_conf_ctx(const struct tls_conf *c)
 {
 	return c->ctx;

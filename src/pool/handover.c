@@ -22,6 +22,7 @@ struct parcel {
 	struct letter letter;
 	struct pool_shared *shared;
 	int fd;
+	struct tls *tls; /* NULL: plain */
 	struct addr addr;
 	uint32_t pid;
 	uint16_t key_len;
@@ -49,11 +50,12 @@ static void parcel_free(struct parcel *c)
 	mem_free(c);
 }
 
-/* Any thread.  Nothing is queued on it, so five bytes of Terminate fit. */
+/* Any thread.  Nothing is queued on it, so five bytes of Terminate fit; behind TLS its end must do. */
 static void throw_away(struct parcel *c)
 {
 	static const uint8_t terminate[] = { 'X', 0, 0, 0, 4 };
-	if (send(c->fd, terminate, sizeof terminate, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	stream_drop_tls(c->tls);
+	if (!c->tls && send(c->fd, terminate, sizeof terminate, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		log_debug(NULL, "parcel_terminate_failed", KV_INT("server", c->id));
 	close(c->fd);
 	tokens_return(c->shared);
@@ -70,7 +72,8 @@ static struct server *unpack(struct pool *pool, struct parcel *c)
 	struct pools *p = pool->pools;
 	struct settings_table *table = p->env.settings;
 	struct server *srv = server_new(pool);
-	upstream_adopt(&srv->up, &p->env, c->fd, &c->addr, c->pid, slice_of(c->key, c->key_len), settings_import(table, c->reported));
+	upstream_adopt(&srv->up, &p->env, c->fd, c->tls, &c->addr, c->pid, slice_of(c->key, c->key_len),
+	               settings_import(table, c->reported));
 	srv->up.stream.ops = &server_stream;
 	srv->up.stream.owner = srv;
 	srv->state = SERVER_IDLE;
@@ -119,7 +122,8 @@ static void deliver(struct letter *letter, void *receiver)
 struct parcel *parcel_pack(struct server *srv)
 {
 	ASSERT(srv->state == SERVER_IDLE && !srv->cancels && replies_is_empty(&srv->replies));
-	int fd = stream_detach(&srv->up.stream, NULL);
+	struct tls *tls = NULL;
+	int fd = stream_detach(&srv->up.stream, &tls);
 	if (fd < 0)
 		return NULL;
 	const struct upstream *up = &srv->up;
@@ -127,6 +131,7 @@ struct parcel *parcel_pack(struct server *srv)
 	c->letter = (struct letter){ .deliver = deliver, .refuse = refuse };
 	c->shared = shared_ref(srv->pool->shared);
 	c->fd = fd;
+	c->tls = tls;
 	c->addr = up->addr;
 	c->pid = up->backend_pid;
 	c->key_len = up->backend_key_len;

@@ -30,7 +30,8 @@ static void read_settings(struct plan *plan, const struct conf *conf)
 	plan->tcp_user_timeout_ms = (unsigned)(conf->limits.tcp_user_timeout / US_PER_MS);
 }
 
-bool plan_read(struct plan *plan, const struct topo *topo, uint32_t node_id, const char *database, const char *user)
+bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyring, uint32_t node_id, const char *database,
+               const char *user)
 {
 	const struct conf *conf = topo->conf;
 	const struct conf_database *d = conf_database(conf, database);
@@ -53,6 +54,7 @@ bool plan_read(struct plan *plan, const struct topo *topo, uint32_t node_id, con
 	conf_effective(conf, d, u, &plan->conf);
 	read_settings(plan, conf);
 	read_secret(plan, conf, user);
+	plan->tls = keyring_cluster(keyring, &conf->clusters[cluster_at]);
 	return true;
 }
 
@@ -63,13 +65,15 @@ void plan_fini(struct plan *plan)
 	mem_free(plan->node_name);
 	mem_free(plan->cluster);
 	secret_free_text(plan->password);
+	tls_conf_unref(plan->tls.conf);
 	*plan = (struct plan){ 0 };
 }
 
 /* A server that was opened under A may go on under B. */
 static bool is_same_server(const struct plan *a, const struct plan *b)
 {
-	return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0;
+	return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0 &&
+	       upstream_tls_equal(&a->tls, &b->tls);
 }
 
 void plan_apply(struct pool *pool)
@@ -145,7 +149,7 @@ static void forget_server(struct pool *pool)
 	pthread_mutex_lock(&pool->shared->lock);
 	welcome_forget(pool->shared);
 	pthread_mutex_unlock(&pool->shared->lock);
-	pool_retire_servers(pool, "its node or database changed");
+	pool_retire_servers(pool, "its node, database or TLS changed");
 }
 
 /* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
@@ -176,7 +180,7 @@ static void re_read(struct pool *pool, const struct topo *topo)
 {
 	struct pool_shared *s = pool->shared;
 	struct plan plan, was = pool->plan;
-	if (!plan_read(&plan, topo, s->node_id, s->database, s->user)) {
+	if (!plan_read(&plan, topo, pool->pools->env.keyring, s->node_id, s->database, s->user)) {
 		if (!pool->is_gone)
 			on_gone(pool);
 		return;

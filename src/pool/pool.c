@@ -84,7 +84,7 @@ struct pool *pools_get(struct pools *p, const struct topo *topo, const struct po
 	struct pool *pool = map_get(&p->by_key, map_key);
 	if (pool && pool->is_gone)
 		pool = NULL;
-	else if (!pool && plan_read(&plan, topo, key->node_id, key->database, key->user))
+	else if (!pool && plan_read(&plan, topo, p->env.keyring, key->node_id, key->database, key->user))
 		pool = pool_new(p, plan, key, map_key);
 	mem_free(text);
 	return pool;

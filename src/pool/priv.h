@@ -90,6 +90,7 @@ struct plan {
 	int64_t upper_max[UPPER_COUNT], max_connecting, max_server_statements;
 	uint64_t reserve_timeout_us, connect_timeout_us, server_lifetime_us, server_idle_timeout_us, reset_timeout_us;
 	unsigned tcp_user_timeout_ms;
+	struct upstream_tls tls; /* its conf is a reference */
 };
 
 struct pool {
@@ -134,7 +135,7 @@ static inline uint64_t pool_now_us(const struct pool *pool)
 }
 
 /* plan.c */
-bool plan_read(struct plan *plan, const struct topo *topo, uint32_t node_id, const char *database, const char *user) MUST_CHECK;
+bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyring, uint32_t node_id, const char *database, const char *user) MUST_CHECK;
 void plan_fini(struct plan *plan);
 void plan_apply(struct pool *pool); /* what the shared part and the facts take from it */
 void plan_tell_all(struct loop_defer *d);

@@ -428,7 +428,8 @@ void server_open(struct pool *pool)
 		                              .password = pool->plan.password,
 		                              .keys = has_keys ? &keys : NULL,
 		                              .timeout_us = pool->plan.connect_timeout_us,
-		                              .tcp_user_timeout_ms = pool->plan.tcp_user_timeout_ms };
+		                              .tcp_user_timeout_ms = pool->plan.tcp_user_timeout_ms,
+		                              .tls = pool->plan.tls };
 	upstream_open(&srv->up, &pool->pools->env, &target, &ops);
 	secret_wipe(&keys, sizeof keys);
 }
@@ -507,6 +508,6 @@ void server_cancel(struct server *srv, void (*fn)(void *arg), void *arg)
 	*c = (struct server_cancel){ .srv = srv, .fn = fn, .arg = arg };
 	dlist_push_back(&srv->pool->pools->cancels, &c->link);
 	srv->cancels++;
-	c->request = upstream_cancel(&srv->pool->pools->env, &up->addr, up->backend_pid,
+	c->request = upstream_cancel(&srv->pool->pools->env, &up->addr, stream_tls(&up->stream), up->backend_pid,
 	                             slice_of(up->backend_key, up->backend_key_len), on_cancelled, c);
 }

@@ -65,7 +65,8 @@ bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg)
 	struct upstream *up = &s->link_up->up;
 	if (up->state != UPSTREAM_READY)
 		return false;
-	upstream_cancel(&s->home->env.upstream, &up->addr, up->backend_pid, slice_of(up->backend_key, up->backend_key_len), fn, arg);
+	upstream_cancel(&s->home->env.upstream, &up->addr, stream_tls(&up->stream), up->backend_pid,
+	                slice_of(up->backend_key, up->backend_key_len), fn, arg);
 	return true;
 }
 
@@ -116,6 +117,7 @@ static void link_open(struct session *s, const struct topo_node *node, const str
 		.user = s->user,
 		.timeout_us = c->pool.connect_timeout,
 		.tcp_user_timeout_ms = (unsigned)(c->limits.tcp_user_timeout / 1000),
+		.tls = keyring_cluster(s->home->env.upstream.keyring, &c->clusters[d->cluster_at]),
 	};
 	l->s = s;
 	s->link_up = l;
@@ -130,6 +132,7 @@ static void link_open(struct session *s, const struct topo_node *node, const str
 	link_write_startup(s, &startup);
 	target.startup = writer_slice(&startup);
 	upstream_open(&l->up, &s->home->env.upstream, &target, &link_ops);
+	tls_conf_unref(target.tls.conf);
 	writer_fini(&startup);
 }
 

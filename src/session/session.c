@@ -13,6 +13,7 @@
  */
 #include "session/session.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -354,6 +355,8 @@ static void session_on_drained(struct stream *stream)
 static void session_on_closed(struct stream *stream, enum stream_end why, int error)
 {
 	struct session *s = stream->owner;
+	if (why == STREAM_END_ERROR && error == EPROTO)
+		log_info(&s->log, "client_tls_failed", KV_STR("error", stream_end_text(stream, why, error)));
 	if (s->state == SESSION_CLOSED)
 		session_bury(s);
 	else

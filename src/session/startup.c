@@ -1,12 +1,15 @@
 /*
  * startup — from the first packet to the welcome.
  *
- *   SSLRequest, GSSENCRequest -> 'N', go on;   CancelRequest -> cancel.c;   StartupMessage -> clientauth.c -> startup_welcome()
+ *   GSSENCRequest -> 'N', go on;   SSLRequest -> 'S', TLS, or 'N', go on;   first byte 0x16 -> TLS without being asked
+ *   CancelRequest -> cancel.c;   StartupMessage -> clientauth.c -> startup_welcome()
  *
  * A client is told ParameterStatus values as a server with its startup settings would report them.  The first client of a pool
  * with some set of startup settings makes a server tell (which also proves that the settings are valid: PostgreSQL refuses a login
  * with a wrong one); the answer is remembered, so that later logins need no server at all.
  */
+#include <netdb.h>
+
 #include "base/clock.h"
 #include "base/secret.h"
 #include "priv.h"
@@ -19,18 +22,90 @@ static void startup_refuse(struct session *s, const struct err *err)
 	session_fatal(s, CLOSE_REFUSED, err);
 }
 
-static size_t startup_no_encryption(struct session *s, const struct startmsg *m)
+static bool startup_is_local(const struct session *s)
+{
+	const struct addr peer = addr_lengthen(&s->peer);
+	return addr_is_unix(&peer);
+}
+
+/* A reference, or NULL: not for this client.  Sockets of this machine need none, and PostgreSQL has none there. */
+static struct tls_conf *startup_tls_conf(const struct session *s)
+{
+	struct keyring *k = s->home->env.upstream.keyring;
+	bool is_on = session_conf(s)->listen.tls != CONF_CLIENT_TLS_OFF && !startup_is_local(s);
+	return k && is_on ? keyring_clients(k) : NULL;
+}
+
+/*
+ * What came behind the request came without encryption, and must not be taken for what comes through it (CVE-2021-23222): PostgreSQL's
+ * words (backend_startup.c).
+ */
+static bool startup_is_alone(const struct startmsg *m, struct slice in, struct err *err)
+{
+	if (in.len == m->size)
+		return true;
+	err_set(err, "08P01", "received unencrypted data after %s request", m->kind == STARTMSG_SSL ? "SSL" : "GSSAPI encryption");
+	err_detail(err, "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.");
+	return false;
+}
+
+static size_t startup_encryption(struct session *s, const struct startmsg *m, struct slice in)
 {
 	struct session_login *l = s->login;
 	uint8_t *asked = m->kind == STARTMSG_SSL ? &l->ssl_asked : &l->gss_asked;
+	struct tls_conf *conf = NULL;
 	struct err e;
-	if ((*asked)++) {
+	if ((*asked)++ || s->stream.is_tls) {
 		err_set(&e, "08P01", "encryption was requested twice");
 		startup_refuse(s, &e);
 		return 0;
 	}
-	stream_send(&s->stream, slice_text("N"), NULL);
+	if (m->kind == STARTMSG_SSL)
+		conf = startup_tls_conf(s);
+	if (!startup_is_alone(m, in, &e)) {
+		tls_conf_unref(conf);
+		startup_refuse(s, &e);
+		return 0;
+	}
+	stream_send(&s->stream, slice_text(conf ? "S" : "N"), NULL);
+	if (conf)
+		stream_start_tls(&s->stream, &(struct tls_start){ .conf = conf });
+	tls_conf_unref(conf);
 	return m->size;
+}
+
+/* The first byte of a TLS handshake: no packet is long enough to begin with it.  As PostgreSQL 17, only on a fresh connection. */
+#define TLS_HANDSHAKE 0x16
+
+static bool startup_is_direct(const struct session *s, struct slice in)
+{
+	const struct session_login *l = s->login;
+	return in.at[0] == TLS_HANDSHAKE && !s->stream.is_tls && !l->ssl_asked && !l->gss_asked;
+}
+
+static size_t startup_direct(struct session *s, struct slice in)
+{
+	struct tls_conf *conf = startup_tls_conf(s);
+	if (!conf) {
+		log_info(&s->log, "client_refused", KV_STR("reason", "direct TLS where there is none"));
+		session_close(s, CLOSE_REFUSED); /* in words that it could read there is nothing to be said */
+		return in.len;
+	}
+	stream_start_tls(&s->stream, &(struct tls_start){ .conf = conf, .is_direct = true, .early = in });
+	tls_conf_unref(conf);
+	return in.len;
+}
+
+/* PostgreSQL's words for a client whom only a hostssl line would let in. */
+static bool startup_is_secure_enough(struct session *s, struct err *err)
+{
+	char host[NI_MAXHOST] = "";
+	const struct addr peer = addr_lengthen(&s->peer);
+	if (session_conf(s)->listen.tls < CONF_CLIENT_TLS_REQUIRE || stream_tls(&s->stream) || startup_is_local(s))
+		return true;
+	getnameinfo((const struct sockaddr *)&peer.sa, peer.len, host, sizeof host, NULL, 0, NI_NUMERICHOST);
+	return err_set(err, "28000", "no pg_hba.conf entry for host \"%s\", user \"%s\", database \"%s\", no encryption", host,
+	               s->user, s->database);
 }
 
 /* One startup parameter or option: a setting of the session.  ARG is the set so far. */
@@ -157,6 +232,11 @@ static size_t startup_begin(struct session *s, const struct startmsg *m)
 		return 0;
 	}
 	startup_keep(s, m);
+	if (!startup_is_secure_enough(s, &e)) {
+		settings_unref(set);
+		startup_refuse(s, &e);
+		return 0;
+	}
 	vars_begin_life(s, set);
 	startup_negotiate(s, m);
 	session_enter(s, SESSION_AUTH);
@@ -170,6 +250,8 @@ size_t startup_take(struct session *s, struct slice in)
 	struct err e;
 	if (!s->login)
 		s->login = mem_alloc(sizeof *s->login);
+	if (startup_is_direct(s, in))
+		return startup_direct(s, in);
 	switch (startmsg_read(in, &m, &e)) {
 	case STARTMSG_SHORT:
 		return 0;
@@ -182,7 +264,7 @@ size_t startup_take(struct session *s, struct slice in)
 	switch (m.kind) {
 	case STARTMSG_SSL:
 	case STARTMSG_GSSENC:
-		return startup_no_encryption(s, &m);
+		return startup_encryption(s, &m, in);
 	case STARTMSG_CANCEL:
 		cancel_begin(s, &m);
 		return in.len;

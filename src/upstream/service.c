@@ -34,6 +34,9 @@ struct service {
 	struct mailbox *mailbox;
 	char *host, *dbname, *user, *password;
 	uint16_t port;
+	/* libpq's words for TLS. */
+	const char *sslmode, *sslsni, *ssl_min_protocol;
+	char *sslrootcert, *sslcrl, *sslcert, *sslkey;
 	enum service_state state;
 	PGconn *conn; /* NULL: not connected */
 	struct loop_io io;
@@ -240,11 +243,22 @@ static void drop_notice(void *arg, const char *text)
 {
 }
 
-/* HOST: socket directory, or NULL.  HOSTADDR: numeric addresses with commas between, or NULL. */
+/* libpq wants a name for each address. */
+static const char *name_each(const struct service *s, const char *hostaddr, char out[HOSTS_MAX])
+{
+	size_t len = (size_t)snprintf(out, HOSTS_MAX, "%s", s->host);
+	for (const char *at = strchr(hostaddr, ','); at && len < HOSTS_MAX; at = strchr(at + 1, ','))
+		len += (size_t)snprintf(out + len, HOSTS_MAX - len, ",%s", s->host);
+	return len < HOSTS_MAX ? out : NULL;
+}
+
+/* HOST: socket directory, or the name that the server's certificate must have.  HOSTADDR: numeric addresses with commas between, or NULL. */
 static void begin_connecting(struct service *s, const char *host, const char *hostaddr)
 {
-	char port[8];
+	char port[8], hosts[HOSTS_MAX] = "";
 	snprintf(port, sizeof port, "%u", s->port);
+	if (hostaddr)
+		host = name_each(s, hostaddr, hosts);
 	const char *const options[][2] = {
 		{ "host", host },
 		{ "hostaddr", hostaddr },
@@ -256,9 +270,15 @@ static void begin_connecting(struct service *s, const char *host, const char *ho
 		{ "application_name", "lunapool" },
 		{ "client_encoding", "UTF8" },
 		{ "options", "-c search_path=pg_catalog" },
-		{ "sslmode", "disable" },
+		{ "sslmode", s->sslmode },
+		{ "sslrootcert", s->sslrootcert },
+		{ "sslcrl", s->sslcrl },
+		{ "sslcert", s->sslcert },
+		{ "sslkey", s->sslkey },
+		{ "sslsni", s->sslsni },
+		{ "ssl_min_protocol_version", s->ssl_min_protocol },
 		{ "gssencmode", "disable" },
-		{ "channel_binding", "disable" },
+		{ "channel_binding", "prefer" },
 		{ "target_session_attrs", "any" },
 		{ "connect_timeout", "0" }, /* the timer is ours */
 		{ "keepalives", "1" },
@@ -350,6 +370,52 @@ static void begin(struct loop_defer *d)
 		find_host(s);
 }
 
+/* -- TLS ------------------------------------------------------------------------------------------ */
+
+/* What is not set must not be looked for in the home of whoever runs us. */
+static const char *path_or_none(const char *path)
+{
+	return *path ? path : "/dev/null/none";
+}
+
+static const char *sslmode_of(const struct conf_cluster *c)
+{
+	if (!c || c->tls == CONF_SERVER_TLS_OFF)
+		return "disable";
+	return c->tls == CONF_SERVER_TLS_REQUIRE && *c->tls_ca ? "verify-ca" : conf_server_tls_name(c->tls);
+}
+
+static void copy_tls(struct service *s, const struct conf_cluster *c)
+{
+	s->sslmode = sslmode_of(c);
+	s->sslsni = !c || c->tls_sni ? "1" : "0";
+	s->ssl_min_protocol = conf_protocol_name(c ? c->tls_min_protocol : CONF_PROTOCOL_TLS_1_2);
+	s->sslrootcert = mem_text(path_or_none(c ? c->tls_ca : ""));
+	s->sslcrl = mem_text(path_or_none(c ? c->tls_crl : ""));
+	s->sslcert = mem_text(path_or_none(c ? c->tls_cert : ""));
+	s->sslkey = mem_text(path_or_none(c ? c->tls_key : ""));
+}
+
+static void free_tls(struct service *s)
+{
+	mem_free(s->sslrootcert);
+	mem_free(s->sslcrl);
+	mem_free(s->sslcert);
+	mem_free(s->sslkey);
+}
+
+static bool has_tls_of(const struct service *s, const struct conf_cluster *c)
+{
+	struct service other = { 0 };
+	copy_tls(&other, c);
+	bool is_same = strcmp(s->sslmode, other.sslmode) == 0 && strcmp(s->sslsni, other.sslsni) == 0 &&
+	               strcmp(s->ssl_min_protocol, other.ssl_min_protocol) == 0 && strcmp(s->sslrootcert, other.sslrootcert) == 0 &&
+	               strcmp(s->sslcrl, other.sslcrl) == 0 && strcmp(s->sslcert, other.sslcert) == 0 &&
+	               strcmp(s->sslkey, other.sslkey) == 0;
+	free_tls(&other);
+	return is_same;
+}
+
 /* -- public -------------------------------------------------------------------------------------- */
 
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
@@ -364,6 +430,7 @@ struct service *service_new(struct loop *loop, struct resolver *resolver, struct
 	s->user = mem_text(target->user);
 	s->password = mem_text(target->password);
 	s->port = target->port;
+	copy_tls(s, target->cluster);
 	loop_io_init(&s->io, -1, on_io);
 	loop_timer_init(&s->timer, on_deadline);
 	loop_defer_init(&s->begin, begin);
@@ -384,7 +451,14 @@ void service_free(struct service *s)
 	mem_free(s->dbname);
 	mem_free(s->user);
 	secret_free_text(s->password);
+	free_tls(s);
 	mem_free(s);
+}
+
+bool service_is_for(const struct service *s, const struct service_target *t)
+{
+	return strcmp(s->host, t->host) == 0 && s->port == t->port && strcmp(s->dbname, t->dbname) == 0 &&
+	       strcmp(s->user, t->user) == 0 && strcmp(s->password, t->password) == 0 && has_tls_of(s, t->cluster);
 }
 
 bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, service_fn fn, void *arg)

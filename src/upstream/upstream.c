@@ -1,20 +1,24 @@
 /*
  * upstream — one PostgreSQL connection that we open: from a host's name to the first ReadyForQuery.
  *
- *   resolving ──► connecting ──► login ──► ready
- *       │          │  ▲   │        │         │
- *       │          └──┘ next address         │        the edges to closed: step_failed() and upstream_close()
- *       └──────────┴──────┴────────┴─────────┴──► closed
+ *                   ┌───────────────────────┐ allow: a server that refuses to do without TLS is asked again, with it
+ *                   ▼                       │
+ *   resolving ──► connecting ──► [securing] ──► login ──► ready
+ *       │          │  ▲   │          │        │         │
+ *       │          └──┘ next address │        │         │        the edges to closed: step_failed() and upstream_close()
+ *       └──────────┴──────┴──────────┴────────┴─────────┴──► closed
  *
  * What happens (an answer of the resolver, the stream's callbacks, the timer) is noted in struct upstream_login and the state's step
  * is deferred to the end of the turn: steps and the owner's callbacks run from the loop, never from inside a stream's callback, so the
  * owner may free everything in them.
  *
  * Always: `login` is there exactly in resolving, connecting and login, and until on_ready() or on_failed() is called;
- *         the stream is open only in connecting, login and ready;  state is written by upstream_enter() alone.
+ *         the stream is open only in connecting, securing, login and ready;  a login begins in the clear only where the mode of TLS allows
+ *         that and, with prefer, the server itself has said that it has none;  state is written by upstream_enter() alone.
  */
 #include "upstream/upstream.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -25,7 +29,7 @@
 /* The largest thing that we send during a login is the StartupMessage. */
 #define ANSWER_MAX (STARTMSG_MAX + 64u)
 
-enum upstream_event { NOTHING, TRY_NEXT, CONNECTED, LOGGED_IN, FAILED };
+enum upstream_event { NOTHING, TRY_NEXT, CONNECTED, SECURED, HAS_NO_TLS, LOGGED_IN, FAILED };
 
 struct upstream_login {
 	struct upstream *up;
@@ -47,9 +51,11 @@ struct upstream_login {
 	size_t startup_len;
 	uint16_t port;
 	unsigned tcp_user_timeout_ms;
+	struct upstream_tls tls; /* its conf is a reference */
+	bool wants_tls;          /* of this attempt */
 };
 
-static const char *const state_names[] = { "resolving", "connecting", "login", "ready", "closed" };
+static const char *const state_names[] = { "resolving", "connecting", "securing", "login", "ready", "closed" };
 
 static struct loop *loop_of(const struct upstream *up)
 {
@@ -70,7 +76,8 @@ static unsigned who(const struct log *log, struct log_kv *out, unsigned max)
 
 static bool may_enter(enum upstream_state from, enum upstream_state to)
 {
-	return to == UPSTREAM_CLOSED || to == from + 1 || (from == UPSTREAM_CONNECTING && to == UPSTREAM_CONNECTING);
+	return to == UPSTREAM_CLOSED || to == from + 1 || (from == UPSTREAM_CONNECTING && to <= UPSTREAM_LOGIN) ||
+	       (from == UPSTREAM_LOGIN && to == UPSTREAM_CONNECTING);
 }
 
 static void upstream_enter(struct upstream *up, enum upstream_state next)
@@ -94,6 +101,10 @@ static void copy_target(struct upstream_login *l, const struct upstream_target *
 	l->startup = t->startup.len ? mem_copy(t->startup.at, t->startup.len) : NULL;
 	l->startup_len = t->startup.len;
 	l->tcp_user_timeout_ms = t->tcp_user_timeout_ms;
+	l->tls = t->tls;
+	if (l->tls.conf)
+		tls_conf_ref(l->tls.conf);
+	l->wants_tls = l->tls.mode >= CONF_SERVER_TLS_PREFER;
 }
 
 static void drop_login(struct upstream *up)
@@ -115,6 +126,7 @@ static void drop_login(struct upstream *up)
 		secret_wipe(l->keys, sizeof *l->keys);
 	mem_free(l->keys);
 	mem_free(l->startup);
+	tls_conf_unref(l->tls.conf);
 	mem_free(l);
 }
 
@@ -134,8 +146,16 @@ static void fail_with(struct upstream_login *l, const char *why)
 		err_set(&l->err, "08001", "could not find the address of host \"%s\": %s", l->host, why);
 	else if (l->up->state == UPSTREAM_CONNECTING)
 		err_set(&l->err, "08001", "could not connect to server %s: %s", addr_text(&l->up->addr, where), why);
+	else if (l->up->state == UPSTREAM_SECURING)
+		err_set(&l->err, "08006", "lost server %s before TLS was set up: %s", addr_text(&l->up->addr, where), why);
 	else
 		err_set(&l->err, "08006", "lost server %s during login: %s", addr_text(&l->up->addr, where), why);
+}
+
+static void refuse_tls(struct upstream_login *l, const char *sqlstate, const char *what, const char *why)
+{
+	char where[ADDR_TEXT_MAX];
+	err_set(&l->err, sqlstate, "TLS with server %s %s: %s", addr_text(&l->up->addr, where), what, why);
 }
 
 static void arm_timer(struct upstream_login *l, unsigned attempts)
@@ -177,8 +197,50 @@ static void on_closed(struct stream *s, enum stream_end why, int error)
 	struct upstream_login *l = up->login;
 	if (l->event == FAILED)
 		return; /* the server said why, and then closed */
-	fail_with(l, why == STREAM_END_ERROR ? strerror(error) : "it closed the connection");
+	if (why == STREAM_END_ERROR && error == EPROTO)
+		refuse_tls(l, "08P01", "failed", stream_end_text(s, why, error));
+	else
+		fail_with(l, stream_end_text(s, why, error));
 	note(l, up->state == UPSTREAM_CONNECTING ? TRY_NEXT : FAILED);
+}
+
+static void start_tls(struct upstream *up)
+{
+	const struct upstream_login *l = up->login;
+	stream_start_tls(&up->stream, &(struct tls_start){ .conf = l->tls.conf, .host = l->host, .is_direct = l->tls.is_direct });
+}
+
+/*
+ * The answer to SSLRequest is one byte.  What comes with it was put there by somebody in between, or meant to be read as if it had come
+ * through TLS (CVE-2021-23222), and an error text of this stage is anybody's (CVE-2024-10977).
+ */
+static size_t take_tls_answer(struct upstream *up, struct slice bytes)
+{
+	struct upstream_login *l = up->login;
+	if (bytes.len > 1 && bytes.at[0] != 'E')
+		refuse_tls(l, "08P01", "failed", "received unencrypted data after the answer to SSLRequest");
+	else if (bytes.at[0] == 'S') {
+		start_tls(up);
+		return bytes.len;
+	} else if (bytes.at[0] == 'N' && l->tls.mode == CONF_SERVER_TLS_PREFER) {
+		stream_pause(&up->stream);
+		note(l, HAS_NO_TLS);
+		return bytes.len;
+	} else if (bytes.at[0] == 'N')
+		refuse_tls(l, "0A000", "is not to be had", "the server does not support it, but it is required");
+	else
+		refuse_tls(l, "08P01", "failed",
+		           bytes.at[0] == 'E' ? "the server sent an error in answer to SSLRequest" : "invalid answer to SSLRequest");
+	stream_pause(&up->stream);
+	note(l, FAILED);
+	return bytes.len;
+}
+
+static void on_secured(struct stream *s)
+{
+	struct upstream *up = s->owner;
+	stream_pause(s);
+	note(up->login, SECURED);
 }
 
 /* Behind ReadyForQuery, and behind an error, nothing is read: paused. */
@@ -186,6 +248,8 @@ static size_t on_data(struct stream *s, struct slice bytes, struct lent *lent)
 {
 	struct upstream *up = s->owner;
 	struct upstream_login *l = up->login;
+	if (up->state == UPSTREAM_SECURING)
+		return take_tls_answer(up, bytes);
 	uint8_t space[2 * SCRAM_TEXT_MAX + 64];
 	struct writer out;
 	size_t taken;
@@ -201,7 +265,9 @@ static size_t on_data(struct stream *s, struct slice bytes, struct lent *lent)
 	return taken;
 }
 
-static const struct stream_ops login_ops = { .on_data = on_data, .on_closed = on_closed, .on_connected = on_connected };
+static const struct stream_ops login_ops = {
+	.on_data = on_data, .on_closed = on_closed, .on_connected = on_connected, .on_secured = on_secured
+};
 
 static size_t unowned_data(struct stream *s, struct slice bytes, struct lent *lent)
 {
@@ -284,7 +350,6 @@ static void begin_login(struct upstream *up)
 	upstream_enter(up, UPSTREAM_LOGIN);
 	log_while(&l->log, "logging in to the server");
 	arm_timer(l, 1);
-	keep_alive(&up->stream, l->tcp_user_timeout_ms);
 	login_init(&l->login, &as, up->env.settings, &l->log);
 	l->has_login = true;
 	writer_init(&out, space, sizeof space);
@@ -298,12 +363,52 @@ static void begin_login(struct upstream *up)
 	note(l, FAILED);
 }
 
+/* Sockets of this machine need none, and libpq and PostgreSQL have none there. */
+static bool is_to_be_secured(const struct upstream *up)
+{
+	return up->login->wants_tls && !addr_is_unix(&up->addr);
+}
+
+static void begin_securing(struct upstream *up)
+{
+	struct upstream_login *l = up->login;
+	uint8_t space[16];
+	struct writer out;
+	upstream_enter(up, UPSTREAM_SECURING);
+	log_while(&l->log, "setting up TLS with the server");
+	arm_timer(l, 1);
+	stream_resume(&up->stream);
+	if (!l->tls.conf) {
+		refuse_tls(l, "0A000", "is not to be had", "it is not configured");
+		note(l, FAILED);
+	} else if (l->tls.is_direct) {
+		start_tls(up);
+	} else {
+		writer_init(&out, space, sizeof space);
+		startmsg_write_ssl(&out);
+		stream_send(&up->stream, writer_slice(&out), NULL);
+	}
+}
+
 static void step_connecting(struct upstream *up, enum upstream_event event)
 {
-	if (event == CONNECTED)
-		begin_login(up);
-	else
+	if (event != CONNECTED) {
 		try_next(up);
+		return;
+	}
+	keep_alive(&up->stream, up->login->tcp_user_timeout_ms);
+	if (is_to_be_secured(up))
+		begin_securing(up);
+	else
+		begin_login(up);
+}
+
+static void step_securing(struct upstream *up, enum upstream_event event)
+{
+	if (event == FAILED)
+		step_failed(up);
+	else
+		begin_login(up);
 }
 
 static void finish_login(struct upstream *up)
@@ -320,10 +425,30 @@ static void finish_login(struct upstream *up)
 	up->ops->on_ready(up);
 }
 
+/* The server itself has refused somebody who came without TLS: no other failure says that TLS would help. */
+static bool is_allowed_with_tls(const struct upstream *up)
+{
+	const struct upstream_login *l = up->login;
+	return l->tls.mode == CONF_SERVER_TLS_ALLOW && !l->wants_tls && l->tls.conf && !addr_is_unix(&up->addr) &&
+	       l->login.is_servers && strcmp(l->err.sqlstate, "28000") == 0;
+}
+
+static void try_with_tls(struct upstream *up)
+{
+	struct upstream_login *l = up->login;
+	l->wants_tls = true;
+	l->tried--;
+	login_fini(&l->login);
+	l->has_login = false;
+	try_next(up);
+}
+
 static void step_login(struct upstream *up, enum upstream_event event)
 {
 	if (event == LOGGED_IN)
 		finish_login(up);
+	else if (is_allowed_with_tls(up))
+		try_with_tls(up);
 	else
 		step_failed(up);
 }
@@ -333,6 +458,7 @@ static void run_step(struct loop_defer *d)
 	static void (*const steps[])(struct upstream *, enum upstream_event) = {
 		[UPSTREAM_RESOLVING] = step_resolving,
 		[UPSTREAM_CONNECTING] = step_connecting,
+		[UPSTREAM_SECURING] = step_securing,
 		[UPSTREAM_LOGIN] = step_login,
 	};
 	struct upstream_login *l = CONTAINER_OF(d, struct upstream_login, step);
@@ -390,8 +516,8 @@ void upstream_close(struct upstream *up)
 	up->reported = NULL;
 }
 
-void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, const struct addr *addr, uint32_t pid,
-                    struct slice key, struct settings *reported)
+void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd, struct tls *tls, const struct addr *addr,
+                    uint32_t pid, struct slice key, struct settings *reported)
 {
 	*up = (struct upstream){ .state = UPSTREAM_READY, .env = *env, .addr = *addr, .backend_pid = pid, .reported = reported };
 	ASSERT(key.len <= sizeof up->backend_key);
@@ -399,4 +525,5 @@ void upstream_adopt(struct upstream *up, const struct upstream_env *env, int fd,
 		memcpy(up->backend_key, key.at, key.len);
 	up->backend_key_len = (uint16_t)key.len;
 	stream_open(&up->stream, env->engine, fd, &unowned_ops, NULL);
+	stream_put_tls(&up->stream, tls);
 }

@@ -135,6 +135,13 @@ void startmsg_write_negotiation(struct writer *w, const struct startmsg *m, uint
 	writer_end(w);
 }
 
+void startmsg_write_ssl(struct writer *w)
+{
+	writer_begin(w, 0);
+	writer_u32(w, CODE_SSL);
+	writer_end(w);
+}
+
 void startmsg_write_cancel(struct writer *w, uint32_t pid, struct slice key)
 {
 	writer_begin(w, 0);

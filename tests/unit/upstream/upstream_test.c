@@ -175,7 +175,7 @@ static void begin(struct scene *s)
 	*s = (struct scene){ .loop = loop_new(false), .resolver = resolver_new() };
 	s->engine = engine_new(s->loop);
 	mailbox_open(&s->mailbox, s->loop, s);
-	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new() };
+	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new(), NULL };
 	s->listener = listener_open(s->loop, "127.0.0.1", 0, 16, on_client, s, &err);
 	assert_non_null(s->listener);
 	writer_init_grow(&s->script);
@@ -420,7 +420,7 @@ static void an_adopted_one_goes_on(void **state)
 	open_and_wait(&s, "127.0.0.1", LOGIN_TIMEOUT);
 	int fd = stream_detach(&s.up->stream, NULL);
 	assert_true(fd >= 0);
-	upstream_adopt(&other, &s.env, fd, &s.up->addr, s.up->backend_pid, slice_of(s.up->backend_key, s.up->backend_key_len),
+	upstream_adopt(&other, &s.env, fd, NULL, &s.up->addr, s.up->backend_pid, slice_of(s.up->backend_key, s.up->backend_key_len),
 	               settings_ref(s.up->reported));
 	other.stream.ops = &owner_ops;
 	other.stream.owner = &s;
@@ -465,7 +465,7 @@ static void a_cancel_waits_for_the_end(void **state)
 	begin(&s);
 	s.closes_after_script = true;
 	struct addr to = listener_addr(&s);
-	upstream_cancel(&s.env, &to, 4711, slice_of("longer key", 10), on_cancelled, &c);
+	upstream_cancel(&s.env, &to, NULL, 4711, slice_of("longer key", 10), on_cancelled, &c);
 	assert_false(c.is_told);
 	run_until(s.loop, is_flag_set, &c.is_told);
 	assert_true(c.is_over);
@@ -484,7 +484,7 @@ static void a_cancel_that_never_went_is_over(void **state)
 	struct addr to = listener_addr(&s);
 	listener_close(s.listener);
 	s.listener = NULL;
-	upstream_cancel(&s.env, &to, 1, slice_text("key!"), on_cancelled, &c);
+	upstream_cancel(&s.env, &to, NULL, 1, slice_text("key!"), on_cancelled, &c);
 	run_until(s.loop, is_flag_set, &c.is_told);
 	assert_true(c.is_over);
 	end(&s);
@@ -498,7 +498,7 @@ static void a_dropped_cancel_is_silent(void **state)
 		begin(&s);
 		s.stays_silent = true;
 		struct addr to = listener_addr(&s);
-		struct upstream_cancel *ticket = upstream_cancel(&s.env, &to, 1, slice_text("key!"), on_cancelled, &c);
+		struct upstream_cancel *ticket = upstream_cancel(&s.env, &to, NULL, 1, slice_text("key!"), on_cancelled, &c);
 		run_turns(s.loop, turns);
 		upstream_cancel_drop(ticket);
 		run_turns(s.loop, 3);
