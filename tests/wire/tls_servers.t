@@ -22,6 +22,7 @@ pki.sign('expired', san='DNS:localhost', days=-1)
 pki.revoke('revoked')
 mine = Pki('clients')
 mine.sign('cert_user')
+mine.sign('front', san='DNS:localhost')
 mine.ca_for_pg = f'{pki.dir}/clients.crt'
 with open(mine.ca) as source, open(mine.ca_for_pg, 'w') as copy:
     copy.write(source.read())
@@ -221,11 +222,11 @@ with scenario('a server without TLS'):
         ok(got.startswith(want), f'{mode}: {want}') or diag(got)
 
 with scenario('direct TLS, from one Lunapool to another'):
-    server = Proxy(cluster, listen={'tls': 'require', 'tls_cert': pki.crt('server'), 'tls_key': pki.key('server'), 'address': 'localhost'},
+    server = Proxy(cluster, listen={'tls': 'require', 'tls_cert': mine.crt('front'), 'tls_key': mine.key('front'), 'address': 'localhost'},
                    cluster_options={'tls': 'off'})
     proxy.settings['node'] = {'host': 'localhost', 'port': server.port}
     for how in ('direct', 'postgres'):
-        proxy.settings['cluster'] = {'tls': 'verify-full', 'tls_negotiation': how, **CA}
+        proxy.settings['cluster'] = {'tls': 'verify-full', 'tls_negotiation': how, 'tls_ca': mine.ca}
         proxy.reload()
         with proxy.connect(db) as c:
             is_(c.one('select 1'), '1', f'tls_negotiation = {how}')
