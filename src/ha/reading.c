@@ -244,7 +244,7 @@ void reading_free(struct reading *r)
 
 void reading_begin(struct reading *r, const struct service_target *target, uint32_t node_id, bool even_if_same)
 {
-	if (r->node_id != node_id)
+	if (r->node_id != node_id || (r->service && !service_is_for(r->service, target)))
 		reading_hang_up(r);
 	if (!r->service)
 		r->service = service_new(r->loop, r->resolver, r->mailbox, target);

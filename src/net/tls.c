@@ -382,15 +382,19 @@ static bool distinguished_name(const X509_NAME *name, char *out, size_t size)
 	return is_good;
 }
 
+bool tls_name_text(const X509_NAME *name, enum tls_name what, char *out, size_t size)
+{
+	bool is_good = what == TLS_NAME_CN ? common_name(name, out, size) : distinguished_name(name, out, size);
+	ERR_clear_error();
+	return is_good;
+}
+
 bool tls_peer_name(const struct tls *t, enum tls_name what, char *out, size_t size)
 {
 	X509 *cert = SSL_get0_peer_certificate(t->ssl);
 	if (!cert || SSL_get_verify_result(t->ssl) != X509_V_OK || tls_conf_setup(t->conf)->verify == TLS_VERIFY_NONE)
 		return false;
-	const X509_NAME *name = X509_get_subject_name(cert);
-	bool is_good = what == TLS_NAME_CN ? common_name(name, out, size) : distinguished_name(name, out, size);
-	ERR_clear_error();
-	return is_good;
+	return tls_name_text(X509_get_subject_name(cert), what, out, size);
 }
 
 const char *tls_version(const struct tls *t)

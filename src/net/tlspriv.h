@@ -47,6 +47,7 @@ struct tls *tls_of_ssl(const SSL *ssl);
 /* RFC 5929, 4.1; 0: undefined for this certificate. */
 BIO_METHOD *tls_bio_method(void); /* one of it must outlive the connections */
 size_t tls_hash_certificate(X509 *cert, uint8_t out[TLS_BINDING_MAX]);
+bool tls_name_text(const X509_NAME *name, enum tls_name what, char *out, size_t size) MUST_CHECK; /* as tls_peer_name() */
 /* The oldest of OpenSSL's reasons, which it forgets. */
 const char *tls_reason(void);
 extern const unsigned char tls_alpn[11]; /* as it travels */

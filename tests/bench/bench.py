@@ -17,6 +17,7 @@ import os
 import re
 import resource
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
@@ -24,7 +25,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import ENGINE, Cluster, run, temp_dir, tool  # noqa: E402
 import pgwire  # noqa: E402
-from peers import Haproxy, Lunapool, PgBouncer, PgBouncerSession, Pgpool, cpu_us, memory_bytes  # noqa: E402
+from peers import Haproxy, Lunapool, LunapoolTls, PgBouncer, PgBouncerSession, PgBouncerTls, Pgpool, cpu_us, memory_bytes  # noqa: E402
 
 SCALE = 10
 LOADS = {  # pgbench's arguments; the pgbouncer to compare with (its 1.18 has prepared statements in session mode only)
@@ -34,9 +35,13 @@ LOADS = {  # pgbench's arguments; the pgbouncer to compare with (its 1.18 has pr
     'tpcb': (['-b', 'tpcb-like', '-c', '8'], PgBouncer),
     '2 MB results': (['-f', 'big.sql', '-c', '2'], PgBouncer),
     'connect': (['-C', '-f', 'one.sql', '-c', '8'], PgBouncer),
+    'TLS simple': (['-S', '-c', '16'], PgBouncerTls),
+    'TLS 2 MB results': (['-f', 'big.sql', '-c', '2'], PgBouncerTls),
+    'TLS connect': (['-C', '-f', 'one.sql', '-c', '8'], PgBouncerTls),
 }
 SCRIPTS = {'one.sql': 'select 1;\n', 'big.sql': "select repeat('x', 100) from generate_series(1, 20000);\n"}
-BARS = [('cpu', 'simple', 1.1), ('cpu', 'prepared', 0.8), ('cpu', '2 MB results', 0.6), ('memory', 'idle client', 1.0)]
+BARS = [('cpu', 'simple', 1.1), ('cpu', 'prepared', 0.8), ('cpu', '2 MB results', 0.6), ('memory', 'idle client', 1.0),
+        ('memory', 'idle client, TLS', 1.0)]
 ratios = {}  # (kind, load) -> ours / pgbouncer's
 
 
@@ -56,18 +61,18 @@ class Bench:
             with open(f'{self.dir}/{name}', 'w') as f:
                 f.write(text)
         self.cluster = Cluster()
-        status, _, err = self.pgbench(self.cluster.port, '-i', '-q', '-s', str(SCALE))
+        status, _, err = self.pgbench(self.cluster.port, 'disable', '-i', '-q', '-s', str(SCALE))
         if status:
             raise RuntimeError(err)
 
-    def pgbench(self, port, *args):
-        env = {'PGHOST': '127.0.0.1', 'PGPORT': str(port), 'PGUSER': 'postgres', 'PGDATABASE': 'postgres', 'PGSSLMODE': 'disable',
+    def pgbench(self, port, sslmode, *args):
+        env = {'PGHOST': '127.0.0.1', 'PGPORT': str(port), 'PGUSER': 'postgres', 'PGDATABASE': 'postgres', 'PGSSLMODE': sslmode,
                'PGGSSENCMODE': 'disable'}
         return run([tool('pgbench'), *args], env=env, cwd=self.dir, timeout=600)
 
-    def load(self, port, args, *more):
+    def load(self, peer, args, *more):
         """Transactions done, transactions a second; None when the load cannot run there."""
-        status, out, err = self.pgbench(port, '-n', '-j', '1', *args, *more)
+        status, out, err = self.pgbench(peer.port, peer.sslmode, '-n', '-j', '1', *args, *more)
         done = re.search(r'actually processed: (\d+)', out)
         if status or not done or int(done.group(1)) == 0:
             note(err.strip()[-300:])
@@ -75,8 +80,8 @@ class Bench:
         return int(done.group(1)), float(re.search(r'tps = ([\d.]+)', out).group(1))
 
     def peers_for(self, bouncer):
-        wanted = [Lunapool, bouncer, Haproxy, Pgpool]
-        return [p for p in wanted if p is Lunapool or not self.args.peers or p.name.split()[0] in self.args.peers]
+        wanted = [LunapoolTls, bouncer] if bouncer is PgBouncerTls else [Lunapool, bouncer, Haproxy, Pgpool]
+        return [p for p in wanted if issubclass(p, Lunapool) or not self.args.peers or p.name.split()[0] in self.args.peers]
 
 
 def table(title, unit, loads, names, cells):
@@ -109,7 +114,7 @@ def column(peer):
 
 def cpu_once(bench, peer, args, seconds):
     before = cpu_us(peer.pid)
-    result = bench.load(peer.port, args, '-T', str(seconds))
+    result = bench.load(peer, args, '-T', str(seconds))
     return (cpu_us(peer.pid) - before) / result[0] if result else None
 
 
@@ -121,7 +126,7 @@ def cpu(bench):
         peers = [p(bench.cluster) for p in bench.peers_for(bouncer)]
         runs = {p.name: [] for p in peers}
         for p in peers:
-            bench.load(p.port, args, '-T', '1')
+            bench.load(p, args, '-T', '1')
         for _ in range(a.rounds):
             for p in peers:
                 runs[p.name].append(cpu_once(bench, p, args, a.seconds))
@@ -145,7 +150,7 @@ def latency_once(bench, peer, clients, seconds):
     """(p50, p99) in microseconds."""
     for old in glob.glob(f'{bench.dir}/lat*'):
         os.unlink(old)
-    if not bench.load(peer.port, ['-S', '-c', str(clients)], '-T', str(seconds), '-l', '--log-prefix=lat'):
+    if not bench.load(peer, ['-S', '-c', str(clients)], '-T', str(seconds), '-l', '--log-prefix=lat'):
         return None, None
     times = []
     for path in glob.glob(f'{bench.dir}/lat*'):
@@ -178,12 +183,18 @@ def latency(bench):
 
 # ---- memory ------------------------------------------------------------------------------------------------------
 
-def clients_of(port, n):
+def clients_of(peer, n):
     """N clients that logged in as a driver does, ran a statement and are idle."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     hello = pgwire.startup({'user': 'postgres', 'database': 'postgres', 'client_encoding': 'UTF8', 'application_name': 'bench'})
     socks = []
     for _ in range(n):
-        s = socket.create_connection(('127.0.0.1', port), 20)
+        s = socket.create_connection(('127.0.0.1', peer.port), 20)
+        if peer.sslmode != 'disable':
+            s.sendall(pgwire.request(pgwire.SSL_REQUEST))
+            s.recv(1)
+            s = context.wrap_socket(s)
         for message in (hello, pgwire.query('select 1')):
             s.sendall(message)
             seen = b''
@@ -196,25 +207,31 @@ def clients_of(port, n):
     return socks
 
 
+def memory_of(peer, n):
+    first = clients_of(peer, 10)
+    before = memory_bytes(peer.pid)
+    many = clients_of(peer, n)
+    bytes_each = (memory_bytes(peer.pid) - before) / n
+    for s in first + many:
+        s.close()
+    peer.stop()
+    return bytes_each
+
+
 def memory(bench):
-    n, cells, figures = bench.args.clients, {}, {}
+    n, cells = bench.args.clients, {}
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     n = min(n, hard - 200)
-    for kind in [p for p in bench.peers_for(PgBouncer) if p in (Lunapool, PgBouncer)]:
-        peer = kind(bench.cluster)
-        first = clients_of(peer.port, 10)
-        before = memory_bytes(peer.pid)
-        many = clients_of(peer.port, n)
-        figures[peer.name] = [(memory_bytes(peer.pid) - before) / n]
-        for s in first + many:
-            s.close()
-        peer.stop()
-    for name, values in figures.items():
-        cells['idle client', name] = cell(values, figures['lunapool'], name == 'lunapool', '{:.0f}')
-    if 'pgbouncer' in figures:
-        ratios['memory', 'idle client'] = ratio_of(figures['lunapool'], figures['pgbouncer'])
-    table(f'Memory per idle client, {n} clients', 'bytes of proportional set size; a server connection each elsewhere', ['idle client'],
+    rows = {'idle client': (PgBouncer, n), 'idle client, TLS': (PgBouncerTls, n // 4)}
+    for row, (bouncer, clients) in rows.items():
+        kinds = [k for k in bench.peers_for(bouncer) if issubclass(k, (Lunapool, bouncer))]
+        figures = {k: [memory_of(k(bench.cluster), clients)] for k in kinds}
+        for k in kinds:
+            cells[row, column(k)] = cell(figures[k], figures[kinds[0]], k is kinds[0], '{:.0f}')
+        if bouncer in figures:
+            ratios['memory', row] = ratio_of(figures[kinds[0]], figures[bouncer])
+    table(f'Memory per idle client, {n} clients, {n // 4} with TLS', 'bytes of proportional set size; a server connection each elsewhere', rows,
           ['lunapool', 'pgbouncer'], cells)
 
 
@@ -238,7 +255,7 @@ def instructions_once(bench, kind, args, transactions):
     ENGINE['engine'] = 'epoll'  # valgrind lets no other thread run while one sleeps in io_uring_enter
     peer = kind(bench.cluster, ['valgrind', '-q', '--tool=callgrind', '--separate-threads=yes', f'--callgrind-out-file={out}'])
     try:
-        bench.load(peer.port, args, '-t', str(transactions))
+        bench.load(peer, args, '-t', str(transactions))
     finally:
         peer.stop()
         ENGINE.clear()

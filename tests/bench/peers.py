@@ -12,6 +12,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from pki import Pki  # noqa: E402
 from harness import PROGRAM, Conn, Proxy, WireError, as_postgres, free_port, postgres_user, temp_dir, wait_for  # noqa: E402
 
 POOL = 20
@@ -57,6 +58,7 @@ def memory_bytes(pid):
 class Peer:
     """A foreign proxy in front of CLUSTER.  WRAPPER: words in front of its command (valgrind …)."""
     needs_postgres = True  # refuses to run as root
+    sslmode = 'disable'    # of its clients
 
     def __init__(self, cluster, wrapper=()):
         self.cluster = cluster
@@ -124,7 +126,23 @@ max_client_conn = {CLIENTS_MAX}
 log_connections = 0
 log_disconnections = 0
 ignore_startup_parameters = extra_float_digits,options
-""")]
+{self.more()}""")]
+
+    def more(self):
+        return ''
+
+
+class PgBouncerTls(PgBouncer):
+    name = 'pgbouncer TLS'
+    sslmode = 'require'
+
+    def more(self):
+        pki = Pki(owner=postgres_user())
+        pki.sign('server')
+        return f"""client_tls_sslmode = require
+client_tls_cert_file = {pki.crt('server')}
+client_tls_key_file = {pki.key('server')}
+"""
 
 
 class PgBouncerSession(PgBouncer):
@@ -181,9 +199,13 @@ logdir = '{self.dir}'
 class Lunapool:
     """The program of this tree."""
     name = 'lunapool'
+    sslmode = 'disable'
+
+    def listen(self):
+        return {}
 
     def __init__(self, cluster, wrapper=()):
-        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX},
+        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, listen=self.listen(),
                                options={'engine': 'epoll'} if wrapper else {}, start=False)  # valgrind cannot follow io_uring
         p.log_path = f'{p.dir}/log'
         command = ['setpriv', '--pdeathsig', 'SIGKILL', *wrapper, PROGRAM, '-c', p.path]
@@ -198,3 +220,12 @@ class Lunapool:
         self.process.send_signal(number)
         self.process.wait(60)
         Proxy.all.remove(self.proxy)
+
+
+class LunapoolTls(Lunapool):
+    sslmode = 'require'
+
+    def listen(self):
+        pki = Pki()
+        pki.sign('server')
+        return {'tls': 'require', 'tls_cert': pki.crt('server'), 'tls_key': pki.key('server')}
