@@ -17,7 +17,7 @@
 
 #include "base/mem.h"
 #include "net/addr.h"
-#include "tlspriv.h"
+#include "tlsctx.h"
 
 #define RECORD_BYTES 16384u /* plain text of a full record */
 #define RECORD_EXTRA 256u   /* header, nonce, padding, tag of any cipher: less */
@@ -89,7 +89,7 @@ const char *tls_reason(void)
 	return reason ? reason : "unknown error";
 }
 
-void tls_fail(struct tls *t, const char *why)
+static void be_broken(struct tls *t, const char *why)
 {
 	t->is_broken = true;
 	t->in = slice_of(NULL, 0);
@@ -107,7 +107,7 @@ static enum tls_result fail(struct tls *t)
 		snprintf(text, sizeof text, "%s: %s", reason, X509_verify_cert_error_string(verdict));
 	else
 		snprintf(text, sizeof text, "%s", reason);
-	tls_fail(t, text);
+	be_broken(t, text);
 	return TLS_FAILED;
 }
 
@@ -221,7 +221,7 @@ enum tls_result tls_shake(struct tls *t)
 	if (r != 1)
 		return result_of(t, r) == TLS_MORE ? TLS_MORE : TLS_FAILED;
 	if (t->is_direct && !is_meant_for_postgresql(t)) {
-		tls_fail(t, "a direct TLS connection without ALPN protocol negotiation");
+		be_broken(t, "a direct TLS connection without ALPN protocol negotiation");
 		return TLS_FAILED;
 	}
 	t->is_up = true;
@@ -292,7 +292,7 @@ bool tls_seal(struct tls *t, const struct iovec *iov, unsigned n, size_t bytes)
 	bool has_room = buf_reserve(&t->out, bytes + (bytes / RECORD_BYTES + 1) * RECORD_EXTRA);
 	if (has_room && (n == 1 ? seal(t, slice_of(iov->iov_base, iov->iov_len)) : seal_pieces(t, iov, n)))
 		return true;
-	tls_fail(t, tls_reason());
+	be_broken(t, tls_reason());
 	return false;
 }
 

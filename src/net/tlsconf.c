@@ -16,7 +16,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "tlspriv.h"
+#include "tlsctx.h"
 
 #define SESSIONS_MAX 64 /* hosts that sessions are kept of */
 #define FINGERPRINT_BYTES 32

@@ -1,10 +1,10 @@
 /*
  * tlspriv — TLS inside net/: tls.c turns bytes into bytes, tlsconf.c holds what many connections share, sealed.c puts it under a stream.
+ * OpenSSL's own types are in tlsctx.h, which is for the first two.
  */
 #ifndef NET_TLSPRIV_H
 #define NET_TLSPRIV_H
 
-#include <openssl/ssl.h>
 #include <sys/uio.h>
 
 #include "base/buf.h"
@@ -28,28 +28,8 @@ enum tls_result tls_unseal(struct tls *t, uint8_t *at, size_t *len) MUST_CHECK;
 size_t tls_bound(const struct tls *t); /* so much plain text is in what was fed, at most */
 bool tls_seal(struct tls *t, const struct iovec *iov, unsigned n, size_t bytes) MUST_CHECK;
 void tls_bye(struct tls *t);
-struct buf *tls_output(struct tls *t);  /* records to be sent, oldest first */
-bool tls_is_quiet(const struct tls *t); /* holds no part of anything: may go to another thread */
-const char *tls_error(const struct tls *t);
-void tls_fail(struct tls *t, const char *why);
-
-/* What tls.c needs of a configuration. */
-SSL_CTX *tls_conf_ctx(const struct tls_conf *c);
-BIO_METHOD *tls_conf_bio(const struct tls_conf *c);
-const struct tls_setup *tls_conf_setup(const struct tls_conf *c);
-struct slice tls_conf_binding(const struct tls_conf *c);
-/* Sessions to go on with at the same server.  Any thread. */
-void tls_conf_keep_session(struct tls_conf *c, const char *host, SSL_SESSION *session); /* takes the reference */
-SSL_SESSION *tls_conf_take_session(struct tls_conf *c, const char *host);               /* a reference; NULL: none */
-struct tls *tls_of_ssl(const SSL *ssl);
-
-#define TLS_BINDING_MAX 64
-/* RFC 5929, 4.1; 0: undefined for this certificate. */
-BIO_METHOD *tls_bio_method(void); /* one of it must outlive the connections */
-size_t tls_hash_certificate(X509 *cert, uint8_t out[TLS_BINDING_MAX]);
-bool tls_name_text(const X509_NAME *name, enum tls_name what, char *out, size_t size) MUST_CHECK; /* as tls_peer_name() */
-/* The oldest of OpenSSL's reasons, which it forgets. */
-const char *tls_reason(void);
-extern const unsigned char tls_alpn[11]; /* as it travels */
+struct buf *tls_output(struct tls *t);      /* records to be sent, oldest first */
+bool tls_is_quiet(const struct tls *t);     /* holds no part of anything: may go to another thread */
+const char *tls_error(const struct tls *t); /* "" while all is well */
 
 #endif

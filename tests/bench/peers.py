@@ -139,7 +139,7 @@ class PgBouncerTls(PgBouncer):
     def more(self):
         pki = Pki(owner=postgres_user())
         pki.sign('server')
-        return f"""client_tls_sslmode = require
+        return f"""client_tls_sslmode = allow
 client_tls_cert_file = {pki.crt('server')}
 client_tls_key_file = {pki.key('server')}
 """
@@ -228,4 +228,4 @@ class LunapoolTls(Lunapool):
     def listen(self):
         pki = Pki()
         pki.sign('server')
-        return {'tls': 'require', 'tls_cert': pki.crt('server'), 'tls_key': pki.key('server')}
+        return {'tls': 'allow', 'tls_cert': pki.crt('server'), 'tls_key': pki.key('server')}

@@ -1,7 +1,7 @@
 /* What a stranger says in place of a handshake, in pieces of any size, to either end; and what he calls himself in a certificate. */
 #include <openssl/x509.h>
 
-#include "../../src/net/tlspriv.h"
+#include "../../src/net/tlsctx.h"
 #include "base/mem.h"
 #include "fuzz.h"
 
