@@ -5,31 +5,47 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from harness import postgres_user  # noqa: E402
+from pki import Pki  # noqa: E402
 
 SETUP = """create table mix (id int, life int, n bigint); create table mix_copy (who text); create sequence mix_seq;
 create table whoami as select 'public' as v;
 grant all on all tables in schema public to public; grant all on all sequences in schema public to public;""" + ''.join(f"""
 create schema mix_s{i}; grant usage on schema mix_s{i} to public;
 create table mix_s{i}.whoami as select 'mix_s{i}' as v; grant select on mix_s{i}.whoami to public;""" for i in range(8))
-cluster = Cluster.get()
-for i in range(8):
-    cluster.role(f'mix_role_{i}')
-db = cluster.database()
+db = 't_mixup'
 program = f'{ROOT}/build/tests/mixup'
 rc, out, err = run(['make', '-s', '-C', ROOT, 'build/tests/mixup'])
 is_(rc, 0, 'tests/mixup is built') or diag(err)
 
 statements = 1_000_000 if LONG else 50_000
 clients = 300
-for workers, share in ((2, 0.7), (1, 0.3)):
-    with scenario(f'{workers} workers'):
+
+
+def secured():
+    """A server that has TLS, and what both sides of Lunapool need for it."""
+    theirs, ours = Pki(owner=postgres_user()), Pki()
+    theirs.sign('server', san='IP:127.0.0.1')
+    ours.sign('server', san='IP:127.0.0.1')
+    c = Cluster(extra=f"ssl = on\nssl_cert_file = '{theirs.crt('server')}'\nssl_key_file = '{theirs.key('server')}'\n")
+    return c, {'listen': {'tls': 'require', 'tls_cert': ours.crt('server'), 'tls_key': ours.key('server')},
+               'cluster_options': {'tls': 'verify-full', 'tls_ca': theirs.ca}}
+
+
+for workers, share, sslmode in ((2, 0.6, 'disable'), (1, 0.2, 'disable'), (2, 0.2, 'require')):
+    if DIRECT and sslmode == 'require':
+        continue
+    with scenario(f'{workers} workers, sslmode={sslmode}'):
+        cluster, tls = secured() if sslmode == 'require' else (Cluster.get(), {})
+        for i in range(8):
+            cluster.role(f'mix_role_{i}')
         cluster.database(db, SETUP)
-        p = Proxy(cluster, workers=workers, pool={'size': 30})
+        p = Proxy(cluster, workers=workers, pool={'size': 30}, **tls)
         seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
-        where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode=disable gssencmode=disable'
+        where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode={sslmode} gssencmode=disable'
         rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
                            env={'MIXUP_DIRECT': f'host={cluster.host} port={cluster.port} user=postgres dbname={db}'})
-        ok(rc == 0, f'{workers} workers: ' + (out.strip().split('\n') or [''])[-1])
+        ok(rc == 0, f'{workers} workers, sslmode={sslmode}: ' + (out.strip().split('\n') or [''])[-1])
         diag(out + err + f'seed {seed}')
         if not DIRECT:
             ok(cluster.backends(db) <= 30, 'the pool kept its size')
