@@ -92,7 +92,7 @@ layers:
 	@tests/layers.sh
 build/tests/mixup: $(wildcard tests/mixup/*.[ch]) | $(B)/.deps-check
 	@mkdir -p $(@D)
-	@gcc -O2 -g -std=c11 -D_GNU_SOURCE $(WARN) -I$$(pg_config --includedir) -o $@ $(filter %.c,$^) -lpq
+	@gcc -O2 -g -std=c11 -D_GNU_SOURCE $(WARN) -I$$(pg_config --includedir) -o $@ $(filter %.c,$^) -lpq -lssl -lcrypto
 headers: $(patsubst %.h,$(B)/%.h.ok,$(filter-out include/tbl/%,$(wildcard include/*/*.h)))
 $(B)/%.h.ok: %.h | $(B)/.deps
 	@mkdir -p $(@D)

@@ -10,6 +10,8 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -306,6 +308,24 @@ static bool has_landed(const struct flight *f)
 	return f->is_loose ? f->readies_met == f->readies : f->met == f->wants;
 }
 
+/* Beside libpq, which is idle meanwhile, but through its TLS if it has one. */
+static ssize_t put(const struct client *c, const void *bytes, size_t n)
+{
+	SSL *ssl = PQsslStruct(c->conn, "OpenSSL");
+	return ssl ? SSL_write(ssl, bytes, (int)n) : send(PQsocket(c->conn), bytes, n, MSG_NOSIGNAL);
+}
+
+static ssize_t get(const struct client *c, void *bytes, size_t room)
+{
+	SSL *ssl = PQsslStruct(c->conn, "OpenSSL");
+	if (!ssl)
+		return recv(PQsocket(c->conn), bytes, room, 0);
+	ERR_clear_error();
+	int n = SSL_read(ssl, bytes, (int)room);
+	errno = n <= 0 && SSL_get_error(ssl, n) == SSL_ERROR_WANT_READ ? EAGAIN : EIO;
+	return n;
+}
+
 /* Sends a piece of what is left.  One that flushes nothing to wait for has landed then. */
 void flight_turn(struct client *c)
 {
@@ -314,8 +334,8 @@ void flight_turn(struct client *c)
 	if (n > 1 && f->in_pieces)
 		n = 1 + rnd((unsigned)n);
 	while (n > 0) {
-		ssize_t got = send(PQsocket(c->conn), f->out + f->out_sent, n, MSG_NOSIGNAL);
-		if (got < 0)
+		ssize_t got = put(c, f->out + f->out_sent, n);
+		if (got <= 0)
 			break; /* a closed connection is noticed when reading */
 		f->out_sent += (size_t)got;
 		n -= (size_t)got;
@@ -350,7 +370,7 @@ void flight_read(struct client *c)
 {
 	struct flight *f = c->flight;
 	for (;;) {
-		ssize_t n = recv(PQsocket(c->conn), f->in + f->in_len, sizeof f->in - f->in_len, 0);
+		ssize_t n = get(c, f->in + f->in_len, sizeof f->in - f->in_len);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			break;
 		if (n <= 0) {
