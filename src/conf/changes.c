@@ -118,6 +118,8 @@ static bool replaces_servers(const struct param_block *b, const struct param *p)
 	static const char *const of_node[] = { "host", "port" }, *const of_database[] = { "cluster", "dbname" };
 	if (b == &param_blocks[BLOCK_node])
 		return param_is_one_of(p, of_node, ARRAY_LEN(of_node));
+	if (b == &param_blocks[BLOCK_cluster])
+		return strncmp(p->name, "tls", 3) == 0;
 	return b == &param_blocks[BLOCK_database] && param_is_one_of(p, of_database, ARRAY_LEN(of_database));
 }
 
