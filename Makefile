@@ -3,7 +3,7 @@ VARIANT ?= release
 CC ?= gcc
 B := build/$(VARIANT)
 
-PKGS := libpq openssl libprotobuf-c liburing
+PKGS := libpq openssl libprotobuf-c liburing ldap
 CFLAGS.release := -O2 -g -fno-plt
 CFLAGS.debug := -O0 -g3
 CFLAGS.asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -15,7 +15,7 @@ endif
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith -Wvla -Wno-unused-parameter -Werror
 CFLAGS += -std=c11 -D_GNU_SOURCE -fvisibility=hidden -fno-strict-aliasing -fstack-protector-strong $(WARN) $(CFLAGS.$(VARIANT)) \
 	-Iinclude $(shell pkg-config --cflags $(PKGS) libsystemd 2>/dev/null)
-LIBS = $(shell pkg-config --libs $(PKGS) libsystemd 2>/dev/null) -lev -lpg_query -lpthread -lm
+LIBS = $(shell pkg-config --libs $(PKGS) libsystemd 2>/dev/null) -lev -lpg_query -lpam -lpthread -lm
 
 SRC := $(wildcard src/*/*.c)
 OBJ := $(SRC:%.c=$(B)/%.o)

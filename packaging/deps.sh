@@ -1,7 +1,8 @@
 #!/bin/sh
 # Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|demo|check|bench
 set -eu
-build="make gcc libc6-dev pkg-config libev-dev liburing-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev"
+build="make gcc libc6-dev pkg-config libev-dev liburing-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev libldap-dev
+ libpam0g-dev"
 drivers="python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl golang-go golang-github-lib-pq-dev openjdk-17-jdk-headless
  libpostgresql-jdbc-java"
 command -v npm >/dev/null || drivers="$drivers nodejs npm"

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "auth/auth.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/version.h"
@@ -102,7 +103,7 @@ static bool choose_engine(struct app *a, enum conf_engine wanted)
 
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->keyring, a->engine, &a->end };
+	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->keyring, a->auth, a->engine, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);
@@ -170,6 +171,8 @@ static void end_workers(struct app *a)
 		worker_stop(a->workers[i]);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		worker_join(a->workers[i]);
+	auth_free(a->auth); /* its helpers write to the workers */
+	a->auth = NULL;
 	for (unsigned i = 0; i < a->n_workers; i++)
 		worker_free(a->workers[i]);
 	mem_free(a->workers);
@@ -181,6 +184,7 @@ void app_stop(struct app *a)
 	end_workers(a);
 	control_free(a->control);
 	catalog_free(a->catalog);
+	auth_free(a->auth);
 	resolver_free(a->resolver);
 	keyring_free(a->keyring);
 	session_registry_free(a->sessions);

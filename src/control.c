@@ -26,6 +26,7 @@
 #include "app/heirs.h"
 #include "app/listeners.h"
 #include "app/takeover.h"
+#include "auth/auth.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -329,6 +330,8 @@ struct control *control_new(struct app *a)
 	pool_registry_on_trouble(a->pools, on_trouble, c);
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
 	a->catalog = catalog_new(on_catalog_wanted, c);
+	unsigned threads = (unsigned)topo_latest(a->board)->conf->auth_threads;
+	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);
 	return c;
@@ -422,6 +425,7 @@ void control_shut(struct control *c)
 	loader_free(c->loader);
 	c->loader = NULL;
 	ceiling_set(c->ceiling, 0);
+	auth_shut(c->app->auth);
 	loop_timer_stop(c->app->loop, &c->collect);
 	loop_timer_stop(c->app->loop, &c->drain);
 	loop_timer_stop(c->app->loop, &c->reap);

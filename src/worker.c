@@ -93,6 +93,7 @@ static void world_make(struct worker *w)
 	    .registry = w->env.sessions,
 	    .cache = w->cache,
 	    .catalog = w->env.catalog,
+	    .auth = w->env.auth,
 	    .console = console_answer,
 	    .console_arg = &w->console,
 	});

@@ -22,6 +22,7 @@ struct app {
 	struct session_registry *sessions;
 	struct catalog *catalog;
 	struct keyring *keyring;
+	struct auth *auth;
 	struct control *control;
 };
 

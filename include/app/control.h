@@ -10,7 +10,7 @@
 struct app;
 struct control;
 /* Neither accepts clients nor asks nodes yet.  The board shows a topology. */
-struct control *control_new(struct app *a); /* makes A's catalog, too */
+struct control *control_new(struct app *a); /* makes A's catalog and auth, too */
 /* Before control_listen(), at start only: sockets that systemd has opened for us, if it has; those of the process whose place we are to take. */
 bool control_adopt(struct control *c, struct err *err) MUST_CHECK;
 bool control_take_over(struct control *c, const struct conf *conf, struct err *err) MUST_CHECK;

@@ -23,6 +23,7 @@ struct worker_env {
 	struct session_registry *sessions;
 	struct catalog *catalog;
 	struct keyring *keyring;
+	struct auth *auth;
 	enum conf_engine engine;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */
 };

@@ -93,6 +93,7 @@ struct conf_limits {
 };
 
 struct hba;
+struct ident;
 struct users;
 struct conf {
 	PARAMS_GLOBAL(CONF_FIELD)
@@ -107,6 +108,7 @@ struct conf {
 	struct conf_user *users;
 	struct conf_limits limits;
 	struct hba *hba;       /* from auth.hba_file */
+	struct ident *maps;    /* from auth.ident_file; never NULL */
 	struct users *secrets; /* from auth.users_file; never NULL */
 };
 
@@ -121,7 +123,7 @@ struct conf_errors {
 void conf_errors_add(struct conf_errors *e, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4); /* keeps the first 100 */
 void conf_errors_fini(struct conf_errors *e);
 
-/* Loads a file, or a directory's *.conf in name order (without those that are its hba_file or users_file).  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
+/* Loads a file, or a directory's *.conf in name order (without those that auth names as files of its own).  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
 struct conf *conf_load(const char *path, struct conf_errors *errors) MUST_CHECK;
 void conf_free(struct conf *c); /* wipes secrets */
 

@@ -6,7 +6,12 @@
 
 struct users *users_load(const char *path, struct conf_errors *errors) MUST_CHECK; /* path "": an empty set */
 void users_free(struct users *u);                                                  /* wipes */
-/* The secret: clear text or "SCRAM-SHA-256$…"; NULL when the user is not listed or has none ("").  Borrowed. */
+/* The secret: as it stands in the file; NULL when the user is not listed or has none ("").  Borrowed. */
+/* A stored secret is clear text, "md5" and 32 digits, or "SCRAM-SHA-256$…". */
+enum secret_kind { SECRET_NONE, SECRET_CLEAR, SECRET_MD5, SECRET_SCRAM };
+enum secret_kind secret_kind(const char *secret); /* NULL: SECRET_NONE */
+/* The kind of secret that a user who is not listed would have if he were: as frequent as it is among the others, always the same for a name. */
+enum secret_kind users_likely_kind(const struct users *u, const char *name);
 const char *users_secret(const struct users *u, const char *name);
 
 #endif

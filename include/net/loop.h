@@ -14,7 +14,7 @@
 
 struct loop; /* wraps struct ev_loop */
 
-/* IS_MAIN: libev's default loop, the only one where child processes and signals can be watched. */
+/* IS_MAIN: libev's default loop, the only one where signals can be watched. */
 struct loop *loop_new(bool is_main);
 void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);              /* until loop_stop() */

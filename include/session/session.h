@@ -62,6 +62,7 @@ void session_registry_weigh(struct session_registry *r, struct mailbox *back, se
 void session_registry_shed(struct session_registry *r, const struct session_weight *what); /* closes that client, with 53200 */
 void session_registry_set_full(struct session_registry *r, bool is_full);                  /* logins are refused with 53200 */
 
+struct auth;
 struct session_env {
 	unsigned worker;
 	struct upstream_env upstream; /* engine, resolver, mailbox, settings table */
@@ -69,6 +70,7 @@ struct session_env {
 	struct pool_registry *pool_registry;
 	struct session_registry *registry;
 	struct sql_cache *cache;
+	struct auth *auth;
 	struct catalog *catalog; /* NULL: nothing is known of any function, and nothing is asked */
 	session_console_fn console;
 	void *console_arg;

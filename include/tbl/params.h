@@ -28,6 +28,7 @@
 	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")                \
 	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                      \
 	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                    \
+	X(auth_threads, INT, "4", 1, 64, RESTART, "Threads that wait for LDAP and PAM; started when the first login needs them.")    \
 	X(control_socket, PATH, "", 0, 0, RELOAD,                                                                                    \
 	  "Unix socket for --takeover and --dry-run; empty for .s.LUNAPOOL.<port> in unix_socket_dir, if that is set.")              \
 	X(takeover_idle_timeout, DURATION, "5s", 0, 86400000000, RELOAD,                                                             \
@@ -63,10 +64,29 @@
 	  "Authorities of clients' certificates. With it, each client is asked for one, and what it shows must be good.")         \
 	PARAMS_TLS(X)
 
-#define PARAMS_AUTH(X)                                                                         \
-	X(hba_file, PATH, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.") \
-	X(users_file, PATH, "", 0, 0, RELOAD,                                                      \
-	  "Secrets of users, a line each: \"name\" \"secret\"; clear text or SCRAM-SHA-256$…. Also used to log in to servers.")
+#define PARAMS_AUTH(X)                                                                                                           \
+	X(hba_file, PATH, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.")                                   \
+	X(ident_file, PATH, "", 0, 0, RELOAD, "User-name maps for peer and cert, in pg_ident.conf's syntax.")                        \
+	X(users_file, PATH, "", 0, 0, RELOAD,                                                                                        \
+	  "Secrets of users, a line each: \"name\" \"secret\"; clear text, md5… or SCRAM-SHA-256$…. Also used to log in to "     \
+	  "servers.")                                                                                                                \
+	X(query, TEXT, "", 0, 0, RELOAD,                                                                                             \
+	  "Asks the primary for the secret of a user, $1, who is not in users_file: a row of name, secret and, if there is a third " \
+	  "column, "                                                                                                                 \
+	  "the time until which it is valid. Empty: nobody is asked.")                                                               \
+	X(query_user, TEXT, "", 0, 0, RELOAD,                                                                                        \
+	  "Role that runs the query and looks up members of roles; empty for the cluster's service_user.")                           \
+	X(query_password, SECRET, "", 0, 0, RELOAD, "Password of query_user; empty for what users_file has in clear text.")          \
+	X(query_dbname, TEXT, "", 0, 0, RELOAD, "Database that the query runs in; empty for the cluster's service_dbname.")          \
+	X(query_ttl, DURATION, "30s", 0, 86400000000, RELOAD,                                                                        \
+	  "How long an answer of the query is remembered, and that there is none; after a wrong password it is asked again.")        \
+	X(query_timeout, DURATION, "5s", 1000, 3600000000, RELOAD,                                                                   \
+	  "A login that waited this long for an answer of the servers fails.")                                                       \
+	X(helper_queue, INT, "200", 1, 100000, RELOAD,                                                                               \
+	  "Logins that may wait for a helper thread; those that come beyond are refused.")                                           \
+	X(helper_timeout, DURATION, "10s", 1000, 3600000000, RELOAD,                                                                 \
+	  "A login that waited this long for LDAP, PAM or a host's name fails.")                                                     \
+	X(pam_dir, PATH, "", 0, 0, RELOAD, "Folder of PAM's service files; empty for the system's.")
 
 #define PARAMS_CLUSTER(X)                                                                                                     \
 	X(service_user, TEXT, "", 0, 0, RELOAD,                                                                                   \
@@ -85,6 +105,11 @@
 	X(tls_ca, PATH, "", 0, 0, RELOAD, "Authorities of the nodes' certificates. With it, require is as verify-ca.")            \
 	X(tls_cert, PATH, "", 0, 0, RELOAD, "Certificate that is shown to nodes that ask for one.")                               \
 	X(tls_key, PATH, "", 0, 0, RELOAD, "Its private key, which nobody else may read.")                                        \
+	X(cleartext_password, BOOL, "false", 0, 0, RELOAD,                                                                        \
+	  "Send a server that asks for it the password in clear text even where everybody on the way could read it: over TCP "    \
+	  "without TLS.")                                                                                                         \
+	X(require_channel_binding, BOOL, "false", 0, 0, RELOAD,                                                                   \
+	  "Log in to servers by SCRAM-SHA-256-PLUS only, which nobody in the middle can pass on; needs TLS.")                     \
 	PARAMS_TLS(X)
 
 #define PARAMS_NODE(X)                                                                                          \
@@ -117,14 +142,20 @@
 	  "Prepared statements kept on a server connection; the least recently used go.")
 
 /* database "name" and user "name" blocks. */
-#define PARAMS_DATABASE(X)                                                                                                      \
-	X(cluster, TEXT, "", 0, 0, RELOAD, "Cluster that serves this database; may be left out when there is only one.")            \
-	X(dbname, TEXT, "", 0, 0, RELOAD, "Name of the database on the servers; empty for the same name.")                          \
-	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this database.")                                                    \
-	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this database.")                                             \
-	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                     \
-	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this database.")                             \
-	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this database, all users together; 0 is no limit.") \
+#define PARAMS_DATABASE(X)                                                                                                       \
+	X(cluster, TEXT, "", 0, 0, RELOAD, "Cluster that serves this database; may be left out when there is only one.")             \
+	X(dbname, TEXT, "", 0, 0, RELOAD, "Name of the database on the servers; empty for the same name.")                           \
+	X(user, TEXT, "", 0, 0, RELOAD,                                                                                              \
+	  "User as whom all clients of this database are logged in to the servers, in one pool; empty: each as himself.")            \
+	X(password, SECRET, "", 0, 0, RELOAD, "Password of that user; empty for what users_file has.")                               \
+	X(auth_query, TEXT, "", 0, 0, RELOAD, "As auth query, for clients of this database.")                                        \
+	X(auth_user, TEXT, "", 0, 0, RELOAD, "As auth query_user, for clients of this database; his password stands in users_file.") \
+	X(auth_dbname, TEXT, "", 0, 0, RELOAD, "As auth query_dbname, for clients of this database.")                                \
+	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this database.")                                                     \
+	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this database.")                                              \
+	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                      \
+	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this database.")                              \
+	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this database, all users together; 0 is no limit.")  \
 	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this database; 0 is no limit.")
 
 #define PARAMS_USER(X)                                                                                                          \
@@ -144,6 +175,13 @@
 	  "Client connections from one address, or from one IPv6 network of 64 bits, counted from their first byte on; 0 is no "    \
 	  "limit.")                                                                                                                 \
 	X(login_timeout, DURATION, "1min", 1000, 3600000000, RELOAD, "A client must have logged in by then.")                       \
+	X(auth_failure_delay, DURATION, "100ms", 0, 10000000, RELOAD,                                                               \
+	  "A client that failed to prove who it is is told so after this time, however it failed; each further failure from its "   \
+	  "address within a "                                                                                                       \
+	  "minute doubles it, up to 16 times.")                                                                                     \
+	X(auth_failures_per_address, INT, "0", 0, 1000000, RELOAD,                                                                  \
+	  "Failed logins of an address within a minute after which further ones are refused unheard, until a minute has passed; 0 " \
+	  "is no limit.")                                                                                                           \
 	X(client_idle_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                               \
 	  "A client idle outside a transaction for this long is closed; 0 never.")                                                  \
 	X(idle_transaction_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                          \

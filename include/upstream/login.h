@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/log.h"
 #include "base/settings.h"
+#include "wire/md5.h"
 #include "wire/scram.h"
 #include "wire/startmsg.h"
 #include "wire/writer.h"
@@ -18,26 +19,46 @@
 #define LOGIN_TOTAL_MAX 1048576u  /* bytes of a whole login */
 #define LOGIN_PARAMETERS_MAX 256u /* settings that a server may report */
 
-/* Keys that let us log in as a user whose clear password we never saw. */
+/* What lets us log in as a user who is not in the users file. */
 struct upstream_keys {
+	bool has_scram;
 	uint8_t client_key[SCRAM_KEY];
 	struct scram_secret secret;
+	char md5[MD5_TEXT]; /* the stored secret; "" none */
+	char password[256]; /* that he has shown, or that a server told; "" none */
 };
 
 /* As whom; borrowed during login_init() and login_start(). */
 struct login_who {
 	const char *user, *database;      /* database "" is not sent */
 	const char *password;             /* clear text, or NULL */
-	const struct upstream_keys *keys; /* or NULL; the password goes first */
-	struct slice startup;             /* further parameters, name NUL value NUL …; user and database in it are passed over */
+	const char *md5;                  /* as stored, or NULL */
+	const struct upstream_keys *keys; /* or NULL; what stands above goes first */
+	bool is_private;                  /* nobody between us and the server can read: TLS, a unix socket, or nobody cares */
+	bool is_tls;
+	struct slice binding;  /* of that TLS connection; empty: it has none */
+	bool requires_binding; /* no other method will do */
+	struct slice startup;  /* further parameters, name NUL value NUL …; user and database in it are passed over */
 };
 
-enum login_state { LOGIN_ASKED, LOGIN_SASL_ASKED, LOGIN_SASL_PROVEN, LOGIN_SASL_VERIFIED, LOGIN_WELCOMED, LOGIN_DONE };
+enum login_state {
+	LOGIN_ASKED,
+	LOGIN_PASSWORD_SENT,
+	LOGIN_SASL_ASKED,
+	LOGIN_SASL_PROVEN,
+	LOGIN_SASL_VERIFIED,
+	LOGIN_WELCOMED,
+	LOGIN_DONE
+};
 
 struct login {
-	uint8_t state; /* enum login_state */
-	bool has_password, has_keys;
-	bool is_servers; /* the error is the server's own */
+	uint8_t state;  /* enum login_state */
+	bool has_scram; /* `scram` is ready */
+	bool is_private, is_tls, requires_binding;
+	bool is_servers;       /* the error is the server's own */
+	char *user, *password; /* password NULL: none in clear text */
+	char md5[MD5_TEXT];    /* "": none */
+	uint8_t binding[SCRAM_BINDING_MAX], binding_len;
 	size_t taken;    /* bytes so far */
 	struct log *log; /* may be NULL */
 	struct scram_client scram;

@@ -1,7 +1,7 @@
 /*
  * service — one question to a node by libpq, asynchronous: connection, one statement, its rows, a deadline.
- * For probes and orders of the control thread; client traffic never comes here.  libpq is used in this file only; always hostaddr
- * from our own resolver (or a socket directory), every option given, the PG* environment is cleared at start.
+ * For probes, orders and the secrets of users, in the control thread; client traffic never comes here.  libpq is used in this file only;
+ * always hostaddr from our own resolver (or a socket directory), every option given, the PG* environment is cleared at start.
  */
 #ifndef UPSTREAM_SERVICE_H
 #define UPSTREAM_SERVICE_H
@@ -32,6 +32,9 @@ bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, servic
 struct service_rows;
 typedef void (*service_rows_fn)(void *arg, const struct service_rows *rows, const struct err *err);
 bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, service_rows_fn fn, void *arg) MUST_CHECK;
+/* … for a statement with one parameter, $1. */
+bool service_ask_with(struct service *s, const char *sql, const char *parameter, uint64_t timeout_us, service_rows_fn fn,
+                      void *arg) MUST_CHECK;
 unsigned service_rows_n(const struct service_rows *rows);
 const char *service_value(const struct service_rows *rows, unsigned row,
                           unsigned column); /* "" for SQL NULL and what is not there */

@@ -5,8 +5,8 @@
  * stream for itself by setting up->stream.ops and up->stream.owner.  Until then all events come through the owner's upstream_ops.
  * A login that takes longer than the target's timeout fails.  Messages behind the ReadyForQuery of the login stay unread in the stream
  * and are shown to the new owner from the loop, after on_ready().
- * Authentication: trust, SCRAM-SHA-256 (clear password or keys learnt at the client's login), cleartext and md5 requests are refused
- * with a text that says so (28000).
+ * Authentication: trust, SCRAM-SHA-256 (clear password or keys learnt at the client's login), md5, and the password in clear text where
+ * nobody can read it on the way; else 28000 with a text that says so.
  */
 #ifndef UPSTREAM_UPSTREAM_H
 #define UPSTREAM_UPSTREAM_H
@@ -34,6 +34,9 @@ struct upstream_target {
 	uint16_t port;
 	const char *database, *user;      /* as the server knows them */
 	const char *password;             /* clear text, or NULL */
+	const char *md5;                  /* the stored secret, or NULL */
+	bool cleartext_password;          /* may be sent also where it can be read on the way */
+	bool requires_binding;            /* SCRAM-SHA-256-PLUS or nothing */
 	const struct upstream_keys *keys; /* or NULL */
 	uint64_t timeout_us;              /* for everything until ready */
 	unsigned tcp_user_timeout_ms;     /* 0: system default */

@@ -21,10 +21,13 @@ struct authmsg {
 bool authmsg_read(struct slice body, struct authmsg *m) MUST_CHECK;
 bool authmsg_offers(const struct authmsg *m, const char *mechanism);
 void authmsg_write_ok(struct writer *w);
-void authmsg_write_sasl(struct writer *w, const char *mechanism); /* a list of one */
+void authmsg_write_cleartext(struct writer *w);
+void authmsg_write_md5(struct writer *w, const uint8_t salt[4]);
+void authmsg_write_sasl(struct writer *w, bool has_plus); /* SCRAM-SHA-256, and before it SCRAM-SHA-256-PLUS */
 void authmsg_write_sasl_step(struct writer *w, enum authmsg_kind kind, struct slice payload);
 /* SASLInitialResponse body: mechanism and payload.  Payload .at == NULL when the length was -1. */
 bool authmsg_read_initial(struct slice body, struct slice *mechanism, struct slice *payload) MUST_CHECK;
+bool authmsg_read_password(struct slice body, struct slice *password) MUST_CHECK; /* PasswordMessage: a text, nothing behind it */
 void authmsg_write_initial(struct writer *w, const char *mechanism, struct slice payload);
 void authmsg_write_response(struct writer *w, struct slice payload); /* SASLResponse */
 void authmsg_write_password(struct writer *w, const char *password); /* PasswordMessage */

@@ -1,6 +1,6 @@
 /*
  * scram — SCRAM-SHA-256 (RFC 5802, 7677; PostgreSQL "SASL Authentication"), both roles, as pure state machines over message bodies.
- * No channel binding yet (needs TLS): the server offers SCRAM-SHA-256 only, gs2 header "n" or "y" is accepted, "p" refused.
+ * SCRAM-SHA-256-PLUS binds to a TLS connection by "tls-server-end-point" (RFC 5929): whoever has the connection passes those bytes in.
  * Secrets are wiped when a machine is finished.  OpenSSL's hashing is used here and nowhere else.
  */
 #ifndef WIRE_SCRAM_H
@@ -14,7 +14,8 @@
 
 #define SCRAM_KEY 32
 #define SCRAM_SALT_MAX 64
-#define SCRAM_TEXT_MAX 1024 /* longest message we build or accept, bytes */
+#define SCRAM_BINDING_MAX 64 /* the longest hash of a certificate */
+#define SCRAM_TEXT_MAX 1024  /* longest message we build or accept, bytes */
 
 /* What a stored "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" holds (pg_authid.rolpassword). */
 struct scram_secret {
@@ -28,21 +29,33 @@ bool scram_secret_parse(struct slice text, struct scram_secret *out) MUST_CHECK;
 bool scram_secret_make(struct slice password, struct scram_secret *out) MUST_CHECK;
 /* A secret that no password matches, deterministic per USER and process: mock authentication, so that unknown users look like known ones. */
 void scram_secret_mock(struct slice user, struct scram_secret *out);
+/* Salt and iterations that are USER's for the life of the process, those of the mock; the keys are zero until they are derived. */
+void scram_secret_salt(struct slice user, struct scram_secret *out);
+/* Fills the keys that belong to PASSWORD under S's salt and iterations.  Slow: one hash for each iteration. */
+bool scram_secret_derive(struct slice password, struct scram_secret *s) MUST_CHECK;
+/* Whether PASSWORD is that of S: slow, too. */
+bool scram_secret_fits(struct slice password, const struct scram_secret *s) MUST_CHECK;
 
 /* We are the server (a client logs in). */
 struct scram_server {
 	struct scram_secret secret;
 	bool is_mock;
+	bool is_plus;                                    /* the client chose SCRAM-SHA-256-PLUS */
+	uint8_t binding[SCRAM_BINDING_MAX], binding_len; /* what -PLUS is bound to; length 0: it is not offered */
 	char nonce[64];
 	char client_first_bare[SCRAM_TEXT_MAX], server_first[SCRAM_TEXT_MAX];
-	char gs2_header;               /* 'n' or 'y' */
+	char gs2_header;               /* n, y or p */
 	uint8_t client_key[SCRAM_KEY]; /* after success: lets us log in to a server that stores the same secret */
 	bool has_client_key;
 	int state;
 };
 void scram_server_init(struct scram_server *s, const struct scram_secret *secret, bool is_mock);
+void scram_server_offer_plus(struct scram_server *s, struct slice binding); /* empty: no */
+/* The client's choice; false with 08P01 when that was not offered. */
+bool scram_server_choose(struct scram_server *s, struct slice mechanism, struct err *err) MUST_CHECK;
+/* Between first and final the keys of s->secret may be filled in: first tells only salt and iterations. */
 /* IN is the SASL payload.  OUT (SCRAM_TEXT_MAX bytes) gets the answer's text, *OUT_LEN its length.
- * first: client-first -> server-first.  final: client-final -> server-final; false = wrong password or malformed (ERR: 28P01 / 08P01). */
+ * first: client-first -> server-first.  final: client-final -> server-final; false = wrong password (ERR: 28P01), malformed (08P01), another channel (28000). */
 bool scram_server_first(struct scram_server *s, struct slice in, char *out, size_t *out_len, struct err *err) MUST_CHECK;
 bool scram_server_final(struct scram_server *s, struct slice in, char *out, size_t *out_len, struct err *err) MUST_CHECK;
 void scram_server_fini(struct scram_server *s); /* wipes */
@@ -55,10 +68,16 @@ struct scram_client {
 	char nonce[64];
 	char first_bare[SCRAM_TEXT_MAX];
 	uint8_t server_signature[SCRAM_KEY];
+	char gs2_header; /* n, y or p */
+	uint8_t binding[SCRAM_BINDING_MAX], binding_len;
 	int state;
 };
 void scram_client_init_password(struct scram_client *c, const char *password);
 void scram_client_init_keys(struct scram_client *c, const uint8_t client_key[SCRAM_KEY], const struct scram_secret *secret);
+/* Over TLS.  With the server's BINDING: SCRAM-SHA-256-PLUS, which the server must have offered.  Without: we could, but it did not offer it; a server
+ * that did, and whose offer somebody took away, refuses then. */
+void scram_client_over_tls(struct scram_client *c, struct slice binding);
+const char *scram_client_mechanism(const struct scram_client *c);
 bool scram_client_first(struct scram_client *c, char *out, size_t *out_len) MUST_CHECK;
 /* server-first -> client-final.  Bounds what a malicious server may ask (nonce prefix, length, iterations <= 10,000,000). */
 bool scram_client_final(struct scram_client *c, struct slice in, char *out, size_t *out_len, struct err *err) MUST_CHECK;

@@ -16,6 +16,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "conf/ident.h"
 #include "priv.h"
 
 struct comparison {
@@ -240,6 +241,8 @@ unsigned conf_changes(const struct conf *before, const struct conf *after, chang
 	blocks_each(before, tell_gone, &c);
 	map_fini(&c.before);
 	if (!hba_equal(before->hba, after->hba))
+		tell(&c, CHANGE_hba_file, false, "hba_file has other rules: they hold for logins from now on");
+	if (!ident_equal(before->maps, after->maps))
 		tell(&c, CHANGE_hba_file, false, "hba_file has other rules: they hold for logins from now on");
 	if (!users_equal(before->secrets, after->secrets))
 		tell(&c, CHANGE_users_file, false, "users_file has other users or secrets: they hold for logins from now on");

@@ -79,6 +79,13 @@ static void check_client_tls(struct conf_load *l)
 		report(l, here, "tls = verify needs tls_ca, the authorities of the clients' certificates");
 }
 
+static void check_binding(struct conf_load *l, const struct conf_cluster *c)
+{
+	if (c->require_channel_binding && c->tls == CONF_SERVER_TLS_OFF)
+		report(l, (struct place){ NULL, "cluster", c->name, "require_channel_binding" },
+		       "require_channel_binding needs TLS with the nodes, and tls is off");
+}
+
 static void check_server_tls(struct conf_load *l, const struct conf_cluster *c)
 {
 	const struct place here = { NULL, "cluster", c->name, "tls" };
@@ -118,6 +125,21 @@ static void check_auth(struct conf_load *l)
 		       "scram-sha-256");
 }
 
+static void check_query(struct conf_load *l)
+{
+	const struct conf_auth *a = &l->conf->auth;
+	for (size_t i = 0; *a->query && !*a->query_user && i < l->conf->n_clusters; i++)
+		if (!*l->conf->clusters[i].service_user)
+			report(l, (struct place){ .block = "auth", .key = "query" },
+			       "somebody must run the query: set query_user, or service_user in the cluster %.100s",
+			       l->conf->clusters[i].name);
+	if (*a->query && !strstr(a->query, "$1"))
+		report(l, (struct place){ .block = "auth", .key = "query" }, "the query lacks $1, the user whose secret it asks for");
+	if (*a->query_password && !*a->query_user)
+		report(l, (struct place){ .block = "auth", .key = "query_password" },
+		       "query_password has no effect without query_user: set both or none");
+}
+
 static void check_node(struct conf_load *l, const struct conf_cluster *c, size_t at)
 {
 	const struct conf_node *n = &c->nodes[at];
@@ -143,6 +165,7 @@ static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
 		report(l, (struct place){ NULL, "cluster", c->name, "service_password" },
 		       "service_password has no effect without service_user: set both or none");
 	check_server_tls(l, c);
+	check_binding(l, c);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		check_node(l, c, i);
 }
@@ -186,9 +209,25 @@ static void check_pool_size(struct conf_load *l, const char *block, const char *
 		       "pool_size = 0 would let every statement wait for ever: give at least 1, or -1 for what the pool block has");
 }
 
+/* What a database says about logging in. */
+static void check_database_auth(struct conf_load *l, const struct conf_database *d)
+{
+	if (*d->password && !*d->user)
+		report(l, (struct place){ NULL, "database", d->name, "password" },
+		       "password has no effect without user: set both or none");
+	if (*d->auth_query && !strstr(d->auth_query, "$1"))
+		report(l, (struct place){ NULL, "database", d->name, "auth_query" },
+		       "auth_query lacks $1, the user whose secret it asks for");
+	if (*d->auth_query && !*d->auth_user && !*l->conf->auth.query_user && l->conf->n_clusters > d->cluster_at &&
+	    !*l->conf->clusters[d->cluster_at].service_user)
+		report(l, (struct place){ NULL, "database", d->name, "auth_query" },
+		       "somebody must run auth_query: set auth_user, auth.query_user or the cluster's service_user");
+}
+
 static void check_database(struct conf_load *l, struct conf_database *d)
 {
 	find_cluster(l, d);
+	check_database_auth(l, d);
 	check_pool_size(l, "database", d->name, d->pool_size);
 	int64_t size = d->pool_size < 0 ? l->conf->pool.size : d->pool_size;
 	if (d->min_pool_size > size)
@@ -219,6 +258,7 @@ void load_check(struct conf_load *l)
 	check_listen(l);
 	check_client_tls(l);
 	check_auth(l);
+	check_query(l);
 	if (c->n_clusters == 0)
 		report(l, (struct place){ .block = "cluster" },
 		       "there is no cluster to serve: add cluster \"main\" { node \"pg1\" { host = \"…\" } }");

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "conf/hba.h"
+#include "conf/ident.h"
 #include "conf/users.h"
 #include "priv.h"
 
@@ -74,7 +75,8 @@ void conf_free(struct conf *c)
 	params_fini(&param_blocks[BLOCK_pool], &c->pool);
 	params_fini(&param_blocks[BLOCK_limits], &c->limits);
 	params_fini(&param_blocks[BLOCK_global], c);
-	hba_free(c->hba);
+	hba_unref(c->hba);
+	ident_free(c->maps);
 	users_free(c->secrets);
 	mem_free(c);
 }

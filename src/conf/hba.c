@@ -1,38 +1,35 @@
 /*
  * hba — pg_hba.conf's lines as rules, and the first rule that fits a client.
  *
- *     type  databases  users  [address [mask]]  method
+ *     type  databases  users  [address [mask]]  method  [options]
  *
- * A name in quotes means itself, even if it is a keyword.  "all" among the databases does not include physical replication, as in
- * PostgreSQL.  What would be ignored or misread is an error: hostssl lines, options, regular expressions, roles' members.
+ * What would be ignored or misread is an error.  What a rule needs and is not known yet (the client's host name, its roles) stops the search at
+ * that rule: it goes on from the start when the fact is there, so that no later, weaker rule is taken instead.
  */
 #include "conf/hba.h"
 
-#include <ctype.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "authfile.h"
 #include "base/mem.h"
-#include "hbaline.h"
-#include "ipnet.h"
+#include "hbahost.h"
+#include "hbaopts.h"
 #include "priv.h"
 
-enum host_kind { HOST_ALL, HOST_NET, HOST_SAMEHOST, HOST_SAMENET };
-
 struct rule {
-	unsigned line;
-	bool is_local;
-	struct names databases, users;
-	enum host_kind host;
-	struct ipnet net;
-	enum hba_method method;
+	struct hba_rule pub;
+	enum hba_type type;
+	struct entries databases, users;
+	struct host host;
 };
 struct hba {
+	_Atomic unsigned refs;
 	size_t n;
 	struct rule *rules;
-	size_t n_own; /* this machine's addresses with their networks, when a rule wants them */
-	struct ipnet *own;
+	struct authfiles files;
+	struct own_nets own;
 };
 
 /*
@@ -41,171 +38,51 @@ struct hba {
 
 static void read_type(struct hbaline *l, struct rule *r)
 {
+	static const char *const types[] = { "local", "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc" };
+	/* Nobody speaks GSSAPI with us: as with a PostgreSQL that was built without it. */
+	static const enum hba_type are[] = { TYPE_LOCAL, TYPE_HOST, TYPE_HOSTSSL, TYPE_HOSTNOSSL, TYPE_NEVER, TYPE_HOST };
 	const char *type = hbaline_word(l, 0);
-	static const char *const types[] = { "local", "host", "hostnossl" };
-	if (!type)
-		type = "";
-	r->is_local = strcmp(type, "local") == 0;
-	if (r->is_local || strcmp(type, "host") == 0 || strcmp(type, "hostnossl") == 0 || strcmp(type, "hostnogssenc") == 0)
-		return;
-	if (strcmp(type, "hostssl") == 0)
-		hbaline_bad(l, "hostssl: TLS is not available yet, so this line could never match; write host, or remove the line");
-	else if (strcmp(type, "hostgssenc") == 0)
-		hbaline_bad(l, "hostgssenc: GSSAPI encryption is not available, so this line could never match; remove the line");
-	else if (strncmp(type, "include", 7) == 0)
-		hbaline_bad(l, "%.40s is not available: write the rules into this file", type);
-	else {
-		const char *near = near_word(type, types, ARRAY_LEN(types));
-		hbaline_bad(l, "a rule begins with local, host or hostnossl, not with \"%.60s\"%s%s%s", type,
-		            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
-	}
-}
-
-static void check_name(struct hbaline *l, const struct name *n, const char *what)
-{
-	if (n->is_quoted)
-		return;
-	if (n->text[0] == '@')
-		hbaline_bad(l, "%.60s: files of names are not available; write the %s names here", n->text, what);
-	else if (n->text[0] == '/')
-		hbaline_bad(l, "%.60s: regular expressions are not available; write the %s names, or quote a name that begins with /",
-		            n->text, what);
-	else if (n->text[0] == '+')
-		hbaline_bad(l, "%.60s: members of a role are not known here; write the %s names", n->text, what);
-}
-
-static void take_names(struct hbaline *l, size_t at, struct names *out, const char *what)
-{
-	if (at >= l->n)
-		return;
-	*out = l->fields[at];
-	l->fields[at] = (struct names){ 0 };
-	for (size_t i = 0; i < out->n; i++)
-		check_name(l, &out->at[i], what);
-}
-
-static void check_databases(struct hbaline *l, const struct names *databases)
-{
-	for (size_t i = 0; i < databases->n; i++) {
-		const struct name *n = &databases->at[i];
-		if (!n->is_quoted && (strcmp(n->text, "samerole") == 0 || strcmp(n->text, "samegroup") == 0))
-			hbaline_bad(l, "%s: members of a role are not known here; write the names of the databases", n->text);
-	}
-}
-
-static bool is_number(const char *text, unsigned max, unsigned *out)
-{
-	unsigned n = 0;
-	if (!*text || strlen(text) > 3)
-		return false;
-	for (; *text; text++) {
-		if (!isdigit((unsigned char)*text))
-			return false;
-		n = n * 10 + (unsigned)(*text - '0');
-	}
-	*out = n;
-	return n <= max;
-}
-
-/* "10.0.0.0/8", or "10.0.0.0" with the mask in the next field.  Returns how many fields it took. */
-static size_t read_net(struct hbaline *l, size_t at, struct rule *r)
-{
-	const char *text = hbaline_word(l, at), *mask = hbaline_word(l, at + 1);
-	char address[64];
-	const char *slash = strchr(text, '/');
-	size_t len = slash ? (size_t)(slash - text) : strlen(text);
-	unsigned bits;
-	snprintf(address, sizeof address, "%.*s", (int)(len < sizeof address ? len : 0), text);
-	r->host = HOST_NET;
-	if (!ip_parse(address, &r->net.ip)) {
-		hbaline_bad(
-		    l,
-		    "\"%.60s\" is no address: write all, samehost, samenet, or a network as in 10.0.0.0/8 or ::1/128 (host names are not "
-		    "looked up)",
-		    text);
-		return 1;
-	}
-	bool is_v4 = ip_is_v4(&r->net.ip);
-	if (slash) {
-		if (!is_number(slash + 1, is_v4 ? 32 : 128, &bits))
-			hbaline_bad(l, "%.60s: after / comes a number of bits from 0 to %d", text, is_v4 ? 32 : 128);
-		else
-			r->net.mask = ip_mask_of(is_v4, bits);
-		return 1;
-	}
-	if (!mask || !ip_parse(mask, &r->net.mask) || ip_is_v4(&r->net.mask) != is_v4) {
-		hbaline_bad(l, "%.60s lacks its mask: write %.60s/%d for this address alone", text, text, is_v4 ? 32 : 128);
-		return 1;
-	}
-	if (is_v4)
-		memset(r->net.mask.at, 0xff, 12);
-	if (!ip_is_mask(&r->net.mask))
-		hbaline_bad(l, "%.60s is no mask: its ones must stand together at the left", mask);
-	return 2;
-}
-
-static size_t read_address(struct hbaline *l, size_t at, struct rule *r, struct hba *h)
-{
-	const char *text = hbaline_word(l, at);
-	if (!text) {
-		hbaline_bad(l, "one address should stand here; give each its own line");
-		return 1;
-	}
-	if (strcmp(text, "all") == 0) {
-		r->host = HOST_ALL;
-		return 1;
-	}
-	if (strcmp(text, "samehost") == 0 || strcmp(text, "samenet") == 0) {
-		r->host = strcmp(text, "samehost") == 0 ? HOST_SAMEHOST : HOST_SAMENET;
-		if (!h->own)
-			h->n_own = ipnet_own(&h->own);
-		return 1;
-	}
-	return read_net(l, at, r);
-}
-
-static void read_method(struct hbaline *l, size_t at, struct rule *r)
-{
-	const char *method = hbaline_word(l, at);
-	if (!method)
-		hbaline_bad(l, "the method is missing: trust, reject or scram-sha-256");
-	else if (strcmp(method, "trust") == 0)
-		r->method = HBA_TRUST;
-	else if (strcmp(method, "reject") == 0)
-		r->method = HBA_REJECT;
-	else if (strcmp(method, "scram-sha-256") == 0)
-		r->method = HBA_SCRAM;
-	else
-		hbaline_bad(l, "the method %.60s is not available: there are trust, reject and scram-sha-256", method);
-	if (at + 1 < l->n && !l->is_bad)
-		hbaline_bad(l, "nothing may follow the method: options such as \"%.60s\" are not available",
-		            l->fields[at + 1].at[0].text);
+	for (size_t i = 0; type && i < ARRAY_LEN(types); i++)
+		if (strcmp(type, types[i]) == 0) {
+			r->type = are[i];
+			return;
+		}
+	const char *near = type ? near_word(type, types, ARRAY_LEN(types)) : NULL;
+	hbaline_bad(l, "a rule begins with local, host, hostssl or hostnossl, not with \"%.60s\"%s%s%s", type ? type : "",
+	            near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 static void rule_fini(struct rule *r)
 {
-	names_fini(&r->databases);
-	names_fini(&r->users);
+	entries_fini(&r->databases);
+	entries_fini(&r->users);
+	host_fini(&r->host);
+	method_fini(&r->pub);
 }
 
-static void add_rule(struct hba *h, struct hbaline *l)
+static void read_rule(struct hba *h, struct hbaline *l, struct rule *r)
 {
-	struct rule r = { .line = l->number };
-	read_type(l, &r);
-	size_t least = r.is_local ? 4 : 5;
-	if (!l->is_bad && l->n < least)
+	read_type(l, r);
+	bool is_local = r->type == TYPE_LOCAL;
+	if (!l->is_bad && l->n < (is_local ? 4 : 5))
 		hbaline_bad(l, "the rule is too short: %s",
-		            r.is_local ? "local database user method" : "host database user address method");
-	if (!l->is_bad) {
-		take_names(l, 1, &r.databases, "database");
-		check_databases(l, &r.databases);
-		take_names(l, 2, &r.users, "user");
-		size_t at = 3;
-		if (!r.is_local)
-			at += read_address(l, at, &r, h);
-		if (!l->is_bad)
-			read_method(l, at, &r);
-	}
+		            is_local ? "local database user method" : "host database user address method");
+	if (l->is_bad)
+		return;
+	entries_read(l, 1, &r->databases);
+	entries_read(l, 2, &r->users);
+	size_t at = 3;
+	if (!is_local)
+		at += host_read(l, at, &r->host, &h->own);
+	if (!l->is_bad)
+		method_read(l, at, r->type, &r->pub);
+}
+
+static void add_rule(void *arg, struct hbaline *l)
+{
+	struct hba *h = arg;
+	struct rule r = { .pub = { .file = l->path, .line = l->number } };
+	read_rule(h, l, &r);
 	if (l->is_bad) {
 		rule_fini(&r);
 		return;
@@ -214,139 +91,142 @@ static void add_rule(struct hba *h, struct hbaline *l)
 	h->rules[h->n++] = r;
 }
 
-static void parse(struct hba *h, const char *path, char *text, size_t len, struct conf_errors *errors)
+struct hba *hba_load(const char *path, struct conf_errors *errors)
 {
-	struct hbaline_reader r = { .errors = errors, .path = path, .at = text, .end = text + len, .lines = 1 };
-	struct hbaline l;
-	while (hbaline_next(&r, &l)) {
-		if (!l.is_bad)
-			add_rule(h, &l);
-		hbaline_fini(&l);
-	}
+	size_t before = errors->n;
+	struct hba *h = mem_alloc(sizeof *h);
+	h->refs = 1;
+	authfile_read(&h->files, path, "hba_file", errors, add_rule, h);
+	if (h->n == 0 && errors->n == before)
+		conf_errors_add(errors, path,
+		                "there is no rule, so nobody could log in; one line is enough: local all all scram-sha-256");
+	if (errors->n == before)
+		return h;
+	hba_unref(h);
+	return NULL;
+}
+
+struct hba *hba_ref(const struct hba *h)
+{
+	struct hba *mine = (struct hba *)h; /* only the count changes */
+	atomic_fetch_add_explicit(&mine->refs, 1, memory_order_relaxed);
+	return mine;
+}
+
+void hba_unref(const struct hba *h)
+{
+	struct hba *mine = (struct hba *)h;
+	if (!mine || atomic_fetch_sub_explicit(&mine->refs, 1, memory_order_acq_rel) > 1)
+		return;
+	for (size_t i = 0; i < mine->n; i++)
+		rule_fini(&mine->rules[i]);
+	mem_free(mine->rules);
+	mem_free(mine->own.at);
+	authfiles_fini(&mine->files);
+	mem_free(mine);
 }
 
 /*
  * Asking.
  */
 
-static bool is_keyword(const struct name *n, const char *keyword)
+static bool fits_type(const struct rule *r, const struct hba_ask *ask, bool is_local)
 {
-	return !n->is_quoted && strcmp(n->text, keyword) == 0;
-}
-
-static bool has_database(const struct names *names, const char *database, const char *user, bool replication)
-{
-	for (size_t i = 0; i < names->n; i++) {
-		const struct name *n = &names->at[i];
-		if (is_keyword(n, "replication")) {
-			if (replication)
-				return true;
-		} else if (!replication && (is_keyword(n, "all") || (is_keyword(n, "sameuser") && strcmp(database, user) == 0) ||
-		                            (!is_keyword(n, "sameuser") && strcmp(n->text, database) == 0))) {
-			return true;
-		}
+	switch (r->type) {
+	case TYPE_LOCAL:
+		return is_local;
+	case TYPE_HOST:
+		return !is_local;
+	case TYPE_HOSTSSL:
+		return !is_local && ask->is_tls;
+	case TYPE_HOSTNOSSL:
+		return !is_local && !ask->is_tls;
+	case TYPE_NEVER:
+		break;
 	}
 	return false;
 }
 
-static bool has_user(const struct names *names, const char *user)
+/* HBA_NONE: this rule does not fit. */
+static enum hba_answer try_rule(const struct hba *h, const struct rule *r, const struct hba_ask *ask, bool is_local,
+                                const struct ip *ip)
 {
-	for (size_t i = 0; i < names->n; i++)
-		if (is_keyword(&names->at[i], "all") || strcmp(names->at[i].text, user) == 0)
-			return true;
-	return false;
+	if (!fits_type(r, ask, is_local))
+		return HBA_NONE;
+	enum fit database = entries_fit_database(&r->databases, ask);
+	enum fit user = database == FIT_NO ? FIT_NO : entries_fit_user(&r->users, ask->user, &ask->facts);
+	enum fit host = user == FIT_NO ? FIT_NO : is_local ? FIT_YES : host_fit(&r->host, &h->own, ip, &ask->facts);
+	if (host == FIT_NO)
+		return HBA_NONE;
+	if (host == FIT_UNSURE)
+		return HBA_NEEDS_HOST;
+	return database == FIT_UNSURE || user == FIT_UNSURE ? HBA_NEEDS_ROLES : HBA_FOUND;
 }
 
-static bool has_host(const struct hba *h, const struct rule *r, const struct ip *ip)
-{
-	if (r->host == HOST_ALL)
-		return true;
-	if (r->host == HOST_NET)
-		return ipnet_has(&r->net, ip);
-	for (size_t i = 0; i < h->n_own; i++) {
-		struct ipnet net = h->own[i];
-		if (r->host == HOST_SAMEHOST)
-			memset(net.mask.at, 0xff, 16);
-		if (ipnet_has(&net, ip))
-			return true;
-	}
-	return false;
-}
-
-struct hba *hba_load(const char *path, struct conf_errors *errors)
-{
-	char *text;
-	size_t len, before = errors->n;
-	struct err err;
-	if (!file_read(path, &text, &len, &err)) {
-		conf_errors_add(errors, "", "hba_file: %s", err.text);
-		return NULL;
-	}
-	struct hba *h = mem_alloc(sizeof *h);
-	if (memchr(text, '\0', len))
-		conf_errors_add(errors, path, "this is no text file");
-	else
-		parse(h, path, text, len, errors);
-	mem_free(text);
-	if (h->n == 0 && errors->n == before)
-		conf_errors_add(errors, path,
-		                "there is no rule, so nobody could log in; one line is enough: local all all scram-sha-256");
-	if (errors->n == before)
-		return h;
-	hba_free(h);
-	return NULL;
-}
-
-void hba_free(struct hba *h)
-{
-	for (size_t i = 0; h && i < h->n; i++)
-		rule_fini(&h->rules[i]);
-	if (!h)
-		return;
-	mem_free(h->rules);
-	mem_free(h->own);
-	mem_free(h);
-}
-
-enum hba_method hba_match(const struct hba *h, const struct sockaddr_storage *peer, const char *database, const char *user,
-                          bool replication, unsigned *line)
+enum hba_answer hba_match(const struct hba *h, const struct hba_ask *ask, const struct hba_rule **rule)
 {
 	struct ip ip;
-	bool is_local = peer->ss_family == AF_UNIX;
-	*line = 0;
-	if (!is_local && !ip_of_sockaddr((const struct sockaddr *)peer, &ip))
-		return HBA_REJECT;
+	bool is_local = ask->peer->ss_family == AF_UNIX;
+	*rule = NULL;
+	if (!is_local && !ip_of_sockaddr((const struct sockaddr *)ask->peer, &ip))
+		return HBA_NONE;
 	for (size_t i = 0; i < h->n; i++) {
-		const struct rule *r = &h->rules[i];
-		if (r->is_local != is_local || !has_database(&r->databases, database, user, replication) || !has_user(&r->users, user) ||
-		    (!is_local && !has_host(h, r, &ip)))
+		enum hba_answer a = try_rule(h, &h->rules[i], ask, is_local, &ip);
+		if (a == HBA_NONE)
 			continue;
-		*line = r->line;
-		return r->method;
+		*rule = &h->rules[i].pub;
+		return a;
 	}
-	return HBA_REJECT;
+	return HBA_NONE;
 }
 
-static bool names_equal(const struct names *a, const struct names *b)
+bool hba_uses_roles(const struct hba *h)
 {
-	if (a->n != b->n)
-		return false;
-	for (size_t i = 0; i < a->n; i++)
-		if (a->at[i].is_quoted != b->at[i].is_quoted || strcmp(a->at[i].text, b->at[i].text) != 0)
-			return false;
-	return true;
+	for (size_t i = 0; i < h->n; i++)
+		if (entries_use_roles(&h->rules[i].databases, true) || entries_use_roles(&h->rules[i].users, false))
+			return true;
+	return false;
+}
+
+bool hba_uses_tls(const struct hba *h, const struct hba_rule **first)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		*first = &h->rules[i].pub;
+		if (h->rules[i].type == TYPE_HOSTSSL)
+			return true;
+	}
+	return false;
+}
+
+bool hba_uses_certificates(const struct hba *h, const struct hba_rule **first)
+{
+	for (size_t i = 0; i < h->n; i++) {
+		*first = &h->rules[i].pub;
+		if (h->rules[i].pub.clientcert != HBA_CLIENTCERT_NONE)
+			return true;
+	}
+	return false;
+}
+
+void hba_each_map(const struct hba *h, void (*fn)(void *arg, const struct hba_rule *rule), void *arg)
+{
+	for (size_t i = 0; i < h->n; i++)
+		if (h->rules[i].pub.map)
+			fn(arg, &h->rules[i].pub);
+}
+
+static bool rules_equal(const struct rule *a, const struct rule *b)
+{
+	return a->type == b->type && host_equal(&a->host, &b->host) && method_equal(&a->pub, &b->pub) &&
+	       entries_equal(&a->databases, &b->databases) && entries_equal(&a->users, &b->users);
 }
 
 bool hba_equal(const struct hba *a, const struct hba *b)
 {
 	if (!a || !b || a->n != b->n)
 		return a == b;
-	for (size_t i = 0; i < a->n; i++) {
-		const struct rule *x = &a->rules[i], *y = &b->rules[i];
-		if (x->is_local != y->is_local || x->host != y->host || x->method != y->method ||
-		    memcmp(&x->net, &y->net, sizeof x->net) != 0 || !names_equal(&x->databases, &y->databases) ||
-		    !names_equal(&x->users, &y->users))
+	for (size_t i = 0; i < a->n; i++)
+		if (!rules_equal(&a->rules[i], &b->rules[i]))
 			return false;
-	}
 	return true;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 void hbaline_bad(struct hbaline *l, const char *fmt, ...)
 {
@@ -25,15 +26,16 @@ void hbaline_bad(struct hbaline *l, const char *fmt, ...)
 void names_fini(struct names *n)
 {
 	for (size_t i = 0; i < n->n; i++)
-		mem_free(n->at[i].text);
+		secret_free_text(n->at[i].text); /* an option may be a password */
 	mem_free(n->at);
 	*n = (struct names){ 0 };
 }
 
-static void name_add(struct names *n, const char *text, size_t len, bool is_quoted)
+/* Takes TEXT over. */
+static void name_add(struct names *n, char *text, bool is_quoted)
 {
 	n->at = mem_grow(n->at, (n->n + 1) * sizeof *n->at);
-	n->at[n->n++] = (struct name){ mem_textn(text, len), is_quoted };
+	n->at[n->n++] = (struct name){ text, is_quoted };
 }
 
 static const char *skip_space(const char *at, const char *end)
@@ -43,25 +45,47 @@ static const char *skip_space(const char *at, const char *end)
 	return at;
 }
 
+/* Copies what stands between the quote at AT and the one that closes it, a doubled one being one.  NULL: nothing closes it. */
+static const char *unquote(const char *at, const char *end, char **to)
+{
+	for (at++; at < end; at++) {
+		if (*at == '"' && (at + 1 == end || at[1] != '"'))
+			return at + 1;
+		at += *at == '"';
+		*(*to)++ = *at;
+	}
+	return NULL;
+}
+
+/* Up to what ends a name; a quote inside it may stand behind a = alone, as in ldapprefix="cn=". */
+static const char *copy_name(const char *at, const char *end, char **to)
+{
+	const char *from = at;
+	while (at < end && !isspace((unsigned char)*at) && *at != ',' && *at != '#') {
+		if (*at == '"' && (at == from || at[-1] == '='))
+			return unquote(at, end, to);
+		if (*at == '"')
+			return at;
+		*(*to)++ = *at++;
+	}
+	return at;
+}
+
 /* One name of a field, at AT; returns what is behind it. */
 static const char *read_name(struct hbaline *l, const char *at, const char *end, struct names *out)
 {
 	bool is_quoted = *at == '"';
-	const char *from = at + is_quoted;
-	at = from;
-	while (at < end && (is_quoted ? *at != '"' : !isspace((unsigned char)*at) && !strchr(",\"#", *at)))
-		at++;
-	if (is_quoted && at == end) {
-		hbaline_bad(l, "a name begins with \" whose closing \" is missing on this line");
-		return end;
+	char *text = mem_alloc((size_t)(end - at) + 1), *to = text;
+	at = copy_name(at, end, &to);
+	*to = '\0';
+	if (at && (at == end || isspace((unsigned char)*at) || *at == ',' || *at == '#')) {
+		name_add(out, text, is_quoted);
+		return at;
 	}
-	name_add(out, from, (size_t)(at - from), is_quoted);
-	at += is_quoted;
-	if (at < end && !isspace((unsigned char)*at) && *at != ',' && *at != '#') {
-		hbaline_bad(l, "a name is quoted as a whole or not at all");
-		return end;
-	}
-	return at;
+	hbaline_bad(l, at ? "a name is quoted as a whole or not at all"
+	                  : "a name begins with \" whose closing \" is missing on this line");
+	mem_free(text);
+	return end;
 }
 
 /* Names with commas between them; as in PostgreSQL a space may follow a comma. */

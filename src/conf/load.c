@@ -1,10 +1,10 @@
 /*
  * load — files into a struct conf, or into a list of everything that is wrong with them.
  *
- *     files ──tree_parse──► trees ──load_bind──► conf ──load_check, hba_load, users_load──► conf, or errors
+ *     files ──tree_parse──► trees ──load_bind──► conf ──load_check, hba_load, ident_load, users_load──► conf, or errors
  *
- * A folder's *.conf are taken in name order.  The files that auth names as hba_file and users_file may end in .conf and stand among
- * them, so trees are made of all first and those two are put aside.
+ * A folder's *.conf are taken in name order.  The files that auth names as hba_file, ident_file and users_file may end in .conf and stand among
+ * them, so trees are made of all first and those are put aside.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -17,6 +17,7 @@
 #include "base/mem.h"
 #include "base/secret.h"
 #include "conf/hba.h"
+#include "conf/ident.h"
 #include "conf/users.h"
 #include "priv.h"
 
@@ -149,6 +150,7 @@ static void load_trees(struct conf_load *l, const char *path)
 		add_file(l, path);
 	put_aside(l, "hba_file");
 	put_aside(l, "users_file");
+	put_aside(l, "ident_file");
 	take_syntax_errors(l);
 }
 
@@ -166,6 +168,50 @@ static void place_errors(struct conf_load *l, size_t before, const char *key)
 	}
 }
 
+static void rule_error(struct conf_load *l, const struct hba_rule *r, const char *text)
+{
+	char *where = mem_alloc(strlen(r->file) + 12);
+	sprintf(where, "%s:%u", r->file, r->line);
+	conf_errors_add(l->errors, where, "%s", text);
+	mem_free(where);
+}
+
+static void check_map(void *arg, const struct hba_rule *r)
+{
+	struct conf_load *l = arg;
+	char text[200];
+	if (ident_has(l->conf->maps, r->map))
+		return;
+	snprintf(text, sizeof text, "there is no line of the map \"%.60s\" in auth.ident_file, so nobody could come in by this rule",
+	         r->map);
+	rule_error(l, r, text);
+}
+
+static bool has_asker(const struct conf *c)
+{
+	for (size_t i = 0; i < c->n_clusters; i++)
+		if (!*c->auth.query_user && !*c->clusters[i].service_user)
+			return false;
+	return true;
+}
+
+/* What the rules need of the rest. */
+static void check_rules(struct conf_load *l)
+{
+	const struct conf *c = l->conf;
+	const struct hba_rule *first;
+	hba_each_map(c->hba, check_map, l);
+	if (c->listen.tls == CONF_CLIENT_TLS_OFF && hba_uses_tls(c->hba, &first))
+		rule_error(l, first, "hostssl: this line could never match, since listen.tls is off");
+	else if (!*c->listen.tls_ca && hba_uses_certificates(c->hba, &first))
+		rule_error(l, first, "clients' certificates are checked with listen.tls_ca: set it");
+	if ((hba_uses_roles(c->hba) || ident_uses_roles(c->maps)) && !has_asker(c))
+		conf_errors_add(
+		    l->errors, c->auth.hba_file,
+		    "whose member a user is (+role, samerole) is asked of the servers: set auth.query_user, or service_user in each "
+		    "cluster");
+}
+
 static void load_auth_files(struct conf_load *l)
 {
 	const struct conf_auth *auth = &l->conf->auth;
@@ -174,8 +220,13 @@ static void load_auth_files(struct conf_load *l)
 		l->conf->hba = hba_load(auth->hba_file, l->errors);
 	place_errors(l, before, "hba_file");
 	before = l->errors->n;
+	l->conf->maps = ident_load(auth->ident_file, l->errors);
+	place_errors(l, before, "ident_file");
+	before = l->errors->n;
 	l->conf->secrets = users_load(auth->users_file, l->errors);
 	place_errors(l, before, "users_file");
+	if (l->conf->hba && l->conf->maps)
+		check_rules(l);
 }
 
 struct conf *conf_load(const char *path, struct conf_errors *errors)

@@ -3,7 +3,7 @@
  *
  *     "name" "secret"          # a doubled quote inside is one quote; ; and # begin comments
  *
- * A secret is clear text or SCRAM-SHA-256$…; an empty one is none.  No message quotes a line: it may hold a secret.
+ * A secret is clear text, md5… or SCRAM-SHA-256$…; an empty one is none.  No message quotes a line: it may hold a secret.
  */
 #include "conf/users.h"
 
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -23,6 +24,7 @@ struct entry {
 };
 struct users {
 	struct map entries; /* name -> struct entry */
+	uint32_t n_of[SECRET_SCRAM + 1];
 };
 
 struct reader {
@@ -93,9 +95,19 @@ static bool is_scram_secret(const char *text)
 	       span(&at, base64, 44) == 44 && take(&at, ':') && span(&at, base64, 44) == 44 && *at == '\0';
 }
 
+/* "md5" and the hexadecimal digits of MD5(password, name), as pg_authid has it. */
 static bool is_md5_secret(const char *text)
 {
 	return strncmp(text, "md5", 3) == 0 && strlen(text) == 35 && strspn(text + 3, "0123456789abcdef") == 32;
+}
+
+enum secret_kind secret_kind(const char *secret)
+{
+	if (!secret)
+		return SECRET_NONE;
+	if (is_md5_secret(secret))
+		return SECRET_MD5;
+	return strncmp(secret, "SCRAM-SHA-256$", 14) == 0 ? SECRET_SCRAM : SECRET_CLEAR;
 }
 
 static void add(struct reader *r, const char *name, const char *secret)
@@ -105,11 +117,6 @@ static void add(struct reader *r, const char *name, const char *secret)
 		bad(r, "the name is empty");
 	else if (before)
 		bad(r, "the user \"%.100s\" is already on line %u; leave one of them out", name, before->line);
-	else if (is_md5_secret(secret))
-		bad(r,
-		    "the secret of \"%.100s\" is an md5 one, from which SCRAM cannot be computed: put the clear text or the "
-		    "SCRAM-SHA-256$… here",
-		    name);
 	else if (strncmp(secret, "SCRAM-SHA-256$", 14) == 0 && !is_scram_secret(secret))
 		bad(r,
 		    "the secret of \"%.100s\" begins as SCRAM-SHA-256$ but is cut or damaged: copy rolpassword from pg_authid once more",
@@ -119,6 +126,7 @@ static void add(struct reader *r, const char *name, const char *secret)
 		e->line = r->line;
 		e->secret = mem_text(secret);
 		map_put(&r->users->entries, slice_text(name), e);
+		r->users->n_of[secret_kind(*secret ? secret : NULL)]++;
 	}
 }
 
@@ -198,6 +206,13 @@ const char *users_secret(const struct users *u, const char *name)
 {
 	const struct entry *e = map_get(&u->entries, slice_text(name));
 	return e && *e->secret ? e->secret : NULL;
+}
+
+enum secret_kind users_likely_kind(const struct users *u, const char *name)
+{
+	uint32_t n = u->n_of[SECRET_CLEAR] + u->n_of[SECRET_MD5] + u->n_of[SECRET_SCRAM];
+	uint32_t at = n ? (uint32_t)(hash64(slice_text(name)) % n) : n;
+	return at < u->n_of[SECRET_MD5] ? SECRET_MD5 : SECRET_SCRAM;
 }
 
 bool users_equal(const struct users *a, const struct users *b)

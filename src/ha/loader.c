@@ -170,7 +170,10 @@ static const struct conf_cluster *cluster_named(const struct topo *t, const char
 static void choose_login(const struct load *d, const struct topo *t, const struct conf_cluster *c, struct service_target *target)
 {
 	const char *secret = users_secret(t->conf->secrets, d->user);
-	bool is_service = c->service_user[0] != 0, is_clear = secret && strncmp(secret, "SCRAM-SHA-256$", 14) != 0;
+	for (size_t i = 0; i < t->conf->n_databases; i++) /* one whose clients all come in as this user may say his password */
+		if (strcmp(t->conf->databases[i].user, d->user) == 0 && *t->conf->databases[i].password)
+			secret = t->conf->databases[i].password;
+	bool is_service = c->service_user[0] != 0, is_clear = secret_kind(secret) == SECRET_CLEAR;
 	target->user = is_service ? c->service_user : d->user;
 	target->password = is_service ? c->service_password : is_clear ? secret : "";
 }

@@ -15,6 +15,7 @@
 #include "net/loop.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/syscall.h>
@@ -163,6 +164,9 @@ struct loop *loop_new(bool is_main)
 	loop->ev = is_main ? ev_default_loop(flags) : ev_loop_new(flags);
 	if (!loop->ev)
 		die("cannot make an event loop: epoll is not available");
+	/* libev's default loop would wait for every child of the process, also for those that a PAM module waits for itself. */
+	if (is_main)
+		signal(SIGCHLD, SIG_DFL);
 	loop->epoll_fd = find_epoll(loop->ev);
 	dlist_init(&loop->deferred);
 	wake_start(loop);

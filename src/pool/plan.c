@@ -10,11 +10,14 @@
 #include "conf/users.h"
 #include "priv.h"
 
-static void read_secret(struct plan *plan, const struct conf *conf, const char *user)
+static void read_secret(struct plan *plan, const struct conf *conf, const struct conf_database *d, const char *user)
 {
-	const char *secret = users_secret(conf->secrets, user);
-	plan->has_only_scram_secret = secret && strncmp(secret, "SCRAM-SHA-256$", 14) == 0;
-	plan->password = secret && !plan->has_only_scram_secret ? mem_text(secret) : NULL;
+	bool is_forced = *d->user && strcmp(d->user, user) == 0;
+	const char *secret = is_forced && *d->password ? d->password : users_secret(conf->secrets, user);
+	enum secret_kind kind = secret_kind(secret);
+	plan->has_only_scram_secret = kind == SECRET_SCRAM;
+	plan->password = kind == SECRET_CLEAR ? mem_text(secret) : NULL;
+	plan->md5 = kind == SECRET_MD5 ? mem_text(secret) : NULL;
 }
 
 static void read_settings(struct plan *plan, const struct conf *conf)
@@ -53,7 +56,9 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 	plan->upper_max[UPPER_ROLE] = u ? u->max_connections : 0;
 	conf_effective(conf, d, u, &plan->conf);
 	read_settings(plan, conf);
-	read_secret(plan, conf, user);
+	plan->cleartext_password = conf->clusters[cluster_at].cleartext_password;
+	plan->requires_binding = conf->clusters[cluster_at].require_channel_binding;
+	read_secret(plan, conf, d, user);
 	plan->tls = keyring_cluster(keyring, &conf->clusters[cluster_at]);
 	return true;
 }
@@ -66,6 +71,7 @@ void plan_fini(struct plan *plan)
 	mem_free(plan->cluster);
 	secret_free_text(plan->password);
 	tls_conf_unref(plan->tls.conf);
+	secret_free_text(plan->md5);
 	*plan = (struct plan){ 0 };
 }
 

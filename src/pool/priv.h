@@ -84,6 +84,8 @@ struct pool_registry {
 struct plan {
 	char *host, *dbname, *node_name, *cluster;
 	char *password; /* clear text, or NULL */
+	char *md5;      /* the stored secret, or NULL */
+	bool cleartext_password, requires_binding;
 	bool has_only_scram_secret, is_primary;
 	uint16_t port;
 	struct conf_effective conf;

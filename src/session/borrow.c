@@ -48,7 +48,7 @@ void borrow_pool_anew(struct session *s)
 	d = conf_database(topo->conf, s->database);
 	primary = d ? topo_primary(topo, d->cluster_at) : NULL;
 	if (primary) {
-		struct pool_key key = { .node_id = primary->id, .database = s->database, .user = s->user };
+		struct pool_key key = { .node_id = primary->id, .database = s->database, .user = *d->user ? d->user : s->user };
 		pool = pools_get(s->home->env.pools, topo, &key);
 	}
 	s->topo_generation = topo->generation;

@@ -27,7 +27,7 @@ static NOT_INLINE struct catalog_view *find_view(struct session *s)
 	s->catalog = map_get(&ss->catalogs, name);
 	if (s->catalog)
 		return s->catalog;
-	s->catalog = catalog_view_new(ss->env.catalog, cluster, dbname, s->user);
+	s->catalog = catalog_view_new(ss->env.catalog, cluster, dbname, *d->user ? d->user : s->user);
 	if (s->catalog)
 		map_put(&ss->catalogs, name, s->catalog);
 	return s->catalog;

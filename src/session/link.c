@@ -107,25 +107,27 @@ static void link_open(struct session *s, const struct topo_node *node, const str
 {
 	struct link *l = mem_alloc(sizeof *l);
 	const struct conf *c = session_conf(s);
-	const char *secret = users_secret(c->secrets, s->user);
+	const char *user = *d->user ? d->user : s->user;
+	const char *secret = *d->password ? d->password : users_secret(c->secrets, user);
+	enum secret_kind kind = secret_kind(secret);
 	struct writer startup;
-	struct scram_secret parsed;
 	struct upstream_target target = {
 		.host = node->host,
 		.port = node->port,
 		.database = d->dbname[0] ? d->dbname : s->database,
-		.user = s->user,
+		.user = user,
+		.password = kind == SECRET_CLEAR ? secret : NULL,
+		.md5 = kind == SECRET_MD5 ? secret : NULL,
+		.cleartext_password = c->clusters[d->cluster_at].cleartext_password,
+		.requires_binding = c->clusters[d->cluster_at].require_channel_binding,
 		.timeout_us = c->pool.connect_timeout,
 		.tcp_user_timeout_ms = (unsigned)(c->limits.tcp_user_timeout / 1000),
 		.tls = keyring_cluster(s->home->env.upstream.keyring, &c->clusters[d->cluster_at]),
 	};
 	l->s = s;
 	s->link_up = l;
-	if (secret && !scram_secret_parse(slice_text(secret), &parsed))
-		target.password = secret;
-	else if (s->login->scram.has_client_key) {
-		memcpy(l->keys.client_key, s->login->scram.client_key, SCRAM_KEY);
-		l->keys.secret = s->login->scram.secret;
+	if (!*d->user) {
+		l->keys = s->login->keys;
 		target.keys = &l->keys;
 	}
 	writer_init_grow(&startup);

@@ -33,6 +33,8 @@ static bool is_waiting(const struct session *s)
 /* Since when what is limited now has lasted: a message that was held keeps its age from one wait to the next. */
 static uint64_t began_us(const struct session *s)
 {
+	if (s->state == SESSION_ASKING || s->state == SESSION_REFUSING)
+		return s->since_us;
 	if (!s->welcomed)
 		return s->connected_us;
 	return (is_waiting(s) || s->state == SESSION_WAIT_FACTS) && s->held_since_us ? s->held_since_us : s->since_us;
@@ -48,6 +50,9 @@ static uint64_t allowed_us(const struct session *s)
 	case SESSION_AUTH:
 	case SESSION_WELCOME:
 		return c->limits.login_timeout;
+	case SESSION_ASKING:
+	case SESSION_REFUSING:
+		return s->login->wait_us;
 	case SESSION_WAIT_SERVER:
 	case SESSION_WAIT_PIN:
 		return c->pool.query_wait_timeout;
@@ -131,6 +136,12 @@ static void time_is_up(struct session *s)
 	case SESSION_AUTH:
 	case SESSION_WELCOME:
 		login_too_long(s);
+		break;
+	case SESSION_ASKING:
+		clientauth_give_up(s);
+		break;
+	case SESSION_REFUSING:
+		session_fatal(s, CLOSE_REFUSED, &s->login->refusal);
 		break;
 	case SESSION_WAIT_SERVER:
 		session_fail_wait(s, "53300", "no server connection became free within query_wait_timeout",

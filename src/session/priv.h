@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "auth/auth.h"
 #include "base/dlist.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -171,11 +172,29 @@ struct session_login {
 		uint16_t minor;
 		bool is_replication_physical, is_replication_logical;
 	} start;
-	struct scram_server scram;
-	uint8_t scram_step;
 	uint8_t ssl_asked, gss_asked;
-	bool scram_used;
-	uint8_t *startup; /* replication: the client's parameters, to be passed on */
+	/* clientauth.c */
+	uint8_t step;      /* enum in prove.c */
+	uint8_t secret_is; /* enum secret_kind of `secret`, or of what it would be */
+	bool is_asked;     /* the secret comes from a server */
+	bool has_fresh;    /* … which was asked once more after a failure */
+	bool has_keys;     /* those of a clear password are in `scram` */
+	uint8_t md5_salt[4];
+	struct hba *hba; /* a reference, for `rule` */
+	const struct hba_rule *rule;
+	char *secret; /* as it is stored; NULL: none */
+	char *said;   /* the client's password, or its answer to the MD5 challenge */
+	struct auth_question *question;
+	char host[256];
+	size_t n_roles;
+	char **roles;
+	bool has_host, has_roles;
+	uint64_t began_us, failed_us; /* clock_us() */
+	uint64_t wait_us;             /* ASKING and REFUSING last at most so long */
+	struct err refusal;
+	struct scram_server scram;
+	struct upstream_keys keys; /* what the client has shown that lets us log in to servers as him */
+	uint8_t *startup;          /* replication: the client's parameters, to be passed on */
 	size_t startup_len;
 };
 
@@ -343,8 +362,21 @@ void startup_free(struct session *s);
 struct settings *welcome_recall(struct session *s); /* a reference; NULL: nobody knows, a server must be asked */
 void welcome_learn(struct session *s);              /* s->told is it */
 void welcomes_forget(struct sessions *ss);
-/* clientauth.c */
+/* clientauth.c: by which rule, and how it ends */
 void clientauth_begin(struct session *s);
+void clientauth_free(struct session_login *l);
+void clientauth_give_up(struct session *s); /* whoever was asked did not answer in time */
+void clientauth_accept(struct session *s);
+void clientauth_refuse(struct session *s, const struct err *err); /* at once */
+void clientauth_fail(struct session *s);                          /* wrong password, in the words and the time of all others */
+void clientauth_fail_as(struct session *s, const struct err *err);
+/* The session waits in ASKING for Q; its function calls clientauth_heard() first.  NULL: nobody can be asked, the session was refused. */
+void clientauth_wait(struct session *s, struct auth_question *q, uint64_t at_most_us);
+bool clientauth_heard(struct session *s, const struct auth_answer *a); /* false: there is no answer, the session was refused */
+struct auth_help clientauth_help(struct session *s, auth_fn fn);
+void clientauth_find_secret(struct session *s, uint64_t not_before_us, auth_fn fn); /* FN gets it, at once or later */
+/* prove.c: the dialogue */
+void prove_begin(struct session *s);
 
 /* message handlers; return the bytes taken, 0 when blocked or short */
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);

@@ -15,6 +15,8 @@
 #include "priv.h"
 
 #define PROTOCOL_NEWEST_MINOR 2
+#define NAME_BYTES 63u /* NAMEDATALEN - 1 */
+
 /* ---- the first packet -------------------------------------------------------------------------------------------------------------- */
 
 static void startup_refuse(struct session *s, const struct err *err)
@@ -176,6 +178,9 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	struct session_login *l = s->login;
 	if (!database.at || !database.len)
 		database = user;
+	/* As PostgreSQL does (postmaster.c, ProcessStartupPacket): else a rule for a name would miss what the server takes for that name. */
+	user.len = user.len < NAME_BYTES ? user.len : NAME_BYTES;
+	database.len = database.len < NAME_BYTES ? database.len : NAME_BYTES;
 	s->user = mem_alloc(user.len + 1 + database.len + 1);
 	s->database = s->user + user.len + 1;
 	memcpy(s->user, user.at, user.len);
@@ -279,7 +284,7 @@ void startup_free(struct session *s)
 	struct session_login *l = s->login;
 	if (!l)
 		return;
-	scram_server_fini(&l->scram);
+	clientauth_free(l);
 	mem_free(l->startup);
 	secret_wipe(l, sizeof *l);
 	mem_free(l);

@@ -2,16 +2,22 @@
  * login — from StartupMessage to the first ReadyForQuery (PostgreSQL "Start-up", "SASL Authentication").
  *
  *   asked ──AuthenticationSASL──► sasl asked ──Continue──► sasl proven ──Final──► sasl verified
- *     │ login_start()               sasl_begin()             sasl_prove()           sasl_verify() │
- *     └───────────AuthenticationOk (trust)──► welcomed ◄──────────AuthenticationOk────────────────┘
+ *     │ │ login_start()             sasl_begin()             sasl_prove()           sasl_verify() │
+ *     │ └──Cleartext, MD5──► password sent ─────────────┐                                          │
+ *     └───────────AuthenticationOk (trust)──► welcomed ◄┴─────────AuthenticationOk────────────────┘
  *                                              │  ParameterStatus, BackendKeyData
  *                                              └──ReadyForQuery──► done
  *
  * NoticeResponse is passed over in any state, ErrorResponse ends the login in any state.
- * Always: a server that began SASL is believed only after it has shown that it knows the secret too (RFC 5802, ServerSignature).
+ * Always: a server that began SASL is believed only after it has shown that it knows the secret too (RFC 5802, ServerSignature);
+ *         a password goes out in clear text only where nobody on the way can read it;  where channel binding is required, a server that does
+ *         without it, be it by asking for nothing at all, is not believed.
  */
 #include "upstream/login.h"
 
+#include <stdio.h>
+
+#include "base/mem.h"
 #include "base/secret.h"
 #include "wire/authmsg.h"
 #include "wire/frame.h"
@@ -42,23 +48,74 @@ static enum login_verdict refuse_method(struct err *err, const char *what)
 	return LOGIN_FAILED;
 }
 
+static enum login_verdict lacks_password(struct err *err)
+{
+	fail(err, "28P01", "the server asks for a password, and there is none for this user");
+	err_hint(err, "List the user in auth.users_file, in clear text or with the same secret that the server has.");
+	return LOGIN_FAILED;
+}
+
+static enum login_verdict lacks_binding(struct err *err)
+{
+	fail(err, "28000", "channel binding is required, but the server does not offer SCRAM-SHA-256-PLUS");
+	err_hint(err, "The cluster says require_channel_binding: that needs TLS and a server that asks for scram-sha-256.");
+	return LOGIN_FAILED;
+}
+
 /* -- authentication ------------------------------------------------------------------------------ */
 
+static enum login_verdict send_password(struct login *l, struct writer *out, struct err *err)
+{
+	if (l->requires_binding)
+		return lacks_binding(err);
+	if (!l->password)
+		return lacks_password(err);
+	if (!l->is_private) {
+		fail(err, "28000", "the server asks for the password in clear text, over a connection that anybody on the way can read");
+		err_hint(err,
+		         "Use TLS to the servers, let their pg_hba.conf say scram-sha-256, or set cleartext_password in the cluster.");
+		return LOGIN_FAILED;
+	}
+	authmsg_write_password(out, l->password);
+	l->state = LOGIN_PASSWORD_SENT;
+	return LOGIN_MORE;
+}
+
+static enum login_verdict send_md5(struct login *l, const struct authmsg *m, struct writer *out, struct err *err)
+{
+	char stored[MD5_TEXT], answer[MD5_TEXT];
+	if (l->requires_binding)
+		return lacks_binding(err);
+	if (!l->password && !l->md5[0])
+		return l->has_scram ? refuse_method(err, "an MD5 password") : lacks_password(err);
+	memcpy(stored, l->md5, sizeof stored);
+	if ((l->password && !md5_secret(slice_text(l->password), slice_text(l->user), stored)) ||
+	    !md5_answer(stored, m->data.at, answer))
+		return fail(err, "0A000", "the server asks for an MD5 password, which this system's OpenSSL cannot make");
+	authmsg_write_password(out, answer);
+	secret_wipe(stored, sizeof stored);
+	secret_wipe(answer, sizeof answer);
+	l->state = LOGIN_PASSWORD_SENT;
+	return LOGIN_MORE;
+}
+
+/* With channel binding where both sides can; over TLS without it the server is told that we could, and refuses if it had offered it. */
 static enum login_verdict sasl_begin(struct login *l, const struct authmsg *m, struct writer *out, struct err *err)
 {
 	char first[SCRAM_TEXT_MAX];
 	size_t len;
-	if (!authmsg_offers(m, MECHANISM))
+	bool is_plus = l->binding_len > 0 && authmsg_offers(m, MECHANISM "-PLUS");
+	if (l->requires_binding && !is_plus)
+		return lacks_binding(err);
+	if (!is_plus && !authmsg_offers(m, MECHANISM))
 		return refuse_method(err, "a SASL mechanism other than " MECHANISM);
-	if (!l->has_password && !l->has_keys) {
-		fail(err, "28P01", "the server asks for a password, and there is none for this user");
-		err_hint(err,
-		         "List the user in auth.users_file, in clear text or with the same SCRAM-SHA-256 secret that the server has.");
-		return LOGIN_FAILED;
-	}
+	if (!l->has_scram)
+		return lacks_password(err);
+	if (is_plus || (l->is_tls && l->binding_len > 0))
+		scram_client_over_tls(&l->scram, slice_of(l->binding, is_plus ? l->binding_len : 0));
 	if (!scram_client_first(&l->scram, first, &len))
 		return fail(err, "XX000", "could not begin the SCRAM exchange");
-	authmsg_write_initial(out, MECHANISM, slice_of(first, len));
+	authmsg_write_initial(out, scram_client_mechanism(&l->scram), slice_of(first, len));
 	l->state = LOGIN_SASL_ASKED;
 	return LOGIN_MORE;
 }
@@ -89,14 +146,16 @@ static enum login_verdict on_authentication(struct login *l, struct slice body, 
 		return broken(err, "Authentication message");
 	switch (m.kind) {
 	case AUTHMSG_OK:
-		if (l->state != LOGIN_ASKED && l->state != LOGIN_SASL_VERIFIED)
+		if (l->state == LOGIN_ASKED && l->requires_binding)
+			return lacks_binding(err);
+		if (l->state != LOGIN_ASKED && l->state != LOGIN_PASSWORD_SENT && l->state != LOGIN_SASL_VERIFIED)
 			return fail(err, "08P01", "the server ended the authentication without proving that it knows the secret");
 		l->state = LOGIN_WELCOMED;
 		return LOGIN_MORE;
 	case AUTHMSG_CLEARTEXT:
-		return refuse_method(err, "the password in clear text");
+		return l->state == LOGIN_ASKED ? send_password(l, out, err) : broken(err, "AuthenticationCleartextPassword");
 	case AUTHMSG_MD5:
-		return refuse_method(err, "an MD5 password");
+		return l->state == LOGIN_ASKED ? send_md5(l, &m, out, err) : broken(err, "AuthenticationMD5Password");
 	case AUTHMSG_SASL:
 		return l->state == LOGIN_ASKED ? sasl_begin(l, &m, out, err) : broken(err, "AuthenticationSASL");
 	case AUTHMSG_SASL_CONTINUE:
@@ -104,7 +163,7 @@ static enum login_verdict on_authentication(struct login *l, struct slice body, 
 	case AUTHMSG_SASL_FINAL:
 		return l->state == LOGIN_SASL_PROVEN ? sasl_verify(l, &m, err) : broken(err, "AuthenticationSASLFinal");
 	}
-	return refuse_method(err, "an authentication method other than trust and " MECHANISM);
+	return refuse_method(err, "an authentication method other than trust, password, md5 and " MECHANISM);
 }
 
 /* -- everything else ----------------------------------------------------------------------------- */
@@ -226,18 +285,31 @@ static enum login_verdict on_message(struct login *l, const struct frame *f, str
 void login_init(struct login *l, const struct login_who *who, struct settings_table *table, struct log *log)
 {
 	*l = (struct login){ .state = LOGIN_ASKED, .log = log, .reported = settings_empty(table) };
-	l->has_password = who->password != NULL;
-	l->has_keys = who->keys != NULL;
-	if (l->has_password)
-		scram_client_init_password(&l->scram, who->password);
-	else if (l->has_keys)
-		scram_client_init_keys(&l->scram, who->keys->client_key, &who->keys->secret);
+	const struct upstream_keys *k = who->keys;
+	l->user = mem_text(who->user);
+	l->password = mem_text(who->password ? who->password : k && k->password[0] ? k->password : NULL);
+	const char *md5 = who->md5 ? who->md5 : k ? k->md5 : "";
+	snprintf(l->md5, sizeof l->md5, "%s", md5);
+	l->is_private = who->is_private;
+	l->is_tls = who->is_tls;
+	l->requires_binding = who->requires_binding;
+	ASSERT(who->binding.len <= sizeof l->binding);
+	l->binding_len = (uint8_t)who->binding.len;
+	if (l->binding_len)
+		memcpy(l->binding, who->binding.at, l->binding_len);
+	l->has_scram = l->password || (k && k->has_scram);
+	if (l->password)
+		scram_client_init_password(&l->scram, l->password);
+	else if (l->has_scram)
+		scram_client_init_keys(&l->scram, k->client_key, &k->secret);
 }
 
 void login_fini(struct login *l)
 {
-	if (l->has_password || l->has_keys)
+	if (l->has_scram)
 		scram_client_fini(&l->scram);
+	mem_free(l->user);
+	secret_free_text(l->password);
 	settings_unref(l->reported);
 	secret_wipe(l, sizeof *l);
 }

@@ -45,7 +45,7 @@ struct service {
 	struct resolve_question *question;
 	struct err err;
 	/* The question. */
-	char *sql;
+	char *sql, *parameter; /* $1, or NULL */
 	uint64_t timeout_us;
 	service_fn fn;
 	service_rows_fn rows_fn; /* with service_ask_rows(): called instead */
@@ -95,7 +95,8 @@ static void end_question(struct service *s, const char *const *values, unsigned 
 	s->rows_fn = NULL;
 	s->result = NULL;
 	mem_free(s->sql);
-	s->sql = NULL;
+	mem_free(s->parameter);
+	s->sql = s->parameter = NULL;
 	loop_timer_stop(s->loop, &s->timer);
 	loop_defer_cancel(&s->begin);
 	service_enter(s, SERVICE_IDLE);
@@ -209,7 +210,8 @@ static void step_asking(struct service *s)
 static void begin_asking(struct service *s)
 {
 	service_enter(s, SERVICE_ASKING);
-	if (!PQsendQuery(s->conn, s->sql)) {
+	const char *const parameters[] = { s->parameter };
+	if (!(s->parameter ? PQsendQueryParams(s->conn, s->sql, 1, NULL, parameters, NULL, NULL, 0) : PQsendQuery(s->conn, s->sql))) {
 		note_lost(s);
 		fail(s);
 		return;
@@ -269,7 +271,7 @@ static void begin_connecting(struct service *s, const char *host, const char *ho
 		{ "passfile", "/dev/null/none" }, /* /dev/null itself would be complained about on stderr */
 		{ "application_name", "lunapool" },
 		{ "client_encoding", "UTF8" },
-		{ "options", "-c search_path=pg_catalog" },
+		{ "options", "-c search_path=pg_catalog -c datestyle=ISO -c timezone=UTC" },
 		{ "sslmode", s->sslmode },
 		{ "sslrootcert", s->sslrootcert },
 		{ "sslcrl", s->sslcrl },
@@ -447,6 +449,7 @@ void service_free(struct service *s)
 	loop_defer_cancel(&s->begin);
 	PQclear(s->result);
 	mem_free(s->sql);
+	mem_free(s->parameter);
 	mem_free(s->host);
 	mem_free(s->dbname);
 	mem_free(s->user);
@@ -484,6 +487,15 @@ bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, s
 	if (!service_ask(s, sql, timeout_us, no_values, arg))
 		return false;
 	s->rows_fn = fn;
+	return true;
+}
+
+bool service_ask_with(struct service *s, const char *sql, const char *parameter, uint64_t timeout_us, service_rows_fn fn,
+                      void *arg)
+{
+	if (!service_ask_rows(s, sql, timeout_us, fn, arg))
+		return false;
+	s->parameter = mem_text(parameter);
 	return true;
 }
 

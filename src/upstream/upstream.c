@@ -27,6 +27,7 @@
 #include "base/secret.h"
 
 /* The largest thing that we send during a login is the StartupMessage. */
+#define ANSWERS_MAX 4096u /* a password, or what belongs to SCRAM */
 #define ANSWER_MAX (STARTMSG_MAX + 64u)
 
 enum upstream_event { NOTHING, TRY_NEXT, CONNECTED, SECURED, HAS_NO_TLS, LOGGED_IN, FAILED };
@@ -45,7 +46,8 @@ struct upstream_login {
 	struct login login;
 	bool has_login;
 	/* The target. */
-	char *host, *database, *user, *password;
+	char *host, *database, *user, *password, *md5;
+	bool cleartext_password, requires_binding;
 	struct upstream_keys *keys;
 	uint8_t *startup;
 	size_t startup_len;
@@ -97,6 +99,9 @@ static void copy_target(struct upstream_login *l, const struct upstream_target *
 	l->database = mem_text(t->database);
 	l->user = mem_text(t->user);
 	l->password = mem_text(t->password);
+	l->md5 = mem_text(t->md5);
+	l->cleartext_password = t->cleartext_password;
+	l->requires_binding = t->requires_binding;
 	l->keys = t->keys ? mem_copy(t->keys, sizeof *t->keys) : NULL;
 	l->startup = t->startup.len ? mem_copy(t->startup.at, t->startup.len) : NULL;
 	l->startup_len = t->startup.len;
@@ -122,6 +127,7 @@ static void drop_login(struct upstream *up)
 	mem_free(l->database);
 	mem_free(l->user);
 	secret_free_text(l->password);
+	secret_free_text(l->md5);
 	if (l->keys)
 		secret_wipe(l->keys, sizeof *l->keys);
 	mem_free(l->keys);
@@ -250,7 +256,7 @@ static size_t on_data(struct stream *s, struct slice bytes, struct lent *lent)
 	struct upstream_login *l = up->login;
 	if (up->state == UPSTREAM_SECURING)
 		return take_tls_answer(up, bytes);
-	uint8_t space[2 * SCRAM_TEXT_MAX + 64];
+	uint8_t space[ANSWERS_MAX];
 	struct writer out;
 	size_t taken;
 	writer_init(&out, space, sizeof space);
@@ -319,9 +325,17 @@ static void step_resolving(struct upstream *up, enum upstream_event event)
 
 static struct login_who who_of(const struct upstream_login *l)
 {
+	const struct tls *tls = stream_tls(&l->up->stream);
+	struct slice binding = { 0 };
+	bool has_binding = tls && tls_binding(tls, &binding) && binding.len <= SCRAM_BINDING_MAX;
 	return (struct login_who){ .user = l->user,
 		                       .database = l->database,
 		                       .password = l->password,
+		                       .md5 = l->md5,
+		                       .is_private = l->cleartext_password || tls || addr_is_unix(&l->up->addr),
+		                       .is_tls = tls != NULL,
+		                       .binding = has_binding ? binding : (struct slice){ 0 },
+		                       .requires_binding = l->requires_binding,
 		                       .keys = l->keys,
 		                       .startup = slice_of(l->startup, l->startup_len) };
 }

@@ -54,11 +54,23 @@ void authmsg_write_ok(struct writer *w)
 	authmsg_write_sasl_step(w, AUTHMSG_OK, slice_of(NULL, 0));
 }
 
-void authmsg_write_sasl(struct writer *w, const char *mechanism)
+void authmsg_write_cleartext(struct writer *w)
+{
+	authmsg_write_sasl_step(w, AUTHMSG_CLEARTEXT, slice_of(NULL, 0));
+}
+
+void authmsg_write_md5(struct writer *w, const uint8_t salt[4])
+{
+	authmsg_write_sasl_step(w, AUTHMSG_MD5, slice_of(salt, 4));
+}
+
+void authmsg_write_sasl(struct writer *w, bool has_plus)
 {
 	writer_begin(w, 'R');
 	writer_u32(w, AUTHMSG_SASL);
-	writer_text(w, mechanism);
+	if (has_plus)
+		writer_text(w, "SCRAM-SHA-256-PLUS");
+	writer_text(w, "SCRAM-SHA-256");
 	writer_u8(w, 0);
 	writer_end(w);
 }
@@ -78,6 +90,14 @@ bool authmsg_read_initial(struct slice body, struct slice *mechanism, struct sli
 	*mechanism = reader_text(&r);
 	uint32_t len = reader_u32(&r);
 	*payload = len == UINT32_MAX ? slice_of(NULL, 0) : reader_bytes(&r, len);
+	return reader_done(&r);
+}
+
+bool authmsg_read_password(struct slice body, struct slice *password)
+{
+	struct reader r;
+	reader_init(&r, body);
+	*password = reader_text(&r);
 	return reader_done(&r);
 }
 

@@ -28,6 +28,11 @@
 #define NONCE_RAW 18u /* bytes, before base64 */
 #define NONCE_TEXT BASE64_LEN(NONCE_RAW)
 #define KEY_TEXT BASE64_LEN(SCRAM_KEY)
+#define PLAIN "SCRAM-SHA-256"
+#define PLUS "SCRAM-SHA-256-PLUS"
+#define PLUS_HEADER "p=tls-server-end-point,,"
+#define CBIND_RAW (sizeof PLUS_HEADER - 1 + SCRAM_BINDING_MAX)
+#define CBIND_TEXT (BASE64_LEN(CBIND_RAW) + 1)
 
 enum { START, SENT, PROVED, DONE, DEAD };
 
@@ -87,6 +92,20 @@ static void make_nonce(char out[NONCE_TEXT + 1])
 	uint8_t raw[NONCE_RAW];
 	rand_bytes(raw, sizeof raw);
 	base64_encode(slice_of(raw, sizeof raw), out);
+}
+
+/* What c= says in the final message: the header of the first one and, with p, the channel (RFC 5802 section 5.1). */
+static void write_cbind(char header, const uint8_t *binding, size_t len, char out[CBIND_TEXT])
+{
+	uint8_t raw[CBIND_RAW];
+	size_t n = strlen(PLUS_HEADER);
+	if (header != 'p') {
+		strcpy(out, header == 'n' ? "biws" : "eSws");
+		return;
+	}
+	memcpy(raw, PLUS_HEADER, n);
+	memcpy(raw + n, binding, len);
+	base64_encode(slice_of(raw, n + len), out);
 }
 
 /* -- the grammar ------------------------------------------------------------------------------ */
@@ -207,8 +226,26 @@ bool scram_secret_make(struct slice password, struct scram_secret *out)
 	return ok;
 }
 
-/* The salt is a hash of the user's name under the process's key.  The stored key is 32 zero bytes: nobody knows a key that hashes to it. */
-void scram_secret_mock(struct slice user, struct scram_secret *out)
+bool scram_secret_derive(struct slice password, struct scram_secret *s)
+{
+	uint8_t client_key[SCRAM_KEY];
+	bool ok = derive(password, s, client_key);
+	secret_wipe(client_key, sizeof client_key);
+	return ok;
+}
+
+bool scram_secret_fits(struct slice password, const struct scram_secret *s)
+{
+	struct scram_secret made = *s;
+	bool ok = scram_secret_derive(password, &made) &&
+	          secret_equal(slice_of(made.server_key, SCRAM_KEY), slice_of(s->server_key, SCRAM_KEY)) &&
+	          secret_equal(slice_of(made.stored_key, SCRAM_KEY), slice_of(s->stored_key, SCRAM_KEY));
+	secret_wipe(&made, sizeof made);
+	return ok;
+}
+
+/* A hash of the user's name under the process's key. */
+void scram_secret_salt(struct slice user, struct scram_secret *out)
 {
 	uint8_t key[SCRAM_KEY] = "lunapool mock authentication", salt[SCRAM_KEY];
 	struct hash128 h = hash128(user);
@@ -218,6 +255,12 @@ void scram_secret_mock(struct slice user, struct scram_secret *out)
 	memcpy(out->salt, salt, SALT_MADE);
 }
 
+/* The stored key is 32 zero bytes: nobody knows a key that hashes to it. */
+void scram_secret_mock(struct slice user, struct scram_secret *out)
+{
+	scram_secret_salt(user, out);
+}
+
 /* -- server ----------------------------------------------------------------------------------- */
 
 void scram_server_init(struct scram_server *s, const struct scram_secret *secret, bool is_mock)
@@ -225,16 +268,54 @@ void scram_server_init(struct scram_server *s, const struct scram_secret *secret
 	*s = (struct scram_server){ .secret = *secret, .is_mock = is_mock, .state = START };
 }
 
-/* gs2-header: "n,," or "y,,".  What is left is client-first-bare. */
+void scram_server_offer_plus(struct scram_server *s, struct slice binding)
+{
+	ASSERT(binding.len <= sizeof s->binding);
+	if (binding.len)
+		memcpy(s->binding, binding.at, binding.len);
+	s->binding_len = (uint8_t)binding.len;
+}
+
+bool scram_server_choose(struct scram_server *s, struct slice mechanism, struct err *err)
+{
+	s->is_plus = slice_equal(mechanism, slice_text(PLUS));
+	if (s->is_plus ? s->binding_len > 0 : slice_equal(mechanism, slice_text(PLAIN)))
+		return true;
+	return refuse(&s->state, err, "08P01", "client selected an invalid SASL authentication mechanism");
+}
+
+/* The flag: p when the client binds, n when it cannot, y when it could but believes that we cannot.  The last one, where we offered it, is the
+ * trace of somebody who took our offer away (RFC 5802 section 6). */
+static bool read_flag(struct scram_server *s, struct slice *rest, struct err *err)
+{
+	if (take_text(rest, "p=")) {
+		s->gs2_header = 'p';
+		if (!s->is_plus)
+			return malformed(&s->state, err,
+			                 "The client selected SCRAM-SHA-256 without channel binding, but the message includes it.");
+		return take_text(rest, "tls-server-end-point,") ||
+		       malformed(&s->state, err, "The channel binding type is not supported.");
+	}
+	if (rest->len < 2 || (rest->at[0] != 'n' && rest->at[0] != 'y') || rest->at[1] != ',')
+		return malformed(&s->state, err, "The channel binding flag is not n, y or p.");
+	s->gs2_header = (char)rest->at[0];
+	*rest = slice_skip(*rest, 2);
+	if (s->is_plus)
+		return malformed(&s->state, err,
+		                 "The client selected SCRAM-SHA-256-PLUS, but the message does not include channel binding.");
+	if (s->gs2_header == 'n' || !s->binding_len)
+		return true;
+	refuse(&s->state, err, "28000", "SCRAM channel binding negotiation error");
+	err_detail(
+	    err, "The client supports SCRAM channel binding but thinks the server does not.  However, this server does support it.");
+	return false;
+}
+
+/* gs2-header: "n,,", "y,," or "p=tls-server-end-point,,".  What is left is client-first-bare. */
 static bool read_gs2_header(struct scram_server *s, struct slice *rest, struct err *err)
 {
-	if (rest->len < 2 || (rest->at[0] == 'p' && rest->at[1] == '='))
-		return malformed(&s->state, err,
-		                 "The client selected SCRAM-SHA-256 without channel binding, but the message includes it.");
-	s->gs2_header = (char)rest->at[0];
-	if ((s->gs2_header != 'n' && s->gs2_header != 'y') || rest->at[1] != ',')
-		return malformed(&s->state, err, "The channel binding flag is not n or y.");
-	*rest = slice_skip(*rest, 2);
+	if (!read_flag(s, rest, err))
+		return false;
 	if (take_text(rest, "a="))
 		return refuse(&s->state, err, "0A000", "client uses authorization identity, but it is not supported");
 	return take_text(rest, ",") || malformed(&s->state, err, "A comma is missing behind the header.");
@@ -278,7 +359,12 @@ bool scram_server_first(struct scram_server *s, struct slice in, char *out, size
 static bool read_final(struct scram_server *s, struct slice in, struct slice *bare, uint8_t proof[SCRAM_KEY], struct err *err)
 {
 	struct slice rest = in, header, nonce, wanted, first = slice_text(s->server_first);
-	if (!take_attribute(&rest, 'c', &header) || !slice_equal(header, slice_text(s->gs2_header == 'n' ? "biws" : "eSws")))
+	char cbind[CBIND_TEXT];
+	write_cbind(s->gs2_header, s->binding, s->binding_len, cbind);
+	bool has_header = take_attribute(&rest, 'c', &header), is_it = has_header && slice_equal(header, slice_text(cbind));
+	if (has_header && !is_it && s->is_plus)
+		return refuse(&s->state, err, "28000", "SCRAM channel binding check failed");
+	if (!is_it)
 		return malformed(&s->state, err, "The channel binding data is not that of the first message.");
 	if (!take_attribute(&first, 'r', &wanted) || !take_attribute(&rest, 'r', &nonce) || !slice_equal(nonce, wanted))
 		return malformed(&s->state, err, "The nonce is not the one that was sent.");
@@ -334,7 +420,7 @@ void scram_server_fini(struct scram_server *s)
 
 static void client_init(struct scram_client *c)
 {
-	*c = (struct scram_client){ .state = START };
+	*c = (struct scram_client){ .state = START, .gs2_header = 'n' };
 	make_nonce(c->nonce);
 	snprintf(c->first_bare, sizeof c->first_bare, "n=,r=%s", c->nonce);
 }
@@ -352,11 +438,29 @@ void scram_client_init_keys(struct scram_client *c, const uint8_t client_key[SCR
 	c->secret = *secret;
 }
 
+void scram_client_over_tls(struct scram_client *c, struct slice binding)
+{
+	ASSERT(binding.len <= sizeof c->binding);
+	if (binding.len)
+		memcpy(c->binding, binding.at, binding.len);
+	c->binding_len = (uint8_t)binding.len;
+	c->gs2_header = binding.len ? 'p' : 'y';
+}
+
+const char *scram_client_mechanism(const struct scram_client *c)
+{
+	return c->gs2_header == 'p' ? PLUS : PLAIN;
+}
+
 bool scram_client_first(struct scram_client *c, char *out, size_t *out_len)
 {
 	if (c->state != START)
 		return false;
-	*out_len = (size_t)snprintf(out, SCRAM_TEXT_MAX, "n,,%s", c->first_bare);
+	*out_len = (size_t)snprintf(out, SCRAM_TEXT_MAX, "%s%s",
+	                            c->gs2_header == 'p'   ? PLUS_HEADER
+	                            : c->gs2_header == 'y' ? "y,,"
+	                                                   : "n,,",
+	                            c->first_bare);
 	c->state = SENT;
 	return true;
 }
@@ -395,12 +499,13 @@ bool scram_client_final(struct scram_client *c, struct slice in, char *out, size
 {
 	struct slice nonce = { 0 };
 	struct scram_secret asked = { 0 };
-	char server_first[SCRAM_TEXT_MAX];
+	char server_first[SCRAM_TEXT_MAX], cbind[CBIND_TEXT];
 	if (c->state != SENT || !is_sane(in))
 		return malformed(&c->state, err, "The message is too long or comes at the wrong time.");
 	if (!read_server_first(c, in, &nonce, &asked, err) || !find_keys(c, &asked, err))
 		return false;
-	int len = snprintf(out, SCRAM_TEXT_MAX, "c=biws,r=%.*s", (int)nonce.len, (const char *)nonce.at);
+	write_cbind(c->gs2_header, c->binding, c->binding_len, cbind);
+	int len = snprintf(out, SCRAM_TEXT_MAX, "c=%s,r=%.*s", cbind, (int)nonce.len, (const char *)nonce.at);
 	if (len < 0 || (size_t)len + 3 + KEY_TEXT >= SCRAM_TEXT_MAX)
 		return malformed(&c->state, err, "The nonce is too long.");
 	keep(server_first, in);

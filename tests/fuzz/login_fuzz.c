@@ -53,7 +53,9 @@ static enum login_verdict feed_messages(struct login *l, struct slice in, size_t
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct upstream_keys keys = { .client_key = { 1 }, .secret = { .iterations = 4096, .salt_len = 16 } };
+	static const struct upstream_keys keys = { .has_scram = true,
+		                                       .client_key = { 1 },
+		                                       .secret = { .iterations = 4096, .salt_len = 16 } };
 	static const size_t steps[] = { 1, 7, 64, SIZE_MAX };
 	static struct settings_table *table;
 	struct login l;

@@ -392,7 +392,7 @@ class Proxy:
     all = []
 
     def __init__(self, cluster, workers=2, pool=None, limits=None, databases=None, users=None, options=None, listen=None,
-                 hba=OPEN, secrets='', cluster_options=None, node=None, start=True):
+                 hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True):
         self.cluster = cluster
         self.host, self.port = cluster.host, cluster.port
         self.socket_dir = cluster.dir
@@ -403,8 +403,8 @@ class Proxy:
         self.socket_dir = self.dir
         self.settings = {'workers': workers, 'pool': pool or {}, 'limits': limits or {}, 'databases': databases or {'*': {}},
                          'users': users or {}, 'options': options or {}, 'listen': listen or {}, 'cluster': cluster_options or {},
-                         'node': node or {}}
-        self.hba, self.secrets = hba, secrets
+                         'node': node or {}, 'auth': auth or {}}
+        self.hba, self.secrets, self.files = hba, secrets, files or {}
         self.write_config()
         if start:
             self.start()
@@ -415,9 +415,12 @@ class Proxy:
             f.write(self.hba)
         with open(f'{self.dir}/users.conf', 'w') as f:
             f.write(self.secrets)
+        for name, content in self.files.items():
+            with open(f'{self.dir}/{name}', 'w') as f:
+                f.write(content)
         text = ''.join(f'{k} = {_conf_value(v)}\n' for k, v in {'workers': s['workers'], 'log_connections': False, **ENGINE, **s['options']}.items())
         text += _conf_block('listen', {'address': '127.0.0.1', 'port': 0, 'unix_socket_dir': self.dir, **s['listen']})
-        text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf'})
+        text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf', **s['auth']})
         node = _conf_block('node "n0"', {'host': self.cluster.host, 'port': self.cluster.port, **s['node']})
         text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + node + '}\n'
         text += _conf_block('pool', s['pool']) if s['pool'] else ''

@@ -211,6 +211,9 @@ class Conn:
                 code = struct.unpack_from('!I', body)[0]
                 if code == 3:
                     self.send(password(secret))
+                elif code == 5:
+                    stored = hashlib.md5((secret + user).encode()).hexdigest()
+                    self.send(password('md5' + hashlib.md5(stored.encode() + body[4:8]).hexdigest()))
                 elif code == 10:
                     scram = Scram(secret)
                     first = scram.first()

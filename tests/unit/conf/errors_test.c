@@ -210,10 +210,10 @@ static void all_errors_are_told_at_once(void **state)
 		  "c.conf:7: cluster \"a\" is already set at c.conf:6; leave one of them out\n"
 		  "c.conf:6: the cluster a has no node: add node \"name\" { host = \"…\" }\n"
 		  "there is no database that a client could ask for: add database \"*\" {} for all of them\n"
-		  "bad:2: the method md5 is not available: there are trust, reject and scram-sha-256\n"
+		  "bad:2: there is no method md6; did you mean md5?\n"
 		  "badusers:1: a line is \"name\" \"secret\", each in double quotes; a quote inside is written twice\n" },
 	};
-	confdir_write(&dir, "bad", "local all all trust\nlocal all all md5\n");
+	confdir_write(&dir, "bad", "local all all trust\nlocal all all md6\n");
 	confdir_write(&dir, "badusers", "app secret\n");
 	expect(table, ARRAY_LEN(table));
 }
@@ -259,7 +259,7 @@ static void no_error_quotes_a_secret(void **state)
 {
 	setenv("CONF_TEST_PASSWORD", "hush", 1);
 	confdir_write(&dir, "users",
-	              "\"a\" \"hush\" \"hush\"\n\"b\" hush\n\"c\" \"hush\n\"d\" \"md5aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n"
+	              "\"a\" \"hush\" \"hush\"\n\"b\" hush\n\"c\" \"hush\n\"d\" \"SCRAM-SHA-256$hush\"\n"
 	              "\"e\" \"SCRAM-SHA-256$hush\"\n");
 	assert_null(confdir_text(&dir, "auth { hba_file = rules users_file = users }\ncluster c { node a { host = x }\n"
 	                               "service_password = \"${CONF_TEST_PASSWORD}\"\nservice_password = {hush, \"hush\"}\n"

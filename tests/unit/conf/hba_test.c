@@ -9,6 +9,7 @@
 #include "unit.h"
 
 static struct confdir dir;
+static bool is_tls;
 
 static int setup(void **state)
 {
@@ -61,12 +62,18 @@ static void expect(const struct ask *a, size_t n)
 		struct hba *h = load(a[i].rules);
 		assert_string_equal(dir.told, "");
 		struct sockaddr_storage peer = peer_of(a[i].from);
-		unsigned line = 99;
-		enum hba_method got = hba_match(h, &peer, a[i].database, a[i].user, a[i].replication, &line);
+		struct hba_ask ask = {
+			.peer = &peer, .database = a[i].database, .user = a[i].user, .is_replication = a[i].replication, .is_tls = is_tls
+		};
+		const struct hba_rule *rule;
+		enum hba_answer answer = hba_match(h, &ask, &rule);
+		assert_true(answer == HBA_FOUND || answer == HBA_NONE);
+		unsigned line = rule ? rule->line : 0;
+		enum hba_method got = rule ? rule->method : HBA_REJECT;
 		if (got != a[i].method || line != a[i].line)
 			fail_msg("row %zu, %s from %s to %s as %s: method %d by line %u", i, a[i].rules, a[i].from, a[i].database, a[i].user,
 			         (int)got, line);
-		hba_free(h);
+		hba_unref(h);
 	}
 }
 
@@ -151,26 +158,51 @@ static void what_is_not_understood_is_refused(void **state)
 	static const struct {
 		const char *rules, *told;
 	} table[] = {
-		{ "hostssl all all all trust",
-		  "hba:1: hostssl: TLS is not available yet, so this line could never match; write host, or remove the line\n" },
-		{ "hostgssenc all all all trust",
-		  "hba:1: hostgssenc: GSSAPI encryption is not available, so this line could never match; remove the line\n" },
 		{ "hosts all all all trust",
-		  "hba:1: a rule begins with local, host or hostnossl, not with \"hosts\"; did you mean host?\n" },
-		{ "a,b all all all trust", "hba:1: a rule begins with local, host or hostnossl, not with \"\"\n" },
-		{ "include_dir x", "hba:1: include_dir is not available: write the rules into this file\n" },
+		  "hba:1: a rule begins with local, host, hostssl or hostnossl, not with \"hosts\"; did you mean host?\n" },
+		{ "a,b all all all trust", "hba:1: a rule begins with local, host, hostssl or hostnossl, not with \"\"\n" },
 		{ "local all all", "hba:1: the rule is too short: local database user method\n" },
 		{ "host all all trust", "hba:1: the rule is too short: host database user address method\n" },
-		{ "local all all md5", "hba:1: the method md5 is not available: there are trust, reject and scram-sha-256\n" },
-		{ "local all all peer map=x", "hba:1: the method peer is not available: there are trust, reject and scram-sha-256\n" },
-		{ "local all all trust a=b", "hba:1: nothing may follow the method: options such as \"a=b\" are not available\n" },
-		{ "local all all trust,reject", "hba:1: the method is missing: trust, reject or scram-sha-256\n" },
-		{ "local @dbs all trust", "hba:1: @dbs: files of names are not available; write the database names here\n" },
-		{ "local all +admins trust", "hba:1: +admins: members of a role are not known here; write the user names\n" },
-		{ "local all /^a trust",
-		  "hba:1: /^a: regular expressions are not available; write the user names, or quote a name that begins with /\n" },
-		{ "local samerole all trust",
-		  "hba:1: samerole: members of a role are not known here; write the names of the databases\n" },
+		{ "local all all ident", "hba:1: the method ident is not available: there are trust, reject, scram-sha-256, md5, "
+		                         "password, cert, peer, ldap and pam\n" },
+		{ "local all all scram", "hba:1: there is no method scram; did you mean scram-sha-256?\n" },
+		{ "local all all truts", "hba:1: there is no method truts; did you mean trust?\n" },
+		{ "local all all trust map=x", "hba:1: map goes with peer and cert alone\n" },
+		{ "local all all peer x", "hba:1: behind the method stand options, name=value; \"x\" is none\n" },
+		{ "local all all peer mapp=x", "hba:1: there is no option mapp; did you mean map?\n" },
+		{ "host all all all peer",
+		  "hba:1: peer asks the kernel who is at the other end of a unix socket: it goes with local alone\n" },
+		{ "host all all all cert", "hba:1: cert needs TLS, so it goes with hostssl alone\n" },
+		{ "host all all all trust clientcert=verify-ca", "hba:1: clientcert goes with hostssl alone\n" },
+		{ "hostssl all all all trust clientcert=1", "hba:1: clientcert is verify-ca or verify-full, not \"1\"\n" },
+		{ "hostssl all all all cert clientcert=verify-ca", "hba:1: the method cert always means clientcert=verify-full\n" },
+		{ "hostssl all all all trust clientname=DN",
+		  "hba:1: clientname says which name of a certificate is compared: that needs cert or clientcert=verify-full\n" },
+		{ "hostssl all all all cert clientname=cn", "hba:1: clientname is CN or DN, not \"cn\"\n" },
+		{ "local all all ldap", "hba:1: ldap needs ldapserver or ldapurl\n" },
+		{ "local all all ldap ldapserver=x", "hba:1: ldap needs ldapbasedn, ldapprefix or ldapsuffix\n" },
+		{ "local all all ldap ldapserver=x ldapport=0 ldapprefix=a", "hba:1: ldapport is a number from 1 to 65535, not \"0\"\n" },
+		{ "local all all ldap ldapserver=x ldapprefix=a ldapbasedn=b",
+		  "hba:1: ldapprefix and ldapsuffix make the name at once, ldapbasedn and its kin search it: use one of the two\n" },
+		{ "local all all ldap ldapserver=x ldapbinddn=b", "hba:1: to search for the user, ldap needs ldapbasedn\n" },
+		{ "local all all ldap ldapurl=http://x", "hba:1: ldapurl begins with ldap:// or ldaps://\n" },
+		{ "local all all ldap ldapurl=ldap://x/b?a?tree", "hba:1: the scope in ldapurl is base, one or sub, not \"tree\"\n" },
+		{ "local all all ldap ldapurl=ldaps://x/b ldaptls=1",
+		  "hba:1: ldaptls=1 begins TLS on a plain connection; ldaps has it from the start: use one of the two\n" },
+		{ "local all all trust ldapserver=x", "hba:1: ldapserver goes with the method ldap alone\n" },
+		{ "local all all trust pamservice=x", "hba:1: pamservice goes with the method pam alone\n" },
+		{ "local all all trust,reject",
+		  "hba:1: the method is missing: trust, reject, scram-sha-256, md5, password, cert, peer, ldap or pam\n" },
+		{ "local @nowhere all trust", "hba:1: cannot open nowhere: No such file or directory\n" },
+		{ "local all + trust", "hba:1: behind + stands the name of a role\n" },
+		{ "local all /(a trust", "hba:1: \"/(a\" is no regular expression (POSIX extended): Unmatched ( or \\(\n" },
+		{ "include nowhere\nlocal x",
+		  "hba:1: cannot open nowhere: No such file or directory\nhba:2: the rule is too short: local database "
+		  "user method\n" },
+		{ "include hba", "hba:1: files include each other too deep, or are too many; does hba include itself?\n" },
+		{ "include_all x", "hba:1: include_all is none of include, include_if_exists and include_dir\n" },
+		{ "include a b", "hba:1: include is followed by one path\n" },
+		{ "include_dir nowhere", "hba:1: cannot read the folder nowhere: No such file or directory\n" },
 		{ "local all, all", "hba:1: the rule is too short: local database user method\n" },
 		{ "local all,", "hba:1: after the comma a name is missing\n" },
 		{ "local ,all all trust", "hba:1: a comma stands where a name should\n" },
@@ -182,17 +214,134 @@ static void what_is_not_understood_is_refused(void **state)
 		{ "host all all 10.0.0.1 trust", "hba:1: 10.0.0.1 lacks its mask: write 10.0.0.1/32 for this address alone\n" },
 		{ "host all all 10.0.0.1 255.0.255.0 trust",
 		  "hba:1: 255.0.255.0 is no mask: its ones must stand together at the left\n" },
-		{ "host all all db.example.com trust",
-		  "hba:1: \"db.example.com\" is no address: write all, samehost, samenet, or a network as in "
-		  "10.0.0.0/8 or ::1/128 (host names are not looked up)\n" },
+		{ "host all all a/b trust", "hba:1: \"a/b\" is no address: write all, samehost, samenet, a host's name, or a network as "
+		                            "in 10.0.0.0/8 or ::1/128\n" },
+		{ "host all all 1.2.3 trust", "hba:1: \"1.2.3\" is no address: write all, samehost, samenet, a host's name, or a network "
+		                              "as in 10.0.0.0/8 or ::1/128\n" },
 		{ "host all all 10.0.0.0/8,11.0.0.0/8 trust", "hba:1: one address should stand here; give each its own line\n" },
 		{ "# nothing\n", "hba: there is no rule, so nobody could log in; one line is enough: local all all scram-sha-256\n" },
-		{ "local all all md5\n\nlocal x\n", "hba:1: the method md5 is not available: there are trust, reject and scram-sha-256\n"
-		                                    "hba:3: the rule is too short: local database user method\n" },
+		{ "local all all ident2\n\nlocal x\n",
+		  "hba:1: there is no method ident2\nhba:3: the rule is too short: local database user "
+		  "method\n" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
 		assert_null(load(table[i].rules));
 		assert_string_equal(dir.told, table[i].told);
+	}
+}
+
+static void types_regexes_and_methods(void **state)
+{
+	static const struct ask plain[] = {
+		{ "hostssl all all all trust", "1.2.3.4", "d", "u", false, HBA_REJECT, 0 },
+		{ "hostgssenc all all all trust", "1.2.3.4", "d", "u", false, HBA_REJECT, 0 },
+		{ "hostnossl all all all md5", "1.2.3.4", "d", "u", false, HBA_MD5, 1 },
+		{ "local /^app_[0-9]+$ all password", "", "app_12", "u", false, HBA_PASSWORD, 1 },
+		{ "local /^app_[0-9]+$ all password", "", "app_x", "u", false, HBA_REJECT, 0 },
+		{ "local \"/^a{1,2}$\" all trust", "", "aa", "u", false, HBA_TRUST, 1 },
+		{ "local \"/^a{1,2}$\" all trust", "", "aaa", "u", false, HBA_REJECT, 0 },
+		{ "local all /x trust", "", "d", "axb", false, HBA_TRUST, 1 },
+		{ "local /. all trust", "", "d", "u", true, HBA_REJECT, 0 },
+		{ "local all all peer", "", "d", "u", false, HBA_PEER, 1 },
+		{ "local all all pam pamservice=\"a b\"", "", "d", "u", false, HBA_PAM, 1 },
+		{ "local all all ldap ldapserver=\"a b\" ldapprefix=\"cn=\" ldapsuffix=\", dc=x\"", "", "d", "u", false, HBA_LDAP, 1 },
+		{ "local \"a\"\"b\" all trust", "", "a\"b", "u", false, HBA_TRUST, 1 },
+	};
+	static const struct ask tls[] = {
+		{ "hostssl all all all trust", "1.2.3.4", "d", "u", false, HBA_TRUST, 1 },
+		{ "hostssl all all all cert map=m", "1.2.3.4", "d", "u", false, HBA_CERT, 1 },
+		{ "hostnossl all all all trust", "1.2.3.4", "d", "u", false, HBA_REJECT, 0 },
+		{ "host all all all trust", "1.2.3.4", "d", "u", false, HBA_TRUST, 1 },
+	};
+	expect(plain, ARRAY_LEN(plain));
+	is_tls = true;
+	expect(tls, ARRAY_LEN(tls));
+	is_tls = false;
+}
+
+static void files_include_files(void **state)
+{
+	confdir_write(&dir, "names", "one two # comment\n\"all\", @more\n");
+	confdir_write(&dir, "more", "three\n");
+	confdir_write(&dir, "a.inc", "local a all reject\n");
+	confdir_write(&dir, "b.conf", "local b all md5\n");
+	static const char rules[] =
+	    "local @names all trust\ninclude a.inc\ninclude_if_exists nowhere\ninclude_dir .\nlocal all all trust\n";
+	static const struct ask table[] = {
+		{ rules, "", "two", "u", false, HBA_TRUST, 1 }, { rules, "", "three", "u", false, HBA_TRUST, 1 },
+		{ rules, "", "all", "u", false, HBA_TRUST, 1 }, { rules, "", "a", "u", false, HBA_REJECT, 1 },
+		{ rules, "", "b", "u", false, HBA_MD5, 1 },     { rules, "", "c", "u", false, HBA_TRUST, 5 },
+	};
+	expect(table, ARRAY_LEN(table));
+}
+
+/* A fact that is missing stops the search at the rule that needs it, even if a later one would fit anyway. */
+static void facts_are_asked_for(void **state)
+{
+	static const char *const roles[] = { "u", "admins" };
+	struct sockaddr_storage peer = peer_of("1.2.3.4");
+	struct hba_ask ask = { .peer = &peer, .database = "d", .user = "u" };
+	const struct hba_rule *rule;
+	struct hba *h = load("host all other,+admins .Example.com md5\nhost all all all trust");
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_NEEDS_HOST);
+	ask.facts.has_host = true;
+	ask.facts.host = "db.example.com";
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_NEEDS_ROLES);
+	ask.facts = (struct hba_facts){ .has_host = true, .host = "db.example.com", .has_roles = true, .n_roles = 2, .roles = roles };
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+	assert_int_equal(rule->line, 1);
+	ask.facts.host = "db.example.org";
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+	assert_int_equal(rule->line, 2);
+	ask.facts.host = "db.example.com";
+	ask.facts.n_roles = 1;
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+	assert_int_equal(rule->line, 2);
+	ask.facts.has_roles = false;
+	ask.user = "other";
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+	assert_int_equal(rule->line, 1);
+	hba_unref(h);
+	h = load("local samerole all trust");
+	peer = peer_of("");
+	ask = (struct hba_ask){ .peer = &peer, .database = "admins", .user = "u" };
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_NEEDS_ROLES);
+	ask.facts = (struct hba_facts){ .has_roles = true, .n_roles = 2, .roles = roles };
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+	ask.database = "d";
+	assert_int_equal(hba_match(h, &ask, &rule), HBA_NONE);
+	hba_unref(h);
+}
+
+static void ldap_options(void **state)
+{
+	static const struct {
+		const char *options, *uri, *basedn, *attribute, *filter;
+		int scope;
+	} table[] = {
+		{ "ldapserver=a ldapbasedn=b", "ldap://a:389", "b", NULL, NULL, 2 },
+		{ "ldapserver=\"a b:99\" ldapscheme=ldaps ldapbasedn=b ldapsearchattribute=x", "ldaps://a:636 ldaps://b:99", "b", "x",
+		  NULL, 2 },
+		{ "ldapurl=ldap://h:1/dc=x%2cdc=y?uid?sub", "ldap://h:1", "dc=x,dc=y", "uid", NULL, 2 },
+		{ "ldapurl=\"ldap://h/b??one?(|(a=$username)(b=$username))\"", "ldap://h", "b", NULL, "(|(a=$username)(b=$username))",
+		  1 },
+		{ "ldapurl=ldaps://h/b", "ldaps://h", "b", NULL, NULL, 0 },
+	};
+	struct sockaddr_storage peer = peer_of("");
+	struct hba_ask ask = { .peer = &peer, .database = "d", .user = "u" };
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		char text[300];
+		const struct hba_rule *rule;
+		snprintf(text, sizeof text, "local all all ldap %s", table[i].options);
+		struct hba *h = load(text);
+		assert_string_equal(dir.told, "");
+		assert_int_equal(hba_match(h, &ask, &rule), HBA_FOUND);
+		assert_string_equal(rule->ldap->uri, table[i].uri);
+		assert_string_equal(rule->ldap->basedn, table[i].basedn);
+		assert_string_equal(rule->ldap->attribute ? rule->ldap->attribute : "", table[i].attribute ? table[i].attribute : "");
+		assert_string_equal(rule->ldap->filter ? rule->ldap->filter : "", table[i].filter ? table[i].filter : "");
+		assert_int_equal(rule->ldap->scope, table[i].scope);
+		hba_unref(h);
 	}
 }
 
@@ -202,6 +351,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(addresses, setup, teardown),
 		cmocka_unit_test_setup_teardown(databases_and_users, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_first_line_that_fits_decides, setup, teardown),
+		cmocka_unit_test_setup_teardown(types_regexes_and_methods, setup, teardown),
+		cmocka_unit_test_setup_teardown(files_include_files, setup, teardown),
+		cmocka_unit_test_setup_teardown(facts_are_asked_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(ldap_options, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_understood_is_refused, setup, teardown),
 	};
 	return UNIT_RUN(tests);

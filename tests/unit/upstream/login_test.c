@@ -7,6 +7,7 @@
 #include "unit.h"
 #include "wire/authmsg.h"
 #include "wire/frame.h"
+#include "wire/md5.h"
 #include "wire/pgerr.h"
 
 struct scene {
@@ -190,16 +191,21 @@ static void a_failed_fork_is_understood(void **state)
 	end(&s);
 }
 
+static void ask(struct scene *s, uint32_t kind)
+{
+	writer_begin(&s->server, 'R');
+	writer_u32(&s->server, kind);
+	writer_bytes(&s->server, slice_of("salt", kind == AUTHMSG_MD5 ? 4 : 0));
+	writer_end(&s->server);
+}
+
 static void other_methods_are_refused_with_advice(void **state)
 {
-	static const uint32_t kinds[] = { AUTHMSG_CLEARTEXT, AUTHMSG_MD5, 7 /* GSS */, 9 /* SSPI */, 77 };
+	static const uint32_t kinds[] = { 7 /* GSS */, 9 /* SSPI */, 77 };
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		struct scene s = { .who = { .password = "secret" } };
 		begin(&s);
-		writer_begin(&s.server, 'R');
-		writer_u32(&s.server, kinds[i]);
-		writer_bytes(&s.server, slice_of("salt", kinds[i] == AUTHMSG_MD5 ? 4 : 0));
-		writer_end(&s.server);
+		ask(&s, kinds[i]);
 		assert_int_equal(hear(&s, 1000), LOGIN_FAILED);
 		assert_string_equal(s.err.sqlstate, "28000");
 		assert_non_null(strstr(s.err.hint, "scram-sha-256"));
@@ -208,11 +214,72 @@ static void other_methods_are_refused_with_advice(void **state)
 	}
 }
 
+/* Which way of asking is answered with what, and what is never sent. */
+static void passwords_go_where_they_may(void **state)
+{
+	static const char stored[] = "md5f446a971bc841aaf6cd0751d2a30b910"; /* of app and hush */
+	static const struct upstream_keys clear = { .password = "hush" }, md5 = { .md5 = "md5f446a971bc841aaf6cd0751d2a30b910" },
+	                                  scram = { .has_scram = true };
+	static const struct {
+		uint32_t kind;
+		struct login_who who;
+		const char *sqlstate, *sent;
+	} table[] = {
+		{ AUTHMSG_CLEARTEXT, { .password = "hush" }, "28000", "" },
+		{ AUTHMSG_CLEARTEXT, { .password = "hush", .is_private = true }, "", "hush" },
+		{ AUTHMSG_CLEARTEXT, { .keys = &clear, .is_private = true }, "", "hush" },
+		{ AUTHMSG_CLEARTEXT, { .keys = &clear }, "28000", "" },
+		{ AUTHMSG_CLEARTEXT, { .md5 = stored, .is_private = true }, "28P01", "" },
+		{ AUTHMSG_CLEARTEXT, { .keys = &scram, .is_private = true }, "28P01", "" },
+		{ AUTHMSG_CLEARTEXT, { .is_private = true }, "28P01", "" },
+		{ AUTHMSG_CLEARTEXT, { .password = "hush", .is_private = true, .requires_binding = true }, "28000", "" },
+		{ AUTHMSG_MD5, { .password = "hush" }, "", "md5" },
+		{ AUTHMSG_MD5, { .md5 = stored }, "", "md5" },
+		{ AUTHMSG_MD5, { .keys = &md5 }, "", "md5" },
+		{ AUTHMSG_MD5, { .keys = &scram }, "28000", "" },
+		{ AUTHMSG_MD5, { .password = NULL }, "28P01", "" },
+		{ AUTHMSG_MD5, { .password = "hush", .requires_binding = true }, "28000", "" },
+		{ AUTHMSG_SASL, { .password = "hush", .requires_binding = true }, "28000", "" },
+		{ AUTHMSG_OK, { .password = "hush", .requires_binding = true }, "28000", "" },
+	};
+	char md5_said[MD5_TEXT] = "";
+	for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+		struct scene s = { .who = table[i].who };
+		begin(&s);
+		if (table[i].kind == AUTHMSG_SASL)
+			authmsg_write_sasl(&s.server, true);
+		else
+			ask(&s, table[i].kind);
+		enum login_verdict verdict = hear(&s, 1);
+		if (verdict != (*table[i].sqlstate ? LOGIN_FAILED : LOGIN_MORE))
+			fail_msg("row %zu: verdict %d, %s", i, (int)verdict, s.err.text);
+		if (*table[i].sqlstate)
+			assert_string_equal(s.err.sqlstate, table[i].sqlstate);
+		if (!*table[i].sent) {
+			assert_int_equal(s.sent_len, 0);
+		} else {
+			struct frame f;
+			struct slice text;
+			assert_int_equal(frame_next(slice_of(s.sent, s.sent_len), FRAME_FROM_CLIENT, &f), FRAME_OK);
+			assert_true(authmsg_read_password(f.body, &text));
+			assert_memory_equal(text.at, table[i].sent, strlen(table[i].sent));
+			if (table[i].kind == AUTHMSG_MD5 && *md5_said)
+				assert_string_equal((const char *)text.at, md5_said);
+			else if (table[i].kind == AUTHMSG_MD5)
+				memcpy(md5_said, text.at, sizeof md5_said);
+			ask(&s, AUTHMSG_OK);
+			assert_int_equal(hear(&s, 1000), LOGIN_MORE);
+			assert_int_equal(s.login.state, LOGIN_WELCOMED);
+		}
+		end(&s);
+	}
+}
+
 static void no_secret_for_a_server_that_wants_one(void **state)
 {
 	struct scene s = { 0 };
 	begin(&s);
-	authmsg_write_sasl(&s.server, "SCRAM-SHA-256");
+	authmsg_write_sasl(&s.server, false);
 	assert_int_equal(hear(&s, 1000), LOGIN_FAILED);
 	assert_string_equal(s.err.sqlstate, "28P01");
 	end(&s);
@@ -334,7 +401,7 @@ static struct scram_secret secret_of(const char *password)
 static void proves_a_password_and_then_the_keys_learnt_from_it(void **state)
 {
 	struct scram_secret secret = secret_of("open sesame");
-	struct upstream_keys keys;
+	struct upstream_keys keys = { 0 };
 	for (int round = 0; round < 2; round++) {
 		struct scene s = { .who = { .password = round ? NULL : "open sesame", .keys = round ? &keys : NULL } };
 		struct scram_server server;
@@ -344,6 +411,7 @@ static void proves_a_password_and_then_the_keys_learnt_from_it(void **state)
 		assert_true(exchange(&s, &server, &secret, final, &final_len));
 		assert_true(server.has_client_key);
 		keys.secret = secret;
+		keys.has_scram = true;
 		memcpy(keys.client_key, server.client_key, SCRAM_KEY);
 		authmsg_write_sasl_step(&s.server, AUTHMSG_SASL_FINAL, slice_of(final, final_len));
 		say_auth(&s, AUTHMSG_OK);
@@ -382,7 +450,7 @@ static void a_server_that_proves_nothing_is_left(void **state)
 		size_t final_len;
 		begin(&s);
 		if (how == 0) {
-			authmsg_write_sasl(&s.server, "SCRAM-SHA-256");
+			authmsg_write_sasl(&s.server, false);
 		} else {
 			assert_true(exchange(&s, &server, &secret, final, &final_len));
 			scram_server_fini(&server);
@@ -409,6 +477,7 @@ int main(void)
 		cmocka_unit_test(a_servers_error_is_told_as_it_came),
 		cmocka_unit_test(a_failed_fork_is_understood),
 		cmocka_unit_test(other_methods_are_refused_with_advice),
+		cmocka_unit_test(passwords_go_where_they_may),
 		cmocka_unit_test(no_secret_for_a_server_that_wants_one),
 		cmocka_unit_test(what_does_not_belong_ends_the_login),
 		cmocka_unit_test(only_idle_is_ready),

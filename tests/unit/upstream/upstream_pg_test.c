@@ -148,6 +148,19 @@ static void scram_by_password(void **state)
 	end(&s);
 }
 
+static void older_methods_by_password(void **state)
+{
+	static const char *const users[] = { "md5er", "cleartexter" };
+	for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+		struct scene s;
+		begin(&s);
+		log_in(&s, users[i], "postgres", "right", NULL);
+		assert_true(s.is_ready);
+		answers(&s, "select current_user", users[i]);
+		end(&s);
+	}
+}
+
 /* As in a pass-through: the proxy knows the stored secret and learns the client's key from the client's own login. */
 static void scram_by_keys(void **state)
 {
@@ -169,6 +182,7 @@ static void scram_by_keys(void **state)
 	assert_true(scram_client_final(&client, slice_of(second, n), third, &n, NULL));
 	assert_true(scram_server_final(&server, slice_of(third, n), first, &n, NULL));
 	assert_true(server.has_client_key);
+	keys.has_scram = true;
 	memcpy(keys.client_key, server.client_key, SCRAM_KEY);
 	scram_client_fini(&client);
 	scram_server_fini(&server);
@@ -186,7 +200,8 @@ static void refusals(void **state)
 		bool is_servers;
 	} rows[] = {
 		{ "scrammed", "postgres", "wrong", "28P01", true }, { "scrammed", "postgres", NULL, "28P01", false },
-		{ "md5er", "postgres", "right", "28000", false },   { "cleartexter", "postgres", "right", "28000", false },
+		{ "md5er", "postgres", "wrong", "28P01", true },    { "cleartexter", "postgres", "wrong", "28P01", true },
+		{ "md5er", "postgres", NULL, "28P01", false },      { "cleartexter", "postgres", NULL, "28P01", false },
 		{ "rejected", "postgres", "right", "28000", true }, { "postgres", "no_such_database", NULL, "3D000", true },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -262,6 +277,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(trust),
 		cmocka_unit_test(scram_by_password),
+		cmocka_unit_test(older_methods_by_password),
 		cmocka_unit_test(scram_by_keys),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(cancel_hits_the_statement_and_no_later_one),

@@ -412,6 +412,94 @@ static void steps_out_of_order_are_refused(void **state)
 	scram_client_fini(&c);
 }
 
+/* -- channel binding --------------------------------------------------------------------------- */
+
+static const uint8_t channel[32] = { 1, 2, 3 }, other_channel[48] = { 1, 2, 4 };
+
+/* A whole exchange; the first step that fails says so by its SQLSTATE, "" is success. */
+static const char *meet(struct slice offered, struct slice bound_to, bool over_tls, const char *mechanism)
+{
+	struct scram_secret secret;
+	struct scram_server s;
+	struct scram_client c;
+	assert_true(scram_secret_make(slice_text("pw"), &secret));
+	scram_server_init(&s, &secret, false);
+	scram_server_offer_plus(&s, offered);
+	scram_client_init_password(&c, "pw");
+	if (over_tls)
+		scram_client_over_tls(&c, bound_to);
+	strcpy(err.sqlstate, "");
+	assert_true(scram_client_first(&c, out, &out_len));
+	bool ok = scram_server_choose(&s, slice_text(mechanism ? mechanism : scram_client_mechanism(&c)), &err) &&
+	          scram_server_first(&s, said(), back, &back_len, &err) && scram_client_final(&c, answered(), out, &out_len, &err) &&
+	          scram_server_final(&s, said(), back, &back_len, &err) && scram_client_verify(&c, answered(), &err);
+	assert_true(ok == (err.sqlstate[0] == '\0'));
+	scram_server_fini(&s);
+	scram_client_fini(&c);
+	return err.sqlstate;
+}
+
+static void channels_are_bound_and_downgrades_found(void **state)
+{
+	const struct slice none = { 0 }, one = slice_of(channel, sizeof channel), two = slice_of(other_channel, sizeof other_channel);
+	assert_string_equal(meet(one, one, true, NULL), "");
+	assert_string_equal(meet(two, two, true, NULL), "");
+	assert_string_equal(meet(one, two, true, NULL), "28000");  /* somebody in the middle with a certificate of his own */
+	assert_string_equal(meet(one, none, true, NULL), "28000"); /* y: our offer did not reach the client */
+	assert_string_equal(meet(none, none, true, NULL), "");     /* y: we made none */
+	assert_string_equal(meet(one, none, false, NULL), "");     /* n: a client that cannot */
+	assert_string_equal(meet(none, one, true, NULL), "08P01"); /* a mechanism that was not offered */
+	assert_string_equal(meet(none, one, true, "SCRAM-SHA-256"), "08P01"); /* the message says p, the mechanism does not */
+	assert_string_equal(meet(one, one, true, "SCRAM-SHA-256"), "08P01");
+	assert_string_equal(meet(one, none, false, "SCRAM-SHA-256-PLUS"), "08P01");
+	assert_string_equal(meet(one, none, true, "SCRAM-SHA-256-PLUS"), "08P01");
+	assert_string_equal(meet(none, none, false, "SCRAM-SHA-1"), "08P01");
+	assert_string_equal(meet(none, none, false, ""), "08P01");
+}
+
+static void a_binding_of_another_type_is_refused(void **state)
+{
+	static const char *const bad[] = { "p=tls-unique,,n=,r=abc", "p=,,n=,r=abc", "p=tls-server-end-pointx,,n=,r=a", "p", "p=",
+		                               "p=tls-server-end-point" };
+	struct scram_secret secret;
+	struct scram_server s;
+	scram_secret_mock(slice_text("u"), &secret);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		scram_server_init(&s, &secret, false);
+		scram_server_offer_plus(&s, slice_of(channel, sizeof channel));
+		assert_true(scram_server_choose(&s, slice_text("SCRAM-SHA-256-PLUS"), &err));
+		assert_false(scram_server_first(&s, slice_text(bad[i]), out, &out_len, &err));
+		assert_string_equal(err.sqlstate, "08P01");
+	}
+}
+
+/* -- keys that are made later ------------------------------------------------------------------- */
+
+static void keys_may_be_derived_between_the_messages(void **state)
+{
+	struct scram_secret secret, again;
+	struct scram_server s;
+	struct scram_client c;
+	scram_secret_salt(slice_text("ann"), &secret);
+	scram_secret_mock(slice_text("ann"), &again);
+	assert_memory_equal(secret.salt, again.salt, secret.salt_len); /* nobody can tell it from one that does not exist */
+	for (int is_right = 0; is_right < 2; is_right++) {
+		scram_server_init(&s, &secret, false);
+		scram_client_init_password(&c, "pw");
+		assert_true(scram_client_first(&c, out, &out_len));
+		assert_true(scram_server_first(&s, said(), back, &back_len, &err));
+		assert_true(scram_client_final(&c, answered(), out, &out_len, &err));
+		assert_true(scram_secret_derive(slice_text(is_right ? "pw" : "other"), &s.secret));
+		assert_int_equal(scram_server_final(&s, said(), back, &back_len, &err), is_right);
+		scram_server_fini(&s);
+		scram_client_fini(&c);
+	}
+	assert_true(scram_secret_make(slice_text("pw"), &secret));
+	assert_true(scram_secret_fits(slice_text("pw"), &secret));
+	assert_false(scram_secret_fits(slice_text("pW"), &secret));
+	assert_false(scram_secret_fits(slice_text(""), &secret));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -423,6 +511,9 @@ int main(void)
 		cmocka_unit_test(the_vector_of_rfc_7677_as_client),
 		cmocka_unit_test(the_right_password_logs_in_and_its_keys_log_in_elsewhere),
 		cmocka_unit_test(wrong_passwords_and_mocks_fail),
+		cmocka_unit_test(channels_are_bound_and_downgrades_found),
+		cmocka_unit_test(a_binding_of_another_type_is_refused),
+		cmocka_unit_test(keys_may_be_derived_between_the_messages),
 		cmocka_unit_test(a_server_that_does_not_know_the_password_is_found_out),
 		cmocka_unit_test(bad_first_messages_are_refused),
 		cmocka_unit_test(bad_final_messages_are_refused),

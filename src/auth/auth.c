@@ -1,0 +1,241 @@
+/*
+ * auth — questions from asking to answering.
+ *
+ *   auth_ask_… ──► control thread (lookup.c) or a helper (helper.c) ──letter──► the asker's loop: fn
+ *
+ * A question belongs to whoever works on it between asking and its letter; `is_forgotten` is the asker's alone.
+ */
+#include "auth/auth.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/secret.h"
+#include "priv.h"
+
+/* ---- one question -------------------------------------------------------------------------------------- */
+
+void question_free(struct auth_question *q)
+{
+	secret_free_text(q->password);
+	secret_free_text(q->answer.secret);
+	for (size_t i = 0; i < q->answer.n_roles; i++)
+		mem_free(q->answer.roles[i]);
+	mem_free(q->answer.roles);
+	mem_free(q->user);
+	mem_free(q->dir);
+	hba_unref(q->hba);
+	lookup_ask_free(q->ask);
+	secret_wipe(q, sizeof *q);
+	mem_free(q);
+}
+
+static void answer_deliver(struct letter *letter, void *receiver)
+{
+	struct auth_question *q = CONTAINER_OF(letter, struct auth_question, letter);
+	if (!q->is_forgotten)
+		q->fn(q->arg, &q->answer);
+	question_free(q);
+}
+
+static void answer_refuse(struct letter *letter)
+{
+	question_free(CONTAINER_OF(letter, struct auth_question, letter));
+}
+
+struct auth_question *question_new(struct auth *a, struct mailbox *reply_to, auth_fn fn, void *arg)
+{
+	struct auth_question *q = mem_alloc(sizeof *q);
+	q->letter.refuse = answer_refuse;
+	q->home = a;
+	q->reply_to = reply_to;
+	q->fn = fn;
+	q->arg = arg;
+	return q;
+}
+
+void question_send(struct auth_question *q)
+{
+	q->letter.deliver = answer_deliver;
+	mailbox_send(q->reply_to, &q->letter);
+}
+
+void question_fail(struct auth_question *q, const char *sqlstate, const char *text)
+{
+	q->answer.is_known = false;
+	err_set(&q->answer.err, sqlstate, "%s", text);
+}
+
+void auth_forget(struct auth_question *q)
+{
+	if (q)
+		q->is_forgotten = true;
+}
+
+/* ---- servers ------------------------------------------------------------------------------------------- */
+
+static void lookup_deliver(struct letter *letter, void *receiver)
+{
+	struct auth_question *q = CONTAINER_OF(letter, struct auth_question, letter);
+	if (q->home->lookup) {
+		lookup_begin(q->home->lookup, q);
+		return;
+	}
+	question_fail(q, "57P03", "Lunapool is shutting down");
+	question_send(q);
+}
+
+static struct auth_question *ask_server(struct auth *a, const struct auth_source *source, bool is_roles, const char *user,
+                                        uint64_t not_before_us, struct mailbox *reply_to, auth_fn fn, void *arg)
+{
+	struct auth_question *q = question_new(a, reply_to, fn, arg);
+	q->user = mem_text(user);
+	q->ask = lookup_ask_new(source, is_roles, not_before_us);
+	q->letter.deliver = lookup_deliver;
+	mailbox_send(a->mailbox, &q->letter);
+	return q;
+}
+
+struct auth_question *auth_ask_secret(struct auth *a, const struct auth_source *source, const char *user, uint64_t not_before_us,
+                                      struct mailbox *reply_to, auth_fn fn, void *arg)
+{
+	return ask_server(a, source, false, user, not_before_us, reply_to, fn, arg);
+}
+
+struct auth_question *auth_ask_roles(struct auth *a, const struct auth_source *source, const char *user, struct mailbox *reply_to,
+                                     auth_fn fn, void *arg)
+{
+	return ask_server(a, source, true, user, 0, reply_to, fn, arg);
+}
+
+/* ---- helpers ------------------------------------------------------------------------------------------- */
+
+static struct auth_question *help_new(struct auth *a, const struct auth_help *help, void (*work)(struct auth_question *q))
+{
+	struct auth_question *q = question_new(a, help->reply_to, help->fn, help->arg);
+	q->work = work;
+	q->due_us = clock_us() + help->timeout_us;
+	return q;
+}
+
+static struct auth_question *help_give(struct helpers *h, struct auth_question *q, const struct auth_help *help)
+{
+	if (helpers_give(h, q, help->queue_max))
+		return q;
+	question_free(q);
+	return NULL;
+}
+
+struct auth_question *auth_ask_host(struct auth *a, const struct addr *peer, const struct auth_help *help)
+{
+	struct auth_question *q = help_new(a, help, work_host);
+	q->peer = *peer;
+	return help_give(a->namers, q, help);
+}
+
+struct auth_question *auth_ask_user(struct auth *a, uid_t uid, const struct auth_help *help)
+{
+	struct auth_question *q = help_new(a, help, work_user);
+	q->uid = uid;
+	return help_give(a->namers, q, help);
+}
+
+static void work_keys(struct auth_question *q)
+{
+	q->answer.scram = q->scram;
+	q->answer.is_known = scram_secret_derive(slice_text(q->password), &q->answer.scram);
+	if (q->answer.is_known)
+		derived_put(q->home->derived, q->user, q->password, &q->answer.scram);
+	else
+		question_fail(q, "53200", "out of memory");
+}
+
+struct auth_question *auth_ask_keys(struct auth *a, const char *user, const char *password, const struct scram_secret *s,
+                                    const struct auth_help *help)
+{
+	struct auth_question *q = help_new(a, help, work_keys);
+	q->user = mem_text(user);
+	q->password = mem_text(password);
+	q->scram = *s;
+	return help_give(a->hashers, q, help);
+}
+
+static void work_fits(struct auth_question *q)
+{
+	q->answer.is_known = true;
+	q->answer.is_right = scram_secret_fits(slice_text(q->password), &q->scram);
+}
+
+struct auth_question *auth_ask_fits(struct auth *a, const char *password, const struct scram_secret *s,
+                                    const struct auth_help *help)
+{
+	struct auth_question *q = help_new(a, help, work_fits);
+	q->password = mem_text(password);
+	q->scram = *s;
+	return help_give(a->hashers, q, help);
+}
+
+static struct auth_question *foreign(struct auth *a, const struct hba *hba, const struct hba_rule *rule, const char *user,
+                                     const char *password, const struct auth_help *help, void (*work)(struct auth_question *q))
+{
+	struct auth_question *q = help_new(a, help, work);
+	q->hba = hba_ref(hba);
+	q->rule = rule;
+	q->user = mem_text(user);
+	q->password = mem_text(password);
+	return q;
+}
+
+struct auth_question *auth_ask_ldap(struct auth *a, const struct hba *hba, const struct hba_rule *rule, const char *user,
+                                    const char *password, const struct auth_help *help)
+{
+	return help_give(a->askers, foreign(a, hba, rule, user, password, help, work_ldap), help);
+}
+
+struct auth_question *auth_ask_pam(struct auth *a, const struct hba *hba, const struct hba_rule *rule, const char *dir,
+                                   const char *user, const char *password, const struct addr *peer, const struct auth_help *help)
+{
+	struct auth_question *q = foreign(a, hba, rule, user, password, help, work_pam);
+	q->dir = mem_text(dir);
+	q->peer = *peer;
+	return help_give(a->askers, q, help);
+}
+
+bool auth_recall_keys(struct auth *a, const char *user, const char *password, struct scram_secret *s)
+{
+	return derived_get(a->derived, user, password, s);
+}
+
+/* ---- its life ------------------------------------------------------------------------------------------ */
+
+struct auth *auth_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox, struct topo_board *board,
+                      unsigned threads)
+{
+	struct auth *a = mem_alloc(sizeof *a);
+	a->mailbox = mailbox;
+	a->lookup = lookup_new(loop, resolver, mailbox, board);
+	a->hashers = helpers_new(1);
+	a->namers = helpers_new(2);
+	a->askers = helpers_new(threads);
+	a->derived = derived_new();
+	a->guard = guard_new();
+	return a;
+}
+
+void auth_shut(struct auth *a)
+{
+	lookup_free(a->lookup);
+	a->lookup = NULL;
+}
+
+void auth_free(struct auth *a)
+{
+	if (!a)
+		return;
+	helpers_free(a->hashers);
+	helpers_free(a->namers);
+	helpers_free(a->askers);
+	derived_free(a->derived);
+	guard_free(a->guard);
+	mem_free(a);
+}

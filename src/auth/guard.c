@@ -1,0 +1,118 @@
+/*
+ * guard — failed logins by address.
+ *
+ * Counted is from the first failure for a minute; then from the next one.  IPv6 hosts have a /64 each to choose addresses from, so that is what
+ * counts as one.  Any thread.  Always: at most MOST addresses, so that a stranger with many cannot make it grow.
+ */
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "priv.h"
+
+#define WINDOW_US (60 * US_PER_S)
+#define MOST 65536u
+
+struct entry {
+	uint64_t since_us;
+	unsigned n;
+};
+struct guard {
+	_Atomic uint32_t n; /* entries: nobody has failed is the usual case, and costs one load */
+	pthread_mutex_t lock;
+	struct map by_address;
+};
+
+struct guard *guard_new(void)
+{
+	struct guard *g = mem_alloc(sizeof *g);
+	pthread_mutex_init(&g->lock, NULL);
+	return g;
+}
+
+void guard_free(struct guard *g)
+{
+	void *value;
+	for (uint32_t at = 0; map_next(&g->by_address, &at, NULL, &value);)
+		mem_free(value);
+	map_fini(&g->by_address);
+	pthread_mutex_destroy(&g->lock);
+	mem_free(g);
+}
+
+/* What counts as one address; false: a unix socket. */
+static bool key_of(const struct addr *peer, struct slice *key)
+{
+	const struct sockaddr *sa = (const struct sockaddr *)&peer->sa;
+	const struct sockaddr_in *v4 = (const void *)sa;
+	const struct sockaddr_in6 *v6 = (const void *)sa;
+	if (sa->sa_family == AF_INET)
+		*key = slice_of(&v4->sin_addr, 4);
+	else if (sa->sa_family == AF_INET6)
+		*key = IN6_IS_ADDR_V4MAPPED(&v6->sin6_addr) ? slice_of(&v6->sin6_addr.s6_addr[12], 4) : slice_of(&v6->sin6_addr, 8);
+	else
+		return false;
+	return true;
+}
+
+static bool is_over(const struct entry *e, uint64_t now_us)
+{
+	return now_us - e->since_us >= WINDOW_US;
+}
+
+static void drop(struct guard *g, struct slice key)
+{
+	mem_free(map_remove(&g->by_address, key));
+	atomic_store_explicit(&g->n, map_len(&g->by_address), memory_order_relaxed);
+}
+
+/* Room for one more: what is over goes, or, if nothing is, the first at hand. */
+static void make_room(struct guard *g, uint64_t now_us)
+{
+	struct slice key;
+	void *value;
+	if (map_len(&g->by_address) < MOST)
+		return;
+	for (uint32_t at = 0; map_next(&g->by_address, &at, &key, &value);)
+		if (is_over(value, now_us))
+			drop(g, key);
+	uint32_t at = 0;
+	if (map_len(&g->by_address) >= MOST && map_next(&g->by_address, &at, &key, &value))
+		drop(g, key);
+}
+
+unsigned auth_failures(struct auth *a, const struct addr *peer, uint64_t now_us)
+{
+	struct guard *g = a->guard;
+	struct slice key;
+	if (atomic_load_explicit(&g->n, memory_order_relaxed) == 0 || !key_of(peer, &key))
+		return 0;
+	pthread_mutex_lock(&g->lock);
+	const struct entry *e = map_get(&g->by_address, key);
+	unsigned n = e && !is_over(e, now_us) ? e->n : 0;
+	pthread_mutex_unlock(&g->lock);
+	return n;
+}
+
+unsigned auth_note_failure(struct auth *a, const struct addr *peer, uint64_t now_us)
+{
+	struct guard *g = a->guard;
+	struct slice key;
+	if (!key_of(peer, &key))
+		return 1;
+	pthread_mutex_lock(&g->lock);
+	struct entry *e = map_get(&g->by_address, key);
+	if (!e) {
+		make_room(g, now_us);
+		e = mem_alloc(sizeof *e);
+		e->since_us = now_us;
+		map_put(&g->by_address, key, e);
+		atomic_store_explicit(&g->n, map_len(&g->by_address), memory_order_relaxed);
+	}
+	if (is_over(e, now_us))
+		*e = (struct entry){ .since_us = now_us };
+	unsigned n = ++e->n;
+	pthread_mutex_unlock(&g->lock);
+	return n;
+}

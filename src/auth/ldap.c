@@ -1,0 +1,149 @@
+/*
+ * ldap — whether a directory accepts a user's password: a simple bind with a name made of prefix and suffix, or with the entry that a search has
+ * found (PostgreSQL, auth.c: CheckLDAPAuth).
+ *
+ * Always: an empty password is never sent, since servers take that for an anonymous bind and say yes (RFC 4513 section 5.1.2);
+ *         a user's name with characters that mean something in a name or a filter is refused.
+ */
+#include <ldap.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "priv.h"
+
+static void tell(const struct auth_question *q, const char *doing, int rc)
+{
+	log_warn(NULL, "ldap_failed", KV_STR("server", q->rule->ldap->uri), KV_STR("user", q->user), KV_STR("while", doing),
+	         KV_STR("error", ldap_err2string(rc)));
+}
+
+/* The directory was not there, or would not talk; what it says about the password is an answer. */
+static bool is_trouble(int rc)
+{
+	return rc < 0 || rc == LDAP_BUSY || rc == LDAP_UNAVAILABLE || rc == LDAP_TIMELIMIT_EXCEEDED;
+}
+
+static int open_directory(const struct auth_question *q, LDAP **ld)
+{
+	const int version = LDAP_VERSION3;
+	uint64_t now = clock_us(), left = q->due_us > now ? q->due_us - now : 1;
+	const struct timeval patience = { .tv_sec = (time_t)(left / US_PER_S), .tv_usec = (suseconds_t)(left % US_PER_S) };
+	int rc = ldap_initialize(ld, q->rule->ldap->uri);
+	if (rc != LDAP_SUCCESS)
+		return rc;
+	ldap_set_option(*ld, LDAP_OPT_PROTOCOL_VERSION, &version);
+	ldap_set_option(*ld, LDAP_OPT_NETWORK_TIMEOUT, &patience);
+	ldap_set_option(*ld, LDAP_OPT_TIMEOUT, &patience);
+	ldap_set_option(*ld, LDAP_OPT_RESTART, LDAP_OPT_ON);
+	ldap_set_option(*ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	return q->rule->ldap->starttls ? ldap_start_tls_s(*ld, NULL, NULL) : LDAP_SUCCESS;
+}
+
+static int bind_as(LDAP *ld, const char *dn, const char *password)
+{
+	struct berval secret = { .bv_val = (char *)password, .bv_len = password ? strlen(password) : 0 };
+	return ldap_sasl_bind_s(ld, dn, LDAP_SASL_SIMPLE, &secret, NULL, NULL, NULL);
+}
+
+/* The filter for Q's user; heap. */
+static char *make_filter(const struct auth_question *q)
+{
+	static const char mark[] = "$username";
+	const struct hba_ldap *l = q->rule->ldap;
+	const char *pattern = l->filter ? l->filter : "(%=$username)", *attribute = l->attribute ? l->attribute : "uid";
+	size_t marks = 0;
+	for (const char *at = pattern; (at = strstr(at, mark)); at++)
+		marks++;
+	char *out = mem_alloc(strlen(pattern) + strlen(attribute) + marks * strlen(q->user) + 1), *to = out;
+	for (const char *at = pattern; *at;) {
+		bool is_user = strncmp(at, mark, sizeof mark - 1) == 0, is_attribute = !l->filter && *at == '%';
+		if (is_user || is_attribute)
+			to = stpcpy(to, is_user ? q->user : attribute);
+		else
+			*to++ = *at;
+		at += is_user ? sizeof mark - 1 : 1;
+	}
+	*to = '\0';
+	return out;
+}
+
+/* The name of the one entry that is Q's user; *DN is to be ldap_memfree()d, NULL: none, or several. */
+static int find_entry(const struct auth_question *q, LDAP *ld, char **dn)
+{
+	const struct hba_ldap *l = q->rule->ldap;
+	char *no_attributes[] = { LDAP_NO_ATTRS, NULL }, *filter = make_filter(q);
+	LDAPMessage *found = NULL;
+	int rc = ldap_search_ext_s(ld, l->basedn, l->scope, filter, no_attributes, 0, NULL, NULL, NULL, 2, &found);
+	mem_free(filter);
+	*dn = NULL;
+	if (rc == LDAP_SUCCESS && ldap_count_entries(ld, found) == 1)
+		*dn = ldap_get_dn(ld, ldap_first_entry(ld, found));
+	ldap_msgfree(found);
+	return rc == LDAP_SIZELIMIT_EXCEEDED || rc == LDAP_NO_SUCH_OBJECT ? LDAP_SUCCESS : rc;
+}
+
+static bool is_harmless(const char *user)
+{
+	for (const char *at = user; *at; at++)
+		if ((unsigned char)*at < ' ' || strchr("*()\\/,+\"<>;=#", *at))
+			return false;
+	return *user != '\0' && *user != ' ';
+}
+
+static void fail(struct auth_question *q, const char *doing, int rc)
+{
+	tell(q, doing, rc);
+	question_fail(q, "57P03", "the directory that knows the password cannot be asked now");
+}
+
+/* The name to bind with; heap, NULL: there is none, or the question has failed. */
+static char *find_name(struct auth_question *q)
+{
+	const struct hba_ldap *l = q->rule->ldap;
+	LDAP *ld = NULL;
+	char *dn = NULL, *name = NULL;
+	if (!l->basedn) {
+		const char *prefix = l->prefix ? l->prefix : "", *suffix = l->suffix ? l->suffix : "";
+		name = mem_alloc(strlen(prefix) + strlen(q->user) + strlen(suffix) + 1);
+		sprintf(name, "%s%s%s", prefix, q->user, suffix);
+		return name;
+	}
+	int rc = open_directory(q, &ld);
+	if (rc == LDAP_SUCCESS)
+		rc = bind_as(ld, l->binddn ? l->binddn : "", l->bindpasswd ? l->bindpasswd : "");
+	if (rc == LDAP_SUCCESS)
+		rc = find_entry(q, ld, &dn);
+	if (rc != LDAP_SUCCESS)
+		fail(q, "looking for the user", rc);
+	name = mem_text(dn);
+	ldap_memfree(dn);
+	if (ld)
+		ldap_unbind_ext_s(ld, NULL, NULL);
+	return name;
+}
+
+void work_ldap(struct auth_question *q)
+{
+	LDAP *ld = NULL;
+	q->answer.is_known = true;
+	if (!*q->password || !is_harmless(q->user))
+		return;
+	char *name = find_name(q);
+	if (!name)
+		return;
+	int rc = open_directory(q, &ld);
+	if (rc == LDAP_SUCCESS)
+		rc = bind_as(ld, name, q->password);
+	q->answer.is_right = rc == LDAP_SUCCESS;
+	if (is_trouble(rc))
+		fail(q, "asking about the password", rc);
+	else if (rc != LDAP_SUCCESS)
+		tell(q, "asking about the password", rc);
+	if (ld)
+		ldap_unbind_ext_s(ld, NULL, NULL);
+	mem_free(name);
+}
