@@ -10,7 +10,8 @@ void users_free(struct users *u);                                               
 /* A stored secret is clear text, "md5" and 32 digits, or "SCRAM-SHA-256$…". */
 enum secret_kind { SECRET_NONE, SECRET_CLEAR, SECRET_MD5, SECRET_SCRAM };
 enum secret_kind secret_kind(const char *secret); /* NULL: SECRET_NONE */
-/* The kind of secret that a user who is not listed would have if he were: as frequent as it is among the others, always the same for a name. */
+/* As whom the method md5 shall treat a user who has no secret: SECRET_MD5, as those with an MD5 or a clear one, or SECRET_SCRAM, each as often as among
+ * the others, and always the same for a name. */
 enum secret_kind users_likely_kind(const struct users *u, const char *name);
 const char *users_secret(const struct users *u, const char *name);
 

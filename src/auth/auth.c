@@ -219,6 +219,7 @@ struct auth *auth_new(struct loop *loop, struct resolver *resolver, struct mailb
 	a->askers = helpers_new(threads);
 	a->derived = derived_new();
 	a->guard = guard_new();
+	prepare_ldap();
 	return a;
 }
 

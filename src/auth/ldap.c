@@ -17,7 +17,7 @@
 
 static void tell(const struct auth_question *q, const char *doing, int rc)
 {
-	log_warn(NULL, "ldap_failed", KV_STR("server", q->rule->ldap->uri), KV_STR("user", q->user), KV_STR("while", doing),
+	log_info(NULL, "ldap_failed", KV_STR("server", q->rule->ldap->uri), KV_STR("user", q->user), KV_STR("while", doing),
 	         KV_STR("error", ldap_err2string(rc)));
 }
 
@@ -124,6 +124,13 @@ static char *find_name(struct auth_question *q)
 	if (ld)
 		ldap_unbind_ext_s(ld, NULL, NULL);
 	return name;
+}
+
+/* The library reads its configuration when it is first called, and does not like to be called twice then. */
+void prepare_ldap(void)
+{
+	int version;
+	ldap_get_option(NULL, LDAP_OPT_PROTOCOL_VERSION, &version);
 }
 
 void work_ldap(struct auth_question *q)

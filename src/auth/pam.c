@@ -65,7 +65,7 @@ static void judge(struct auth_question *q, pam_handle_t *pam, int rc)
 	q->answer.is_right = rc == PAM_SUCCESS;
 	if (rc == PAM_SUCCESS)
 		return;
-	log_warn(NULL, "pam_refused", KV_STR("service", q->rule->pam_service), KV_STR("user", q->user),
+	log_info(NULL, "pam_refused", KV_STR("service", q->rule->pam_service), KV_STR("user", q->user),
 	         KV_STR("error", pam_strerror(pam, rc)));
 	if (is_trouble(rc))
 		question_fail(q, "57P03", "PAM cannot be asked now");

@@ -74,6 +74,7 @@ struct auth {
 /* What a helper does. */
 void work_user(struct auth_question *q);
 void work_host(struct auth_question *q);
+void prepare_ldap(void); /* before any thread */
 void work_ldap(struct auth_question *q);
 void work_pam(struct auth_question *q);
 

@@ -212,7 +212,7 @@ enum secret_kind users_likely_kind(const struct users *u, const char *name)
 {
 	uint32_t n = u->n_of[SECRET_CLEAR] + u->n_of[SECRET_MD5] + u->n_of[SECRET_SCRAM];
 	uint32_t at = n ? (uint32_t)(hash64(slice_text(name)) % n) : n;
-	return at < u->n_of[SECRET_MD5] ? SECRET_MD5 : SECRET_SCRAM;
+	return at < n - u->n_of[SECRET_SCRAM] ? SECRET_MD5 : SECRET_SCRAM;
 }
 
 bool users_equal(const struct users *a, const struct users *b)

@@ -223,6 +223,18 @@ with scenario('nobody can tell who exists'):
         is_(other[:3], known[:3], f'{name}: the same dialogue, lengths, iterations and words as with a SCRAM secret')
     is_(talk('nobody_at_all')[3], nobody[3], "nobody's salt is always the same")
     ok(talk('nobody_else')[3] != nobody[3], 'and his own')
+    p.hba = 'host all all all md5\n'
+    for secrets, kind in ((f'"a" "clear"\n"b" "{md5_of("b")}"\n', 5), (f'"a" "{OTHER_SCRAM}"\n', 10)):
+        p.secrets = secrets
+        p.settings['auth'] = {}
+        p.reload()
+        asked = []
+        for user in ('a', 'nobody', 'someone', 'b'):
+            c = Conn(p.addr, login=False)
+            c.send(startup({'user': user, 'database': 'app'}))
+            asked.append(struct.unpack('!I', c.recv()[1][:4])[0])
+            c.drop()
+        is_(asked, [kind] * 4, 'the method md5 asks nobody as it asks the others: ' + ('MD5' if kind == 5 else 'SCRAM'))
     like(p.log(), r'login_failed .*user=nobody_at_all.*method=scram-sha-256.*hba.conf.*line=1', 'the log tells which rule')
     ok(PASSWORD not in p.log() and 'SCRAM-SHA-256$' not in p.log(), 'and no secret')
     p.stop()
