@@ -13,6 +13,7 @@ enum change_part {
 	PARAMS_BLOCKS(CHANGE_PART)
 #undef CHANGE_PART
 	    CHANGE_hba_file,
+	CHANGE_ident_file,
 	CHANGE_users_file,
 	CHANGE_PART_COUNT
 };

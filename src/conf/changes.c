@@ -116,7 +116,7 @@ static bool param_is_one_of(const struct param *p, const char *const *names, siz
 /* Servers that were opened under other values of these do not go on. */
 static bool replaces_servers(const struct param_block *b, const struct param *p)
 {
-	static const char *const of_node[] = { "host", "port" }, *const of_database[] = { "cluster", "dbname" };
+	static const char *const of_node[] = { "host", "port" }, *const of_database[] = { "cluster", "dbname", "user" };
 	if (b == &param_blocks[BLOCK_node])
 		return param_is_one_of(p, of_node, ARRAY_LEN(of_node));
 	if (b == &param_blocks[BLOCK_cluster])
@@ -243,7 +243,7 @@ unsigned conf_changes(const struct conf *before, const struct conf *after, chang
 	if (!hba_equal(before->hba, after->hba))
 		tell(&c, CHANGE_hba_file, false, "hba_file has other rules: they hold for logins from now on");
 	if (!ident_equal(before->maps, after->maps))
-		tell(&c, CHANGE_hba_file, false, "hba_file has other rules: they hold for logins from now on");
+		tell(&c, CHANGE_ident_file, false, "ident_file has other maps: they hold for logins from now on");
 	if (!users_equal(before->secrets, after->secrets))
 		tell(&c, CHANGE_users_file, false, "users_file has other users or secrets: they hold for logins from now on");
 	return c.parts;
