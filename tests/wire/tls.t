@@ -130,6 +130,7 @@ with scenario('what travels'):
     c = secured(old)
     c.login('postgres', db, {})
     is_((c.sock.version(), c.one('select 1')), ('TLSv1.2', '1'), 'version 1.2')
+    is_((c.sock.session.has_ticket, c.sock.session.id), (False, b''), 'without sessions that a key of ours could open later')
     c.drop()
 
 with scenario('CVE-2021-23222, CVE-2021-23214: bytes in the clear behind the request'):
@@ -220,6 +221,31 @@ with scenario('a handshake that does not go on'):
     c.until('Z')
     proxy.wait_log('client_tls_failed', start=at)
     ok(True, 'garbage is told in the log')
+    before = proxy.descriptors()
+    for i in range(200):
+        c = Conn(proxy.addr, login=False)
+        c.send(request(SSL_REQUEST))
+        c.recv_byte()
+        c.send(b'\x16\x03\x01\x02\x00\x01' if i % 2 else b'')
+        c.drop()
+    wait_for(lambda: proxy.descriptors() <= before, what='the end of those who left in the middle')
+    ok(True, 'who leaves in the middle leaves nothing')
+
+with scenario('sessions that go on'):
+    ctx = context()
+    c = secured(ctx)
+    c.login('postgres', db, {})
+    is_((c.sock.session_reused, c.one('select 1')), (False, '1'), 'the first is new')
+    kept = c.sock.session
+    c.send(b'X\0\0\0\4')
+    c.recv()
+    c = Conn(proxy.addr, login=False)
+    c.send(request(SSL_REQUEST))
+    c.recv_byte()
+    c.sock = ctx.wrap_socket(c.sock, server_hostname='localhost', session=kept)
+    c.login('postgres', db, {})
+    is_((c.sock.session_reused, c.one('select 1')), (True, '1'), 'the second goes on, and must log in all the same')
+    c.drop()
 
 with scenario('a reload'):
     first = certificate()

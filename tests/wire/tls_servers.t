@@ -146,6 +146,8 @@ with scenario('what travels'):
     is_(status, 0, 'pgbench -i')
     status, out, err = proxy.tool('pgbench', '-n', '-S', '-c', '8', '-j', '2', '-t', '300', '-M', 'prepared', database=db)
     like(out, '2400/2400', 'servers travel between workers')
+    status, out, err = run([tool('psql'), '-XAt', '-c', 'IDENTIFY_SYSTEM', f'host={proxy.host} port={proxy.port} user=postgres dbname={db} replication=database sslmode=disable'])
+    like(out, r'^\d+\|', 'a replication connection') or diag(err)
     with proxy.connect(db) as c:
         c.send(query('select pg_sleep(100)'))
         wait_for(lambda: cluster.one("select count(*) from pg_stat_activity where query = 'select pg_sleep(100)' and state = 'active'") == '1')
