@@ -104,7 +104,7 @@ SQL
 as mkdir conf.d
 as tee conf.d/00-listen.conf >/dev/null <<-CONF
 	listen { address = "127.0.0.1"  port = 0 }
-	auth   { hba_file = "../hba"  users_file = "../users" }
+	auth   { hba_file = "../hba"  users_file = "../users"  admin_users = {"demo"} }
 CONF
 as tee conf.d/10-cluster.conf >/dev/null <<-CONF
 	cluster "main" {

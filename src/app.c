@@ -64,14 +64,23 @@ static void on_publish(void *arg, unsigned reader)
 	control_on_publish(a->control);
 }
 
-struct conf *app_load_conf(const char *path)
+/* The first thing that is wrong goes into ERR, too. */
+static struct conf *load_conf(const char *path, struct err *err)
 {
 	struct conf_errors errors = { 0 };
 	struct conf *conf = conf_load(path, &errors);
 	for (size_t i = 0; i < errors.n; i++)
 		log_error(NULL, "config_error", KV_STR("where", errors.at[i].where), KV_STR("error", errors.at[i].text));
+	if (errors.n)
+		conf_errors_to_err(&errors, err);
 	conf_errors_fini(&errors);
 	return conf;
+}
+
+struct conf *app_load_conf(const char *path)
+{
+	struct err err;
+	return load_conf(path, &err);
 }
 
 static void make_shared(struct app *a, struct conf *conf)
@@ -83,6 +92,7 @@ static void make_shared(struct app *a, struct conf *conf)
 	a->keyring = keyring_new();
 	a->pools = pool_registry_new(a->n_workers);
 	a->sessions = session_registry_new(a->n_workers);
+	a->consoles = consoles_new(a->n_workers, a->pools);
 	pthread_barrier_init(&a->end, NULL, a->n_workers);
 }
 
@@ -103,7 +113,8 @@ static bool choose_engine(struct app *a, enum conf_engine wanted)
 
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog, a->keyring, a->auth, a->engine, &a->end };
+	struct worker_env env = { a->board, a->resolver, a->pools,  a->sessions,  a->catalog, a->keyring,
+		                      a->auth,  a->consoles, a->engine, a->n_workers, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);
@@ -185,6 +196,7 @@ void app_stop(struct app *a)
 	control_free(a->control);
 	catalog_free(a->catalog);
 	auth_free(a->auth);
+	consoles_free(a->consoles);
 	resolver_free(a->resolver);
 	keyring_free(a->keyring);
 	session_registry_free(a->sessions);
@@ -196,9 +208,9 @@ void app_stop(struct app *a)
 
 static bool refuse_reload(const struct app *a, struct conf *conf, const struct err *why)
 {
-	if (why)
+	if (conf)
 		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_ERR(why));
-	else
+	else /* the log has all that is wrong */
 		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_STR("hint", "everything stays as it was"));
 	conf_free(conf);
 	return false;
@@ -217,22 +229,35 @@ static void put_in_force(struct app *a, struct conf *conf, struct keyring_plan *
 		control_on_conf(a->control, parts);
 	} else
 		conf_free(conf);
-	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
 }
 
-bool app_reload(struct app *a)
+bool app_set(struct app *a, const char *name, const char *value, struct err *err)
 {
-	struct err err;
-	struct conf *conf = app_load_conf(a->conf_path);
+	const struct topo *before = topo_latest(a->board);
+	struct conf *conf = conf_with((struct conf *)before->conf, name, value, err);
 	if (!conf)
-		return refuse_reload(a, NULL, NULL);
-	struct keyring_plan *keys = keyring_plan(a->keyring, conf, &err);
-	if (!keys || !control_listen(a->control, conf, &err)) {
+		return false;
+	struct keyring_plan *keys = keyring_plan(a->keyring, conf, err);
+	if (!keys)
+		return refuse_reload(a, conf, err);
+	fit_to_fds(a, conf);
+	put_in_force(a, conf, keys);
+	return true;
+}
+
+bool app_reload(struct app *a, struct err *err)
+{
+	struct conf *conf = load_conf(a->conf_path, err);
+	if (!conf)
+		return refuse_reload(a, NULL, err);
+	struct keyring_plan *keys = keyring_plan(a->keyring, conf, err);
+	if (!keys || !control_listen(a->control, conf, err)) {
 		keyring_drop(keys);
-		return refuse_reload(a, conf, &err);
+		return refuse_reload(a, conf, err);
 	}
 	fit_to_fds(a, conf);
 	put_in_force(a, conf, keys);
+	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
 	return true;
 }
 

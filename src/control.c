@@ -25,6 +25,7 @@
 #include "app/ceiling.h"
 #include "app/heirs.h"
 #include "app/listeners.h"
+#include "app/orders.h"
 #include "app/takeover.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -54,6 +55,7 @@ struct control {
 	struct roles *roles;
 	struct loader *loader;
 	struct ceiling *ceiling;
+	struct orders *orders;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt, usr2;
@@ -162,7 +164,7 @@ static PRINTF_LIKE(2, 3) void notify(const struct control *c, const char *fmt, .
 		sd_notify(0, text);
 }
 
-static void stop(struct control *c, const char *why)
+void control_stop(struct control *c, const char *why)
 {
 	if (c->state == CONTROL_STOPPING)
 		return;
@@ -189,26 +191,28 @@ static void on_drain(struct loop_timer *t)
 {
 	struct control *c = CONTAINER_OF(t, struct control, drain);
 	if (is_drained(c))
-		stop(c, "the last client has left");
+		control_stop(c, "the last client has left");
 	else if (c->drain_until_us != 0 && loop_now_us(c->app->loop) >= c->drain_until_us)
-		stop(c, "drain_timeout is over");
+		control_stop(c, "drain_timeout is over");
 	else
 		loop_timer_start(c->app->loop, t, DRAIN_US);
 }
 
-static void begin_to_end(struct control *c, enum control_state state, const char *event)
+static void begin_to_end(struct control *c, enum control_state state, const char *event, const char *why)
 {
 	uint64_t timeout_us = topo_latest(c->app->board)->conf->drain_timeout;
 	c->state = state;
 	c->drain_until_us = timeout_us ? loop_now_us(c->app->loop) + timeout_us : 0;
-	log_info(NULL, event, KV_INT("clients", session_registry_clients(c->app->sessions)),
+	log_info(NULL, event, KV_STR("why", why), KV_INT("clients", session_registry_clients(c->app->sessions)),
 	         KV_INT("timeout_ms", timeout_us / US_PER_MS));
 	loop_timer_start(c->app->loop, &c->drain, 0);
 }
 
-static void drain(struct control *c)
+void control_drain(struct control *c, const char *why)
 {
-	begin_to_end(c, CONTROL_DRAINING, "draining");
+	if (c->state != CONTROL_SERVING && c->state != CONTROL_LEAVING)
+		return;
+	begin_to_end(c, CONTROL_DRAINING, "draining", why);
 	notify(c, "STOPPING=1\nSTATUS=waiting for clients to leave");
 	listeners_close(c->listeners);
 	for (unsigned i = 0; i < c->app->n_workers; i++)
@@ -229,7 +233,7 @@ static bool hand_over(void *arg, pid_t to)
 	c->is_main = false;
 	for (unsigned i = 0; i < c->app->n_workers; i++)
 		worker_leave(c->app->workers[i], idle_us);
-	begin_to_end(c, CONTROL_LEAVING, "leaving");
+	begin_to_end(c, CONTROL_LEAVING, "leaving", "a successor serves");
 	return true;
 }
 
@@ -289,24 +293,31 @@ static void on_term(struct loop_signal *s, int signum)
 {
 	struct control *c = CONTAINER_OF(s, struct control, term);
 	if (c->state == CONTROL_SERVING || c->state == CONTROL_LEAVING)
-		drain(c);
+		control_drain(c, "SIGTERM");
 	else
-		stop(c, "SIGTERM came twice");
+		control_stop(c, "SIGTERM came twice");
 }
 
 static void on_interrupt(struct loop_signal *s, int signum)
 {
-	stop(CONTAINER_OF(s, struct control, interrupt), "SIGINT");
+	control_stop(CONTAINER_OF(s, struct control, interrupt), "SIGINT");
+}
+
+bool control_reload(struct control *c, struct err *err)
+{
+	if (c->state != CONTROL_SERVING)
+		return err_set(err, "57P03", "Lunapool is shutting down");
+	notify(c, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
+	bool is_applied = app_reload(c->app, err);
+	notify(c, "READY=1\nSTATUS=%s", is_applied ? "serving" : "serving; the last reload was refused, see the log");
+	return is_applied;
 }
 
 static void on_hup(struct loop_signal *s, int signum)
 {
-	struct control *c = CONTAINER_OF(s, struct control, hup);
-	if (c->state != CONTROL_SERVING)
-		return;
-	notify(c, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_us());
-	bool is_applied = app_reload(c->app);
-	notify(c, "READY=1\nSTATUS=%s", is_applied ? "serving" : "serving; the last reload was refused, see the log");
+	struct err err; /* which was logged */
+	bool is_applied = control_reload(CONTAINER_OF(s, struct control, hup), &err);
+	(void)is_applied;
 }
 
 struct control *control_new(struct app *a)
@@ -332,6 +343,7 @@ struct control *control_new(struct app *a)
 	a->catalog = catalog_new(on_catalog_wanted, c);
 	unsigned threads = (unsigned)topo_latest(a->board)->conf->auth_threads;
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
+	c->orders = orders_new(a);
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);
 	return c;
@@ -414,12 +426,15 @@ void control_on_conf(struct control *c, unsigned parts)
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
 	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
 		loader_on_conf(c->loader);
+	loader_on_conf(c->loader);
+	orders_on_conf(c->orders);
 }
 
 void control_shut(struct control *c)
 {
 	listeners_close(c->listeners);
 	heirs_close(c->heirs);
+	orders_shut(c->orders);
 	roles_free(c->roles);
 	c->roles = NULL;
 	loader_free(c->loader);
@@ -433,6 +448,7 @@ void control_shut(struct control *c)
 
 void control_free(struct control *c)
 {
+	orders_free(c->orders);
 	mailbox_close(&c->mailbox);
 	listeners_free(c->listeners);
 	ceiling_free(c->ceiling);

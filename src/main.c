@@ -16,6 +16,7 @@
 
 #include "admin/console.h"
 #include "app/app.h"
+#include "app/ctl.h"
 #include "app/takeover.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -29,6 +30,7 @@ static const char usage[] =
     "\n"
     "  lunapool -c PATH           serve in the foreground; PATH is a file, or a directory whose *.conf are read in name order\n"
     "  lunapool --check -c PATH   check the configuration, then exit\n"
+    "  lunapool ctl COMMAND…      one command of the console, as in `lunapool ctl show pools`; ctl --help tells more\n"
     "  lunapool --takeover -c PATH\n"
     "                             serve in the place of the Lunapool that does so now, which lets its clients finish and ends\n"
     "  lunapool --dry-run -c PATH print what SIGHUP would change in the Lunapool that serves now\n"
@@ -181,6 +183,11 @@ static int parse_options(int argc, char **argv, struct options *o)
 int main(int argc, char **argv)
 {
 	struct options o = { 0 };
+	if (argc > 1 && strcmp(argv[1], "ctl") == 0) {
+		hash_init();
+		log_init(STDERR_FILENO);
+		return ctl_run(argc - 1, argv + 1);
+	}
 	int status = parse_options(argc, argv, &o);
 	if (status >= 0)
 		return status;

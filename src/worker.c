@@ -84,7 +84,8 @@ static void world_make(struct worker *w)
 	w->cache = sql_cache_new(topo->conf->statement_cache);
 	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings, w->env.keyring };
 	w->pools = pools_new(w->env.pools, w->index, &up);
-	w->console = (struct console){ .topo = topo, .pools = w->env.pools, .sessions = w->env.sessions };
+	w->console.topo = topo;
+	w->console.pools = w->pools;
 	w->sessions = sessions_new(&(struct session_env){
 	    .worker = w->index,
 	    .upstream = up,
@@ -94,9 +95,9 @@ static void world_make(struct worker *w)
 	    .cache = w->cache,
 	    .catalog = w->env.catalog,
 	    .auth = w->env.auth,
-	    .console = console_answer,
-	    .console_arg = &w->console,
+	    .console = console_for_sessions(&w->console),
 	});
+	w->console.sessions = w->sessions;
 	on_turn_start(w);
 	loop_on_turn_start(w->loop, on_turn_start, w);
 }
@@ -104,6 +105,7 @@ static void world_make(struct worker *w)
 static void world_end(struct worker *w)
 {
 	sessions_free(w->sessions);
+	console_close(&w->console);
 	pools_free(w->pools);
 	mailbox_close(&w->mailbox);
 	loop_async_stop(&w->wake);
@@ -136,6 +138,13 @@ struct worker *worker_new(const struct worker_env *env, unsigned index)
 	w->index = index;
 	w->loop = loop_new(false);
 	mailbox_open(&w->mailbox, w->loop, w);
+	w->console = (struct console){ .shared = env->consoles,
+		                           .pool_registry = env->pools,
+		                           .session_registry = env->sessions,
+		                           .worker = index,
+		                           .n_workers = env->n_workers,
+		                           .loop = w->loop };
+	console_open(&w->console);
 	loop_async_start(w->loop, &w->wake, on_wake);
 	return w;
 }

@@ -1,23 +1,34 @@
 /*
- * console — answers psql that connected to the database "lunapool": SHOW commands, which tbl/commands.h lists.
- * Runs in any worker; reads snapshots and counters only, so it never blocks.
+ * console — answers who connected to the database "lunapool": the commands of tbl/commands.h, by simple Query or the extended protocol.
+ *
+ * Each worker has one.  SHOW reads counters of all workers, or asks each worker for rows of its own clients and servers, a piece at a time;
+ * everything else is an order for the control thread (order.h).  So nothing here blocks.
  */
 #ifndef ADMIN_CONSOLE_H
 #define ADMIN_CONSOLE_H
 
-#include "base/slice.h"
+#include "admin/order.h"
 #include "pool/pool.h"
 #include "session/session.h"
 #include "topo/topo.h"
-#include "wire/writer.h"
 
 struct console {
 	const struct topo *topo; /* this turn's: kept up to date by the owner */
-	struct pool_registry *pools;
-	struct session_registry *sessions;
+	struct consoles *shared;
+	struct pool_registry *pool_registry;
+	struct session_registry *session_registry;
+	unsigned worker, n_workers;
+	/* this worker's */
+	struct pools *pools;
+	struct sessions *sessions;
+	struct loop *loop;
+	struct mailbox *mailbox;
 };
-/* A session_console_fn; ARG is the struct console. */
-void console_answer(void *arg, struct slice query, struct writer *w);
+/* Own thread: everything is set but the mailbox, which is opened here. */
+void console_open(struct console *c);
+void console_close(struct console *c);
+struct session_console console_for_sessions(struct console *c);
+
 void console_print_manual(int fd); /* markdown */
 
 #endif

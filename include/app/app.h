@@ -23,6 +23,7 @@ struct app {
 	struct catalog *catalog;
 	struct keyring *keyring;
 	struct auth *auth;
+	struct consoles *consoles;
 	struct control *control;
 };
 
@@ -38,8 +39,10 @@ bool app_start(struct app *a, const struct app_options *o, struct conf *conf) MU
 void app_run(struct app *a);  /* the control thread's loop, until the program shall end */
 void app_stop(struct app *a); /* closes every client, joins every thread, frees everything */
 
-/* Control thread: reads the configuration again.  False: it is bad or cannot be applied, which was logged, and nothing has changed. */
-bool app_reload(struct app *a);
+/* Control thread: reads the configuration again.  False with ERR: it is bad or cannot be applied, which was logged, and nothing has changed. */
+bool app_reload(struct app *a, struct err *err);
+/* Control thread: changes one setting until the next reload.  False with ERR: nothing has changed. */
+bool app_set(struct app *a, const char *name, const char *value, struct err *err) MUST_CHECK;
 /* Control thread: what app_reload() would do now, and would not; nothing changes.  False: ERRORS say what is wrong with the file. */
 bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors *errors) MUST_CHECK;
 

@@ -22,7 +22,11 @@ void control_begin(
     struct control *c); /* the workers run: asks nodes who is primary, heeds signals, tells systemd that we are ready */
 void control_on_publish(struct control *c); /* a topology was published: frees the old one when nobody reads it any more */
 void control_on_conf(struct control *c, unsigned parts); /* … and it holds another configuration; PARTS: conf_changes() */
-void control_shut(struct control *c);                    /* listens no more and asks no node any more */
-void control_free(struct control *c);                    /* after the workers have ended */
+/* As a signal would have it; WHY is for the log. */
+bool control_reload(struct control *c, struct err *err) MUST_CHECK;
+void control_drain(struct control *c, const char *why);
+void control_stop(struct control *c, const char *why);
+void control_shut(struct control *c); /* listens no more and asks no node any more */
+void control_free(struct control *c); /* after the workers have ended */
 
 #endif

@@ -8,6 +8,7 @@
 
 #include <pthread.h>
 
+#include "admin/order.h"
 #include "net/addr.h"
 #include "net/resolve.h"
 #include "pool/pool.h"
@@ -24,7 +25,9 @@ struct worker_env {
 	struct catalog *catalog;
 	struct keyring *keyring;
 	struct auth *auth;
+	struct consoles *consoles;
 	enum conf_engine engine;
+	unsigned n_workers;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */
 };
 

@@ -110,6 +110,8 @@ struct conf {
 	struct hba *hba;       /* from auth.hba_file */
 	struct ident *maps;    /* from auth.ident_file; never NULL */
 	struct users *secrets; /* from auth.users_file; never NULL */
+	struct conf *lender;   /* of these, if this is a copy */
+	unsigned borrowers;
 };
 
 /* Everything that is wrong, not only the first thing; each with file:line and, where there is one, a suggestion. */
@@ -121,11 +123,15 @@ struct conf_errors {
 	} * at;
 };
 void conf_errors_add(struct conf_errors *e, const char *where, const char *fmt, ...) PRINTF_LIKE(3, 4); /* keeps the first 100 */
+void conf_errors_to_err(const struct conf_errors *e, struct err *err); /* the first, and how many more */
 void conf_errors_fini(struct conf_errors *e);
 
 /* Loads a file, or a directory's *.conf in name order (without those that auth names as files of its own).  NULL and ERRORS when anything is wrong.  Blocks on file reads: control thread only. */
 struct conf *conf_load(const char *path, struct conf_errors *errors) MUST_CHECK;
 void conf_free(struct conf *c); /* wipes secrets */
+/* A copy with one setting changed, named as conf_each() names it; NULL with ERR when there is no such setting, the value is none for it, or it is one
+ * that only a file can change: names of files, secrets, addresses, and what needs a restart.  The copy borrows from C, which lives as long. */
+struct conf *conf_with(struct conf *c, const char *name, const char *value, struct err *err) MUST_CHECK;
 
 /* The block for a database name: its own, else "*", else NULL (no such database). */
 const struct conf_database *conf_database(const struct conf *c, const char *name);

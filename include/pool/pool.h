@@ -18,6 +18,7 @@
 #include "conf/conf.h"
 #include "pool/limits.h"
 #include "pool/server.h"
+#include "tbl/counters.h"
 #include "topo/topo.h"
 
 /* Process-wide: pools of all workers, limits, counters. */
@@ -78,12 +79,13 @@ void pool_retire_database(struct pool *pool);
 /* One wish for a server, embedded by who wishes. */
 struct pool_wait;
 struct pool_wait_ops {
-	void (*on_server)(struct pool_wait *w, struct server *srv); /* the server is lent to w's owner: set srv->user, srv->borrower at once */
+	void (*on_server)(struct pool_wait *w,
+	                  struct server *srv); /* the server is lent to w's owner: set srv->user, srv->borrower at once */
 	void (*on_failed)(struct pool_wait *w, const struct err *err);
 };
 struct pool_wait {
 	struct dlist link;
-	struct pool *pool;  /* NULL when not waiting */
+	struct pool *pool; /* NULL when not waiting */
 	uint64_t ticket, since_us;
 	struct dlist queue; /* in the queue of all workers, under its lock: the pool's */
 	uint32_t worker;
@@ -101,17 +103,56 @@ void pool_withdraw(struct pool_wait *w); /* stop waiting; no callback; fine when
 void pool_give_back(struct server *srv);
 void pool_close_server(struct server *srv, const char *reason); /* lent: the borrower's callbacks are not called */
 
-/* For SHOW and the demo: one line per (node, database, user), summed over workers.  Any thread. */
+/* What is counted; tbl/counters.h says what each is. */
+struct pool_counts {
+#define POOL_COUNT_FIELD(field, ...) uint64_t field;
+	POOL_COUNTERS(POOL_COUNT_FIELD)
+};
+void pool_counts_add(struct pool_counts *to, const struct pool_counts *what);
+
+/* For SHOW: one line per (node, database, user), summed over workers.  Any thread; the callback runs under the registry's lock, so it only copies. */
 struct pool_row {
 	uint32_t node_id;
 	const char *node, *database, *user, *mode; /* borrowed until the callback returns */
-	int64_t clients, waiting, lent, idle, opening, pinned, size;
+	int64_t clients, waiting, lent, idle, opening, resetting, cancels, pinned, size;
 	uint64_t max_wait_us;
-	uint64_t transactions, queries, bytes_in, bytes_out; /* since start; from clients, and of servers' answers */
+	struct pool_counts counts;
 };
 void pool_registry_each(struct pool_registry *r, void (*fn)(void *arg, const struct pool_row *row), void *arg);
-/* Counters that sessions add to (relaxed atomics on a line of this worker's own). */
-void pool_count(struct pool *pool, unsigned transactions, unsigned queries);
-void pool_count_bytes(struct pool *pool, size_t from_client, size_t from_server);
+/* What pools that are gone have counted, for each database. */
+void pool_registry_each_past(struct pool_registry *r,
+                             void (*fn)(void *arg, const char *database, const struct pool_counts *counts), void *arg);
+/* The servers of this worker, for SHOW SERVERS.  Own thread. */
+struct server_row {
+	uint64_t id, opened_us, idle_since_us;
+	const char *node, *database, *user, *state;
+	const struct server *srv; /* to look at */
+	bool must_close;
+};
+void pools_each_server(struct pools *p, void (*fn)(void *arg, const struct server_row *row), void *arg);
+/* The servers of DATABASE (NULL: of all) make way for new ones: idle ones close now, the others when they are given back.  Own thread; each
+ * worker is told. */
+void pools_reconnect(struct pools *p, const char *database);
+/* Server connections of DATABASE (NULL: of all), those included that are opening or leaving.  Any thread. */
+int64_t pool_registry_servers(struct pool_registry *r, const char *database);
+
+/* Counters of this worker's part of a pool: one writer, so nothing is locked. */
+struct pool_tally {
+#define POOL_TALLY_FIELD(field, ...) _Atomic uint64_t field;
+	POOL_COUNTERS(POOL_TALLY_FIELD)
+};
+/* What struct pool begins with, so that counting needs no call. */
+struct pool_face {
+	struct pool_tally *tally;
+};
+static inline struct pool_tally *pool_tally(struct pool *pool)
+{
+	return ((struct pool_face *)(void *)pool)->tally;
+}
+#define POOL_COUNT(pool, field, n) pool_tally_add(&pool_tally(pool)->field, (n))
+static inline void pool_tally_add(_Atomic uint64_t *to, uint64_t n)
+{
+	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 #endif

@@ -14,10 +14,35 @@
 #include "topo/topo.h"
 #include "upstream/upstream.h"
 
-/* The admin console, given by who starts us: answers one Query text with messages (RowDescription … CommandComplete or ErrorResponse, no
- * ReadyForQuery) into W.  Runs in the worker's thread; must not block. */
+/*
+ * The admin console, given by who starts us.  A conversation is opened when its client has logged in; it gets the client's messages, one at a
+ * time, and writes messages into W.  All of it runs in the session's worker and never blocks.
+ */
+enum console_next {
+	CONSOLE_READ, /* the client's next message */
+	CONSOLE_MORE, /* more(), as soon as the client has read most of what was written */
+	CONSOLE_WAIT, /* sessions_console_go_on() */
+	CONSOLE_END,  /* the client goes */
+};
+/* Where a conversation is; it may have ended meanwhile. */
+struct console_place {
+	unsigned worker;
+	uint32_t slot;
+	uint64_t id;
+};
+struct frame;
 struct writer;
-typedef void (*session_console_fn)(void *arg, struct slice query, struct writer *w);
+struct session_console {
+	void *arg;
+	/* NULL with ERR: USER may not ask.  IS_OWNER: whoever runs Lunapool, over the unix socket. */
+	void *(*begin)(void *arg, const char *user, bool is_owner, const struct console_place *place, struct err *err);
+	enum console_next (*take)(void *talk, const struct frame *f, struct writer *w);
+	enum console_next (*more)(void *talk, struct writer *w);
+	enum console_next (*on_letter)(void *talk, void *letter, struct writer *w); /* what it was waiting for */
+	void (*cancel)(void *talk);                                                 /* a CancelRequest for it */
+	void (*end)(void *talk);
+};
+#define CONSOLE_DATABASE "lunapool" /* also the user that its owner is */
 
 /* Process-wide: who cancels whom over all workers. */
 struct session_registry;
@@ -34,13 +59,7 @@ enum session_gate {
 	SESSION_GATE_SHUT, /* not even that: close it */
 };
 enum session_gate session_registry_admit(struct session_registry *r, const struct addr *peer, int64_t max) MUST_CHECK;
-/* One row per client, for SHOW CLIENTS and SHOW PINS, read under each worker's lock.  Any thread. */
-struct session_row {
-	uint64_t id;
-	const char *user, *database, *state, *pin, *address, *application;
-	uint64_t connected_us, state_since_us;
-};
-void session_registry_each(struct session_registry *r, void (*fn)(void *arg, const struct session_row *row), void *arg);
+int64_t session_registry_welcomed(struct session_registry *r); /* … that have logged in */
 
 /* CancelRequests between processes, during a takeover.  A request that no session here answers to is given to FN in the thread of MAILBOX; it ends
  * with session_cancel_done().  Before the workers start. */
@@ -72,8 +91,7 @@ struct session_env {
 	struct sql_cache *cache;
 	struct auth *auth;
 	struct catalog *catalog; /* NULL: nothing is known of any function, and nothing is asked */
-	session_console_fn console;
-	void *console_arg;
+	struct session_console console;
 };
 struct sessions;
 struct sessions *sessions_new(const struct session_env *env);
@@ -89,5 +107,34 @@ void sessions_drain(struct sessions *ss);
 /* Another process takes new clients: those that are here may stay, each until it was idle for IDLE_US (0: for ever).  sessions_drain() may follow. */
 void sessions_leave(struct sessions *ss, uint64_t idle_us);
 unsigned sessions_count(const struct sessions *ss);
+
+/* ---- for the console; own thread ---- */
+/* What the conversation at PLACE waits for has come.  False: it has ended, so LETTER is still the caller's. */
+bool sessions_console_go_on(struct sessions *ss, const struct console_place *place, void *letter) MUST_CHECK;
+/* Closes the clients of DATABASE (NULL: all but those of the console), or the one with that id.  How many, or whether there was one. */
+unsigned sessions_kill(struct sessions *ss, const char *database);
+bool sessions_kill_client(struct sessions *ss, uint64_t id);
+/* One client, borrowed until the callback returns. */
+enum session_doing { SESSION_DOES_LOGIN, SESSION_DOES_NOTHING, SESSION_DOES_WORK, SESSION_DOES_WAIT, SESSION_DOES_CANCEL };
+struct session_row {
+	uint64_t id;
+	const char *user, *database, *state, *replication, *pin, *application,
+	    *encoding; /* user, database, application may be NULL */
+	enum session_doing doing;
+	struct addr peer;
+	uint64_t connected_us, since_us, waiting_since_us; /* waiting: 0 when it does not wait */
+	uint32_t statements;
+	const struct server *server; /* that it has now, or NULL */
+	const struct stream *stream;
+	bool is_leaving;
+};
+/* The clients from place *AT on, at most MOST of them; true: there may be more, from *AT on. */
+bool sessions_each(struct sessions *ss, uint32_t *at, unsigned most, void (*fn)(void *arg, const struct session_row *row),
+                   void *arg);
+uint64_t sessions_id_of(const struct server *srv); /* of the client that has it; 0: none */
+struct session_memory {
+	size_t session_bytes, sessions, sessions_free, statements, statement_bytes;
+};
+void sessions_memory(const struct sessions *ss, struct session_memory *out);
 
 #endif

@@ -16,6 +16,7 @@
 	X(LOST_PIN, "lost_pinned_server", "the server that held the session's state was lost")            \
 	X(LOST_MESSAGE, "lost_server", "the server was lost in the middle of a message to the client")    \
 	X(LINK_ENDED, "replication_ended", "the server of a replication connection was lost")             \
+	X(KILLED, "killed", "an administrator ended it")                                                  \
 	X(SHUTDOWN, "shutdown", "Lunapool is stopping")                                                   \
 	X(CANCEL_DONE, "cancel_done", "a CancelRequest was carried out")
 

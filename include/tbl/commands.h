@@ -1,20 +1,86 @@
 /*
- * commands — what the console (database "lunapool") understands: dispatch, SHOW HELP and the manual are made from these rows.
+ * commands — what the console (database "lunapool") and `lunapool ctl` understand: parsing, access check, dispatch, SHOW HELP and the manual
+ * are made from these rows.
  *
- *   X(id, word, sentence)      SHOW word is answered by the view show_<id> in admin/show.c
+ *   SHOW(id, words, level, sentence)              answered from the view show_<id> in admin/
+ *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
+ *
+ * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
+ *       UNTIL, of SHUTDOWN; SETTING, key = value.
+ * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
+ * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
 #ifndef TBL_COMMANDS_H
 #define TBL_COMMANDS_H
 
-#define COMMANDS_SHOW(X)                                                                                          \
-	X(help, "HELP", "These commands.")                                                                            \
-	X(version, "VERSION", "Name and version of this program.")                                                    \
-	X(pools, "POOLS",                                                                                             \
-	  "One row for each node, database and user: clients, waiters and server connections, all workers together.") \
-	X(nodes, "NODES", "The nodes of each cluster, who is primary, and the server connections to each.")           \
-	X(clients, "CLIENTS", "One row for each client.")                                                             \
-	X(pins, "PINS", "Clients that keep their server connection, and why.")                                        \
-	X(stats, "STATS", "Counters of each pool since the start.")                                                   \
-	X(config, "CONFIG", "Every setting in force, its default, and whether a reload changes it.")
+#define COMMANDS(SHOW, DO)                                                                                                       \
+	SHOW(active_sockets, "SHOW ACTIVE_SOCKETS", STATS, "As SHOW SOCKETS, of connections with bytes under way.")                  \
+	SHOW(clients, "SHOW CLIENTS", STATS, "One row for each client.")                                                             \
+	SHOW(config, "SHOW CONFIG", STATS, "Every setting in force, its default, and whether a reload changes it.")                  \
+	SHOW(databases, "SHOW DATABASES", STATS, "Databases that are configured or in use, their limits and what is taken of them.") \
+	SHOW(dns_hosts, "SHOW DNS_HOSTS", STATS, "Empty: answers of the name service are not kept.")                                 \
+	SHOW(dns_zones, "SHOW DNS_ZONES", STATS, "Empty: zones are not watched.")                                                    \
+	SHOW(fds, "SHOW FDS", ADMIN, "Empty: descriptors and secrets are not given to clients.")                                     \
+	SHOW(help, "SHOW HELP", STATS, "These commands.")                                                                            \
+	SHOW(limits, "SHOW LIMITS", STATS, "What is counted against a limit: how many there are, and how many there may be.")        \
+	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \
+	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker.")                                              \
+	SHOW(nodes, "SHOW NODES", STATS, "The nodes of each cluster, who is primary, and the server connections to each.")           \
+	SHOW(peers, "SHOW PEERS", STATS, "Empty: cancel requests need no peers.")                                                    \
+	SHOW(peer_pools, "SHOW PEER_POOLS", STATS, "Empty: cancel requests need no peers.")                                          \
+	SHOW(pins, "SHOW PINS", STATS, "Clients that keep their server connection, and why.")                                        \
+	SHOW(pools, "SHOW POOLS", STATS, "One row for each database and user: clients, waiters and server connections.")             \
+	SHOW(servers, "SHOW SERVERS", STATS, "One row for each server connection.")                                                  \
+	SHOW(sockets, "SHOW SOCKETS", STATS, "Clients and server connections, with what is buffered for them.")                      \
+	SHOW(state, "SHOW STATE", STATS, "Whether something is paused.")                                                             \
+	SHOW(stats, "SHOW STATS", STATS, "Counters of each database since the start, and averages of late.")                         \
+	SHOW(stats_averages, "SHOW STATS_AVERAGES", STATS, "The averages of SHOW STATS: over the last one to two stats_period.")     \
+	SHOW(stats_totals, "SHOW STATS_TOTALS", STATS, "The counters of SHOW STATS.")                                                \
+	SHOW(totals, "SHOW TOTALS", STATS, "The counters and averages of all databases together.")                                   \
+	SHOW(users, "SHOW USERS", STATS, "Users that are configured or connected, their limits and what is taken of them.")          \
+	SHOW(version, "SHOW VERSION", STATS, "Name and version of this program.")                                                    \
+	DO(disable, "DISABLE", A_DATABASE, ADMIN, NULL, "Lets no new client into the database; those who are there go on.")          \
+	DO(enable, "ENABLE", A_DATABASE, ADMIN, NULL, "Takes DISABLE back.")                                                         \
+	DO(kill, "KILL", DATABASE, ADMIN, NULL,                                                                                      \
+	   "Closes the clients and server connections of the database at once, and leaves it paused.")                               \
+	DO(kill_client, "KILL_CLIENT", CLIENT, ADMIN, NULL, "Closes one client.")                                                    \
+	DO(pause, "PAUSE", PAUSE, ADMIN, NULL,                                                                                       \
+	   "Gives no more servers to clients, who wait; returns when the running transactions have ended and every server "          \
+	   "connection is closed. If that takes longer than the time given, everything goes on and PAUSE fails.")                    \
+	DO(reconnect, "RECONNECT", DATABASE, ADMIN, NULL,                                                                            \
+	   "Replaces each server connection: idle ones now, the others when they are given back.")                                   \
+	DO(reload, "RELOAD", NONE, ADMIN, NULL, "Reads the configuration again; returns when it is in force.")                       \
+	DO(reload_dry_run, "RELOAD DRY_RUN", NONE, ADMIN, "change", "Says what RELOAD would change, and changes nothing.")           \
+	DO(resume, "RESUME", DATABASE, ADMIN, NULL, "Takes PAUSE and KILL back.")                                                    \
+	DO(set, "SET", SETTING, ADMIN, NULL,                                                                                         \
+	   "Changes a setting, named as in SHOW CONFIG, until the next RELOAD. Not those that name files, hold secrets, or need a "  \
+	   "restart.")                                                                                                               \
+	DO(shutdown, "SHUTDOWN", UNTIL, ADMIN, NULL,                                                                                 \
+	   "Ends the program: at once; WAIT_FOR_SERVERS: when the running transactions have ended; WAIT_FOR_CLIENTS: when the "      \
+	   "clients have left.")                                                                                                     \
+	DO(wait_close, "WAIT_CLOSE", DATABASE, ADMIN, NULL,                                                                          \
+	   "Returns when no server connection is left that RECONNECT or a reload replaces.")
+
+/* What drivers ask of every server when they connect: SHOW answers the value, SET is accepted if it is the same or makes no difference here. */
+#define CONSOLE_SESSION(X)                                    \
+	X("application_name", "", ANY)                            \
+	X("client_encoding", "UTF8", UTF8)                        \
+	X("client_min_messages", "notice", ANY)                   \
+	X("datestyle", "ISO, MDY", ISO)                           \
+	X("default_transaction_isolation", "read committed", ANY) \
+	X("default_transaction_read_only", "off", ANY)            \
+	X("extra_float_digits", "1", ANY)                         \
+	X("intervalstyle", "postgres", ANY)                       \
+	X("lock_timeout", "0", ANY)                               \
+	X("search_path", "\"$user\", public", ANY)                \
+	X("server_encoding", "UTF8", UTF8)                        \
+	X("server_version", "15.0", NEVER)                        \
+	X("session characteristics as transaction", "", ANY)      \
+	X("standard_conforming_strings", "on", ON)                \
+	X("statement_timeout", "0", ANY)                          \
+	X("timezone", "UTC", ANY)                                 \
+	X("transaction isolation level", "read committed", ANY)   \
+	X("transaction_isolation", "read committed", ANY)         \
+	X("transaction_read_only", "off", ANY)
 
 #endif

@@ -21,6 +21,8 @@
 	  "grants it.")                                                                                                              \
 	X(log_level, LEVEL, "info", 0, 0, RELOAD, "Least level that is logged: debug, info, warn or error.")                         \
 	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                             \
+	X(stats_period, DURATION, "1min", 100000, 86400000000, RELOAD,                                                               \
+	  "Averages in SHOW STATS are over the last one to two of these.")                                                           \
 	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                           \
 	X(memory_limit, SIZE, "0", 0, 1099511627776, RELOAD,                                                                         \
 	  "Memory that the process may have in use: beyond it, clients that hold most are closed, and no new ones come in; 0 is no " \
@@ -66,6 +68,9 @@
 
 #define PARAMS_AUTH(X)                                                                                                           \
 	X(hba_file, PATH, "", 0, 0, RELOAD, "Who may come in, in pg_hba.conf's syntax; required.")                                   \
+	X(admin_users, LIST, "", 0, 0, RELOAD,                                                                                       \
+	  "Users who may do anything in the console (database lunapool), once they have logged in to it.")                           \
+	X(stats_users, LIST, "", 0, 0, RELOAD, "Users who may look in the console: everything that SHOW shows.")                     \
 	X(ident_file, PATH, "", 0, 0, RELOAD, "User-name maps for peer and cert, in pg_ident.conf's syntax.")                        \
 	X(users_file, PATH, "", 0, 0, RELOAD,                                                                                        \
 	  "Secrets of users, a line each: \"name\" \"secret\"; clear text, md5… or SCRAM-SHA-256$…. Also used to log in to "     \

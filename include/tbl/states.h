@@ -11,6 +11,7 @@
 	X(READY, "ready", "reads and forwards messages")                                                            \
 	X(WAIT_SERVER, "waiting", "holds a message until the pool has a server")                                    \
 	X(WAIT_PRIMARY, "no_primary", "holds a message until a primary is known")                                   \
+	X(WAIT_PAUSED, "paused", "holds a message until its database is resumed")                                   \
 	X(WAIT_PIN, "waiting_pin", "holds a statement that would keep a server until max_pinned allows it")         \
 	X(WAIT_FACTS, "waiting_catalog", "holds a statement until it is known what the functions that it calls do") \
 	X(WAIT_QUIET, "settling", "holds a message until its server has answered what was sent before")             \

@@ -33,7 +33,9 @@ struct topo {
 	size_t n_clusters;
 	struct topo_cluster *clusters; /* same order as conf->clusters */
 	struct topo_share *share;      /* topo.c's: the reference on conf */
-	uint32_t next_id;              /* topo.c's: the first node id that was never given */
+	size_t n_said;                 /* topo.c's: what administrators have said of databases; mostly nothing */
+	struct topo_said *said;
+	uint32_t next_id; /* topo.c's: the first node id that was never given */
 };
 
 /* All of these: control thread only.
@@ -41,7 +43,21 @@ struct topo {
 struct topo *topo_build(struct conf *conf, const struct topo *before);
 /* A copy of BEFORE that the caller may change (roles) before publishing; shares its conf. */
 struct topo *topo_copy(const struct topo *before);
-void topo_free(struct topo *t);                                                           /* one that was never published */
+void topo_free(struct topo *t); /* one that was never published */
+/* What an administrator says of a database, or of all ("*"), until it is taken back; survives reloads. */
+enum topo_word {
+	TOPO_PAUSED = 1,   /* its statements get no server */
+	TOPO_DISABLED = 2, /* it takes no new clients */
+};
+void topo_say(struct topo *t, const char *database, unsigned set, unsigned clear); /* T was not published yet */
+unsigned topo_said_of(const struct topo *t, const char *database);                 /* of just this name, or of "*" */
+unsigned topo_said_here(const struct topo *t, const char *database);
+/* Whether WORD holds for DATABASE, as said of it or of all. */
+static inline bool topo_holds(const struct topo *t, const char *database, enum topo_word word)
+{
+	return t->n_said && (topo_said_here(t, database) & word);
+}
+const char *topo_any(const struct topo *t, enum topo_word word); /* a database, or "*", of which it was said; NULL: none */
 const struct topo_node *topo_primary(const struct topo *t, size_t cluster_at);            /* NULL: not known */
 const struct topo_node *topo_node(const struct topo *t, uint32_t id, size_t *cluster_at); /* NULL: gone */
 
@@ -61,5 +77,7 @@ const struct topo *topo_pick_up(struct topo_board *b, unsigned reader);
 void topo_leave(struct topo_board *b, unsigned reader);
 /* Control thread: frees what everybody has left behind; true when all readers have the latest. */
 bool topo_collect(struct topo_board *b);
+/* Control thread: every reader has picked up GENERATION or a later one. */
+bool topo_is_seen(const struct topo_board *b, uint64_t generation);
 
 #endif

@@ -1,35 +1,39 @@
 /*
- * show — the views of the console: each is its columns, then the function that writes its rows.
+ * show — the smaller views of the console: each is its columns, then where its rows come from.
  *
  * Columns that PgBouncer has too carry its names and types and come in its order; our own come behind them.
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
-#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/version.h"
+#include "conf/users.h"
 #include "priv.h"
 
-#define VIEW(id) const struct view show_##id = { id##_columns, ARRAY_LEN(id##_columns), id##_rows }
+#define COLUMNS(id) .columns = id##_columns, .n_columns = ARRAY_LEN(id##_columns)
+#define VIEW(id) const struct view show_##id = { COLUMNS(id), .rows = id##_rows }
 
-static const char *or_null(const char *text)
+const char *or_null(const char *text)
 {
 	return text && text[0] ? text : NULL;
 }
 
 /* ---- HELP, VERSION */
 
-static const struct column help_columns[] = { { "command", COLUMN_TEXT }, { "description", COLUMN_TEXT } };
+static const struct column help_columns[] = { { "command", COLUMN_TEXT },
+	                                          { "description", COLUMN_TEXT },
+	                                          { "level", COLUMN_TEXT } };
 
 static void help_rows(struct table *t)
 {
-#define HELP_ROW(id, word, sentence) \
-	table_row(t);                    \
-	table_text(t, "SHOW " word);     \
-	table_text(t, sentence);
-	COMMANDS_SHOW(HELP_ROW)
+	char syntax[160];
+	for (size_t i = 0; i < n_commands; i++) {
+		table_row(t);
+		table_text(t, command_syntax(&commands[i], syntax, sizeof syntax));
+		table_text(t, commands[i].sentence);
+		table_text(t, commands[i].level == LEVEL_ADMIN ? "admin" : "stats");
+	}
 }
 VIEW(help);
 
@@ -42,68 +46,58 @@ static void version_rows(struct table *t)
 }
 VIEW(version);
 
-/* ---- POOLS, STATS */
+/* ---- what does not apply: columns for who reads them by name */
 
-static const struct column pools_columns[] = {
-	{ "database", COLUMN_TEXT },   { "user", COLUMN_TEXT },      { "cl_active", COLUMN_INT4 }, { "cl_waiting", COLUMN_INT4 },
-	{ "sv_active", COLUMN_INT4 },  { "sv_idle", COLUMN_INT4 },   { "sv_login", COLUMN_INT4 },  { "maxwait", COLUMN_INT4 },
-	{ "maxwait_us", COLUMN_INT4 }, { "pool_mode", COLUMN_TEXT }, { "node", COLUMN_TEXT },      { "sv_pinned", COLUMN_INT4 },
+static void no_rows(struct table *t)
+{
+}
+#define EMPTY_VIEW(id) const struct view show_##id = { COLUMNS(id), .rows = no_rows }
+
+static const struct column dns_hosts_columns[] = { { "hostname", COLUMN_TEXT },
+	                                               { "ttl", COLUMN_INT8 },
+	                                               { "addrs", COLUMN_TEXT } };
+EMPTY_VIEW(dns_hosts);
+
+static const struct column dns_zones_columns[] = { { "zonename", COLUMN_TEXT },
+	                                               { "serial", COLUMN_INT8 },
+	                                               { "count", COLUMN_INT4 } };
+EMPTY_VIEW(dns_zones);
+
+static const struct column peers_columns[] = {
+	{ "peer_id", COLUMN_INT4 },
+	{ "host", COLUMN_TEXT },
+	{ "port", COLUMN_INT4 },
 	{ "pool_size", COLUMN_INT4 },
 };
+EMPTY_VIEW(peers);
 
-static void pool_of(void *arg, const struct pool_row *row)
-{
-	struct table *t = arg;
-	table_row(t);
-	table_text(t, row->database);
-	table_text(t, row->user);
-	table_int(t, row->clients > row->waiting ? row->clients - row->waiting : 0);
-	table_int(t, row->waiting);
-	table_int(t, row->lent);
-	table_int(t, row->idle);
-	table_int(t, row->opening);
-	table_int(t, (int64_t)(row->max_wait_us / US_PER_S));
-	table_int(t, (int64_t)(row->max_wait_us % US_PER_S));
-	table_text(t, row->mode);
-	table_text(t, row->node);
-	table_int(t, row->pinned);
-	table_int(t, row->size);
-}
-
-static void pools_rows(struct table *t)
-{
-	pool_registry_each(t->console->pools, pool_of, t);
-}
-VIEW(pools);
-
-static const struct column stats_columns[] = {
-	{ "database", COLUMN_TEXT },
-	{ "total_xact_count", COLUMN_NUMERIC },
-	{ "total_query_count", COLUMN_NUMERIC },
-	{ "total_received", COLUMN_NUMERIC },
-	{ "total_sent", COLUMN_NUMERIC },
-	{ "user", COLUMN_TEXT },
-	{ "node", COLUMN_TEXT },
+static const struct column peer_pools_columns[] = {
+	{ "peer_id", COLUMN_INT4 },
+	{ "cl_active_cancel_req", COLUMN_INT4 },
+	{ "cl_waiting_cancel_req", COLUMN_INT4 },
+	{ "sv_active_cancel", COLUMN_INT4 },
+	{ "sv_login", COLUMN_INT4 },
 };
+EMPTY_VIEW(peer_pools);
 
-static void stats_of(void *arg, const struct pool_row *row)
-{
-	struct table *t = arg;
-	table_row(t);
-	table_text(t, row->database);
-	table_int(t, (int64_t)row->transactions);
-	table_int(t, (int64_t)row->queries);
-	table_int(t, (int64_t)row->bytes_in);
-	table_int(t, (int64_t)row->bytes_out);
-	table_text(t, row->user);
-	table_text(t, row->node);
-}
-
-static void stats_rows(struct table *t)
-{
-	pool_registry_each(t->console->pools, stats_of, t);
-}
-VIEW(stats);
+static const struct column fds_columns[] = {
+	{ "fd", COLUMN_INT4 },
+	{ "task", COLUMN_TEXT },
+	{ "user", COLUMN_TEXT },
+	{ "database", COLUMN_TEXT },
+	{ "addr", COLUMN_TEXT },
+	{ "port", COLUMN_INT4 },
+	{ "cancel", COLUMN_INT8 },
+	{ "link", COLUMN_INT4 },
+	{ "client_encoding", COLUMN_TEXT },
+	{ "std_strings", COLUMN_TEXT },
+	{ "datestyle", COLUMN_TEXT },
+	{ "timezone", COLUMN_TEXT },
+	{ "password", COLUMN_TEXT },
+	{ "scram_client_key", COLUMN_BYTEA },
+	{ "scram_server_key", COLUMN_BYTEA },
+};
+EMPTY_VIEW(fds);
 
 /* ---- NODES */
 
@@ -151,7 +145,7 @@ static void node_row(struct table *t, const struct topo_cluster *cluster, size_t
 {
 	const struct topo_node *n = &cluster->nodes[node_at];
 	struct node_sum sum = { .node_id = n->id };
-	pool_registry_each(t->console->pools, node_sum_add, &sum);
+	pool_registry_each(t->console->pool_registry, node_sum_add, &sum);
 	table_row(t);
 	table_text(t, cluster->name);
 	table_text(t, n->name);
@@ -175,71 +169,121 @@ static void nodes_rows(struct table *t)
 }
 VIEW(nodes);
 
-/* ---- CLIENTS, PINS */
+/* ---- STATE, LISTS */
 
-/* Local time of something that happened at THEN_US on the monotonic clock. */
-static const char *wall_time(uint64_t then_us, char out[40])
+static const struct column state_columns[] = { { "key", COLUMN_TEXT }, { "value", COLUMN_TEXT } };
+
+static void state_row(struct table *t, const char *key, bool value)
 {
-	time_t then = time(NULL) - (time_t)((clock_us() - then_us) / US_PER_S);
-	struct tm tm;
-	strftime(out, 40, "%Y-%m-%d %H:%M:%S %Z", localtime_r(&then, &tm));
-	return out;
+	table_row(t);
+	table_text(t, key);
+	table_yes(t, value);
 }
 
-static const struct column clients_columns[] = {
-	{ "type", COLUMN_TEXT },     { "user", COLUMN_TEXT },         { "database", COLUMN_TEXT },         { "state", COLUMN_TEXT },
-	{ "addr", COLUMN_TEXT },     { "connect_time", COLUMN_TEXT }, { "application_name", COLUMN_TEXT }, { "id", COLUMN_INT8 },
-	{ "state_us", COLUMN_INT8 }, { "pin", COLUMN_TEXT },
+static void state_rows(struct table *t)
+{
+	const struct topo *topo = t->console->topo;
+	bool is_paused = topo_said_of(topo, "*") & TOPO_PAUSED;
+	state_row(t, "active", !is_paused);
+	state_row(t, "paused", is_paused);
+	state_row(t, "suspended", false);
+	state_row(t, "databases_paused", topo_any(topo, TOPO_PAUSED) != NULL);
+	state_row(t, "databases_disabled", topo_any(topo, TOPO_DISABLED) != NULL);
+}
+VIEW(state);
+
+static const struct column lists_columns[] = { { "list", COLUMN_TEXT }, { "items", COLUMN_INT4 } };
+
+struct list_sums {
+	int64_t pools, servers;
 };
 
-static void client_of(void *arg, const struct session_row *row)
+static void list_sums_add(void *arg, const struct pool_row *row)
 {
-	struct table *t = arg;
-	char when[40];
+	struct list_sums *sums = arg;
+	sums->pools++;
+	sums->servers += row->lent + row->idle + row->opening + row->resetting;
+}
+
+static void list_row(struct table *t, const char *name, int64_t items)
+{
 	table_row(t);
-	table_text(t, "C");
-	table_text(t, or_null(row->user));
-	table_text(t, or_null(row->database));
-	table_text(t, row->state);
-	table_text(t, row->address);
-	table_text(t, wall_time(row->connected_us, when));
-	table_text(t, row->application ? row->application : "");
-	table_int(t, (int64_t)row->id);
-	table_int(t, (int64_t)(clock_us() - row->state_since_us));
-	table_text(t, or_null(row->pin));
+	table_text(t, name);
+	table_int(t, items);
 }
 
-static void clients_rows(struct table *t)
+static void lists_rows(struct table *t)
 {
-	session_registry_each(t->console->sessions, client_of, t);
+	const struct console *c = t->console;
+	struct list_sums sums = { 0 };
+	struct tallies databases, users;
+	pool_registry_each(c->pool_registry, list_sums_add, &sums);
+	tallies_gather(c, TALLY_DATABASES, &databases);
+	tallies_gather(c, TALLY_USERS, &users);
+	int64_t welcomed = session_registry_welcomed(c->session_registry), all = 0;
+	for (unsigned i = 0; i < c->n_workers; i++)
+		all += session_registry_clients_of(c->session_registry, i);
+	list_row(t, "databases", (int64_t)databases.n);
+	list_row(t, "users", (int64_t)users.n);
+	list_row(t, "peers", 0);
+	list_row(t, "pools", sums.pools);
+	list_row(t, "peer_pools", 0);
+	list_row(t, "free_clients", 0);
+	list_row(t, "used_clients", welcomed);
+	list_row(t, "login_clients", all > welcomed ? all - welcomed : 0);
+	list_row(t, "free_servers", 0);
+	list_row(t, "used_servers", sums.servers);
+	list_row(t, "dns_names", 0);
+	list_row(t, "dns_zones", 0);
+	list_row(t, "dns_queries", 0);
+	list_row(t, "dns_pending", 0);
+	tallies_fini(&databases);
+	tallies_fini(&users);
 }
-VIEW(clients);
+VIEW(lists);
 
-static const struct column pins_columns[] = {
-	{ "id", COLUMN_INT8 },    { "user", COLUMN_TEXT }, { "database", COLUMN_TEXT },         { "reason", COLUMN_TEXT },
-	{ "state", COLUMN_TEXT }, { "addr", COLUMN_TEXT }, { "application_name", COLUMN_TEXT },
+/* ---- MEM: each worker's own */
+
+static const struct column mem_columns[] = {
+	{ "name", COLUMN_TEXT }, { "size", COLUMN_INT4 },     { "used", COLUMN_INT4 },
+	{ "free", COLUMN_INT4 }, { "memtotal", COLUMN_INT4 }, { "worker", COLUMN_INT4 },
 };
 
-static void pin_of(void *arg, const struct session_row *row)
+static void mem_row(struct table *t, const char *name, size_t size, size_t used, size_t unused, size_t total)
 {
-	struct table *t = arg;
-	if (!or_null(row->pin))
-		return;
 	table_row(t);
-	table_int(t, (int64_t)row->id);
-	table_text(t, row->user);
-	table_text(t, row->database);
-	table_text(t, row->pin);
-	table_text(t, row->state);
-	table_text(t, row->address);
-	table_text(t, row->application ? row->application : "");
+	table_text(t, name);
+	table_int(t, (int64_t)size);
+	table_int(t, (int64_t)used);
+	table_int(t, (int64_t)unused);
+	table_int(t, (int64_t)total);
+	table_int(t, t->console->worker);
 }
 
-static void pins_rows(struct table *t)
+struct server_memory {
+	size_t servers, statements;
+};
+
+static void server_memory_add(void *arg, const struct server_row *row)
 {
-	session_registry_each(t->console->sessions, pin_of, t);
+	struct server_memory *m = arg;
+	m->servers++;
+	m->statements += stmts_len(&row->srv->stmts);
 }
-VIEW(pins);
+
+static bool mem_survey(struct table *t, uint32_t *at, unsigned most)
+{
+	struct session_memory m;
+	struct server_memory v = { 0 };
+	sessions_memory(t->console->sessions, &m);
+	pools_each_server(t->console->pools, server_memory_add, &v);
+	mem_row(t, "client_cache", m.session_bytes, m.sessions, m.sessions_free, m.session_bytes * (m.sessions + m.sessions_free));
+	mem_row(t, "server_cache", sizeof(struct server), v.servers, 0, sizeof(struct server) * v.servers);
+	mem_row(t, "client_prepared_statement_cache", 0, m.statements, 0, m.statement_bytes);
+	mem_row(t, "server_prepared_statement_cache", 0, v.statements, 0, 0);
+	return false;
+}
+const struct view show_mem = { COLUMNS(mem), .survey = mem_survey };
 
 /* ---- CONFIG */
 
@@ -260,8 +304,17 @@ static void setting_of(void *arg, const char *name, const char *value, const cha
 	table_yes(t, !needs_restart);
 }
 
+/* The settings that exporters read, also under PgBouncer's names. */
 static void config_rows(struct table *t)
 {
-	conf_each(t->console->topo->conf, setting_of, t);
+	const struct conf *conf = t->console->topo->conf;
+	char value[24];
+	conf_each(conf, setting_of, t);
+	snprintf(value, sizeof value, "%lld", (long long)conf->limits.max_clients);
+	setting_of(t, "max_client_conn", value, "100", false);
+	snprintf(value, sizeof value, "%lld", (long long)conf->pool.size);
+	setting_of(t, "default_pool_size", value, "20", false);
+	setting_of(t, "max_user_connections", "0", "0", false); /* each user has a limit of its own: SHOW USERS */
+	setting_of(t, "max_db_connections", "0", "0", false);   /* the same: SHOW DATABASES */
 }
 VIEW(config);

@@ -142,6 +142,14 @@ void *slab_get(struct slab *slab)
 	return memset(f, 0, slab->size);
 }
 
+size_t slab_free_count(const struct slab *slab)
+{
+	size_t per_chunk = CHUNK_BYTES / slab->size ? CHUNK_BYTES / slab->size : 1, n = 0;
+	for (const struct slab_chunk *c = slab->chunks; c; c = c->next)
+		n += per_chunk;
+	return n - slab->in_use;
+}
+
 void slab_put(struct slab *slab, void *object)
 {
 	ASSERT(slab->in_use > 0);

@@ -32,6 +32,14 @@ void conf_errors_add(struct conf_errors *e, const char *where, const char *fmt, 
 	e->n++;
 }
 
+void conf_errors_to_err(const struct conf_errors *e, struct err *err)
+{
+	err_set(err, "F0000", "%s%s%s", e->at[0].where, e->at[0].where[0] ? ": " : "", e->at[0].text);
+	if (e->n > 1)
+		err_detail(err, "There are %zu more errors.", e->n - 1);
+	err_hint(err, "Everything stays as it was.");
+}
+
 void conf_errors_fini(struct conf_errors *e)
 {
 	for (size_t i = 0; i < e->n; i++) {
@@ -53,9 +61,21 @@ static void cluster_fini(struct conf_cluster *c)
 	mem_free(c->name);
 }
 
+/* What was made beside the settings goes with who made it. */
+static void give_back_loaded(struct conf *c)
+{
+	if (c->lender) {
+		conf_free(c->lender);
+		return;
+	}
+	hba_unref(c->hba);
+	ident_free(c->maps);
+	users_free(c->secrets);
+}
+
 void conf_free(struct conf *c)
 {
-	if (!c)
+	if (!c || c->borrowers-- > 0)
 		return;
 	for (size_t i = 0; i < c->n_clusters; i++)
 		cluster_fini(&c->clusters[i]);
@@ -75,9 +95,7 @@ void conf_free(struct conf *c)
 	params_fini(&param_blocks[BLOCK_pool], &c->pool);
 	params_fini(&param_blocks[BLOCK_limits], &c->limits);
 	params_fini(&param_blocks[BLOCK_global], c);
-	hba_unref(c->hba);
-	ident_free(c->maps);
-	users_free(c->secrets);
+	give_back_loaded(c);
 	mem_free(c);
 }
 

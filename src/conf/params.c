@@ -419,6 +419,18 @@ void params_init(const struct param_block *b, void *base)
 	}
 }
 
+void params_own(const struct param_block *b, void *base)
+{
+	for (size_t i = 0; i < b->n; i++) {
+		const struct param *p = &b->params[i];
+		void *at = (char *)base + p->at;
+		if (p->type == PARAM_LIST)
+			*(struct conf_list *)at = list_of(at);
+		else if (is_text(p))
+			*(char **)at = mem_text(*(char **)at);
+	}
+}
+
 void params_fini(const struct param_block *b, void *base)
 {
 	for (size_t i = 0; i < b->n; i++) {

@@ -75,6 +75,7 @@ const struct param_block *param_block_named(const char *name); /* NULL: none; "g
 const struct param *param_named(const struct param_block *b, const char *name);
 
 void params_init(const struct param_block *b, void *base); /* defaults */
+void params_own(const struct param_block *b, void *base); /* BASE is a copy, byte by byte, of another: gets texts of its own */
 void params_fini(const struct param_block *b, void *base);
 /* Sets one setting; relative paths start at FILE's folder (NULL: they stay). */
 bool param_set(const struct param *p, void *base, const struct conf_list *texts, const char *file, struct err *err) MUST_CHECK;

@@ -158,6 +158,15 @@ static void forget_server(struct pool *pool)
 	pool_retire_servers(pool, "its node, database or TLS changed");
 }
 
+/* Whoever waits here is taken out by its session, which sees the same topology. */
+static void on_pause(struct pool *pool, bool is_paused)
+{
+	bool was_paused = pool->is_paused;
+	pool->is_paused = is_paused;
+	if (is_paused && !was_paused)
+		pool_retire_servers(pool, "its database is paused");
+}
+
 /* Servers stay while nobody knows who is primary: it may be the same one, back.  Those who wait ask again at once. */
 static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
 {
@@ -193,6 +202,7 @@ static void re_read(struct pool *pool, const struct topo *topo)
 	}
 	pool->is_gone = false;
 	pool->plan = plan;
+	on_pause(pool, topo_holds(topo, s->database, TOPO_PAUSED));
 	on_plan(pool, &was, is_primary_known(topo, s->node_id));
 	plan_fini(&was);
 }
@@ -201,4 +211,17 @@ void pools_on_topology(struct pools *p, const struct topo *topo)
 {
 	DLIST_EACH(it, &p->all)
 	re_read(CONTAINER_OF(it, struct pool, link), topo);
+}
+
+/* Its servers' books name the retirement they were opened after, so that one in the mail between two workers is caught, too. */
+void pools_reconnect(struct pools *p, const char *database)
+{
+	DLIST_EACH(it, &p->all)
+	{
+		struct pool *pool = CONTAINER_OF(it, struct pool, link);
+		if (database && strcmp(pool->shared->database, database) != 0)
+			continue;
+		atomic_fetch_add(&pool->retired->value, 1);
+		pool_retire_servers(pool, "RECONNECT");
+	}
 }

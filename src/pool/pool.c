@@ -25,7 +25,7 @@ static unsigned who(const struct log *log, struct log_kv *out, unsigned max)
 	return 3;
 }
 
-static struct pool *pool_new(struct pools *p, struct plan plan, const struct pool_key *key, struct slice map_key)
+static struct pool *pool_new(struct pools *p, struct plan plan, bool is_paused, const struct pool_key *key, struct slice map_key)
 {
 	struct pool *pool = mem_alloc(sizeof *pool);
 	pool->pools = p;
@@ -33,8 +33,10 @@ static struct pool *pool_new(struct pools *p, struct plan plan, const struct poo
 	pool->shared = shared_get(p->registry, key, map_key, plan.node_name);
 	pool->slot = &pool->shared->slots[p->worker];
 	pool->slot->local = pool;
+	pool->face.tally = &pool->slot->tally;
 	pool->log.who = who;
 	pool->served_primary = plan.is_primary;
+	pool->is_paused = is_paused;
 	dlist_init(&pool->idle);
 	dlist_init(&pool->lent);
 	dlist_init(&pool->opening);
@@ -85,7 +87,7 @@ struct pool *pools_get(struct pools *p, const struct topo *topo, const struct po
 	if (pool && pool->is_gone)
 		pool = NULL;
 	else if (!pool && plan_read(&plan, topo, p->env.keyring, key->node_id, key->database, key->user))
-		pool = pool_new(p, plan, key, map_key);
+		pool = pool_new(p, plan, topo_holds(topo, key->database, TOPO_PAUSED), key, map_key);
 	mem_free(text);
 	return pool;
 }
@@ -293,22 +295,39 @@ void pool_retire_database(struct pool *pool)
 	queue_retire(pool);
 }
 
-static void add(_Atomic uint64_t *to, uint64_t n)
+/* -- rows ------------------------------------------------------------------------------------------ */
+
+struct server_walk {
+	const struct pool *pool;
+	void (*fn)(void *arg, const struct server_row *row);
+	void *arg;
+};
+
+static void tell_servers(const struct server_walk *walk, const struct dlist *list, const char *state)
 {
-	/* One writer: no locked instruction is needed. */
-	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
+	const struct pool *pool = walk->pool;
+	for (const struct dlist *it = list->next; it != list; it = it->next) {
+		const struct server *srv = CONTAINER_OF(it, struct server, link);
+		walk->fn(walk->arg, &(struct server_row){ .id = srv->id,
+		                                          .opened_us = srv->opened_us,
+		                                          .idle_since_us = srv->idle_since_us,
+		                                          .node = pool->plan.node_name,
+		                                          .database = pool->shared->database,
+		                                          .user = pool->shared->user,
+		                                          .state = state,
+		                                          .srv = srv,
+		                                          .must_close = server_is_stale(srv) });
+	}
 }
 
-void pool_count(struct pool *pool, unsigned transactions, unsigned queries)
+void pools_each_server(struct pools *p, void (*fn)(void *arg, const struct server_row *row), void *arg)
 {
-	struct pool_slot *slot = pool->slot;
-	add(&slot->transactions, transactions);
-	add(&slot->queries, queries);
-}
-
-void pool_count_bytes(struct pool *pool, size_t from_client, size_t from_server)
-{
-	struct pool_slot *slot = pool->slot;
-	add(&slot->bytes_in, from_client);
-	add(&slot->bytes_out, from_server);
+	DLIST_EACH(it, &p->all)
+	{
+		const struct server_walk walk = { CONTAINER_OF(it, struct pool, link), fn, arg };
+		tell_servers(&walk, &walk.pool->lent, "active");
+		tell_servers(&walk, &walk.pool->idle, "idle");
+		tell_servers(&walk, &walk.pool->resetting, "tested");
+		tell_servers(&walk, &walk.pool->opening, "new");
+	}
 }

@@ -30,14 +30,21 @@ struct fact {
 struct pool_slot {
 	_Atomic int64_t idle;            /* servers in its idle list */
 	_Atomic uint64_t oldest_idle_us; /* since when the one at the end of that list is idle */
-	_Atomic uint64_t transactions, queries, bytes_in, bytes_out;
-	_Atomic int64_t kept;                 /* servers that are lent and kept */
+	_Atomic int64_t kept;               /* servers that are lent and kept */
+	_Atomic int64_t resetting, cancels; /* servers in that state; CancelRequests under way */
+	struct pool_tally tally;
 	_Atomic int64_t waiting;              /* entries of this worker in the queue; under the shared lock, read anywhere */
 	struct pool *local;                   /* own thread only; NULL: this worker has no such pool */
 	struct limit *blocked_on;             /* the upper limit that stopped its last attempt to grow; under the registry's lock */
 	_Atomic bool asked, kicked, evicting; /* such a letter is on its way; set by anybody */
 	uint8_t apart[64];                    /* no two workers write to one cache line */
 };
+
+/* One writer. */
+static inline void slot_add(_Atomic int64_t *to, int64_t n)
+{
+	atomic_store_explicit(to, atomic_load_explicit(to, memory_order_relaxed) + n, memory_order_relaxed);
+}
 
 struct pool_shared {
 	/* Entries in the queue.  "Enqueue: waiters++, then look at idle counts; give-back: idle++, then look at waiters." */
@@ -78,6 +85,7 @@ struct pool_registry {
 	pthread_mutex_t lock;      /* the maps, blocked_on, and taking or returning tokens */
 	struct map pools;          /* struct pool_shared */
 	struct map facts;
+	struct map past;           /* database -> struct pool_counts of pools that are gone */
 };
 
 /* What the configuration and the topology say for one pool: a copy, since no snapshot outlives its turn. */
@@ -96,6 +104,7 @@ struct plan {
 };
 
 struct pool {
+	struct pool_face face; /* first: pool_tally() */
 	struct pools *pools;
 	struct pool_shared *shared;
 	struct pool_slot *slot;
@@ -110,6 +119,7 @@ struct pool {
 	bool served_primary;   /* the node was the primary when a primary was last known */
 	bool is_gone;          /* its node or database is not configured any more */
 	bool is_blocked;       /* slot->blocked_on is set */
+	bool is_paused;        /* its database is: no server is opened or kept */
 	bool is_deposed;       /* its node was the primary and is not now */
 	const char *ask_again; /* why those who wait are about to be told LP001; NULL: they are not */
 };

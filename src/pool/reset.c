@@ -278,6 +278,7 @@ void reset_start(struct server *srv)
 	bool is_busy = srv->replies.len != 0;
 	r->srv = srv;
 	srv->reset = r;
+	slot_add(&srv->pool->slot->resetting, 1);
 	server_enter_reset(srv);
 	loop_timer_init(&r->timer, on_timeout);
 	loop_timer_start(srv->pool->pools->loop, &r->timer, srv->pool->plan.reset_timeout_us);
@@ -298,4 +299,5 @@ void reset_stop(struct server *srv)
 	loop_timer_stop(srv->pool->pools->loop, &srv->reset->timer);
 	mem_free(srv->reset);
 	srv->reset = NULL;
+	slot_add(&srv->pool->slot->resetting, -1);
 }

@@ -155,6 +155,7 @@ static void forget(struct server *srv)
 {
 	if (srv->state == SERVER_LENT)
 		pool_keep(srv, false);
+	slot_add(&srv->pool->slot->cancels, -(int64_t)srv->cancels);
 	leave_list(srv);
 	enter(srv, SERVER_CLOSING);
 	reset_stop(srv);
@@ -442,6 +443,7 @@ void server_open(struct pool *pool)
 void server_lend(struct server *srv)
 {
 	dlist_push_back(&srv->pool->lent, &srv->link);
+	POOL_COUNT(srv->pool, assignments, 1);
 	enter(srv, SERVER_LENT);
 }
 
@@ -493,6 +495,8 @@ static void on_cancelled(void *arg, bool is_over)
 	struct server *srv = c->srv;
 	dlist_remove(&c->link);
 	srv->cancels--;
+	if (srv->state != SERVER_CLOSING) /* else its pool may be gone */
+		slot_add(&srv->pool->slot->cancels, -1);
 	if (!is_over)
 		srv->must_close = 1; /* it may still strike whoever is served next */
 	if (c->fn)
@@ -511,6 +515,7 @@ void server_cancel(struct server *srv, void (*fn)(void *arg), void *arg)
 	*c = (struct server_cancel){ .srv = srv, .fn = fn, .arg = arg };
 	dlist_push_back(&srv->pool->pools->cancels, &c->link);
 	srv->cancels++;
+	slot_add(&srv->pool->slot->cancels, 1);
 	c->request = upstream_cancel(&srv->pool->pools->env, &up->addr, stream_tls(&up->stream), up->backend_pid,
 	                             slice_of(up->backend_key, up->backend_key_len), on_cancelled, c);
 }

@@ -10,6 +10,7 @@
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/secret.h"
@@ -45,6 +46,9 @@ void pool_registry_free(struct pool_registry *r)
 	for (uint32_t it = 0; map_next(&r->facts, &it, &key, &value);)
 		mem_free(value);
 	map_fini(&r->facts);
+	for (uint32_t it = 0; map_next(&r->past, &it, &key, &value);)
+		mem_free(value);
+	map_fini(&r->past);
 	map_fini(&r->pools);
 	limits_free(r->limits);
 	pthread_mutex_destroy(&r->lock);
@@ -106,6 +110,28 @@ static struct pool_shared *shared_new(struct pool_registry *r, const struct pool
 	return s;
 }
 
+static void read_tally(const struct pool_shared *s, struct pool_counts *counts)
+{
+	for (unsigned i = 0; i < s->registry->workers; i++) {
+		const struct pool_tally *t = &s->slots[i].tally;
+#define READ_TALLY(field, ...) counts->field += atomic_load_explicit(&t->field, memory_order_relaxed);
+		POOL_COUNTERS(READ_TALLY)
+	}
+}
+
+/* A pool ends, what it counted does not.  Lock held. */
+static void keep_counts(struct pool_shared *s)
+{
+	struct slice key = slice_of(s->database, strlen(s->database) + 1); /* with its NUL */
+	struct pool_counts *past = map_get(&s->registry->past, key), counts = { 0 };
+	if (!past) {
+		past = mem_alloc(sizeof *past);
+		map_put(&s->registry->past, key, past);
+	}
+	read_tally(s, &counts);
+	pool_counts_add(past, &counts);
+}
+
 static void shared_free(struct pool_shared *s)
 {
 	ASSERT(s->size.taken == 0 && s->opening.taken == 0 && dlist_is_empty(&s->queue));
@@ -152,6 +178,7 @@ void shared_unref(struct pool_shared *s)
 	pthread_mutex_lock(&r->lock);
 	if (atomic_fetch_sub(&s->refs, 1) == 1) {
 		map_remove(&r->pools, s->key);
+		keep_counts(s);
 		shared_free(s);
 	}
 	pthread_mutex_unlock(&r->lock);
@@ -324,11 +351,10 @@ static void read_slots(struct pool_shared *s, struct pool_row *row)
 {
 	for (struct pool_slot *slot = s->slots; slot < slots_end(s); slot++) {
 		row->idle += atomic_load(&slot->idle);
-		row->transactions += atomic_load_explicit(&slot->transactions, memory_order_relaxed);
-		row->queries += atomic_load_explicit(&slot->queries, memory_order_relaxed);
-		row->bytes_in += atomic_load_explicit(&slot->bytes_in, memory_order_relaxed);
-		row->bytes_out += atomic_load_explicit(&slot->bytes_out, memory_order_relaxed);
+		row->resetting += atomic_load_explicit(&slot->resetting, memory_order_relaxed);
+		row->cancels += atomic_load_explicit(&slot->cancels, memory_order_relaxed);
 	}
+	read_tally(s, &row->counts);
 }
 
 static uint64_t longest_wait_us(struct pool_shared *s)
@@ -356,7 +382,7 @@ static void read_row(struct pool_shared *s, struct pool_row *row)
 		                      .size = atomic_load(&s->size_now),
 		                      .max_wait_us = longest_wait_us(s) };
 	read_slots(s, row);
-	int64_t lent = atomic_load(&s->size.taken) - row->opening - row->idle;
+	int64_t lent = atomic_load(&s->size.taken) - row->opening - row->idle - row->resetting;
 	row->lent = lent > 0 ? lent : 0;
 }
 
@@ -371,4 +397,36 @@ void pool_registry_each(struct pool_registry *r, void (*fn)(void *arg, const str
 		fn(arg, &row);
 	}
 	pthread_mutex_unlock(&r->lock);
+}
+
+void pool_registry_each_past(struct pool_registry *r,
+                             void (*fn)(void *arg, const char *database, const struct pool_counts *counts), void *arg)
+{
+	struct slice key;
+	void *value;
+	pthread_mutex_lock(&r->lock);
+	for (uint32_t it = 0; map_next(&r->past, &it, &key, &value);)
+		fn(arg, (const char *)key.at, value);
+	pthread_mutex_unlock(&r->lock);
+}
+
+int64_t pool_registry_servers(struct pool_registry *r, const char *database)
+{
+	struct slice key;
+	void *value;
+	int64_t n = 0;
+	pthread_mutex_lock(&r->lock);
+	for (uint32_t it = 0; map_next(&r->pools, &it, &key, &value);) {
+		struct pool_shared *s = value;
+		if (!database || strcmp(s->database, database) == 0)
+			n += atomic_load(&s->size.taken);
+	}
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
+void pool_counts_add(struct pool_counts *to, const struct pool_counts *what)
+{
+#define ADD_COUNT(field, ...) to->field += what->field;
+	POOL_COUNTERS(ADD_COUNT)
 }

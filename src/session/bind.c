@@ -180,6 +180,7 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 		portals_bind(s, portal, NULL, NULL);
 		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
 	}
+	POOL_COUNT(s->srv->pool, binds, 1);
 	prepare_statement(s, st, name);
 	portals_bind(s, portal, st, frame_is_whole(f) || st->names_statements ? bind_effect(s, st, rest) : NULL);
 	borrow_push_marked(s, REPLY_BIND, TAG_PLAIN, NULL, names_mark(client_name));

@@ -78,6 +78,7 @@ static void borrow_on_server(struct pool_wait *w, struct server *srv)
 {
 	struct session *s = CONTAINER_OF(w, struct session, wait);
 	borrow_attach(s, srv);
+	POOL_COUNT(s->pool, wait_us, loop_now_us(session_loop(s)) - s->held_since_us);
 	session_unblock(s);
 }
 
@@ -146,6 +147,8 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 	if (borrow_failed(&s->wait_failed, err) || borrow_failed(&s->owed, err))
 		return BORROW_FAILED;
 	if (!s->srv) {
+		if (UNLIKELY(topo_holds(s->home->topo, s->database, TOPO_PAUSED)))
+			return borrow_wait(s, SESSION_WAIT_PAUSED, &s->home->homeless);
 		borrow_pool(s);
 		if (!s->pool)
 			return borrow_no_pool(s, err);

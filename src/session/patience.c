@@ -27,7 +27,8 @@ static uint64_t transaction_due_us(const struct session *s)
 
 static bool is_waiting(const struct session *s)
 {
-	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PIN;
+	return s->state == SESSION_WAIT_SERVER || s->state == SESSION_WAIT_PRIMARY || s->state == SESSION_WAIT_PAUSED ||
+	       s->state == SESSION_WAIT_PIN;
 }
 
 /* Since when what is limited now has lasted: a message that was held keeps its age from one wait to the next. */
@@ -54,6 +55,7 @@ static uint64_t allowed_us(const struct session *s)
 	case SESSION_REFUSING:
 		return s->login->wait_us;
 	case SESSION_WAIT_SERVER:
+	case SESSION_WAIT_PAUSED:
 	case SESSION_WAIT_PIN:
 		return c->pool.query_wait_timeout;
 	case SESSION_WAIT_FACTS:
@@ -151,6 +153,9 @@ static void time_is_up(struct session *s)
 		session_fail_wait(s, "08006", "no primary server is available",
 		                  "The cluster has no reachable server out of recovery; try again later.");
 		break;
+	case SESSION_WAIT_PAUSED:
+		session_fail_wait(s, "57P03", "the database is paused, and was not resumed within query_wait_timeout", NULL);
+		break;
 	case SESSION_WAIT_FACTS:
 		known_give_up(s);
 		break;
@@ -217,11 +222,16 @@ void patience_end_statement(struct session *s)
 {
 	const struct conf_effective *e = pool_conf(s->srv->pool);
 	bool goes_on = s->segment_open || !replies_is_empty(&s->srv->replies);
+	uint64_t now = loop_now_us(session_loop(s));
+	struct pool_tally *tally = pool_tally(s->srv->pool);
+	pool_tally_add(&tally->query_us, now - s->since_us);
 	s->in_query = goes_on;
 	s->timed_out = 0;
-	s->since_us = loop_now_us(session_loop(s));
-	if (s->srv->tx_status == 'I')
-		s->tx_since_us = goes_on ? s->since_us : 0;
+	s->since_us = now;
+	if (s->srv->tx_status == 'I') {
+		pool_tally_add(&tally->xact_us, s->tx_since_us ? now - s->tx_since_us : 0);
+		s->tx_since_us = goes_on ? now : 0;
+	}
 	if (!goes_on && (e->client_idle_timeout || e->idle_transaction_timeout || s->home->leave_idle_us))
 		patience_watch(s);
 }

@@ -32,7 +32,6 @@ void pins_set(struct session *s, uint16_t pins)
 	s->pins = pins;
 	if (s->srv)
 		pool_keep(s->srv, pins != 0);
-	atomic_store_explicit(&s->shown_pins, pins, memory_order_relaxed);
 	if (fresh)
 		log_info(&s->log, "session_pinned", KV_STR("pin", pins_text(fresh, text, sizeof text)), KV_STR("function", s->pinned_by));
 	if (s->pinned_by && !(pins & PIN_STATE))

@@ -123,6 +123,7 @@ void prepare_send_parse(struct session *s, const struct statement *st, const cha
 	struct writer w;
 	struct stream *to = &s->srv->up.stream;
 	writer_init(&w, space, sizeof space);
+	POOL_COUNT(s->srv->pool, server_parses, 1);
 	writer_u8(&w, 'P');
 	writer_u32(&w, (uint32_t)(4 + strlen(name) + 1 + st->text_len + 1 + st->types_len));
 	writer_text(&w, name);

@@ -203,15 +203,11 @@ struct session {
 	struct stream stream; /* the client */
 	struct sessions *home;
 	struct dlist link;  /* in home->all */
-	struct dlist shown; /* in home->shown once welcome: under the registry's lock, for SHOW */
-	_Atomic uint64_t shown_since_us;
-	_Atomic uint8_t shown_state; /* copies that other threads may read */
-	_Atomic uint16_t shown_pins;
 	struct addr_short peer;
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
-	struct dlist homeless; /* in home->homeless while WAIT_PRIMARY, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
+	struct dlist homeless; /* in home->homeless while WAIT_PRIMARY or WAIT_PAUSED, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
 	struct log log;
 	struct server *srv; /* borrowed, or NULL */
 	struct pool *pool;  /* joined once welcome */
@@ -237,6 +233,7 @@ struct session {
 	char *begin;                                  /* text of the deferred BEGIN */
 	struct session_login *login;
 	struct link *link_up;        /* replication: the server side */
+	void *talk;                  /* with the admin console, as it calls it */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
@@ -283,12 +280,20 @@ struct session {
 	unsigned row_refused : 1;       /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
 	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
 	unsigned draining : 1;
+	unsigned replicates : 2; /* 1: logical, 2: physical */
+	unsigned console : 2;    /* enum console_next: what the console goes on with */
 	unsigned key_words : 4; /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
 
 static inline unsigned session_worker(uint64_t id) /* see sessions_accept() */
 {
 	return id & 0xff;
+}
+
+/* As SHOW and KILL_CLIENT have it: the column is an int4 in PgBouncer's tables. */
+static inline uint64_t session_shown_id(const struct session *s)
+{
+	return s->id & INT32_MAX;
 }
 
 static inline struct slice session_key(const struct session *s)
@@ -301,7 +306,7 @@ struct sessions {
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
-	struct dlist all, shown, homeless, wait_pin, wait_facts, lingering, dead;
+	struct dlist all, homeless, wait_pin, wait_facts, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
 	struct session **slots;
@@ -333,7 +338,6 @@ void session_unblock(struct session *s);
 /* Ends a wait: the held statement fails with this. */
 void session_fail_wait(struct session *s, const char *sqlstate, const char *text, const char *hint);
 const struct conf *session_conf(const struct session *s);
-bool session_is_for_console(const struct session *s); /* it named the database of the admin console */
 extern const char *const session_state_names[];
 struct loop *session_loop(const struct session *s);
 void session_send_report(struct session *s, const char *severity, uint8_t type, const struct err *err);
@@ -351,7 +355,15 @@ void patience_end_statement(struct session *s);   /* ReadyForQuery: starts those
 size_t startup_take(struct session *s, struct slice in);
 size_t clientauth_take(struct session *s, struct slice in);
 size_t link_take(struct session *s, struct slice in, struct lent *lent);
+
+/* console.c: the admin console's conversation */
+bool console_is_for(const struct session *s);       /* it named the database of the admin console */
+bool console_knows_peer(const struct session *s);   /* … as its own administrator, over the unix socket: no password is asked for */
+bool console_begin(struct session *s, struct err *err); /* authenticated; false: this user may not */
 size_t console_take(struct session *s, struct slice in);
+void console_drained(struct session *s);
+void console_cancel(struct session *s);
+void console_end(struct session *s);
 
 /* startup.c */
 void startup_welcome(struct session *s);                         /* authenticated: find out what to tell, then tell it */
@@ -645,8 +657,10 @@ void lost_server(struct session *s, const struct err *why);
 void lost_trust(struct session *s, const struct frame *f);
 
 /* cancel.c */
-void cancel_mint(struct session *s, uint16_t minor); /* slot and key */
+void cancel_seat(struct session *s); /* a slot */
+void cancel_mint(struct session *s, uint16_t minor); /* a key */
 void cancel_retire(struct session *s);
+struct session *cancel_session(struct sessions *ss, uint32_t slot, uint64_t id); /* NULL: gone */
 uint32_t cancel_pid(const struct session *s);
 void cancel_begin(struct session *s, const struct startmsg *m); /* this connection is a CancelRequest */
 void cancel_statement(struct session *s);                       /* cancel what the session runs or waits for (own thread) */
@@ -660,10 +674,10 @@ bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg); /* false:
 
 /* registry (session.c) */
 struct session_registry_worker {
-	pthread_mutex_t lock; /* the list of sessions, for SHOW */
+	pthread_mutex_t lock; /* what is below, at the beginning and the end */
 	struct sessions *sessions;
 	struct mailbox *mailbox;
-	_Atomic int64_t clients;
+	_Atomic int64_t clients, welcomed;
 } __attribute__((aligned(128)));
 struct session_addresses {
 	pthread_mutex_t lock;

@@ -96,7 +96,9 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 		told_behind_ready(s);
 	}
 	patience_end_statement(s);
-	pool_count(s->srv->pool, s->srv->tx_status == 'I', entry.kind != REPLY_SYNC);
+	struct pool_tally *tally = pool_tally(s->srv->pool);
+	pool_tally_add(&tally->transactions, s->srv->tx_status == 'I');
+	pool_tally_add(&tally->queries, entry.kind != REPLY_SYNC);
 	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }
 
@@ -316,7 +318,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	}
 	if (r.s->state != SESSION_CLOSED)
 		relay_flush(&r);
-	pool_count_bytes(srv->pool, 0, r.at);
+	POOL_COUNT(srv->pool, bytes_out, r.at);
 	if (r.s->srv == srv && stream_is_high(&r.s->stream))
 		stream_pause(&srv->up.stream);
 	return r.at;

@@ -1,7 +1,7 @@
 /*
  * session — one client connection: its states, its door, its end.
  *
- *   startup -> auth -> welcome -> ready <-> waiting | no_primary | waiting_pin | settling
+ *   startup -> auth -> welcome -> ready <-> waiting | no_primary | paused | waiting_pin | settling
  *   startup -> cancelling;   auth -> console | replication;   any -> closed
  *
  * Bytes of the client come in at on_data(); the state's function takes whole messages (or the next piece of one that streams through) and
@@ -34,11 +34,6 @@ const struct conf *session_conf(const struct session *s)
 	return s->home->topo->conf;
 }
 
-bool session_is_for_console(const struct session *s)
-{
-	return strcmp(s->database, "lunapool") == 0;
-}
-
 struct loop *session_loop(const struct session *s)
 {
 	return engine_loop(s->home->env.upstream.engine);
@@ -49,8 +44,6 @@ void session_enter(struct session *s, enum session_state next)
 	ASSERT(s->state != SESSION_CLOSED);
 	s->state = (uint8_t)next;
 	s->since_us = loop_now_us(session_loop(s));
-	atomic_store_explicit(&s->shown_state, (uint8_t)next, memory_order_relaxed);
-	atomic_store_explicit(&s->shown_since_us, s->since_us, memory_order_relaxed);
 }
 
 void session_send(struct session *s, struct writer *w)
@@ -160,9 +153,6 @@ static void session_unlink(struct session *s)
 	const struct addr peer = addr_lengthen(&s->peer);
 	struct sessions *ss = s->home;
 	struct session_registry *r = ss->env.registry;
-	pthread_mutex_lock(&r->worker[ss->env.worker].lock);
-	dlist_remove(&s->shown);
-	pthread_mutex_unlock(&r->worker[ss->env.worker].lock);
 	dlist_remove(&s->link);
 	dlist_remove(&s->homeless);
 	ss->count--;
@@ -170,6 +160,8 @@ static void session_unlink(struct session *s)
 	if (s->is_counted)
 		atomic_fetch_sub_explicit(&r->clients, 1, memory_order_relaxed);
 	atomic_fetch_sub_explicit(&r->worker[ss->env.worker].clients, 1, memory_order_relaxed);
+	if (s->welcomed)
+		atomic_fetch_sub_explicit(&r->worker[ss->env.worker].welcomed, 1, memory_order_relaxed);
 	if (s->by_user)
 		limit_give(s->by_user);
 	if (s->by_database)
@@ -194,6 +186,8 @@ static void session_end(struct session *s, enum close_reason why)
 	borrow_drop(s);
 	if (s->link_up)
 		link_end(s);
+	if (s->talk)
+		console_end(s);
 	cancel_retire(s);
 	vars_end_life(s);
 	portals_forget(s);
@@ -337,7 +331,7 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 		taken += n;
 	}
 	if (s->pool)
-		pool_count_bytes(s->pool, taken, 0);
+		POOL_COUNT(s->pool, bytes_in, taken);
 	if (s->srv && stream_is_high(&s->srv->up.stream))
 		stream_pause(&s->stream);
 	return taken;
@@ -350,6 +344,8 @@ static void session_on_drained(struct stream *stream)
 		stream_resume(&s->srv->up.stream);
 	if (s->link_up)
 		link_drained(s);
+	if (s->talk)
+		console_drained(s);
 }
 
 static void session_on_closed(struct stream *stream, enum stream_end why, int error)
@@ -379,13 +375,12 @@ void sessions_accept(struct sessions *ss, int fd, const struct addr *peer, enum 
 	s->log.who = session_who;
 	s->connected_us = loop_now_us(engine_loop(ss->env.upstream.engine));
 	dlist_init(&s->homeless);
-	dlist_init(&s->shown);
 	dlist_init(&s->wait.link);
 	dlist_push_back(&ss->all, &s->link);
 	loop_timer_init(&s->timer, patience_on_timer);
 	ss->count++;
 	atomic_fetch_add_explicit(&ss->env.registry->worker[ss->env.worker].clients, 1, memory_order_relaxed);
-	s->slot = UINT32_MAX;
+	cancel_seat(s);
 	session_enter(s, SESSION_STARTUP);
 	stream_open(&s->stream, ss->env.upstream.engine, fd, &session_stream_ops, s);
 	patience_watch(s);

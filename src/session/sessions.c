@@ -19,7 +19,6 @@ struct sessions *sessions_new(const struct session_env *env)
 	struct sessions *ss = mem_alloc(sizeof *ss);
 	ss->env = *env;
 	dlist_init(&ss->all);
-	dlist_init(&ss->shown);
 	dlist_init(&ss->homeless);
 	dlist_init(&ss->wait_pin);
 	dlist_init(&ss->wait_facts);
@@ -61,15 +60,33 @@ void sessions_free(struct sessions *ss)
 	mem_free(ss);
 }
 
+/* Who waits in a pool whose database is paused now waits for its end instead. */
+static void hold_waiters(struct sessions *ss)
+{
+	DLIST_EACH(it, &ss->all)
+	{
+		struct session *s = CONTAINER_OF(it, struct session, link);
+		if (s->state != SESSION_WAIT_SERVER || !topo_holds(ss->topo, s->database, TOPO_PAUSED))
+			continue;
+		pool_withdraw(&s->wait);
+		session_enter(s, SESSION_WAIT_PAUSED);
+		dlist_push_back(&ss->homeless, &s->homeless);
+	}
+}
+
 void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 {
 	const struct conf_limits *limits = &topo->conf->limits;
+	struct dlist homeless, *it;
 	ss->topo = topo;
 	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;
 	ss->max_row = limits->max_row_size ? (uint32_t)limits->max_row_size : UINT32_MAX;
 	welcomes_forget(ss);
-	DLIST_EACH(it, &ss->homeless)
-	session_unblock(CONTAINER_OF(it, struct session, homeless));
+	dlist_take(&homeless, &ss->homeless); /* some may come back at once */
+	while ((it = dlist_first(&homeless)))
+		session_unblock(CONTAINER_OF(it, struct session, homeless));
+	if (topo->n_said)
+		hold_waiters(ss);
 }
 
 static bool session_is_idle(const struct session *s)
@@ -147,35 +164,132 @@ int64_t session_registry_clients_of(struct session_registry *r, unsigned worker)
 	return atomic_load_explicit(&r->worker[worker].clients, memory_order_relaxed);
 }
 
-static void session_show(struct session *s, void (*fn)(void *arg, const struct session_row *row), void *arg)
+int64_t session_registry_welcomed(struct session_registry *r)
 {
-	char pins[80], reason[160], address[ADDR_TEXT_MAX];
-	const struct addr peer = addr_lengthen(&s->peer);
-	struct session_row row = {
-		.id = s->id,
+	int64_t n = 0;
+	for (unsigned i = 0; i < r->n; i++)
+		n += atomic_load_explicit(&r->worker[i].welcomed, memory_order_relaxed);
+	return n;
+}
+
+/* ---- rows: what SHOW says of one worker's clients -------------------------------------------------------------------------------------- */
+
+static enum session_doing session_doing(const struct session *s)
+{
+	switch (s->state) {
+	case SESSION_STARTUP:
+	case SESSION_AUTH:
+	case SESSION_ASKING:
+	case SESSION_REFUSING:
+		return SESSION_DOES_LOGIN;
+	case SESSION_CANCELLING:
+		return SESSION_DOES_CANCEL;
+	case SESSION_READY:
+		return s->srv ? SESSION_DOES_WORK : SESSION_DOES_NOTHING;
+	case SESSION_LINK:
+		return SESSION_DOES_WORK;
+	case SESSION_CONSOLE:
+		return SESSION_DOES_NOTHING;
+	default:
+		return s->srv ? SESSION_DOES_WORK : SESSION_DOES_WAIT;
+	}
+}
+
+static const char *session_pins(const struct session *s, char out[240])
+{
+	char pins[80];
+	pins_text(s->pins, pins, sizeof pins);
+	snprintf(out, 240, s->pinned_by ? "%s (%s)" : "%s", pins, s->pinned_by);
+	return out;
+}
+
+static void session_show(const struct session *s, void (*fn)(void *arg, const struct session_row *row), void *arg)
+{
+	char pins[240];
+	static const char *const replication[] = { "none", "logical", "physical" };
+	const struct session_row row = {
+		.id = session_shown_id(s),
 		.user = s->user,
 		.database = s->database,
-		.state = session_state_names[atomic_load_explicit(&s->shown_state, memory_order_relaxed)],
-		.pin = pins_text(atomic_load_explicit(&s->shown_pins, memory_order_relaxed), pins, sizeof pins),
-		.address = addr_text(&peer, address),
-		.application = settings_get(s->defaults, "application_name"),
+		.state = session_state_names[s->state],
+		.doing = session_doing(s),
+		.replication = replication[s->replicates],
+		.pin = session_pins(s, pins),
+		.peer = addr_lengthen(&s->peer),
+		.application = s->vars ? settings_get(s->vars, "application_name") : NULL,
 		.connected_us = s->connected_us,
-		.state_since_us = atomic_load_explicit(&s->shown_since_us, memory_order_relaxed),
+		.since_us = s->since_us,
+		.waiting_since_us = s->held_since_us,
+		.statements = s->names ? map_len(&s->names->by_name) : 0,
+		.server = s->srv,
+		.stream = &s->stream,
+		.is_leaving = s->draining,
+		.encoding = s->told ? settings_get(s->told, "client_encoding") : NULL,
 	};
-	if (row.pin[0] && s->pinned_by) {
-		snprintf(reason, sizeof reason, "%s (%s)", row.pin, s->pinned_by);
-		row.pin = reason;
-	}
 	fn(arg, &row);
 }
 
-void session_registry_each(struct session_registry *r, void (*fn)(void *arg, const struct session_row *row), void *arg)
+bool sessions_each(struct sessions *ss, uint32_t *at, unsigned most, void (*fn)(void *arg, const struct session_row *row),
+                   void *arg)
 {
-	for (unsigned i = 0; i < r->n; i++) {
-		pthread_mutex_lock(&r->worker[i].lock);
-		if (r->worker[i].sessions)
-			DLIST_EACH(it, &r->worker[i].sessions->shown)
-		session_show(CONTAINER_OF(it, struct session, shown), fn, arg);
-		pthread_mutex_unlock(&r->worker[i].lock);
+	for (; *at < ss->n_slots && most; ++*at) {
+		if (!ss->slots[*at])
+			continue;
+		session_show(ss->slots[*at], fn, arg);
+		most--;
 	}
+	return *at < ss->n_slots;
+}
+
+uint64_t sessions_id_of(const struct server *srv)
+{
+	return srv->user == &relay_user ? session_shown_id(srv->borrower) : 0;
+}
+
+void sessions_memory(const struct sessions *ss, struct session_memory *out)
+{
+	*out = (struct session_memory){ .session_bytes = ss->slab.size,
+		                            .sessions = ss->slab.in_use,
+		                            .sessions_free = slab_free_count(&ss->slab),
+		                            .statements = map_len(&ss->statements) };
+	struct slice key;
+	void *value;
+	for (uint32_t it = 0; map_next(&ss->statements, &it, &key, &value);) {
+		const struct statement *st = value;
+		out->statement_bytes += sizeof *st + st->text_len + 1 + st->types_len;
+	}
+}
+
+/* ---- orders of the administrator ---------------------------------------------------------------------------------------------------------- */
+
+static void session_kill(struct session *s)
+{
+	struct err e;
+	err_set(&e, "57P01", "terminating connection due to administrator command");
+	session_fatal(s, CLOSE_KILLED, &e);
+}
+
+unsigned sessions_kill(struct sessions *ss, const char *database)
+{
+	unsigned n = 0;
+	DLIST_EACH(it, &ss->all)
+	{
+		struct session *s = CONTAINER_OF(it, struct session, link);
+		if (!s->user || s->talk || (database && strcmp(s->database, database) != 0))
+			continue;
+		session_kill(s);
+		n++;
+	}
+	return n;
+}
+
+bool sessions_kill_client(struct sessions *ss, uint64_t id)
+{
+	for (uint32_t at = 0; at < ss->n_slots; at++) {
+		if (!ss->slots[at] || session_shown_id(ss->slots[at]) != id)
+			continue;
+		session_kill(ss->slots[at]);
+		return true;
+	}
+	return false;
 }

@@ -169,6 +169,7 @@ static bool startup_replication(struct session *s, const struct startmsg *m, str
 	else if (!startup_bool(v, &is))
 		return err_set(err, "22023", "invalid value for parameter \"replication\": \"%.*s\"", (int)v.len, (const char *)v.at);
 	s->login->start.is_replication_physical = is;
+	s->replicates = is ? 2 : s->login->start.is_replication_logical;
 	return true;
 }
 
@@ -317,16 +318,15 @@ static void startup_send_welcome(struct session *s)
 
 void startup_finish(struct session *s, enum session_state next)
 {
-	struct session_registry_worker *w = &s->home->env.registry->worker[s->home->env.worker];
 	char text[ADDR_TEXT_MAX];
 	const struct addr peer = addr_lengthen(&s->peer);
 	startup_send_welcome(s);
 	startup_free(s);
 	s->welcomed = 1;
 	s->held_since_us = 0;
-	pthread_mutex_lock(&w->lock);
-	dlist_push_back(&s->home->shown, &s->shown);
-	pthread_mutex_unlock(&w->lock);
+	atomic_fetch_add_explicit(&s->home->env.registry->worker[s->home->env.worker].welcomed, 1, memory_order_relaxed);
+	if (s->pool)
+		POOL_COUNT(s->pool, logins, 1);
 	session_enter(s, next);
 	stream_resume(&s->stream);
 	loop_timer_stop(engine_loop(s->home->env.upstream.engine), &s->timer);
@@ -337,11 +337,19 @@ void startup_finish(struct session *s, enum session_state next)
 
 static void startup_console(struct session *s)
 {
-	static const char *const facts[][2] = {
-		{ "server_version", "15.0" },  { "server_encoding", "UTF8" }, { "client_encoding", "UTF8" },
-		{ "DateStyle", "ISO, MDY" },   { "TimeZone", "UTC" },         { "standard_conforming_strings", "on" },
-		{ "integer_datetimes", "on" }, { "is_superuser", "on" },
+	const char *const facts[][2] = {
+		{ "server_version", "15.0" },    { "server_encoding", "UTF8" },
+		{ "client_encoding", "UTF8" },   { "DateStyle", "ISO, MDY" },
+		{ "TimeZone", "UTC" },           { "standard_conforming_strings", "on" },
+		{ "integer_datetimes", "on" },   { "is_superuser", "on" },
+		{ "IntervalStyle", "postgres" }, { "default_transaction_read_only", "off" },
+		{ "in_hot_standby", "off" },     { "session_authorization", s->user },
 	};
+	struct err e;
+	if (!console_begin(s, &e)) {
+		startup_refuse(s, &e);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(facts); i++) {
 		struct settings *before = s->told;
 		s->told = settings_with(before, slice_text(facts[i][0]), slice_text(facts[i][1]));
@@ -386,13 +394,18 @@ void startup_welcome(struct session *s)
 	struct err e;
 	struct settings *told;
 	s->told = s->told ? s->told : settings_empty(s->home->env.upstream.settings);
-	if (session_is_for_console(s)) {
+	if (console_is_for(s)) {
 		startup_console(s);
 		return;
 	}
 	if (!conf_database(session_conf(s), s->database)) {
 		err_set(&e, "3D000", "database \"%s\" does not exist", s->database);
 		err_hint(&e, "Lunapool has no database block for it, nor one for \"*\".");
+		startup_refuse(s, &e);
+		return;
+	}
+	if (topo_holds(s->home->topo, s->database, TOPO_DISABLED)) {
+		err_set(&e, "55000", "database \"%s\" is not currently accepting connections", s->database);
 		startup_refuse(s, &e);
 		return;
 	}
@@ -425,51 +438,4 @@ void startup_on_server(struct session *s)
 	welcome_learn(s);
 	startup_finish(s, SESSION_READY);
 	borrow_give_back(s);
-}
-
-/* ---- the console's conversation ------------------------------------------------------------------------------------------------------- */
-
-static void console_refuse(struct session *s)
-{
-	struct err e;
-	err_set(&e, "0A000", "the admin console speaks the simple query protocol only");
-	session_send_error(s, &e);
-	s->skip_to_sync = 1;
-}
-
-static void console_answer(struct session *s, const struct frame *f)
-{
-	struct writer w;
-	struct slice text = f->body;
-	if (text.len && text.at[text.len - 1] == 0)
-		text.len--;
-	writer_init_grow(&w);
-	s->home->env.console(s->home->env.console_arg, text, &w);
-	session_send(s, &w);
-	writer_fini(&w);
-	session_send_ready(s);
-}
-
-size_t console_take(struct session *s, struct slice in)
-{
-	struct frame f;
-	struct err e;
-	enum frame_result r = frame_next(in, FRAME_FROM_CLIENT, &f);
-	if (r == FRAME_BAD || (r == FRAME_OK && f.body_len > 65536)) {
-		err_set(&e, "08P01", "invalid message to the admin console");
-		session_fatal(s, CLOSE_PROTOCOL, &e);
-		return 0;
-	}
-	if (r == FRAME_SHORT || !frame_is_whole(&f))
-		return 0;
-	if (f.type == 'X')
-		session_close(s, CLOSE_TERMINATE);
-	else if (f.type == 'S') {
-		s->skip_to_sync = 0;
-		session_send_ready(s);
-	} else if (f.type == 'Q')
-		console_answer(s, &f);
-	else if (!s->skip_to_sync && f.type != 'H')
-		console_refuse(s);
-	return frame_size(&f);
 }

@@ -30,6 +30,11 @@ struct topo_share {
 	unsigned refs;
 };
 
+struct topo_said {
+	char *database; /* "*" is for all */
+	unsigned what;  /* enum topo_word bits; never 0 */
+};
+
 struct retired {
 	struct topo *topo;
 	struct retired *next; /* older */
@@ -108,6 +113,15 @@ static void build_cluster(struct topo *t, struct topo_cluster *c, const struct c
 	}
 }
 
+/* T has none yet. */
+static void take_over_said(struct topo *t, const struct topo *before)
+{
+	t->n_said = before ? before->n_said : 0;
+	t->said = t->n_said ? mem_alloc(t->n_said * sizeof *t->said) : NULL;
+	for (size_t i = 0; i < t->n_said; i++)
+		t->said[i] = (struct topo_said){ mem_text(before->said[i].database), before->said[i].what };
+}
+
 struct topo *topo_build(struct conf *conf, const struct topo *before)
 {
 	struct topo *t = mem_alloc(sizeof *t);
@@ -120,6 +134,7 @@ struct topo *topo_build(struct conf *conf, const struct topo *before)
 	t->clusters = mem_alloc(t->n_clusters * sizeof *t->clusters);
 	for (size_t i = 0; i < t->n_clusters; i++)
 		build_cluster(t, &t->clusters[i], &conf->clusters[i], cluster_named(before, conf->clusters[i].name));
+	take_over_said(t, before);
 	return t;
 }
 
@@ -132,6 +147,7 @@ struct topo *topo_copy(const struct topo *before)
 		struct topo_cluster *c = &t->clusters[i];
 		c->nodes = mem_copy(c->nodes, c->n_nodes * sizeof *c->nodes);
 	}
+	take_over_said(t, before);
 	return t;
 }
 
@@ -142,8 +158,57 @@ void topo_free(struct topo *t)
 	for (size_t i = 0; i < t->n_clusters; i++)
 		mem_free(t->clusters[i].nodes);
 	mem_free(t->clusters);
+	for (size_t i = 0; i < t->n_said; i++)
+		mem_free(t->said[i].database);
+	mem_free(t->said);
 	share_unref(t->share);
 	mem_free(t);
+}
+
+static struct topo_said *said_of(const struct topo *t, const char *database)
+{
+	for (size_t i = 0; i < t->n_said; i++)
+		if (strcmp(t->said[i].database, database) == 0)
+			return &t->said[i];
+	return NULL;
+}
+
+static void unsay(struct topo *t, struct topo_said *s)
+{
+	mem_free(s->database);
+	*s = t->said[--t->n_said];
+}
+
+void topo_say(struct topo *t, const char *database, unsigned set, unsigned clear)
+{
+	struct topo_said *s = said_of(t, database);
+	if (!s) {
+		t->said = mem_grow(t->said, (t->n_said + 1) * sizeof *t->said);
+		s = &t->said[t->n_said++];
+		*s = (struct topo_said){ .database = mem_text(database) };
+	}
+	s->what = (s->what & ~clear) | set;
+	if (!s->what)
+		unsay(t, s);
+}
+
+unsigned topo_said_of(const struct topo *t, const char *database)
+{
+	const struct topo_said *s = said_of(t, database);
+	return s ? s->what : 0;
+}
+
+unsigned topo_said_here(const struct topo *t, const char *database)
+{
+	return topo_said_of(t, database) | topo_said_of(t, "*");
+}
+
+const char *topo_any(const struct topo *t, enum topo_word word)
+{
+	for (size_t i = 0; i < t->n_said; i++)
+		if (t->said[i].what & word)
+			return t->said[i].database;
+	return NULL;
 }
 
 const struct topo_node *topo_primary(const struct topo *t, size_t cluster_at)
@@ -264,4 +329,9 @@ bool topo_collect(struct topo_board *b)
 	uint64_t least = least_seen(b);
 	free_retired_before(b, least);
 	return !b->latest || least >= b->latest->generation;
+}
+
+bool topo_is_seen(const struct topo_board *b, uint64_t generation)
+{
+	return least_seen(b) >= generation;
 }

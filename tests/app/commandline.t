@@ -56,7 +56,7 @@ with open(f'{ROOT}/README.md') as f:  # its first configuration, as it stands th
     blocks = re.findall(r'(?:^ {4}.*\n)+', f.read(), re.M)
 part = lambda word: [b for b in blocks if word in b][0].replace('\n    ', '\n').lstrip()  # noqa: E731
 os.mkdir(f'{home}/conf.d')
-for name, word in (('conf.d/10-lunapool.conf', 'listen '), ('hba', 'host all'), ('users', '"app"')):
+for name, word in (('conf.d/10-lunapool.conf', 'listen '), ('hba', 'host all'), ('users', '"app" "secret"')):
     with open(f'{home}/{name}', 'w') as f:
         f.write(part(word))
 is_(said('--check', '-c', f'{home}/conf.d'), (0, f'{home}/conf.d: good\n', ''), "README's first configuration is good")

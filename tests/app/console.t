@@ -43,8 +43,16 @@ is_((pins[0]['database'], pins[0]['application_name']), (db, 'app1'), '… who')
 like(pins[0]['reason'], 'temp', '… why')
 clients = {x['application_name']: x for x in show('CLIENTS')}
 is_(sorted(k for k in clients if k.startswith('app')), ['app0', 'app1', 'app2'], 'SHOW CLIENTS: all')
-is_({clients[f'app{i}']['state'] for i in range(3)}, {'ready'}, '… what they do')
-like(clients['app0']['addr'], r'^127\.0\.0\.1:\d+$', '… from where')
+is_([clients[f'app{i}']['state'] for i in range(3)], ['active', 'active', 'idle'], '… what they do')
+is_([clients[f'app{i}']['doing'] for i in range(3)], ['ready'] * 3, '… in our own words')
+is_((clients['app0']['addr'], clients['app0']['port']), ('127.0.0.1', str(a.sock.getsockname()[1])), '… from where')
+is_((clients['app0']['local_addr'], clients['app0']['local_port']), ('127.0.0.1', str(proxy.port)), '… to where')
+servers = {x['ptr']: x for x in show('SERVERS') if x['database'] == db}
+is_([servers[clients[f'app{i}']['link']]['link'] for i in range(2)], [clients[f'app{i}']['ptr'] for i in range(2)],
+    'SHOW SERVERS: who has which server')
+is_(sorted(x['state'] for x in servers.values()), ['active', 'active', 'idle'], '… what they do')
+is_({x['remote_pid'] for x in servers.values() if x['link']},
+    {a.one('select pg_backend_pid()'), b.one('select pg_backend_pid()')}, '… which backends they are')
 like(clients['app0']['connect_time'], r'^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \S+$', '… since when')
 is_([(n['cluster'], n['node'], n['role'], n['sv_active']) for n in show('NODES')], [('main', 'n0', 'primary', '2')], 'SHOW NODES')
 before = [int(s['total_query_count']) for s in show('STATS') if s['database'] == db][0]
@@ -64,7 +72,7 @@ received, sent = traffic()
 is_(received - was[0], 14, 'SHOW STATS: bytes from clients')
 ok(50 < sent - was[1] < 100, 'SHOW STATS: bytes to clients')
 is_({r['command'] for r in show('HELP')} >= {'SHOW POOLS', 'SHOW HELP'}, True, 'SHOW HELP')
-is_(admin.error('SHOW NOTHING'), '42601', 'what is not known is an error')
+is_(admin.error('SHOW NOTHING'), '08P01', 'what is not known is an error')
 is_([m[0] for m in admin.ask(query(''))], ['I', 'Z'], 'nothing is answered by nothing')
 like(admin.one('SHOW VERSION'), r'^Lunapool \d', 'and life goes on')
 try:

@@ -420,7 +420,7 @@ class Proxy:
                 f.write(content)
         text = ''.join(f'{k} = {_conf_value(v)}\n' for k, v in {'workers': s['workers'], 'log_connections': False, **ENGINE, **s['options']}.items())
         text += _conf_block('listen', {'address': '127.0.0.1', 'port': 0, 'unix_socket_dir': self.dir, **s['listen']})
-        text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf', **s['auth']})
+        text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf', 'admin_users': ['postgres'], **s['auth']})
         node = _conf_block('node "n0"', {'host': self.cluster.host, 'port': self.cluster.port, **s['node']})
         text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + node + '}\n'
         text += _conf_block('pool', s['pool']) if s['pool'] else ''

@@ -1,0 +1,455 @@
+/*
+ * command — the text of a command: which row of tbl/commands.h it is, and with what.
+ *
+ * A text is words, quoted ("" or '') where they have other characters; comments and a semicolon behind them do not count.  A word that was quoted is
+ * never taken for one of ours.  "SELECT x" is "SHOW x", as in PgBouncer's console.
+ *
+ * What is not understood is 08P01, as it is there: pgcli knows by it that this is no database.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "priv.h"
+
+#define WORDS_MAX 12
+#define QUOTED_MAX 60 /* bytes of a command that an error shows */
+
+#define SHOW_ROW(id, words, level, sentence) { words, ARGS_NONE, LEVEL_##level, sentence, &show_##id, ORDER_COUNT, NULL },
+#define DO_ROW(id, words, args, level, lines, sentence) { words, ARGS_##args, LEVEL_##level, sentence, NULL, ORDER_##id, lines },
+const struct command commands[] = { COMMANDS(SHOW_ROW, DO_ROW) };
+const size_t n_commands = ARRAY_LEN(commands);
+
+enum set_rule { SET_ANY, SET_NEVER, SET_UTF8, SET_ISO, SET_ON };
+static const struct session_setting {
+	const char *name, *value;
+	enum set_rule rule;
+} session_settings[] = {
+#define SETTING_ROW(name, value, rule) { name, value, SET_##rule },
+	CONSOLE_SESSION(SETTING_ROW)
+};
+
+/* ---- words ------------------------------------------------------------------------------------------------------------- */
+
+struct word {
+	struct slice text; /* in `space`, without quotes */
+	bool is_quoted;
+};
+struct words {
+	struct word at[WORDS_MAX];
+	unsigned n;
+	bool has_too_many;
+	char space[COMMAND_MAX + WORDS_MAX];
+	size_t used;
+};
+
+static bool is_space(uint8_t c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* Past blanks and comments. */
+static struct slice skip_blank(struct slice s)
+{
+	for (;;) {
+		if (s.len && is_space(s.at[0])) {
+			s = slice_skip(s, 1);
+		} else if (s.len >= 2 && memcmp(s.at, "--", 2) == 0) {
+			while (s.len && s.at[0] != '\n')
+				s = slice_skip(s, 1);
+		} else if (s.len >= 2 && memcmp(s.at, "/*", 2) == 0) {
+			const uint8_t *end = memmem(s.at + 2, s.len - 2, "*/", 2);
+			s = slice_skip(s, end ? (size_t)(end - s.at) + 2 : s.len);
+		} else {
+			return s;
+		}
+	}
+}
+
+static void put(struct words *w, uint8_t c)
+{
+	w->space[w->used++] = (char)c;
+	w->at[w->n].text.len++;
+}
+
+/* The opening quote is S's first; false: it never closes. */
+static bool take_quoted(struct words *w, struct slice *s)
+{
+	uint8_t quote = s->at[0];
+	w->at[w->n].is_quoted = true;
+	for (*s = slice_skip(*s, 1); s->len; *s = slice_skip(*s, 1)) {
+		if (s->at[0] == quote && !(s->len > 1 && s->at[1] == quote)) {
+			*s = slice_skip(*s, 1);
+			return true;
+		}
+		if (s->at[0] == quote)
+			*s = slice_skip(*s, 1);
+		put(w, s->at[0]);
+	}
+	return false;
+}
+
+static bool ends_word(uint8_t c)
+{
+	return is_space(c) || c == ';' || c == '=' || c == '\'' || c == '"';
+}
+
+static bool take_word(struct words *w, struct slice *s)
+{
+	w->at[w->n] = (struct word){ .text = slice_of(w->space + w->used, 0) };
+	if (s->at[0] == '"' || s->at[0] == '\'')
+		return take_quoted(w, s);
+	do {
+		put(w, s->at[0]);
+		*s = slice_skip(*s, 1);
+	} while (s->len && w->at[w->n].text.at[0] != '=' && !ends_word(s->at[0]));
+	return true;
+}
+
+/* False: not a list of words; a semicolon may only stand at the end. */
+static bool read_words(struct slice text, struct words *w)
+{
+	w->n = 0;
+	w->used = 0;
+	for (text = skip_blank(text); text.len && text.at[0] != ';'; text = skip_blank(text)) {
+		if (w->n == WORDS_MAX || !take_word(w, &text))
+			return false;
+		w->space[w->used++] = '\0';
+		w->n++;
+	}
+	while (text.len && text.at[0] == ';')
+		text = skip_blank(slice_skip(text, 1));
+	return text.len == 0;
+}
+
+static const char *text_of(const struct words *w, unsigned i)
+{
+	return (const char *)w->at[i].text.at;
+}
+
+static bool is_word(const struct words *w, unsigned i, const char *word)
+{
+	return i < w->n && !w->at[i].is_quoted && strcasecmp(text_of(w, i), word) == 0;
+}
+
+/* How many words of W, from FROM on, spell PHRASE; 0: they do not. */
+static unsigned spells(const struct words *w, unsigned from, const char *phrase)
+{
+	unsigned n = 0;
+	while (*phrase) {
+		size_t len = strcspn(phrase, " ");
+		unsigned i = from + n++;
+		if (i >= w->n || w->at[i].is_quoted || w->at[i].text.len != len || strncasecmp(text_of(w, i), phrase, len) != 0)
+			return 0;
+		phrase += len + (phrase[len] == ' ');
+	}
+	return n;
+}
+
+/* ---- arguments ------------------------------------------------------------------------------------------------------------ */
+
+/* "30s", "500ms", "2min", "1h", or seconds without a unit. */
+static bool read_time(const char *text, uint64_t *us)
+{
+	static const struct {
+		const char *unit;
+		uint64_t us;
+	} units[] = { { "", US_PER_S }, { "ms", US_PER_MS }, { "s", US_PER_S }, { "min", 60 * US_PER_S }, { "h", 3600 * US_PER_S } };
+	char *end;
+	if (*text < '0' || *text > '9' || strlen(text) > 10)
+		return false;
+	unsigned long n = strtoul(text, &end, 10);
+	for (size_t i = 0; i < ARRAY_LEN(units); i++)
+		if (strcmp(units[i].unit, end) == 0)
+			return !__builtin_mul_overflow(n, units[i].us, us) && n > 0;
+	return false;
+}
+
+static bool read_pause(const struct words *w, unsigned at, struct call *call)
+{
+	unsigned left = w->n - at;
+	if (left && !w->at[w->n - 1].is_quoted && read_time(text_of(w, w->n - 1), &call->timeout_us))
+		left--;
+	if (left > 1)
+		return false;
+	call->name = left ? mem_text(text_of(w, at)) : NULL;
+	return true;
+}
+
+static bool read_number(const char *text, uint64_t *out)
+{
+	char *end;
+	if (*text < '0' || *text > '9' || strlen(text) > 18)
+		return false;
+	*out = strtoull(text, &end, 10);
+	return *end == '\0';
+}
+
+static bool read_until(const struct words *w, unsigned at, struct call *call)
+{
+	call->until = is_word(w, at, "WAIT_FOR_SERVERS")   ? ORDER_WAIT_FOR_SERVERS
+	              : is_word(w, at, "WAIT_FOR_CLIENTS") ? ORDER_WAIT_FOR_CLIENTS
+	                                                   : ORDER_NOW;
+	return w->n == at + (call->until != ORDER_NOW);
+}
+
+/* key = value [value …]; or key TO value. */
+static bool read_setting(const struct words *w, unsigned at, struct call *call)
+{
+	if (w->n != at + 3 || w->at[at].is_quoted || !(is_word(w, at + 1, "=") || is_word(w, at + 1, "TO")))
+		return false;
+	call->name = mem_text(text_of(w, at));
+	call->value = mem_text(text_of(w, at + 2));
+	return true;
+}
+
+static bool read_args(const struct words *w, unsigned at, struct call *call)
+{
+	unsigned left = w->n - at;
+	switch (call->command->args) {
+	case ARGS_NONE:
+		return left == 0;
+	case ARGS_DATABASE:
+	case ARGS_A_DATABASE:
+		call->name = left == 1 ? mem_text(text_of(w, at)) : NULL;
+		return left == 1 || (left == 0 && call->command->args == ARGS_DATABASE);
+	case ARGS_PAUSE:
+		return read_pause(w, at, call);
+	case ARGS_CLIENT:
+		return left == 1 && read_number(text_of(w, at), &call->number);
+	case ARGS_UNTIL:
+		return read_until(w, at, call);
+	case ARGS_SETTING:
+		return read_setting(w, at, call);
+	}
+	return false;
+}
+
+/* ---- commands ------------------------------------------------------------------------------------------------------------- */
+
+static const struct command *find_command(const struct words *w, unsigned *n)
+{
+	const struct command *found = NULL;
+	*n = 0;
+	for (size_t i = 0; i < n_commands; i++) {
+		unsigned matched = spells(w, 0, commands[i].words);
+		if (matched > *n) {
+			*n = matched;
+			found = &commands[i];
+		}
+	}
+	return found;
+}
+
+static const struct session_setting *find_setting(const struct words *w, unsigned at, unsigned *n)
+{
+	for (size_t i = 0; i < ARRAY_LEN(session_settings); i++)
+		if ((*n = spells(w, at, session_settings[i].name)))
+			return &session_settings[i];
+	return NULL;
+}
+
+static bool is_one_of(const char *text, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcasecmp(text, words[i]) == 0)
+			return true;
+	return false;
+}
+
+/* A value that makes this console behave otherwise than its client would think is refused. */
+static bool may_set(const struct session_setting *s, const char *value, struct err *err)
+{
+	static const char *const utf8[] = { "utf8", "utf-8", "unicode", "sql_ascii" }, *const on[] = { "on", "true", "yes", "1" };
+	if (s->rule == SET_ANY || (s->rule == SET_UTF8 && is_one_of(value, utf8, ARRAY_LEN(utf8))) ||
+	    (s->rule == SET_ON && is_one_of(value, on, ARRAY_LEN(on))) || (s->rule == SET_ISO && strncasecmp(value, "iso", 3) == 0) ||
+	    strcasecmp(value, "default") == 0)
+		return true;
+	return err_set(err, "22023", "the console's %s is always \"%s\"", s->name, s->value);
+}
+
+enum found { FOUND_NOT, FOUND, FOUND_WRONG };
+static enum found find_session_set(const struct words *w, struct call *call, struct err *err)
+{
+	unsigned at = 1, n;
+	if (!is_word(w, 0, "SET"))
+		return FOUND_NOT;
+	const struct session_setting *s = find_setting(w, at, &n);
+	if (!s && (is_word(w, 1, "SESSION") || is_word(w, 1, "LOCAL")))
+		s = find_setting(w, ++at, &n);
+	if (!s)
+		return FOUND_NOT;
+	at += n;
+	at += is_word(w, at, "=") || is_word(w, at, "TO");
+	if (at >= w->n)
+		return FOUND_NOT;
+	call->kind = CALL_SESSION_SET;
+	return may_set(s, text_of(w, at), err) ? FOUND : FOUND_WRONG;
+}
+
+static bool find_session_show(const struct words *w, struct call *call)
+{
+	unsigned n;
+	const struct session_setting *s = is_word(w, 0, "SHOW") ? find_setting(w, 1, &n) : NULL;
+	if (!s || w->n != 1 + n)
+		return false;
+	call->kind = CALL_SESSION_SHOW;
+	call->name = mem_text(s->name);
+	call->value = mem_text(s->value);
+	return true;
+}
+
+/* The words that begin and end transactions, in which drivers wrap everything. */
+static bool find_transaction(const struct words *w, struct call *call)
+{
+	static const struct {
+		const char *words;
+		enum call_kind kind;
+		bool may_go_on; /* BEGIN ISOLATION LEVEL … */
+	} known[] = {
+		{ "BEGIN", CALL_BEGIN, true },
+		{ "START TRANSACTION", CALL_BEGIN, true },
+		{ "COMMIT", CALL_COMMIT, false },
+		{ "COMMIT TRANSACTION", CALL_COMMIT, false },
+		{ "END", CALL_COMMIT, false },
+		{ "ROLLBACK", CALL_ROLLBACK, false },
+		{ "ROLLBACK TRANSACTION", CALL_ROLLBACK, false },
+		{ "ABORT", CALL_ROLLBACK, false },
+	};
+	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+		unsigned n = spells(w, 0, known[i].words);
+		if (!n || (n != w->n && !known[i].may_go_on))
+			continue;
+		call->kind = known[i].kind;
+		return true;
+	}
+	return false;
+}
+
+static bool find_deallocate(const struct words *w, struct call *call)
+{
+	unsigned at = 1 + (w->n == 3 && is_word(w, 1, "PREPARE"));
+	if (!is_word(w, 0, "DEALLOCATE") || w->n != at + 1)
+		return false;
+	call->kind = CALL_DEALLOCATE;
+	call->name = is_word(w, at, "ALL") ? NULL : mem_text(text_of(w, at));
+	return true;
+}
+
+static bool refuse(struct slice text, struct call *call, struct err *err)
+{
+	size_t n = text.len;
+	if (n > QUOTED_MAX)
+		for (n = QUOTED_MAX; n > 0 && (text.at[n] & 0xc0) == 0x80;) /* not inside a character */
+			n--;
+	char syntax[160] = "";
+	if (call->command)
+		command_syntax(call->command, syntax, sizeof syntax);
+	err_set(err, "08P01", "the console does not understand \"%.*s\"", (int)n, (const char *)text.at);
+	err_hint(err, call->command ? "It should be: %s" : "SHOW HELP lists the commands.%s", syntax);
+	call_fini(call);
+	return false;
+}
+
+static bool parse(struct words *w, struct slice text, struct call *call, struct err *err)
+{
+	unsigned n;
+	if (!read_words(text, w))
+		return refuse(text, call, err);
+	if (w->n == 0)
+		return true; /* CALL_NOTHING */
+	if (is_word(w, 0, "SELECT"))
+		memcpy(w->space, "SHOW", 5);
+	w->at[0].text.len = strlen(text_of(w, 0));
+	switch (find_session_set(w, call, err)) {
+	case FOUND:
+		return true;
+	case FOUND_WRONG:
+		call_fini(call);
+		return false;
+	case FOUND_NOT:
+		break;
+	}
+	if (find_session_show(w, call) || find_transaction(w, call) || find_deallocate(w, call))
+		return true;
+	call->command = find_command(w, &n);
+	call->kind = CALL_COMMAND;
+	return call->command && read_args(w, n, call) ? true : refuse(text, call, err);
+}
+
+bool call_parse(struct slice text, struct call *call, struct err *err)
+{
+	*call = (struct call){ 0 };
+	if (text.len > COMMAND_MAX || memchr(text.at, 0, text.len))
+		return refuse(text.len > COMMAND_MAX ? slice_of(text.at, QUOTED_MAX) : slice_text((const char *)text.at), call, err);
+	struct words *w = mem_alloc(sizeof *w);
+	bool is_good = parse(w, text, call, err);
+	mem_free(w);
+	return is_good;
+}
+
+void call_fini(struct call *call)
+{
+	mem_free(call->name);
+	mem_free(call->value);
+	*call = (struct call){ 0 };
+}
+
+void call_copy(struct call *to, const struct call *from)
+{
+	*to = *from;
+	to->name = mem_text(from->name);
+	to->value = mem_text(from->value);
+}
+
+/* ---- what there is -------------------------------------------------------------------------------------------------------------- */
+
+const char *command_syntax(const struct command *c, char *out, size_t size)
+{
+	static const char *const args[] = {
+		[ARGS_NONE] = "",
+		[ARGS_DATABASE] = " [database]",
+		[ARGS_A_DATABASE] = " database",
+		[ARGS_PAUSE] = " [database] [time]",
+		[ARGS_CLIENT] = " id",
+		[ARGS_UNTIL] = " [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
+		[ARGS_SETTING] = " key = value",
+	};
+	snprintf(out, size, "%s%s", c->words, args[c->args]);
+	return out;
+}
+
+static void print_columns(int fd, const struct view *v)
+{
+	for (unsigned k = 0; v && k < v->n_columns; k++)
+		dprintf(fd, "%s%s", k ? ", " : "", v->columns[k].name);
+}
+
+void console_print_manual(int fd)
+{
+	char syntax[160];
+	dprintf(fd, "# Console commands\n\nConnect to the database `lunapool` with psql (`pgbouncer` is the same, unless a database "
+	            "block has that name), or use `lunapool ctl COMMAND` on the "
+	            "machine itself.  "
+	            "Generated by `lunapool --docs commands`.\n\n");
+	dprintf(
+	    fd,
+	    "Who may look is in `auth { stats_users }`, who may do anything in `auth { admin_users }`. Whoever runs Lunapool (and "
+	    "root) "
+	    "may do anything over the unix socket, as user `lunapool`, without a password.\n\n"
+	    "Columns have PgBouncer's names, types and order; our own come behind them. A time is `500ms`, `30s`, `2min`, `1h`, or a "
+	    "number of seconds. Names with other characters than letters, digits and `_` stand in quotes.\n\n"
+	    "| command | may | what | columns |\n|---|---|---|---|\n");
+	for (size_t i = 0; i < n_commands; i++) {
+		const struct command *c = &commands[i];
+		dprintf(fd, "| %s | %s | %s | ", command_syntax(c, syntax, sizeof syntax), c->level == LEVEL_ADMIN ? "admin" : "stats",
+		        c->sentence);
+		print_columns(fd, c->view);
+		dprintf(fd, "%s |\n", c->lines ? c->lines : "");
+	}
+}

@@ -1,0 +1,132 @@
+/*
+ * with — a copy of the configuration with one setting changed: SET in the console.
+ *
+ * What stands outside the settings (rules, secrets, whatever was made from files) is borrowed from the original, which is freed after its copies.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "priv.h"
+
+static void copy_cluster(struct conf_cluster *to, const struct conf_cluster *from)
+{
+	params_own(&param_blocks[BLOCK_cluster], to);
+	to->name = mem_text(from->name);
+	to->nodes = mem_copy(from->nodes, from->n_nodes * sizeof *from->nodes);
+	for (size_t i = 0; i < to->n_nodes; i++) {
+		params_own(&param_blocks[BLOCK_node], &to->nodes[i]);
+		to->nodes[i].name = mem_text(from->nodes[i].name);
+	}
+}
+
+static void copy_databases(struct conf *to, const struct conf *from)
+{
+	to->databases = mem_copy(from->databases, from->n_databases * sizeof *from->databases);
+	for (size_t i = 0; i < to->n_databases; i++) {
+		params_own(&param_blocks[BLOCK_database], &to->databases[i]);
+		to->databases[i].name = mem_text(from->databases[i].name);
+	}
+}
+
+static void copy_users(struct conf *to, const struct conf *from)
+{
+	to->users = mem_copy(from->users, from->n_users * sizeof *from->users);
+	for (size_t i = 0; i < to->n_users; i++) {
+		params_own(&param_blocks[BLOCK_user], &to->users[i]);
+		to->users[i].name = mem_text(from->users[i].name);
+	}
+}
+
+static struct conf *copy(struct conf *from)
+{
+	struct conf *to = mem_copy(from, sizeof *from);
+	params_own(&param_blocks[BLOCK_global], to);
+	params_own(&param_blocks[BLOCK_listen], &to->listen);
+	params_own(&param_blocks[BLOCK_auth], &to->auth);
+	params_own(&param_blocks[BLOCK_pool], &to->pool);
+	params_own(&param_blocks[BLOCK_limits], &to->limits);
+	to->clusters = mem_copy(from->clusters, from->n_clusters * sizeof *from->clusters);
+	for (size_t i = 0; i < to->n_clusters; i++)
+		copy_cluster(&to->clusters[i], &from->clusters[i]);
+	copy_databases(to, from);
+	copy_users(to, from);
+	to->lender = from->lender ? from->lender : from; /* the original itself: chains would never end */
+	to->lender->borrowers++;
+	to->borrowers = 0;
+	return to;
+}
+
+/* ---- the one setting --------------------------------------------------------------------------------------------------- */
+
+struct search {
+	const char *name, *value;
+	const struct param *found;
+	const struct param_block *block;
+	bool is_set;
+	struct err *err;
+};
+
+static bool may_set(const struct param_block *b, const struct param *p, struct err *err)
+{
+	const char *why = NULL;
+	if (p->needs_restart)
+		why = "it needs a restart";
+	else if (p->type == PARAM_SECRET)
+		why = "it is a secret";
+	else if (p->type == PARAM_PATH || p->type == PARAM_TEXT || p->type == PARAM_LIST || p->type == PARAM_OCTAL)
+		why = "it names something that RELOAD has to look at";
+	else if (b == &param_blocks[BLOCK_listen] || (b == &param_blocks[BLOCK_node] && strcmp(p->name, "port") == 0))
+		why = "it is an address";
+	return why ? err_set(err, "55P02", "\"%s\" cannot be changed by SET: %s", p->name, why) : true;
+}
+
+static void set_here(void *arg, const struct param_block *b, const char *block, const void *base)
+{
+	struct search *s = arg;
+	size_t len = strlen(block);
+	if (s->found || strncmp(s->name, block, len) != 0 || (len && s->name[len] != '.'))
+		return;
+	const struct param *p = param_named(b, s->name + len + (len > 0));
+	char *text = (char *)s->value;
+	if (!p)
+		return;
+	s->found = p;
+	if (may_set(b, p, s->err))
+		s->is_set = param_set(p, (void *)base, &(struct conf_list){ 1, &text }, NULL, s->err);
+}
+
+/* The checks that a file's settings pass together, as far as SET can break them. */
+static bool makes_sense(const struct conf *c, struct err *err)
+{
+	if (c->pool.min_size > c->pool.size)
+		return err_set(err, "22023", "pool.min_size would be larger than pool.size");
+	for (size_t i = 0; i < c->n_databases; i++) {
+		const struct conf_database *d = &c->databases[i];
+		int64_t size = d->pool_size < 0 ? c->pool.size : d->pool_size;
+		if (size == 0)
+			return err_set(err, "22023", "pool_size = 0 would let every statement of database \"%s\" wait for ever", d->name);
+		if (d->min_pool_size > size)
+			return err_set(err, "22023", "min_pool_size of database \"%s\" would be larger than its pool_size", d->name);
+	}
+	for (size_t i = 0; i < c->n_users; i++)
+		if (c->users[i].pool_size == 0)
+			return err_set(err, "22023", "pool_size = 0 would let every statement of user \"%s\" wait for ever",
+			               c->users[i].name);
+	return true;
+}
+
+struct conf *conf_with(struct conf *c, const char *name, const char *value, struct err *err)
+{
+	struct conf *with = copy(c);
+	struct search s = { .name = name, .value = value, .err = err };
+	blocks_each(with, set_here, &s);
+	if (!s.found)
+		err_set(err, "42704", "unrecognized configuration parameter \"%s\"", name);
+	else if (s.is_set && makes_sense(with, err))
+		return with;
+	if (strcmp(err->sqlstate, "F0000") == 0) /* as for a file */
+		memcpy(err->sqlstate, "22023", 6);
+	conf_free(with);
+	return NULL;
+}

@@ -1,0 +1,481 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""The console is PgBouncer's for who knows that one: columns, types, drivers and monitoring tools; its actions wait for what they must, and cost no client
+an error that was not asked for; who may only look may only look."""
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+from pgwire import bind, brief, columns, describe, execute, fields, parse, query, sync, text_row  # noqa: E402
+
+proxy_only()
+cluster = Cluster.get()
+db = cluster.database(setup='create table t (i int)')
+other = cluster.database(f'{db}_other')
+for role in ('eye', 'nobody'):
+    cluster.role(role)
+
+# PgBouncer's columns: s text, i int4, q int8, N numeric, b bytea.  Ours may only come behind them.
+SOCKETS = ('type:s user:s database:s replication:s state:s addr:s port:i local_addr:s local_port:i connect_time:s request_time:s wait:i wait_us:i '
+           'close_needed:i ptr:s link:s remote_pid:i tls:s application_name:s prepared_statements:i id:i')
+BUFFERS = ' recv_pos:i pkt_pos:i pkt_remain:i send_pos:i send_remain:i pkt_avail:i send_avail:i'
+COUNTERS = 'server_assignment_count xact_count query_count {} {} xact_time query_time wait_time {}client_parse_count {}server_parse_count {}bind_count {}client_login_count'
+
+
+def counters(prefix, received, sent, last=''):
+    return ' '.join(f'{prefix}{n}:N' for n in COUNTERS.format(received, sent, *[last] * 4).split())
+
+
+COLUMNS = {
+    'ACTIVE_SOCKETS': SOCKETS + BUFFERS,
+    'CLIENTS': SOCKETS,
+    'CONFIG': 'key:s value:s default:s changeable:s',
+    'DATABASES': 'name:s host:s port:i database:s force_user:s pool_size:i min_pool_size:i reserve_pool_size:i server_lifetime:i pool_mode:s '
+                 'load_balance_hosts:s max_connections:i current_connections:i max_client_connections:i current_client_connections:i paused:i disabled:i',
+    'DNS_HOSTS': 'hostname:s ttl:q addrs:s',
+    'DNS_ZONES': 'zonename:s serial:q count:i',
+    'FDS': 'fd:i task:s user:s database:s addr:s port:i cancel:q link:i client_encoding:s std_strings:s datestyle:s timezone:s password:s '
+           'scram_client_key:b scram_server_key:b',
+    'LISTS': 'list:s items:i',
+    'MEM': 'name:s size:i used:i free:i memtotal:i',
+    'PEERS': 'peer_id:i host:s port:i pool_size:i',
+    'PEER_POOLS': 'peer_id:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active_cancel:i sv_login:i',
+    'POOLS': 'database:s user:s cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i sv_active_cancel:i '
+             'sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i pool_mode:s load_balance_hosts:s',
+    'SERVERS': SOCKETS,
+    'SOCKETS': SOCKETS + BUFFERS,
+    'STATE': 'key:s value:s',
+    'STATS': 'database:s ' + counters('total_', 'received', 'sent') + ' ' + counters('avg_', 'recv', 'sent'),
+    'STATS_AVERAGES': 'database:s ' + counters('', 'bytes_received', 'bytes_sent', 'avg_'),
+    'STATS_TOTALS': 'database:s ' + counters('', 'bytes_received', 'bytes_sent'),
+    'TOTALS': 'name:s value:N',
+    'USERS': 'name:s pool_size:s reserve_pool_size:s pool_mode:s max_user_connections:i current_connections:i max_user_client_connections:i '
+             'current_client_connections:i',
+    'VERSION': 'version:s',
+}
+LISTS = ('databases users peers pools peer_pools free_clients used_clients login_clients free_servers used_servers dns_names dns_zones dns_queries '
+         'dns_pending')
+TYPES = {'s': 25, 'i': 23, 'q': 20, 'N': 1700, 'b': 17}
+
+
+def rows(c, command):
+    names, out = [], []
+    for kind, body in c.ask(query(command)):
+        if kind == 'T':
+            names = [x[0] for x in columns(body)]
+        elif kind == 'D':
+            out.append(dict(zip(names, text_row(body))))
+        elif kind == 'E':
+            raise WireError(f"{fields(body)['C']} {fields(body)['M']}")
+    return out
+
+
+def pool(of=None):
+    return ([r for r in rows(admin, 'SHOW POOLS') if r['database'] == (of or db)] or [None])[0]
+
+
+def stats():
+    return [r for r in rows(admin, 'SHOW STATS') if r['database'] == db][0]
+
+
+proxy = Proxy(cluster, workers=2, pool={'size': 4}, auth={'stats_users': ['eye'], 'users_file': 'users.conf'})
+admin = proxy.connect('lunapool')
+
+with scenario('columns and types are PgBouncer\'s'):
+    with proxy.connect(db) as c:
+        c.q('select 1')
+        for command, want in COLUMNS.items():
+            want = [(w.split(':')[0], TYPES[w.split(':')[1]]) for w in want.split()]
+            got = [m for m in admin.ask(query(f'SHOW {command}')) if m[0] == 'T'][0]
+            is_([x[:2] for x in columns(got[1])][:len(want)], want, f'SHOW {command}')
+    is_([r['list'] for r in rows(admin, 'SHOW LISTS')], LISTS.split(), 'SHOW LISTS: the rows')
+    is_([r['key'] for r in rows(admin, 'SHOW STATE')][:3], ['active', 'paused', 'suspended'], 'SHOW STATE: the rows')
+    is_(len(rows(admin, 'SHOW TOTALS')), 24, 'SHOW TOTALS: the rows')
+
+with scenario('what is counted'):
+    with proxy.connect(db) as c:
+        c.q('select 1')
+        was = stats()
+        c.q('select 1')
+        c.q('begin')
+        c.q('select pg_sleep(0.05)')
+        c.q('commit')
+        c.ask(parse('s', 'select $1::int') + bind('', 's', ['1']) + execute() + bind('', 's', ['2']) + execute() + sync())
+        c.ask(bind('', 's', ['3']) + execute() + sync())
+        now = stats()
+        grew = {k: int(now[k]) - int(was[k]) for k in now if k.startswith('total_')}
+        is_([grew[f'total_{k}_count'] for k in ('xact', 'query', 'bind', 'client_parse', 'server_parse', 'server_assignment', 'client_login')],
+            [4, 6, 3, 1, 1, 4, 0], 'transactions, statements, binds, parses, assignments')
+        ok(50000 <= grew['total_xact_time'] and 50000 <= grew['total_query_time'], 'microseconds in transactions and statements')
+        ok(grew['total_received'] > 100 and grew['total_sent'] > 100, 'bytes')
+    was = stats()
+    holders = [proxy.connect(db) for _ in range(4)]
+    for h in holders:
+        h.q('begin; select 1')
+    waiter = proxy.connect(db)
+    waiter.send(query('select 1'))
+    wait_for(lambda: int(pool()['cl_waiting']) == 1, what='a waiter')
+    wait_for(lambda: int(pool()['maxwait_us']) > 20000, what='its wait')
+    holders[0].q('commit')
+    waiter.until()
+    ok(int(stats()['total_wait_time']) - int(was['total_wait_time']) > 20000, 'microseconds of waiting')
+    for h in holders + [waiter]:
+        h.quit()
+
+with scenario('both protocols'):
+    is_(brief(admin.ask(parse('', 'SHOW VERSION') + bind('', '') + describe('P') + execute() + sync())),
+        f"1 2 D:{admin.one('SHOW VERSION')} C:SHOW Z:I", 'extended')
+    many = [proxy.connect(db) for _ in range(5)]
+    got = brief(admin.ask(parse('', 'SHOW CLIENTS') + bind('', '') + execute('', 2) + execute('', 3) + execute('', 0) + sync()))
+    is_((got.count('D:C'), got.count(' s ')), (6, 2), 'rows of all workers, a few at a time')
+    for c in many:
+        c.quit()
+    is_(brief(admin.ask(parse('', 'SHOW VERSION', [23]) + sync())), 'E:0A000 Z:I', 'parameters there are not')
+    is_(proxy.psql('', 'lunapool', '-c', 'SHOW VERSION', '-c', 'SHOW POOLS')[0], 0, 'psql')
+    is_(proxy.psql('show version', 'pgbouncer')[0], 0, 'by PgBouncer\'s name')
+
+PSYCOPG3 = """
+import psycopg
+with psycopg.connect('', dbname='lunapool') as c:                       # in a transaction
+    with c.cursor() as cur:
+        assert cur.execute('SHOW LISTS').fetchall()[0][0] == 'databases'
+        assert [d.type_code for d in cur.description] == [25, 23]
+    with c.cursor(binary=True) as cur:
+        row = {r[0]: r[1] for r in cur.execute('SHOW LISTS').fetchall()}
+        assert row['peers'] == 0 and row['used_clients'] >= 1, row
+        totals = dict(cur.execute('SHOW TOTALS').fetchall())
+        assert totals['total_client_bytes'] > 100, totals
+    for _ in range(8):                                                  # prepared by now
+        assert c.execute('SHOW VERSION', prepare=True).fetchone()[0].startswith('Lunapool')
+    c.rollback()
+    try:
+        c.execute('SELECT 1')
+        raise SystemExit('SELECT 1 was answered')
+    except psycopg.errors.ProtocolViolation:
+        c.rollback()
+print('good')
+"""
+DBD = """
+use DBI; my $h = DBI->connect("dbi:Pg:dbname=lunapool", '', '', { RaiseError => 1, AutoCommit => 1, pg_server_prepare => 1 });
+my $s = $h->prepare('SHOW DATABASES'); $s->execute; my $r = $s->fetchall_hashref('name'); print exists $r->{$ARGV[0]} ? "good\\n" : "bad\\n";
+"""
+JAVA = """
+import java.sql.*;
+public class ConsoleCheck {
+  public static void main(String[] a) throws Exception {
+    try (Connection c = DriverManager.getConnection(a[0])) {
+      for (int i = 0; i < 8; i++)
+        try (PreparedStatement s = c.prepareStatement("SHOW LISTS"); ResultSet r = s.executeQuery()) {
+          r.next();
+          if (!r.getString("list").equals("databases") || r.getInt("items") < 1) throw new Exception("rows");
+        }
+      c.setAutoCommit(false);
+      try (Statement s = c.createStatement()) {
+        s.setFetchSize(3);
+        int n = 0;
+        try (ResultSet r = s.executeQuery("SHOW LISTS")) { while (r.next()) n++; }
+        if (n != 14) throw new Exception("fetched " + n);
+      }
+      c.commit();
+    }
+    System.out.println("good");
+  }
+}
+"""
+LIB_PQ = """package main
+import ("database/sql"; "fmt"; "os"; _ "github.com/lib/pq")
+func main() {
+	db, err := sql.Open("postgres", os.Args[1]); if err != nil { panic(err) }
+	if err = db.Ping(); err != nil { panic(err) }
+	for _, q := range []string{"SHOW STATS", "SHOW VERSION;", "SHOW LISTS;", "SHOW CONFIG;", "SHOW databases;", "SHOW stats_totals;", "SHOW pools;"} {
+		rows, err := db.Query(q); if err != nil { panic(q + ": " + err.Error()) }
+		names, _ := rows.Columns()
+		for rows.Next() {
+			cells := make([]interface{}, len(names)); at := make([]interface{}, len(names))
+			for i := range cells { at[i] = &cells[i] }
+			if err := rows.Scan(at...); err != nil { panic(err) }
+		}
+		if err := rows.Err(); err != nil { panic(err) }
+	}
+	st, err := db.Prepare("SHOW VERSION"); if err != nil { panic(err) }
+	var v string
+	if err := st.QueryRow().Scan(&v); err != nil { panic(err) }
+	fmt.Println("good")
+}
+"""
+
+with scenario('drivers and tools'):
+    with proxy.connect(db) as c:
+        c.q('select 1')
+        env = {**proxy.env('lunapool'), 'PYTHONDONTWRITEBYTECODE': '1'}
+        d = temp_dir()
+        for name, text in (('ConsoleCheck.java', JAVA), ('console_check.go', LIB_PQ)):
+            with open(f'{d}/{name}', 'w') as f:
+                f.write(text)
+        go = {'GO111MODULE': 'off', 'GOPATH': '/usr/share/gocode', 'GOCACHE': f'{ROOT}/build/gocache', 'GOFLAGS': '-p=2', 'CGO_ENABLED': '0'}
+        dsn = f'host={proxy.host} port={proxy.port} user=postgres dbname=pgbouncer sslmode=disable'
+        for name, args, more in (
+                ('psycopg 3', ['/usr/bin/python3', '-c', PSYCOPG3], {}),
+                ('DBD::Pg', ['perl', '-e', DBD, db], {}),
+                ('JDBC', ['java', '-XX:TieredStopAtLevel=1', '-cp', '/usr/share/java/postgresql.jar', f'{d}/ConsoleCheck.java',
+                          f'jdbc:postgresql://{proxy.host}:{proxy.port}/lunapool?user=postgres&sslmode=disable'], {}),
+                ('lib/pq, as the Go exporter asks', ['go', 'run', f'{d}/console_check.go', dsn], go)):
+            rc, out, err = run(args, env={**env, **more}, timeout=200)
+            is_((rc, out.strip()), (0, 'good'), name) or diag(err[-2000:])
+        rc, out, err = run(['/usr/bin/python3', '-c', """
+import sys
+sys.argv = ['pgcli']
+from pgcli.pgexecute import PGExecute
+e = PGExecute('pgbouncer', 'postgres', '', sys.stdin.readline().strip(), sys.stdin.readline().strip(), None)
+assert e.is_virtual_database()
+(title, cur, headers, status, *_), = e.run('SHOW LISTS')
+assert headers == ['list', 'items'] and len(list(cur)) == 14 and status == 'SHOW', (headers, status)
+(title, cur, headers, status, *_), = e.run('show help')
+assert 'PAUSE [database] [time]' in title, title
+print('good')
+"""], stdin=f'{proxy.host}\n{proxy.port}\n', env={**env, 'HOME': d}, timeout=60)
+        is_((rc, out.strip()), (0, 'good'), 'pgcli\'s engine') or diag(err[-2000:])
+        port = free_port()
+        exporter = subprocess.Popen(['/usr/bin/prometheus-pgbouncer-exporter', '--host', '127.0.0.1', '--port', str(port), '--pgbouncer-host', proxy.host,
+                                     '--pgbouncer-port', str(proxy.port), '--pgbouncer-user', 'postgres', '--licence-location', '/dev/null'],
+                                    env={**env, 'PYTHONUNBUFFERED': '1'}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+        def scraped():
+            try:
+                return urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics', timeout=10).read().decode()
+            except OSError:
+                return None
+        try:
+            text = wait_for(scraped, 30, 'the exporter')
+            ok(f'pgbouncer_active_clients{{database="{db}",user="postgres"}} 1.0' in text and
+               re.search(rf'pgbouncer_requests_total{{database="{db}"}} [1-9]', text) and 'pgbouncer_used_clients 3.0' in text,
+               'prometheus-pgbouncer-exporter of Debian') or diag(text[-3000:])
+        finally:
+            exporter.terminate()
+            exporter.communicate()
+
+with scenario('who may what'):
+    try:
+        proxy.connect('lunapool', user='nobody')
+        ok(False, 'who is on no list stays outside')
+    except WireError as e:
+        like(str(e), '^42501 ', 'who is on no list stays outside')
+    with proxy.connect('lunapool', user='eye') as eye:
+        is_(len(eye.q('SHOW VERSION')), 1, 'who may look looks')
+        for command in ('KILL_CLIENT 1', 'PAUSE', 'RESUME', 'RELOAD', 'SHUTDOWN', 'KILL', 'SET log_level = debug', f'DISABLE {db}', 'SHOW FDS'):
+            is_(eye.error(command), '42501', f'… and may not {command.split()[0]} (CVE-2026-6667 of PgBouncer)' if 'KILL_C' in command
+                else f'… and may not {command}')
+        is_(brief(eye.ask(parse('', 'KILL_CLIENT 1') + bind('', '') + execute() + sync())), '1 2 E:42501 Z:I', '… by no protocol')
+        proxy.settings['auth'] = {'stats_users': []}
+        like(proxy.reload(), 'reload', 'taken off the list')
+        wait_for(lambda: eye.error('SHOW VERSION') == '42501', what='the reload')
+        ok(True, '… it may nothing any more, at once')
+    proxy.settings['auth'] = {'stats_users': ['eye']}
+    proxy.reload()
+    with proxy.connect('lunapool', user='lunapool', unix=True) as c:
+        is_(c.error('RESUME'), '55000', 'the owner comes in over the unix socket, and may anything')
+    try:
+        proxy.connect('lunapool', user='lunapool')
+        ok(False, '… not over TCP')
+    except WireError as e:
+        like(str(e), '^42501 ', '… not over TCP')
+
+with scenario('PAUSE and RESUME'):
+    busy, idle = proxy.connect(db), proxy.connect(db)
+    busy.q('begin; insert into t values (1)')
+    idle.q('select 1')
+    second = proxy.connect('lunapool')
+    second.send(query(f'PAUSE {db}'))
+    wait_for(lambda: [r for r in rows(admin, 'SHOW DATABASES') if r['name'] == db][0]['paused'] == '1', what='the pause')
+    idle.send(query('select 2'))
+    fresh = proxy.connect(db)
+    fresh.send(query('select 3'))
+    wait_for(lambda: [r['doing'] for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db].count('paused') == 2, what='the waiters')
+    ok(not second.has_input(), 'PAUSE waits for the running transaction')
+    is_(busy.q('select 1'), [['1']], '… which goes on')
+    with proxy.connect(other) as c:
+        is_(c.one('select 1'), '1', 'other databases go on')
+    busy.q('commit')
+    is_(brief(second.until()), 'C:PAUSE Z:I', 'PAUSE is done when it has ended')
+    is_(cluster.backends(db), 0, '… and no server connection is left')
+    is_(second.error(f'PAUSE {db}'), '55000', 'twice is an error')
+    ok(not idle.has_input() and not fresh.has_input(), 'clients wait')
+    is_(brief(second.ask(query(f'RESUME {db}'))), 'C:RESUME Z:I', 'RESUME')
+    is_((brief(idle.until()), brief(fresh.until())), ('D:2 C:SELECT_1 Z:I', 'D:3 C:SELECT_1 Z:I'), '… and are served')
+    is_(second.error(f'RESUME {db}'), '55000', 'RESUME of what is not paused')
+    is_(second.error('PAUSE nowhere_at_all'), '', 'a database of "*" may be paused before it is used')
+    second.q('RESUME nowhere_at_all')
+    busy.q('begin; select 1')
+    is_(second.error(f'PAUSE {db} 100ms'), '57014', 'a time limit')
+    is_(idle.one('select 4'), '4', '… takes it back')
+    second.send(query('PAUSE'))
+    wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'yes', what='the pause of all')
+    second.cancel()
+    is_(brief(second.until()), 'E:57014 Z:I', 'a cancel request')
+    is_(idle.one('select 5'), '5', '… takes it back')
+    second.send(query('PAUSE'))
+    wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'yes', what='the pause of all')
+    second.drop()
+    wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'no', what='its end')
+    is_(idle.one('select 6'), '6', 'who ordered it goes: it is taken back')
+    for c in (busy, idle, fresh):
+        c.quit()
+
+with scenario('actions under load'):
+    stop, errors, done_n = threading.Event(), [], [0] * 6
+
+    def load(i):
+        c = proxy.connect(db)
+        try:
+            while not stop.is_set():
+                if i % 2:
+                    c.q('begin')
+                    c.q('select 1')
+                    c.q('commit')
+                else:
+                    c.x('select $1::int', ['7'])
+                done_n[i] += 1
+        except Exception as e:  # noqa: BLE001
+            errors.append(repr(e))
+        c.quit()
+
+    workers = [threading.Thread(target=load, args=(i,)) for i in range(6)]
+    for w in workers:
+        w.start()
+    wait_for(lambda: min(done_n) > 5, what='load')
+    for _ in range(10 if LONG else 3):
+        for command in (f'PAUSE {db}', f'RESUME {db}', 'RECONNECT', 'WAIT_CLOSE', 'RELOAD', f'RECONNECT {db}', 'PAUSE', 'RESUME',
+                        'SET pool.size = 3', 'SET pool.size = 4', f'DISABLE {db}', f'ENABLE {db}', 'SHOW CLIENTS', 'SHOW STATS'):
+            got = brief(admin.ask(query(command)))
+            if 'E:' in got:
+                errors.append(f'{command}: {got}')
+        n = min(done_n)
+        wait_for(lambda: min(done_n) > n, what='life')
+    stop.set()
+    for w in workers:
+        w.join()
+    is_(errors, [], 'no client had an error, nor had we')
+
+with scenario('RECONNECT, KILL, DISABLE, SET'):
+    c = proxy.connect(db)
+    pid = c.one('select pg_backend_pid()')
+    admin.q(f'RECONNECT {db}')
+    admin.q(f'WAIT_CLOSE {db}')
+    ok(c.one('select pg_backend_pid()') != pid, 'RECONNECT: another server connection')
+    c.q('begin')
+    pid = c.one('select pg_backend_pid()')
+    admin.q('RECONNECT')
+    is_(c.one('select pg_backend_pid()'), pid, '… not in a transaction')
+    is_([r['close_needed'] for r in rows(admin, 'SHOW SERVERS') if r['remote_pid'] == pid], ['1'], '… it closes afterwards')
+    second = proxy.connect('lunapool')
+    second.send(query('WAIT_CLOSE'))
+    c.q('commit')
+    is_(brief(second.until()), 'C:WAIT_CLOSE Z:I', 'WAIT_CLOSE waits for that')
+    ident = [r['id'] for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db][0]
+    admin.q(f'KILL_CLIENT {ident}')
+    is_(c.error('select 1'), '57P01', 'KILL_CLIENT')
+    is_(admin.error(f'KILL_CLIENT {ident}'), '42704', '… of nobody')
+    a, b = proxy.connect(db), proxy.connect(other)
+    a.q('begin; select 1')
+    admin.q(f'KILL {db}')
+    is_(fields(a.recv()[1])['C'], '57P01', 'KILL')
+    is_(b.one('select 1'), '1', '… not the others')
+    wait_for(lambda: cluster.backends(db) == 0, what='the end of its servers')
+    c = proxy.connect(db)
+    c.send(query('select 1'))
+    wait_for(lambda: 'paused' in [r['doing'] for r in rows(admin, 'SHOW CLIENTS')], what='a waiter')
+    admin.q(f'RESUME {db}')
+    is_(brief(c.until()), 'D:1 C:SELECT_1 Z:I', '… leaves it paused until RESUME')
+    admin.q(f'DISABLE {db}')
+    try:
+        proxy.connect(db)
+        ok(False, 'DISABLE')
+    except WireError as e:
+        like(str(e), '^55000 ', 'DISABLE')
+    is_(c.one('select 1'), '1', '… who is there goes on')
+    admin.q(f'ENABLE {db}')
+    proxy.connect(db).quit()
+    ok(True, 'ENABLE')
+    is_([admin.error(f'SET {s}') for s in ('pool.size = 0', 'pool.size = many', 'no.such = 1', 'workers = 4', "auth.hba_file = '/x'", 'listen.port = 1',
+                                           "cluster.main.service_password = 'x'")],
+        ['22023', '22023', '42704', '55P02', '55P02', '55P02', '55P02'], 'SET: what it refuses')
+    admin.q('SET pool.query_wait_timeout = 100ms')
+    admin.q('SET pool.size = 1')
+    is_([r['value'] for r in rows(admin, 'SHOW CONFIG') if r['key'] in ('pool.size', 'pool.query_wait_timeout')], ['1', '100ms'], '… and is shown')
+    wait_for(lambda: int(pool()['sv_idle']) <= 1, what='a smaller pool')
+    a = proxy.connect(db)
+    a.q('begin; select 1')
+    is_(c.error('select 1'), '53300', '… and is in force')
+    a.q('commit')
+    admin.q('RELOAD')
+    is_([r['value'] for r in rows(admin, 'SHOW CONFIG') if r['key'] == 'pool.size'], ['4'], '… until RELOAD')
+    with open(proxy.path, 'a') as f:
+        f.write('pool { nonsense = 1 }\n')
+    got = [fields(m[1]) for m in admin.ask(query('RELOAD')) if m[0] == 'E'][0]
+    is_((got['C'], 'lunapool.conf:' in got['M']), ('F0000', True), 'RELOAD says what is wrong, and where')
+    proxy.write_config()
+    for x in (a, b, c, second):
+        x.drop()
+
+with scenario('large tables and slow readers'):
+    crowd = [proxy.connect(db) for _ in range(300)]
+    is_(len([r for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db]), 300, 'all rows')
+    slow = proxy.connect('lunapool', params={'application_name': 'slow'})
+    before = proxy.memory()
+    slow.send(query('SHOW CLIENTS') * 400)  # some 25 MB that nobody reads
+    wait_for(lambda: any(int(r['send_avail']) > 0 for r in rows(admin, 'SHOW SOCKETS') if r['application_name'] == 'slow'), what='a full socket')
+    with proxy.connect(db) as c:
+        is_(c.one('select 1'), '1', 'nobody else waits for a slow reader')
+    ok(proxy.memory() - before < 8 << 20 or VARIANT != 'release', 'what it does not read is not kept')
+    is_(len([m for m in slow.until('Z', 400, timeout=120) if m[0] == 'D']) // 400 >= 300, True, '… and it gets all of it when it reads')
+    for c in crowd + [slow]:
+        c.drop()
+
+with scenario('lunapool ctl'):
+    def ctl(*args, **kw):
+        return run([PROGRAM, 'ctl', '-s', proxy.unix, *args], **kw)
+    with proxy.connect(db) as c:
+        c.q('select 1')
+        rc, out, err = ctl('--json', 'show', 'pools')
+        got = [r for r in json.loads(out) if r['database'] == db][0]
+        is_((rc, got['cl_active'], got['pool_mode'], got['load_balance_hosts']), (0, 1, 'transaction', None), '--json: rows as objects')
+        is_(json.loads(ctl('reload', '--json')[1]), {'done': 'RELOAD'}, '… or the tag')
+        rc, out, err = ctl('show', 'pools')
+        is_(out.split('\n')[0].split('\t')[:3], ['database', 'user', 'cl_active'], 'lines for programs')
+        rc, out, err = run(['script', '-qec', f'{PROGRAM} ctl -s {proxy.unix} show version', '/dev/null'])
+        like(out, r'^version *\r?\nLunapool ', 'a table for a terminal')
+        rc, out, err = ctl('set', 'pool.size', '=', 'x')
+        is_((rc, out), (1, ''), 'a command that fails')
+        like(err, 'pool.size|size', '… says why on stderr')
+        is_((ctl()[0], ctl('--wrong')[0]), (2, 2), 'wrong usage')
+        is_(run([PROGRAM, 'ctl', '-s', f'{proxy.dir}/nothing', 'reload'])[0], 3, 'nobody there')
+        is_(ctl('pause', db, '10s')[0], 0, 'pause')
+        is_(ctl('resume', db)[0], 0, 'resume')
+        like(run([PROGRAM, 'ctl', '-c', proxy.path, 'show', 'version'])[2], 'give it with -s', 'port 0: the socket must be named')
+    p = Proxy(cluster, listen={'port': free_port()})
+    is_(run([PROGRAM, 'ctl', '-c', p.path, 'show version'])[0], 0, 'the configuration says where')
+    is_(run([PROGRAM, 'ctl', 'show', 'version'], env={'LUNAPOOL_CONFIG': p.path})[0], 0, '… or the environment says which')
+    with p.connect(db) as c:
+        c.q('begin; select 1')
+        rc, out, err = run([PROGRAM, 'ctl', '-c', p.path, 'shutdown', 'wait_for_servers'])
+        is_((rc, out), (0, 'SHUTDOWN\n'), 'shutdown wait_for_servers')
+        is_(c.one('select 1'), '1', '… lets the transaction end')
+        c.q('commit')
+        p.process.wait(20 * SLOW)
+    p.judge()
+    Proxy.all.remove(p)
+    p = Proxy(cluster)
+    c = p.connect(db)
+    is_(run([PROGRAM, 'ctl', '-s', p.unix, 'shutdown', 'wait_for_clients'])[1], 'SHUTDOWN\n', 'shutdown wait_for_clients')
+    p.process.wait(20 * SLOW)
+    p.judge()
+    Proxy.all.remove(p)
+    p = Proxy(cluster)
+    is_(run([PROGRAM, 'ctl', '-s', p.unix, 'shutdown'])[1], 'SHUTDOWN\n', 'shutdown')
+    p.process.wait(20 * SLOW)
+    p.judge()
+    Proxy.all.remove(p)
+done()

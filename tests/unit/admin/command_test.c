@@ -1,0 +1,148 @@
+/* The text of a command: which row of the table it is, and with what. */
+#include <stdio.h>
+#include <string.h>
+
+#include "../../../src/admin/priv.h"
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/mem.h"
+#include "unit.h"
+
+/* As one line: the command, what it is with, or the error. */
+static const char *parsed(const char *text)
+{
+	static char out[1000];
+	struct call call;
+	struct err err;
+	if (!call_parse(slice_text(text), &call, &err)) {
+		snprintf(out, sizeof out, "%s %s | %s", err.sqlstate, err.text, err.hint);
+		assert_null(call.name);
+		return out;
+	}
+	static const char *const kinds[] = {
+		"nothing", "", "show-setting", "set-setting", "begin", "commit", "rollback", "deallocate"
+	};
+	snprintf(out, sizeof out, "%s%s%s%s%s%s", call.command ? call.command->words : kinds[call.kind], call.name ? " name=" : "",
+	         call.name ? call.name : "", call.value ? " value=" : "", call.value ? call.value : "", call.until ? " until" : "");
+	size_t n = strlen(out);
+	if (call.number)
+		n += (size_t)snprintf(out + n, sizeof out - n, " number=%llu", (unsigned long long)call.number);
+	if (call.timeout_us)
+		snprintf(out + n, sizeof out - n, " ms=%llu", (unsigned long long)(call.timeout_us / US_PER_MS));
+	call_fini(&call);
+	return out;
+}
+
+static void words_are_found_in_any_case_and_spacing(void **state)
+{
+	assert_string_equal(parsed("SHOW POOLS"), "SHOW POOLS");
+	assert_string_equal(parsed("  show\n\tpools ;; "), "SHOW POOLS");
+	assert_string_equal(parsed("/* who */ show -- what\n lists;"), "SHOW LISTS");
+	assert_string_equal(parsed("select version"), "SHOW VERSION");
+	assert_string_equal(parsed("Reload"), "RELOAD");
+	assert_string_equal(parsed(""), "nothing");
+	assert_string_equal(parsed(" ; -- nothing"), "nothing");
+}
+
+static void every_command_of_the_table_is_found_by_its_words(void **state)
+{
+	for (size_t i = 0; i < n_commands; i++) {
+		char text[80];
+		struct call call;
+		struct err err;
+		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1" };
+		snprintf(text, sizeof text, "%s%s", commands[i].words, args[commands[i].args]);
+		assert_true(call_parse(slice_text(text), &call, &err));
+		assert_ptr_equal(call.command, &commands[i]);
+		call_fini(&call);
+	}
+}
+
+static void arguments_are_read(void **state)
+{
+	assert_string_equal(parsed("PAUSE"), "PAUSE");
+	assert_string_equal(parsed("PAUSE shop"), "PAUSE name=shop");
+	assert_string_equal(parsed("PAUSE shop 30s"), "PAUSE name=shop ms=30000");
+	assert_string_equal(parsed("PAUSE 500ms"), "PAUSE ms=500");
+	assert_string_equal(parsed("PAUSE 5"), "PAUSE ms=5000");
+	assert_string_equal(parsed("PAUSE \"30s\""), "PAUSE name=30s");
+	assert_string_equal(parsed("RESUME \"my \"\"db\"\"\""), "RESUME name=my \"db\"");
+	assert_string_equal(parsed("KILL_CLIENT 4711"), "KILL_CLIENT number=4711");
+	assert_string_equal(parsed("SHUTDOWN"), "SHUTDOWN");
+	assert_string_equal(parsed("shutdown wait_for_clients"), "SHUTDOWN until");
+	assert_string_equal(parsed("SET pool.size=30"), "SET name=pool.size value=30");
+	assert_string_equal(parsed("SET pool.size = '30'"), "SET name=pool.size value=30");
+	assert_string_equal(parsed("set log_level TO debug;"), "SET name=log_level value=debug");
+}
+
+static void what_drivers_ask_of_every_server_is_answered(void **state)
+{
+	assert_string_equal(parsed("SHOW client_encoding"), "show-setting name=client_encoding value=UTF8");
+	assert_string_equal(parsed("SHOW TRANSACTION ISOLATION LEVEL"),
+	                    "show-setting name=transaction isolation level value=read committed");
+	assert_string_equal(parsed("SET client_encoding TO 'utf-8'"), "set-setting");
+	assert_string_equal(parsed("SET DATESTYLE TO 'ISO'"), "set-setting");
+	assert_string_equal(parsed("SET extra_float_digits = 3"), "set-setting");
+	assert_string_equal(parsed("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"), "set-setting");
+	assert_string_equal(parsed("SET client_encoding = latin1"), "22023 the console's client_encoding is always \"UTF8\" | ");
+	assert_string_equal(parsed("SET DATESTYLE TO 'German'"), "22023 the console's datestyle is always \"ISO, MDY\" | ");
+	assert_string_equal(parsed("BEGIN"), "begin");
+	assert_string_equal(parsed("BEGIN ISOLATION LEVEL SERIALIZABLE"), "begin");
+	assert_string_equal(parsed("start transaction read only"), "begin");
+	assert_string_equal(parsed("COMMIT"), "commit");
+	assert_string_equal(parsed("rollback;"), "rollback");
+	assert_string_equal(parsed("DEALLOCATE ALL"), "deallocate");
+	assert_string_equal(parsed("DEALLOCATE PREPARE x"), "deallocate name=x");
+}
+
+/* 08P01: by it pgcli sees that this is no database. */
+static void what_is_not_known_is_a_protocol_violation_with_a_hint(void **state)
+{
+	static const char *const wrong[] = {
+		"SHOW",         "POOLS",          "SELECT 1",        "SELECT version()", "SHOW POOLS; SHOW LISTS",
+		"SHOW 'POOLS'", "\"SHOW\" POOLS", "SHOW \"unclosed", "COMMIT NOW",       "a b c d e f g h i j k l m n o"
+	};
+	assert_string_equal(parsed("SHOW POOL"),
+	                    "08P01 the console does not understand \"SHOW POOL\" | SHOW HELP lists the commands.");
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_memory_equal(parsed(wrong[i]), "08P01", 5);
+	char longest[COMMAND_MAX + 100];
+	memset(longest, 'x', sizeof longest);
+	longest[sizeof longest - 1] = '\0';
+	assert_memory_equal(parsed(longest), "08P01", 5);
+}
+
+static void wrong_arguments_are_told_the_right_ones(void **state)
+{
+	assert_string_equal(parsed("KILL_CLIENT bob"),
+	                    "08P01 the console does not understand \"KILL_CLIENT bob\" | It should be: KILL_CLIENT id");
+	assert_non_null(strstr(parsed("DISABLE"), "DISABLE database"));
+	assert_non_null(strstr(parsed("PAUSE a b"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("PAUSE shop 0s"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("RELOAD all"), "RELOAD"));
+	assert_non_null(strstr(parsed("SET a b"), "SET key = value"));
+	assert_non_null(strstr(parsed("SHUTDOWN soon"), "WAIT_FOR_SERVERS"));
+	assert_non_null(strstr(parsed("SHOW POOLS NOW"), "SHOW POOLS"));
+}
+
+/* CVE-2026-6667 of PgBouncer: KILL_CLIENT was open to who may only look. */
+static void only_looking_is_allowed_to_who_may_look(void **state)
+{
+	for (size_t i = 0; i < n_commands; i++)
+		if (!commands[i].view)
+			assert_int_equal(commands[i].level, LEVEL_ADMIN);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(words_are_found_in_any_case_and_spacing),
+		cmocka_unit_test(every_command_of_the_table_is_found_by_its_words),
+		cmocka_unit_test(arguments_are_read),
+		cmocka_unit_test(what_drivers_ask_of_every_server_is_answered),
+		cmocka_unit_test(what_is_not_known_is_a_protocol_violation_with_a_hint),
+		cmocka_unit_test(wrong_arguments_are_told_the_right_ones),
+		cmocka_unit_test(only_looking_is_allowed_to_who_may_look),
+	};
+	return UNIT_RUN(tests);
+}
