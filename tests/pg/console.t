@@ -447,6 +447,13 @@ with scenario('lunapool ctl'):
         is_(out.split('\n')[0].split('\t')[:3], ['database', 'user', 'cl_active'], 'lines for programs')
         rc, out, err = run(['script', '-qec', f'{PROGRAM} ctl -s {proxy.unix} show version', '/dev/null'])
         like(out, r'^version *\r?\nLunapool ', 'a table for a terminal')
+        proxy.settings['pool']['size'] = 6
+        proxy.write_config()
+        rc, out, err = ctl('reload', '--dry-run')
+        is_((rc, out), (0, 'change\npool: size 4 -> 6\n'), 'reload --dry-run says what would change')
+        is_(json.loads(ctl('--json', 'show', 'pools')[1])[0]['pool_size'], 4, '… and changes nothing')
+        proxy.settings['pool']['size'] = 4
+        proxy.write_config()
         rc, out, err = ctl('set', 'pool.size', '=', 'x')
         is_((rc, out), (1, ''), 'a command that fails')
         like(err, 'pool.size|size', '… says why on stderr')
