@@ -345,6 +345,84 @@ static void ldap_options(void **state)
 	}
 }
 
+/* ---- any rules -------------------------------------------------------------------------------------------- */
+
+static uint32_t dice;
+
+static unsigned roll(unsigned n)
+{
+	dice = dice * 1664525u + 1013904223u;
+	return (dice >> 8) % n;
+}
+
+static const char *one_of(const char *const *words, unsigned n)
+{
+	return words[roll(n)];
+}
+
+static void random_rule(char *out, size_t cap)
+{
+	static const char *const databases[] = { "all",      "a",       "b,a",     "sameuser",  "replication",
+		                                     "samerole", "/^[ab]$", "\"all\"", "\"/^a,?$\"" };
+	static const char *const users[] = { "all", "a", "b,c", "+staff", "+a", "/a|c", "\"+a\"", "c,+staff" };
+	static const char *const types[] = { "host", "hostssl", "hostnossl", "hostgssenc", "hostnogssenc" };
+	static const char *const hosts[] = { "all",      "10.0.0.0/8", "10.1.0.0 255.255.0.0",
+		                                 "::/0",     "fd00::/8",   "a.example",
+		                                 ".example", "samehost",   "0.0.0.0/0" };
+	static const char *const methods[] = {
+		"trust", "reject", "md5", "password", "scram-sha-256", "pam", "ldap ldapserver=x ldapprefix=y"
+	};
+	const char *database = one_of(databases, ARRAY_LEN(databases)), *user = one_of(users, ARRAY_LEN(users));
+	const char *method = one_of(methods, ARRAY_LEN(methods));
+	if (roll(4) == 0)
+		snprintf(out, cap, "local %s %s %s\n", database, user, method);
+	else
+		snprintf(out, cap, "%s %s %s %s %s\n", one_of(types, ARRAY_LEN(types)), database, user, one_of(hosts, ARRAY_LEN(hosts)),
+		         method);
+}
+
+/* A file decides as its rules do one by one, each in a file of its own: the first that does not say "no". */
+static void many_rules_are_one_after_the_other(void **state)
+{
+	static const char *const names[] = { "a", "b", "c", "replication", "staff" }, *const roles[] = { "a", "staff" };
+	static const char *const froms[] = { "", "10.1.2.3", "10.2.2.3", "8.8.8.8", "fd00::1", "::ffff:10.1.0.1" };
+	static const char *const hosts[] = { "", "a.example", "b.example" };
+	for (dice = 1; dice < 60;) {
+		uint32_t seed = dice;
+		char rules[6][160], all[1000] = "";
+		struct hba *alone[ARRAY_LEN(rules)];
+		for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+			random_rule(rules[i], sizeof rules[i]);
+			strcat(all, rules[i]);
+			alone[i] = load(rules[i]);
+			assert_string_equal(dir.told, "");
+		}
+		struct hba *h = load(all);
+		for (unsigned n = 0; n < 200; n++) {
+			struct sockaddr_storage peer = peer_of(one_of(froms, ARRAY_LEN(froms)));
+			struct hba_ask ask = { .peer = &peer, .is_tls = roll(2), .database = one_of(names, 5), .user = one_of(names, 3) };
+			ask.is_replication = roll(6) == 0;
+			ask.facts.has_host = roll(2);
+			ask.facts.host = ask.facts.has_host ? one_of(hosts, 3) : "";
+			ask.facts.has_roles = roll(2);
+			ask.facts.n_roles = ask.facts.has_roles ? roll(3) : 0;
+			ask.facts.roles = roles;
+			const struct hba_rule *rule, *one = NULL;
+			enum hba_answer got = hba_match(h, &ask, &rule), wanted = HBA_NONE;
+			size_t at = 0;
+			for (; at < ARRAY_LEN(rules) && wanted == HBA_NONE; at++)
+				wanted = hba_match(alone[at], &ask, &one);
+			assert_int_equal(got, wanted);
+			assert_int_equal(rule ? rule->line : 0, one ? at : 0);
+			assert_int_equal(rule ? (int)rule->method : -1, one ? (int)one->method : -1);
+		}
+		for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+			hba_unref(alone[i]);
+		hba_unref(h);
+		dice = seed + 1;
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -355,6 +433,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(files_include_files, setup, teardown),
 		cmocka_unit_test_setup_teardown(facts_are_asked_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(ldap_options, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_rules_are_one_after_the_other, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_understood_is_refused, setup, teardown),
 	};
 	return UNIT_RUN(tests);
