@@ -8,6 +8,8 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "app/control.h"
@@ -261,6 +263,21 @@ bool app_reload(struct app *a, struct err *err)
 	return true;
 }
 
+struct teller {
+	change_fn fn;
+	void *arg;
+};
+
+static void tell_renewed(void *arg, const char *block)
+{
+	const struct teller *t = arg;
+	char text[300];
+	bool is_listen = strcmp(block, "listen") == 0;
+	snprintf(text, sizeof text, "%s%.200s: TLS is another, by its settings or files; %s", is_listen ? "" : "cluster ", block,
+	         is_listen ? "it holds for clients from now on" : "its servers are replaced as they come back");
+	t->fn(t->arg, &(struct change){ .part = is_listen ? CHANGE_listen : CHANGE_cluster, .text = text });
+}
+
 bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors *errors)
 {
 	struct conf *conf = conf_load(a->conf_path, errors);
@@ -271,6 +288,7 @@ bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors 
 	if (keys) {
 		fit_to_fds(a, conf);
 		conf_changes(topo_latest(a->board)->conf, conf, fn, arg);
+		keyring_differs(a->keyring, keys, tell_renewed, &(struct teller){ fn, arg });
 	} else
 		conf_errors_add(errors, "", "%s", err.text);
 	keyring_drop(keys);

@@ -18,6 +18,9 @@ void keyring_free(struct keyring *k); /* NULL is fine */
 struct keyring_plan;
 /* Reads files; control thread.  K may be NULL: what a process would begin with.  NULL with ERR. */
 struct keyring_plan *keyring_plan(struct keyring *k, const struct conf *c, struct err *err) MUST_CHECK;
+/* Whether PLAN has something new, or lacks something; FN for each block (a cluster's name, or "listen") that had TLS and would have other. */
+bool keyring_differs(const struct keyring *k, const struct keyring_plan *plan, void (*fn)(void *arg, const char *block),
+                     void *arg);
 bool keyring_apply(struct keyring *k,
                    struct keyring_plan *plan); /* takes PLAN over; true: something is not as it was, a renewed file for one */
 void keyring_drop(struct keyring_plan *plan);

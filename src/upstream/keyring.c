@@ -127,9 +127,10 @@ void keyring_drop(struct keyring_plan *p)
 	mem_free(p);
 }
 
-/* True when something is new, or gone.  Says what was renewed. */
-static bool differs(const struct keyring_plan *before, const struct keyring_plan *plan)
+bool keyring_differs(const struct keyring *k, const struct keyring_plan *plan, void (*fn)(void *arg, const char *block),
+                     void *arg)
 {
+	const struct keyring_plan *before = k->now;
 	bool is_other = !before || before->n != plan->n;
 	for (size_t i = 0; i < plan->n; i++) {
 		const struct key *key = &plan->keys[i], *was = find(before, key->cluster);
@@ -137,14 +138,19 @@ static bool differs(const struct keyring_plan *before, const struct keyring_plan
 			continue;
 		is_other = true;
 		if (was)
-			log_info(NULL, "tls_renewed", KV_STR("block", key->cluster ? key->cluster : "listen"));
+			fn(arg, key->cluster ? key->cluster : "listen");
 	}
 	return is_other;
 }
 
+static void log_renewed(void *arg, const char *block)
+{
+	log_info(NULL, "tls_renewed", KV_STR("block", block));
+}
+
 bool keyring_apply(struct keyring *k, struct keyring_plan *plan)
 {
-	bool is_other = differs(k->now, plan);
+	bool is_other = keyring_differs(k, plan, log_renewed, NULL);
 	pthread_mutex_lock(&k->lock);
 	struct keyring_plan *before = k->now;
 	k->now = plan;

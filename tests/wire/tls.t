@@ -258,6 +258,8 @@ with scenario('a reload'):
     is_(certificate(), first, 'other paths, the same certificate')
     for kind in ('crt', 'key'):
         shutil.copy(f'{pki.dir}/other.{kind}', f'{pki.dir}/renewed.{kind}')
+    is_(run([PROGRAM, '--dry-run', '-c', proxy.path]), (0, 'listen: TLS is another, by its settings or files; it holds for clients from now on\n', ''), 'a dry run says that it was renewed')
+    is_(certificate(), first, '… and renews nothing')
     at = len(proxy.log())
     listen(tls='require', **RENEWED)
     second = certificate()
