@@ -23,6 +23,7 @@
 #include "net/mailbox.h"
 #include "net/stream.h"
 #include "sql/classify.h"
+#include "wire/scrammem.h"
 
 #define STACK_BYTES (8u << 20) /* libpg_query recurses as deep as a statement nests */
 
@@ -39,6 +40,7 @@ struct worker {
 	uint64_t catalog_generation;
 	struct engine *engine;
 	struct settings_table *settings;
+	struct scram_memory *memory;
 	struct sql_cache *cache;
 	struct pools *pools;
 	struct sessions *sessions;
@@ -82,7 +84,8 @@ static void world_make(struct worker *w)
 	w->engine = make_engine(w);
 	w->settings = settings_table_new();
 	w->cache = sql_cache_new(topo->conf->statement_cache);
-	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings, w->env.keyring };
+	w->memory = scram_memory_new();
+	struct upstream_env up = { w->engine, w->env.resolver, &w->mailbox, w->settings, w->env.keyring, w->memory };
 	w->pools = pools_new(w->env.pools, w->index, &up);
 	w->console.topo = topo;
 	w->console.pools = w->pools;
@@ -112,6 +115,7 @@ static void world_end(struct worker *w)
 	sql_cache_free(w->cache);
 	engine_free(w->engine);
 	settings_table_free(w->settings);
+	scram_memory_free(w->memory);
 	topo_leave(w->env.board, w->index);
 }
 

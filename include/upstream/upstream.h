@@ -26,7 +26,8 @@ struct upstream_env {
 	struct resolver *resolver;
 	struct mailbox *mailbox; /* the thread's: answers of the resolver */
 	struct settings_table *settings;
-	struct keyring *keyring; /* NULL: no TLS */
+	struct keyring *keyring;           /* NULL: no TLS */
+	struct scram_memory *scram_memory; /* NULL: none */
 };
 
 struct upstream_target {

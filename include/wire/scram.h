@@ -61,8 +61,10 @@ bool scram_server_final(struct scram_server *s, struct slice in, char *out, size
 void scram_server_fini(struct scram_server *s); /* wipes */
 
 /* We are the client (we log in to a server): with a clear PASSWORD, or with a CLIENT_KEY + secret learnt from a client's login. */
+struct scram_memory;
 struct scram_client {
-	char *password; /* NULL when keys are used */
+	char *password;              /* NULL when keys are used */
+	struct scram_memory *memory; /* of keys derived before; may be NULL, and may be set until the final message */
 	uint8_t client_key[SCRAM_KEY];
 	struct scram_secret secret; /* salt and iterations must match the server's for pass-through */
 	char nonce[64];

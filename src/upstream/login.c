@@ -302,6 +302,7 @@ void login_init(struct login *l, const struct login_who *who, struct settings_ta
 		scram_client_init_password(&l->scram, l->password);
 	else if (l->has_scram)
 		scram_client_init_keys(&l->scram, k->client_key, &k->secret);
+	l->scram.memory = who->memory;
 }
 
 void login_fini(struct login *l)

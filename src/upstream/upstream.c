@@ -332,6 +332,7 @@ static struct login_who who_of(const struct upstream_login *l)
 		                       .database = l->database,
 		                       .password = l->password,
 		                       .md5 = l->md5,
+		                       .memory = l->up->env.scram_memory,
 		                       .is_private = l->cleartext_password || tls || addr_is_unix(&l->up->addr),
 		                       .is_tls = tls != NULL,
 		                       .binding = has_binding ? binding : (struct slice){ 0 },

@@ -21,6 +21,7 @@
 #include "base/secret.h"
 #include "wire/base64.h"
 #include "wire/saslprep.h"
+#include "wire/scrammem.h"
 
 #define SALT_MADE 16u /* bytes of the salts that we make: as PostgreSQL */
 #define ITERATIONS_MADE 4096u
@@ -487,7 +488,11 @@ static bool find_keys(struct scram_client *c, struct scram_secret *asked, struct
 {
 	if (c->password) {
 		c->secret = *asked;
-		return derive(slice_text(c->password), &c->secret, c->client_key) || refuse(&c->state, err, "53200", "out of memory");
+		if (c->memory && scram_memory_get(c->memory, c->password, &c->secret, c->client_key))
+			return true;
+		if (!derive(slice_text(c->password), &c->secret, c->client_key))
+			return refuse(&c->state, err, "53200", "out of memory");
+		return true;
 	}
 	if (asked->iterations != c->secret.iterations ||
 	    !slice_equal(slice_of(asked->salt, asked->salt_len), slice_of(c->secret.salt, c->secret.salt_len)))
@@ -535,6 +540,8 @@ bool scram_client_verify(struct scram_client *c, struct slice in, struct err *er
 		return malformed(&c->state, err, "The server's signature is missing or wrong.");
 	if (!secret_equal(slice_of(signature, SCRAM_KEY), slice_of(c->server_signature, SCRAM_KEY)))
 		return refuse(&c->state, err, "28000", "the server does not know the password: it may not be the server that we want");
+	if (c->memory && c->password) /* of servers that lie nothing is remembered */
+		scram_memory_put(c->memory, c->password, &c->secret, c->client_key);
 	c->state = DONE;
 	return true;
 }

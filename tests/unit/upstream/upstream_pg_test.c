@@ -77,7 +77,7 @@ static void begin(struct scene *s)
 	*s = (struct scene){ .loop = loop_new(false), .resolver = resolver_new() };
 	s->engine = engine_new(s->loop);
 	mailbox_open(&s->mailbox, s->loop, s);
-	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new(), NULL };
+	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new(), NULL, NULL };
 }
 
 static void end(struct scene *s)
@@ -229,13 +229,14 @@ static void cancel_hits_the_statement_and_no_later_one(void **state)
 	for (int i = 0; i < 5; i++) {
 		s.is_cancelled = false;
 		send_query(&s, "select pg_sleep(100)");
-		upstream_cancel(&s.env, &s.up.addr, NULL, s.up.backend_pid, slice_of(s.up.backend_key, s.up.backend_key_len), on_cancelled, &s);
+		upstream_cancel(&s.env, &s.up.addr, NULL, s.up.backend_pid, slice_of(s.up.backend_key, s.up.backend_key_len),
+		                on_cancelled, &s);
 		run_until(s.loop, is_flag_set, &s.is_cancelled);
 		/* The request may have overtaken the query: then it hit nothing, and another is needed. */
 		while (!s.has_answer) {
 			s.is_cancelled = false;
-			upstream_cancel(&s.env, &s.up.addr, NULL, s.up.backend_pid, slice_of(s.up.backend_key, s.up.backend_key_len), on_cancelled,
-			                &s);
+			upstream_cancel(&s.env, &s.up.addr, NULL, s.up.backend_pid, slice_of(s.up.backend_key, s.up.backend_key_len),
+			                on_cancelled, &s);
 			run_until(s.loop, is_flag_set, &s.is_cancelled);
 			run_turns(s.loop, 2);
 		}

@@ -175,7 +175,7 @@ static void begin(struct scene *s)
 	*s = (struct scene){ .loop = loop_new(false), .resolver = resolver_new() };
 	s->engine = engine_new(s->loop);
 	mailbox_open(&s->mailbox, s->loop, s);
-	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new(), NULL };
+	s->env = (struct upstream_env){ s->engine, s->resolver, &s->mailbox, settings_table_new(), NULL, NULL };
 	s->listener = listener_open(s->loop, "127.0.0.1", 0, 16, on_client, s, &err);
 	assert_non_null(s->listener);
 	writer_init_grow(&s->script);

@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "wire/base64.h"
 #include "wire/saslprep.h"
+#include "wire/scrammem.h"
 
 static char out[SCRAM_TEXT_MAX], back[SCRAM_TEXT_MAX];
 static size_t out_len, back_len;
@@ -500,6 +501,41 @@ static void keys_may_be_derived_between_the_messages(void **state)
 	assert_false(scram_secret_fits(slice_text(""), &secret));
 }
 
+static void derived_keys_are_remembered(void **state)
+{
+	struct scram_memory *m = scram_memory_new();
+	struct scram_secret secret, got;
+	uint8_t client_key[SCRAM_KEY];
+	assert_true(scram_secret_make(slice_text("pw"), &secret));
+	for (int round = 0; round < 4; round++) {
+		struct scram_server s;
+		struct scram_client c;
+		bool lies = round == 0, is_wrong = round == 3;
+		scram_server_init(&s, &secret, false);
+		scram_client_init_password(&c, is_wrong ? "wp" : "pw");
+		c.memory = m;
+		assert_true(scram_client_first(&c, out, &out_len));
+		assert_true(scram_server_first(&s, said(), back, &back_len, &err));
+		assert_true(scram_client_final(&c, answered(), out, &out_len, &err));
+		assert_int_equal(scram_server_final(&s, said(), back, &back_len, &err), !is_wrong);
+		if (lies)
+			back[5] = back[5] == 'A' ? 'B' : 'A';
+		if (!is_wrong)
+			assert_int_equal(scram_client_verify(&c, answered(), &err), !lies);
+		got = (struct scram_secret){ .iterations = secret.iterations, .salt_len = secret.salt_len };
+		memcpy(got.salt, secret.salt, secret.salt_len);
+		assert_int_equal(scram_memory_get(m, "pw", &got, client_key), !lies); /* of a server that lies nothing is kept */
+		if (!lies)
+			assert_memory_equal(&got, &secret, sizeof got);
+		assert_false(scram_memory_get(m, "wp", &got, client_key));
+		got.iterations++;
+		assert_false(scram_memory_get(m, "pw", &got, client_key));
+		scram_server_fini(&s);
+		scram_client_fini(&c);
+	}
+	scram_memory_free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -514,6 +550,7 @@ int main(void)
 		cmocka_unit_test(channels_are_bound_and_downgrades_found),
 		cmocka_unit_test(a_binding_of_another_type_is_refused),
 		cmocka_unit_test(keys_may_be_derived_between_the_messages),
+		cmocka_unit_test(derived_keys_are_remembered),
 		cmocka_unit_test(a_server_that_does_not_know_the_password_is_found_out),
 		cmocka_unit_test(bad_first_messages_are_refused),
 		cmocka_unit_test(bad_final_messages_are_refused),
