@@ -47,6 +47,7 @@ is_([clients[f'app{i}']['state'] for i in range(3)], ['active', 'active', 'idle'
 is_([clients[f'app{i}']['doing'] for i in range(3)], ['ready'] * 3, '… in our own words')
 is_((clients['app0']['addr'], clients['app0']['port']), ('127.0.0.1', str(a.sock.getsockname()[1])), '… from where')
 is_((clients['app0']['local_addr'], clients['app0']['local_port']), ('127.0.0.1', str(proxy.port)), '… to where')
+wait_for(lambda: 'new' not in [x['state'] for x in show('SERVERS')], what='the last login')
 servers = {x['ptr']: x for x in show('SERVERS') if x['database'] == db}
 is_([servers[clients[f'app{i}']['link']]['link'] for i in range(2)], [clients[f'app{i}']['ptr'] for i in range(2)],
     'SHOW SERVERS: who has which server')
