@@ -40,7 +40,7 @@ for workers, share, sslmode in ((2, 0.6, 'disable'), (1, 0.2, 'disable'), (2, 0.
         for i in range(8):
             cluster.role(f'mix_role_{i}')
         cluster.database(db, SETUP)
-        p = Proxy(cluster, workers=workers, pool={'size': 30}, **tls)
+        p = Proxy(cluster, workers=workers, pool={'size': 30, 'query_wait_notify': 0}, **tls)
         seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
         where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode={sslmode} gssencmode=disable'
         rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
