@@ -25,7 +25,8 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import ENGINE, Cluster, run, temp_dir, tool  # noqa: E402
 import pgwire  # noqa: E402
-from peers import Haproxy, Lunapool, LunapoolTls, PgBouncer, PgBouncerSession, PgBouncerTls, Pgpool, cpu_us, memory_bytes  # noqa: E402
+from peers import (Haproxy, Lunapool, LunapoolScram, LunapoolTls, PgBouncer, PgBouncerScram, PgBouncerSession, PgBouncerTls, Pgpool,  # noqa: E402
+                   cpu_us, memory_bytes)
 
 SCALE = 10
 LOADS = {  # pgbench's arguments; the pgbouncer to compare with (its 1.18 has prepared statements in session mode only)
@@ -38,6 +39,7 @@ LOADS = {  # pgbench's arguments; the pgbouncer to compare with (its 1.18 has pr
     'TLS simple': (['-S', '-c', '16'], PgBouncerTls),
     'TLS 2 MB results': (['-f', 'big.sql', '-c', '2'], PgBouncerTls),
     'TLS connect': (['-C', '-f', 'one.sql', '-c', '8'], PgBouncerTls),
+    'SCRAM login': (['-C', '-f', 'one.sql', '-c', '8'], PgBouncerScram),
 }
 SCRIPTS = {'one.sql': 'select 1;\n', 'big.sql': "select repeat('x', 100) from generate_series(1, 20000);\n"}
 BARS = [('cpu', 'simple', 1.1), ('cpu', 'prepared', 0.8), ('cpu', '2 MB results', 0.6), ('memory', 'idle client', 1.0),
@@ -65,14 +67,14 @@ class Bench:
         if status:
             raise RuntimeError(err)
 
-    def pgbench(self, port, sslmode, *args):
-        env = {'PGHOST': '127.0.0.1', 'PGPORT': str(port), 'PGUSER': 'postgres', 'PGDATABASE': 'postgres', 'PGSSLMODE': sslmode,
-               'PGGSSENCMODE': 'disable'}
+    def pgbench(self, port, sslmode, *args, user='postgres'):
+        env = {'PGHOST': '127.0.0.1', 'PGPORT': str(port), 'PGUSER': user, 'PGPASSWORD': 'scram secret', 'PGDATABASE': 'postgres',
+               'PGSSLMODE': sslmode, 'PGGSSENCMODE': 'disable'}
         return run([tool('pgbench'), *args], env=env, cwd=self.dir, timeout=600)
 
     def load(self, peer, args, *more):
         """Transactions done, transactions a second; None when the load cannot run there."""
-        status, out, err = self.pgbench(peer.port, peer.sslmode, '-n', '-j', '1', *args, *more)
+        status, out, err = self.pgbench(peer.port, peer.sslmode, '-n', '-j', '1', *args, *more, user=peer.user)
         done = re.search(r'actually processed: (\d+)', out)
         if status or not done or int(done.group(1)) == 0:
             note(err.strip()[-300:])
@@ -80,7 +82,8 @@ class Bench:
         return int(done.group(1)), float(re.search(r'tps = ([\d.]+)', out).group(1))
 
     def peers_for(self, bouncer):
-        wanted = [LunapoolTls, bouncer] if bouncer is PgBouncerTls else [Lunapool, bouncer, Haproxy, Pgpool]
+        special = {PgBouncerTls: LunapoolTls, PgBouncerScram: LunapoolScram}
+        wanted = [special[bouncer], bouncer] if bouncer in special else [Lunapool, bouncer, Haproxy, Pgpool]
         return [p for p in wanted if issubclass(p, Lunapool) or not self.args.peers or p.name.split()[0] in self.args.peers]
 
 
@@ -113,24 +116,28 @@ def column(peer):
 # ---- CPU per transaction -----------------------------------------------------------------------------------------
 
 def cpu_once(bench, peer, args, seconds):
+    """Microseconds for each transaction; transactions a second."""
     before = cpu_us(peer.pid)
     result = bench.load(peer, args, '-T', str(seconds))
-    return (cpu_us(peer.pid) - before) / result[0] if result else None
+    return ((cpu_us(peer.pid) - before) / result[0], result[1]) if result else (None, None)
 
 
 def cpu(bench):
-    cells, a = {}, bench.args
+    cells, speeds, a = {}, {}, bench.args
     loads = [name for name in LOADS if not a.loads or name in a.loads]
     for name in loads:
         args, bouncer = LOADS[name]
         peers = [p(bench.cluster) for p in bench.peers_for(bouncer)]
-        runs = {p.name: [] for p in peers}
+        runs, speed = ({p.name: [] for p in peers} for _ in range(2))
         for p in peers:
             bench.load(p, args, '-T', '1')
         for _ in range(a.rounds):
             for p in peers:
-                runs[p.name].append(cpu_once(bench, p, args, a.seconds))
+                cost, tps = cpu_once(bench, p, args, a.seconds)
+                runs[p.name].append(cost)
+                speed[p.name].append(tps)
         for p in peers:
+            speeds[name, column(p)] = cell(speed[p.name], speed['lunapool'], p.name == 'lunapool', '{:.0f}')
             cells[name, column(p)] = cell(runs[p.name], runs['lunapool'], p.name == 'lunapool')
             p.stop()
         if bouncer.name in runs:
@@ -138,6 +145,7 @@ def cpu(bench):
         note(f'cpu {name}: ' + ', '.join(f'{n} {[v and round(v, 1) for v in r]}' for n, r in runs.items()))
     table('CPU per transaction', 'microseconds; prepared: pgbouncer in session mode', loads, ['lunapool', 'pgbouncer', 'haproxy', 'pgpool2'],
           cells)
+    table('Transactions a second', 'the load runs on the same cores', loads, ['lunapool', 'pgbouncer', 'haproxy', 'pgpool2'], speeds)
 
 
 # ---- latency -----------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ class Peer:
     """A foreign proxy in front of CLUSTER.  WRAPPER: words in front of its command (valgrind …)."""
     needs_postgres = True  # refuses to run as root
     sslmode = 'disable'    # of its clients
+    user = 'postgres'      # theirs
 
     def __init__(self, cluster, wrapper=()):
         self.cluster = cluster
@@ -111,22 +112,24 @@ class PgBouncer(Peer):
     mode = 'transaction'
 
     def command(self):
-        users = self.write('users.txt', '"postgres" ""\n')
         return ['pgbouncer', '-q', self.write('pgbouncer.ini', f"""[databases]
 * = host=127.0.0.1 port={self.cluster.port}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = {self.port}
 unix_socket_dir =
-auth_type = trust
-auth_file = {users}
-pool_mode = {self.mode}
+{self.auth()}pool_mode = {self.mode}
 default_pool_size = {POOL}
 max_client_conn = {CLIENTS_MAX}
 log_connections = 0
 log_disconnections = 0
 ignore_startup_parameters = extra_float_digits,options
 {self.more()}""")]
+
+    def auth(self):
+        return f"""auth_type = trust
+auth_file = {self.write('users.txt', '"postgres" ""')}
+"""
 
     def more(self):
         return ''
@@ -142,6 +145,26 @@ class PgBouncerTls(PgBouncer):
         return f"""client_tls_sslmode = allow
 client_tls_cert_file = {pki.crt('server')}
 client_tls_key_file = {pki.key('server')}
+"""
+
+
+SCRAM_HBA = 'host all scram_user 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n'
+
+
+def scram_secret(cluster):
+    """What the server has stored: who compares with it learns no password."""
+    return cluster.one("select rolpassword from pg_authid where rolname = 'scram_user'")
+
+
+class PgBouncerScram(PgBouncer):
+    name = 'pgbouncer SCRAM'
+    user = 'scram_user'
+
+    def auth(self):
+        users = self.write('users.txt', f'"postgres" ""\n"scram_user" "{scram_secret(self.cluster)}"\n')
+        return f"""auth_type = hba
+auth_hba_file = {self.write('hba', SCRAM_HBA)}
+auth_file = {users}
 """
 
 
@@ -200,12 +223,17 @@ class Lunapool:
     """The program of this tree."""
     name = 'lunapool'
     sslmode = 'disable'
+    user = 'postgres'
 
     def listen(self):
         return {}
 
+    def auth(self):
+        return {}
+
     def __init__(self, cluster, wrapper=()):
-        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, listen=self.listen(),
+        self.cluster = cluster
+        p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, listen=self.listen(), **self.auth(),
                                options={'engine': 'epoll'} if wrapper else {}, start=False)  # valgrind cannot follow io_uring
         p.log_path = f'{p.dir}/log'
         command = ['setpriv', '--pdeathsig', 'SIGKILL', *wrapper, PROGRAM, '-c', p.path]
@@ -229,3 +257,10 @@ class LunapoolTls(Lunapool):
         pki = Pki()
         pki.sign('server')
         return {'tls': 'allow', 'tls_cert': pki.crt('server'), 'tls_key': pki.key('server')}
+
+
+class LunapoolScram(Lunapool):
+    user = 'scram_user'
+
+    def auth(self):
+        return {'hba': SCRAM_HBA, 'secrets': f'"scram_user" "{scram_secret(self.cluster)}"\n'}
