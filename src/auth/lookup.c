@@ -123,11 +123,20 @@ static void forget_answer(struct entry *e)
 	e->is_known = false;
 }
 
+/* Sessions know their questions until they are answered: nobody but the one who answers frees them. */
+static void refuse_all(struct entry *e, const char *text)
+{
+	for (struct dlist *it; (it = dlist_pop_front(&e->waiting));) {
+		struct auth_question *q = CONTAINER_OF(it, struct auth_question, link);
+		question_fail(q, "57P03", text);
+		question_send(q);
+	}
+}
+
 static void entry_free(struct lookup *l, struct entry *e)
 {
 	dlist_remove(&e->link);
-	for (struct dlist *it; (it = dlist_pop_front(&e->waiting));)
-		question_free(CONTAINER_OF(it, struct auth_question, link));
+	refuse_all(e, "Lunapool is shutting down");
 	map_remove(&l->entries, e->key);
 	forget_answer(e);
 	mem_free((void *)e->key.at);
@@ -219,12 +228,7 @@ static void source_ask(struct source *s);
 static void fail_all(struct entry *e, const struct err *why)
 {
 	log_warn(NULL, "auth_lookup_failed", KV_STR("cluster", e->source->cluster), KV_STR("user", e->name), KV_ERR(why));
-	for (struct dlist *it; (it = dlist_pop_front(&e->waiting));) {
-		struct auth_question *q = CONTAINER_OF(it, struct auth_question, link);
-		question_fail(q, "57P03",
-		              e->is_roles ? "the roles of the user cannot be looked up now" : "the user cannot be looked up now");
-		question_send(q);
-	}
+	refuse_all(e, e->is_roles ? "the roles of the user cannot be looked up now" : "the user cannot be looked up now");
 	entry_free(e->source->home, e);
 }
 
@@ -415,11 +419,11 @@ void lookup_free(struct lookup *l)
 	struct slice key;
 	if (!l)
 		return;
+	for (uint32_t at = 0; map_next(&l->entries, &at, &key, &value);) /* before the sources in whose queues they wait */
+		entry_free(l, value);
+	map_fini(&l->entries);
 	for (uint32_t at = 0; map_next(&l->sources, &at, &key, &value);)
 		source_free(value);
 	map_fini(&l->sources);
-	for (uint32_t at = 0; map_next(&l->entries, &at, &key, &value);)
-		entry_free(l, value);
-	map_fini(&l->entries);
 	mem_free(l);
 }

@@ -489,5 +489,17 @@ with scenario('names are cut as PostgreSQL cuts them'):
     is_(refused(p, long + 'er', 'postgres', ''), '', 'so do databases')
     p.stop()
 
+with scenario('the end comes while users are asked for'):
+    p = Proxy(cluster, hba='host all all all scram-sha-256\n', auth={'query': "select rolname, rolpassword from pg_authid, pg_sleep(60) where rolname = $1", 'query_timeout': '1min'},
+              databases={'app': {'dbname': 'postgres'}})
+    asking = []
+    for i in range(6):
+        c = Conn(p.addr, login=False)
+        c.send(pgwire.startup({'user': f'asked_{i}', 'database': 'app'}))
+        asking.append(c)
+    wait_for(lambda: cluster.one("select count(*) from pg_stat_activity where query like '%pg_sleep(60) where%' and pid <> pg_backend_pid()") != '0', what='a question')
+    p.stop()
+    cluster.query("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60) where%' and pid <> pg_backend_pid()")
+
 cluster.stop()
 done()
