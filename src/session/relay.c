@@ -60,6 +60,7 @@ static enum fate relay_begin_refused(struct relay *r)
 {
 	r->s->begin_is = BEGIN_NONE;
 	r->s->vtx = VTX_FAILED;
+	patience_note(r->s); /* its clocks run: it is the client's to end it */
 	relay_flush(r);
 	session_send_ready(r->s);
 	return FATE_DROP;

@@ -9,7 +9,8 @@
  * answer.
  *
  * A SET finds all there but what it changes itself.  When it is undone, that is still what an earlier session left; so the next segment waits for it, too.
- * And nothing goes out behind what is under way while the server's books differ from the session's.
+ * And nothing goes out behind what is under way while the server's books differ from the session's, or while a BEGIN of ours has not been answered:
+ * if that fails, what is behind it would run by itself.
  *
  * What was set in a transaction is undone with it, and the server is back at what an earlier session left.  So in front of a BEGIN the settings go
  * twice: by themselves, which lasts, and again behind it, which makes the transaction fail if the first failed.  And until a statement that carried

@@ -54,6 +54,14 @@ with scenario('a deferred BEGIN that the server does not take'):  # as when a ca
     c.quit()
     other.quit()
     through.stop()
+    through = Proxy(cluster, pool={'size': 1}, node={'port': middle.port}, limits={'transaction_timeout': '500ms'})
+    c = through.connect(db)
+    c.q('begin')
+    middle.change = lambda data: data.replace(b'begin', b'begun')
+    told(c, query('select 1'), 'E:42601 Z:E', 'a transaction that has failed so')
+    is_(brief(c.until('E')), 'E:25P04', 'does not outlast transaction_timeout')
+    c.drop()
+    through.stop()
     middle.stop()
 
 
