@@ -83,9 +83,7 @@ test: $(UNIT) $(B)/lunapool layers ## unit tests only: seconds
 check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
 	@packaging/deps.sh check
 	@$(MAKE) -s -j$$(nproc) $(B)/lunapool $(UNIT) $(FUZZ) headers
-	@VARIANT=$(VARIANT) tests/lib/with_cluster prove -j$$(nproc) --timer $(sort $(wildcard tests/wire/*.t)) $(sort $(wildcard tests/[a-v]*/*.t)) $(UNIT) \
-		&& VARIANT=$(VARIANT) LUNAPOOL_ENGINE=epoll tests/lib/with_cluster prove -j$$(nproc) --timer $(ENGINE_TESTS) \
-		&& echo "make check ($(VARIANT)): passed" || { echo "make check ($(VARIANT)): failed"; exit 1; }
+	@VARIANT=$(VARIANT) ENGINE_TESTS='$(ENGINE_TESTS)' tests/check.sh $(UNIT)
 check-long: ## as check, with the long variants of what has them: hours
 	@LUNAPOOL_LONG=1 $(MAKE) check
 layers:
