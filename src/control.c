@@ -339,6 +339,7 @@ struct control *control_new(struct app *a)
 	loop_timer_init(&c->drain, on_drain);
 	loop_timer_init(&c->reap, on_reap);
 	pool_registry_on_trouble(a->pools, on_trouble, c);
+	topo_on_want(a->board, on_trouble, c);
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
 	a->catalog = catalog_new(on_catalog_wanted, c);
 	unsigned threads = (unsigned)topo_latest(a->board)->conf->auth_threads;

@@ -6,7 +6,7 @@
  * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
  * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
  * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE, CLIENT_TLS, SERVER_TLS (what is asked of either side), TLS_START,
- * PROTOCOL (of TLS).  The default is the text as a file would have it; "" is "not set", and a
+ * PROTOCOL (of TLS), BALANCE (how reads are spread).  The default is the text as a file would have it; "" is "not set", and a
  * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
  * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
@@ -99,6 +99,11 @@
 	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                  \
 	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                          \
 	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")  \
+	X(balance, BALANCE, "p2c", 0, 0, RELOAD,                                                                                  \
+	  "How reads are spread over the nodes that may take them: random, by weight; round-robin; least, fewest statements in "  \
+	  "flight; p2c, of two drawn by weight the less busy and slow.")                                                          \
+	X(slow_start, DURATION, "10s", 0, 3600000000, RELOAD,                                                                     \
+	  "A standby that comes back takes its share of the reads step by step over this time; 0: at once.")                      \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
 	X(tls, SERVER_TLS, "prefer", 0, 0, RELOAD,                                                                                \
 	  "TLS with the nodes, but for those on unix sockets: off; allow, where a node refuses to do without; prefer, where it "  \
@@ -117,10 +122,12 @@
 	  "Log in to servers by SCRAM-SHA-256-PLUS only, which nobody in the middle can pass on; needs TLS.")                     \
 	PARAMS_TLS(X)
 
-#define PARAMS_NODE(X)                                                                                          \
-	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.") \
-	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                 \
-	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.")
+#define PARAMS_NODE(X)                                                                                                     \
+	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.")            \
+	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                            \
+	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.") \
+	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                              \
+	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")
 
 #define PARAMS_POOL(X)                                                                                                         \
 	X(mode, MODE, "transaction", 0, 0, RELOAD, "When a server goes back to the pool: session, transaction or statement.")      \

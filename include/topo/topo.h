@@ -12,19 +12,24 @@
 #include <stdint.h>
 
 #include "conf/conf.h"
+#include "topo/pulse.h"
 
 struct topo_node {
 	uint32_t id;             /* unique in the process's life; the same while cluster, name, host and port stay the same */
 	const char *name, *host; /* the configuration's */
 	uint16_t port;
 	int64_t max_connections;
-	bool is_reachable; /* last probe answered (true while unknown) */
+	uint32_t weight;
+	struct pulse *pulse; /* never NULL; the same in every snapshot with this id */
+	bool is_reachable;   /* last probe answered (true while unknown) */
 	bool in_recovery;
 };
 struct topo_cluster {
 	const char *name;
 	size_t n_nodes;
 	struct topo_node *nodes;
+	uint64_t
+	    epoch; /* grows when another node becomes primary, or the primary's timeline does: positions of before compare with nothing */
 	int primary; /* index into nodes; -1: not known now.  A cluster of one node: always 0 */
 };
 struct topo {
@@ -67,6 +72,8 @@ struct topo_board *topo_board_new(unsigned readers);
 void topo_board_free(struct topo_board *b); /* after all readers ended */
 /* Control thread.  Takes T over, gives it the next generation, calls WAKE(arg, reader) for each reader (from this thread). */
 void topo_publish(struct topo_board *b, struct topo *t);
+/* FN(arg, node id), from any thread: somebody said pulse_want() or pulse_eject().  Before the first publish. */
+void topo_on_want(struct topo_board *b, void (*fn)(void *arg, uint32_t node_id), void *arg);
 void topo_on_publish(struct topo_board *b, void (*wake)(void *arg, unsigned reader), void *arg);
 /* Control thread's own view: valid until its next topo_publish(); NULL before the first. */
 const struct topo *topo_latest(const struct topo_board *b);

@@ -61,6 +61,7 @@ static const char *const client_tls[] = { "off", "allow", "require", "verify" };
 static const char *const server_tls[] = { "off", "allow", "prefer", "require", "verify-ca", "verify-full" };
 static const char *const tls_starts[] = { "postgres", "direct" };
 static const char *const protocols[] = { "TLSv1.2", "TLSv1.3" };
+static const char *const balances[] = { "random", "round-robin", "least", "p2c" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 
 const char *pool_mode_name(enum pool_mode mode)
@@ -80,9 +81,9 @@ const char *conf_protocol_name(enum conf_protocol p)
 
 const char *param_type_name(enum param_type type)
 {
-	static const char *const names[] = { "integer", "octal",    "boolean",  "text",      "text",       "path",
-		                                 "list",    "duration", "size",     "pool mode", "log level",  "log format",
-		                                 "engine",  "TLS mode", "TLS mode", "TLS start", "TLS version" };
+	static const char *const names[] = { "integer", "octal",    "boolean",  "text",      "text",        "path",
+		                                 "list",    "duration", "size",     "pool mode", "log level",   "log format",
+		                                 "engine",  "TLS mode", "TLS mode", "TLS start", "TLS version", "algorithm" };
 	return names[type];
 }
 
@@ -283,6 +284,7 @@ static const struct words *words_of(enum param_type type)
 		[PARAM_SERVER_TLS] = { server_tls, ARRAY_LEN(server_tls), 0 },
 		[PARAM_TLS_START] = { tls_starts, ARRAY_LEN(tls_starts), 0 },
 		[PARAM_PROTOCOL] = { protocols, ARRAY_LEN(protocols), 0 },
+		[PARAM_BALANCE] = { balances, ARRAY_LEN(balances), 0 },
 	};
 	return type < ARRAY_LEN(all) && all[type].n ? &all[type] : NULL;
 }

@@ -46,7 +46,8 @@ enum param_type {
 	PARAM_CLIENT_TLS,
 	PARAM_SERVER_TLS,
 	PARAM_TLS_START,
-	PARAM_PROTOCOL
+	PARAM_PROTOCOL,
+	PARAM_BALANCE
 };
 struct param {
 	const char *name;
@@ -75,7 +76,7 @@ const struct param_block *param_block_named(const char *name); /* NULL: none; "g
 const struct param *param_named(const struct param_block *b, const char *name);
 
 void params_init(const struct param_block *b, void *base); /* defaults */
-void params_own(const struct param_block *b, void *base); /* BASE is a copy, byte by byte, of another: gets texts of its own */
+void params_own(const struct param_block *b, void *base);  /* BASE is a copy, byte by byte, of another: gets texts of its own */
 void params_fini(const struct param_block *b, void *base);
 /* Sets one setting; relative paths start at FILE's folder (NULL: they stay). */
 bool param_set(const struct param *p, void *base, const struct conf_list *texts, const char *file, struct err *err) MUST_CHECK;

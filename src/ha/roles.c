@@ -9,6 +9,7 @@
  */
 #include "ha/roles.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -18,7 +19,11 @@
 #include "ha/verdict.h"
 #include "upstream/service.h"
 
-#define PROBE_SQL "select pg_is_in_recovery()"
+/* Whether it is in recovery is asked once: a promotion may come in between. */
+#define PROBE_SQL                                                                                       \
+	"select r, case when r then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end - '0/0'," \
+	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size'))"            \
+	" from (select pg_is_in_recovery() offset 0) _(r)"
 #define PROBE_TIMEOUT_US (2 * US_PER_S)
 #define GAP_US (10 * US_PER_MS) /* doubts may come in floods */
 
@@ -26,7 +31,8 @@ struct probed {
 	struct dlist link;
 	struct roles *roles;
 	uint32_t id;
-	uint64_t interval_us, began_us;
+	struct pulse *pulse;
+	uint64_t interval_us, began_us, asked_us, ejections;
 	struct service *service;
 	struct loop_timer timer;
 	bool is_asking, is_doubted, is_kept;
@@ -108,6 +114,7 @@ static void settle(struct probed *p, const struct err *err)
 	if (v.primary != c->primary)
 		log_primary(c, &v);
 	struct topo *next = topo_copy(now);
+	next->clusters[at].epoch += v.primary != c->primary && v.primary >= 0;
 	struct topo_node *changed = &next->clusters[at].nodes[node - c->nodes];
 	changed->is_reachable = is_reachable;
 	changed->in_recovery = in_recovery;
@@ -143,9 +150,32 @@ static enum verdict_answer answer_of(const char *const *values, unsigned n, cons
 {
 	if (err)
 		return verdict_of_error(err);
-	if (n != 1 || !values[0])
+	if (n != 4 || !values[0])
 		return VERDICT_REFUSED;
 	return values[0][0] == 't' ? VERDICT_STANDBY : VERDICT_PRIMARY;
+}
+
+/* The place behind a page's header is the page's start: a server that has written all up to a page's end says the former, one that has replayed it the
+ * latter, and an idle cluster would never agree. */
+static uint64_t position_of(const char *const *values)
+{
+	uint64_t lsn = values[1] ? strtoull(values[1], NULL, 10) : 0;
+	uint64_t block = strtoull(values[2], NULL, 10), segment = strtoull(values[3], NULL, 10);
+	bool is_long = segment && lsn / block * block % segment == 0;
+	return block && lsn % block == (is_long ? 40 : 24) ? lsn - lsn % block : lsn;
+}
+
+static void note(struct probed *p, const char *const *values)
+{
+	bool answered = p->view.last == VERDICT_PRIMARY || p->view.last == VERDICT_STANDBY;
+	uint64_t now = clock_us();
+	pulse_note_latency(p->pulse, answered ? now - p->asked_us : PULSE_UNKNOWN);
+	if (p->view.last == VERDICT_PRIMARY)
+		pulse_note_written(p->pulse, p->asked_us, position_of(values));
+	if (p->view.last == VERDICT_STANDBY)
+		pulse_note_replayed(p->pulse, position_of(values));
+	const char *why = p->view.last == VERDICT_STANDBY ? NULL : answered ? "it is not in recovery" : "it does not answer";
+	pulse_judge(p->pulse, p->ejections, why, false, now);
 }
 
 static void on_answer(void *arg, const char *const *values, unsigned n, const struct err *err)
@@ -156,6 +186,7 @@ static void on_answer(void *arg, const char *const *values, unsigned n, const st
 	p->view.last = answer_of(values, n, err);
 	p->view.failures = p->view.last == VERDICT_FAILED ? p->view.failures + 1 : 0;
 	p->is_asking = false;
+	note(p, values);
 	ask_after(p, p->is_doubted ? GAP_US : p->interval_us);
 	p->is_doubted = false;
 	if (p->view.last != was)
@@ -167,6 +198,9 @@ static void ask(struct loop_timer *t)
 {
 	struct probed *p = CONTAINER_OF(t, struct probed, timer);
 	p->began_us = loop_now_us(p->roles->loop);
+	pulse_note_asked(p->pulse);
+	p->ejections = pulse_ejections(p->pulse);
+	p->asked_us = clock_us();
 	p->is_asking = service_ask(p->service, PROBE_SQL, PROBE_TIMEOUT_US, on_answer, p);
 	ASSERT(p->is_asking);
 }
@@ -197,6 +231,7 @@ static struct probed *probed_new(struct roles *r, const struct topo_node *n, con
 	const struct service_target target = target_of(n, c);
 	p->roles = r;
 	p->id = n->id;
+	p->pulse = pulse_ref(n->pulse);
 	p->service = service_new(r->loop, r->resolver, r->mailbox, &target);
 	loop_timer_init(&p->timer, ask);
 	dlist_push_back(&r->nodes, &p->link);
@@ -209,6 +244,7 @@ static void probed_free(struct probed *p)
 	dlist_remove(&p->link);
 	loop_timer_stop(p->roles->loop, &p->timer);
 	service_free(p->service);
+	pulse_unref(p->pulse);
 	mem_free(p);
 }
 

@@ -51,6 +51,8 @@ struct topo_board {
 	struct retired *retired; /* newest first */
 	void (*wake)(void *arg, unsigned reader);
 	void *wake_arg;
+	void (*want)(void *arg, uint32_t node_id);
+	void *want_arg;
 	unsigned n_readers;
 	struct reader *readers;
 };
@@ -94,6 +96,8 @@ static void build_node(struct topo *t, struct topo_node *n, const struct conf_no
 	n->host = conf->host;
 	n->port = (uint16_t)conf->port;
 	n->max_connections = conf->max_connections;
+	n->weight = (uint32_t)conf->weight;
+	n->pulse = was ? pulse_ref(was->pulse) : pulse_new(n->id);
 	n->is_reachable = was ? was->is_reachable : true;
 	n->in_recovery = was ? was->in_recovery : false;
 }
@@ -104,6 +108,7 @@ static void build_cluster(struct topo *t, struct topo_cluster *c, const struct c
 	c->name = conf->name;
 	c->n_nodes = conf->n_nodes;
 	c->nodes = mem_alloc(c->n_nodes * sizeof *c->nodes);
+	c->epoch = before ? before->epoch : 1;
 	c->primary = c->n_nodes == 1 ? 0 : -1;
 	for (size_t i = 0; i < c->n_nodes; i++) {
 		const struct topo_node *was = same_node(before, &conf->nodes[i]);
@@ -146,6 +151,8 @@ struct topo *topo_copy(const struct topo *before)
 	for (size_t i = 0; i < t->n_clusters; i++) {
 		struct topo_cluster *c = &t->clusters[i];
 		c->nodes = mem_copy(c->nodes, c->n_nodes * sizeof *c->nodes);
+		for (size_t n = 0; n < c->n_nodes; n++)
+			pulse_ref(c->nodes[n].pulse);
 	}
 	take_over_said(t, before);
 	return t;
@@ -155,8 +162,11 @@ void topo_free(struct topo *t)
 {
 	if (!t)
 		return;
-	for (size_t i = 0; i < t->n_clusters; i++)
+	for (size_t i = 0; i < t->n_clusters; i++) {
+		for (size_t n = 0; n < t->clusters[i].n_nodes; n++)
+			pulse_unref(t->clusters[i].nodes[n].pulse);
 		mem_free(t->clusters[i].nodes);
+	}
 	mem_free(t->clusters);
 	for (size_t i = 0; i < t->n_said; i++)
 		mem_free(t->said[i].database);
@@ -287,8 +297,23 @@ void topo_on_publish(struct topo_board *b, void (*wake)(void *arg, unsigned read
 	b->wake_arg = arg;
 }
 
+void topo_on_want(struct topo_board *b, void (*fn)(void *arg, uint32_t node_id), void *arg)
+{
+	b->want = fn;
+	b->want_arg = arg;
+}
+
+/* Those that nobody else has seen yet. */
+static void connect_pulses(const struct topo_board *b, const struct topo *t)
+{
+	for (size_t i = 0; i < t->n_clusters; i++)
+		for (size_t n = 0; n < t->clusters[i].n_nodes; n++)
+			pulse_connect(t->clusters[i].nodes[n].pulse, b->want, b->want_arg);
+}
+
 void topo_publish(struct topo_board *b, struct topo *t)
 {
+	connect_pulses(b, t);
 	t->generation = b->latest ? b->latest->generation + 1 : 1;
 	if (b->latest) {
 		struct retired *r = mem_alloc(sizeof *r);

@@ -1,0 +1,98 @@
+/*
+ * pulse — what is known of one node at this moment: is it fit for reads, how far has it replayed, how busy is it.
+ *
+ * One for each node id, shared by every snapshot that names the node and by whoever holds a reference.  The control thread writes what
+ * probes say; any thread reads without locks, counts what it has in flight, and may say that the node failed (pulse_eject()).
+ */
+#ifndef TOPO_PULSE_H
+#define TOPO_PULSE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PULSE_UNKNOWN UINT64_MAX
+
+/* Read by everybody; the second half, which everybody writes, has cache lines of its own.  Only pulse.c and the functions below look inside. */
+struct pulse {
+	_Alignas(64) _Atomic uint64_t judgement; /* times it was ejected, shifted, and in the lowest bit whether it is fit */
+	_Atomic(const char *) why;
+	_Atomic uint64_t since_us, warm_from_us;
+	_Atomic uint64_t replayed, lag_bytes, lag_us, latency_us;
+	_Atomic uint64_t seq, written_us, written;
+	_Atomic uint32_t timeline;
+	uint32_t id;
+	void (*call)(void *arg, uint32_t id); /* set before anybody else sees it */
+	void *call_arg;
+	bool is_connected;
+	_Atomic uint32_t refs;
+	atomic_bool is_wanted;
+
+	_Alignas(64) _Atomic uint32_t in_flight;
+	_Atomic uint64_t ewma; /* of statements' times, in 1/256 of a microsecond; 0: none yet */
+	_Atomic uint64_t ended, reads;
+};
+
+struct pulse *pulse_new(uint32_t id); /* one reference */
+struct pulse *pulse_ref(struct pulse *p);
+void pulse_unref(struct pulse *p); /* NULL is fine; any thread */
+
+/* ---- any thread: what is known.  Times are clock_us(). */
+
+/* It takes reads now: it is up, in recovery, receives what the primary of its cluster writes, and is not too far behind. */
+static inline bool pulse_is_fit(const struct pulse *p)
+{
+	return atomic_load_explicit(&p->judgement, memory_order_acquire) & 1;
+}
+const char *pulse_why(const struct pulse *p);     /* why it is not fit, static text; NULL: it is */
+uint64_t pulse_since_us(const struct pulse *p);   /* since when it is fit, or not, for this reason */
+uint64_t pulse_timeline(const struct pulse *p);   /* 0: not known */
+uint64_t pulse_lag_bytes(const struct pulse *p);  /* behind what the primary had written when it was last asked; PULSE_UNKNOWN */
+uint64_t pulse_lag_us(const struct pulse *p);     /* age of what it shows; 0: everything; PULSE_UNKNOWN */
+uint64_t pulse_latency_us(const struct pulse *p); /* of the last probe; PULSE_UNKNOWN: none was answered */
+
+/* How far a standby has replayed: all before this is visible there.  0: not known. */
+static inline uint64_t pulse_replayed(const struct pulse *p)
+{
+	return atomic_load_explicit(&p->replayed, memory_order_acquire);
+}
+/* Of a primary: LSN is at or behind all that it had written, committed without waiting or not, at the time *ASKED_US: a standby that has
+ * replayed LSN shows every change that had ended by then.  False: never asked. */
+bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *lsn);
+
+/* ---- any thread: what is said of it */
+
+/* A connection to it failed or broke: not fit before it has answered a probe sent after this, which comes soon. */
+void pulse_eject(struct pulse *p);
+/* Somebody waits for what it will say: all nodes of its cluster are asked soon.  Cheap when often: asked for once until they are. */
+void pulse_want(struct pulse *p);
+
+static inline void pulse_begin(struct pulse *p, bool is_read) /* a statement was sent to it */
+{
+	atomic_fetch_add_explicit(&p->in_flight, 1, memory_order_relaxed);
+	if (is_read)
+		atomic_fetch_add_explicit(&p->reads, 1, memory_order_relaxed);
+}
+/* … and has been answered after TOOK_US; PULSE_UNKNOWN: that says nothing of how quick the node is. */
+void pulse_end(struct pulse *p, uint64_t took_us);
+uint32_t pulse_in_flight(const struct pulse *p);
+uint64_t pulse_reads(const struct pulse *p); /* since the program began */
+
+/* ---- control thread */
+
+/* CALL(arg, id), from any thread: at pulse_want() and pulse_eject().  Only the first time counts: before other threads see it. */
+void pulse_connect(struct pulse *p, void (*call)(void *arg, uint32_t id), void *arg);
+void pulse_note_asked(struct pulse *p); /* who wants something from here on wants another probe */
+uint64_t pulse_ejections(const struct pulse *p);
+void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn);
+void pulse_note_replayed(struct pulse *p, uint64_t lsn);
+void pulse_note_timeline(struct pulse *p, uint32_t timeline);
+void pulse_note_lag(struct pulse *p, uint64_t bytes, uint64_t us);
+/* PULSE_UNKNOWN: it did not answer.  An idle node's ewma fades, so that a slow one is tried again. */
+void pulse_note_latency(struct pulse *p, uint64_t us);
+/* WHY: NULL for fit.  EJECTIONS: as they were when the probe was sent; if there were more since, it stays unfit and false is returned.
+ * WARM_UP: it takes its share slowly from now on. */
+bool pulse_judge(struct pulse *p, uint64_t ejections, const char *why, bool warm_up, uint64_t now_us);
+
+#endif

@@ -1,0 +1,150 @@
+/* A pulse tells each thread what holds together, and loses no ejection. */
+#include "topo/pulse.h"
+
+#include <pthread.h>
+
+#include "base/compiler.h"
+#include "unit.h"
+
+#define ROUNDS 200000u
+
+static void is_not_fit_before_it_was_asked(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	uint64_t when, lsn;
+	assert_false(pulse_is_fit(p));
+	assert_non_null(pulse_why(p));
+	assert_false(pulse_written(p, &when, &lsn));
+	assert_int_equal(pulse_replayed(p), 0);
+	assert_int_equal(pulse_lag_bytes(p), PULSE_UNKNOWN);
+	assert_int_equal(pulse_latency_us(p), PULSE_UNKNOWN);
+	pulse_unref(p);
+}
+
+static unsigned calls;
+
+static void on_call(void *arg, uint32_t id)
+{
+	assert_int_equal(id, 7);
+	calls++;
+}
+
+static void an_ejection_outlives_the_probe_that_was_under_way(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	calls = 0;
+	pulse_connect(p, on_call, NULL);
+	assert_true(pulse_judge(p, pulse_ejections(p), NULL, false, 10));
+	assert_true(pulse_is_fit(p));
+	assert_null(pulse_why(p));
+	assert_int_equal(pulse_since_us(p), 10);
+	uint64_t before = pulse_ejections(p);
+	pulse_eject(p);
+	assert_false(pulse_is_fit(p));
+	assert_non_null(pulse_why(p));
+	assert_false(pulse_judge(p, before, NULL, false, 20));
+	assert_false(pulse_is_fit(p));
+	assert_true(pulse_judge(p, pulse_ejections(p), NULL, false, 30));
+	assert_true(pulse_is_fit(p));
+	assert_int_equal(pulse_since_us(p), 30);
+	pulse_unref(p);
+}
+
+static void is_asked_for_once_until_it_is_asked(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	calls = 0;
+	pulse_connect(p, on_call, NULL);
+	for (unsigned i = 0; i < 5; i++)
+		pulse_want(p);
+	assert_int_equal(calls, 1);
+	pulse_note_asked(p);
+	pulse_want(p);
+	pulse_eject(p);
+	assert_int_equal(calls, 2);
+	pulse_unref(p);
+}
+
+static void an_average_follows_and_fades(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	pulse_note_latency(p, 500);
+	uint64_t of_probe = atomic_load(&p->ewma);
+	assert_int_equal(of_probe, 500 * 256);
+	for (unsigned i = 0; i < 100; i++) {
+		pulse_begin(p, i % 2);
+		pulse_end(p, 100);
+	}
+	assert_in_range(atomic_load(&p->ewma), 99 * 256, 102 * 256);
+	assert_int_equal(pulse_in_flight(p), 0);
+	assert_int_equal(pulse_reads(p), 50);
+	uint64_t busy = atomic_load(&p->ewma);
+	pulse_note_latency(p, 500);
+	assert_int_equal(atomic_load(&p->ewma), busy);
+	pulse_begin(p, true);
+	pulse_end(p, PULSE_UNKNOWN);
+	assert_int_equal(atomic_load(&p->ewma), busy);
+	for (unsigned i = 0; i < 20; i++)
+		pulse_note_latency(p, 500);
+	assert_true(atomic_load(&p->ewma) < busy / 4);
+	pulse_unref(p);
+}
+
+static void *write_samples(void *arg)
+{
+	for (uint64_t i = 1; i <= ROUNDS; i++)
+		pulse_note_written(arg, i, i * 3);
+	return NULL;
+}
+
+static void a_sample_is_one_pair(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	pthread_t writer;
+	assert_int_equal(pthread_create(&writer, NULL, write_samples, p), 0);
+	for (uint64_t when = 0, lsn, last = 0; when < ROUNDS; last = when) {
+		if (!pulse_written(p, &when, &lsn))
+			continue;
+		assert_int_equal(lsn, when * 3);
+		assert_true(when >= last);
+	}
+	pthread_join(writer, NULL);
+	pulse_unref(p);
+}
+
+static void *eject_often(void *arg)
+{
+	for (unsigned i = 0; i < ROUNDS; i++)
+		pulse_eject(arg);
+	pulse_unref(arg);
+	return NULL;
+}
+
+static void no_ejection_is_lost_among_verdicts(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	pthread_t other;
+	assert_int_equal(pthread_create(&other, NULL, eject_often, pulse_ref(p)), 0);
+	while (pulse_ejections(p) < ROUNDS) {
+		uint64_t before = pulse_ejections(p);
+		bool was_set = pulse_judge(p, before, NULL, false, 1);
+		if (!was_set)
+			assert_true(pulse_ejections(p) > before);
+	}
+	pthread_join(other, NULL);
+	assert_int_equal(pulse_ejections(p), ROUNDS);
+	pulse_unref(p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(is_not_fit_before_it_was_asked),
+		cmocka_unit_test(an_ejection_outlives_the_probe_that_was_under_way),
+		cmocka_unit_test(is_asked_for_once_until_it_is_asked),
+		cmocka_unit_test(an_average_follows_and_fades),
+		cmocka_unit_test(a_sample_is_one_pair),
+		cmocka_unit_test(no_ejection_is_lost_among_verdicts),
+	};
+	return UNIT_RUN(tests);
+}
