@@ -84,10 +84,18 @@ enum sql_effect {
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 
+/* Why a part must run on the primary, in the words of tbl/whys.h. */
+enum sql_why {
+#define WHY(id, text) SQL_WHY_##id,
+#include "tbl/whys.h"
+#undef WHY
+};
+
 #define FIRST_OWN_OID 16384u /* PostgreSQL's FirstNormalObjectId: the oids below are its own */
 #define SQL_NO_PARAM (-1)
 struct sql_part {
 	uint8_t kind;      /* enum sql_kind */
+	uint8_t why;       /* enum sql_why; SQL_WHY_READ: it need not */
 	uint32_t effects;  /* enum sql_effect */
 	char *name;        /* lower-cased as PostgreSQL folds it (quoted names as they are); NULL when there is none */
 	char *value;       /* SET, set_config: the value as set_config() takes it; NULL when unknown (NAME is then "to be pinned as opaque") */
@@ -113,8 +121,16 @@ struct sql_class {
 	bool calls;                /* it names functions, relations, operators or types: what they do counts */
 	bool needs_facts;          /* means something else with the facts of its database than without: calls, is_guess, or DDL */
 	bool is_guess;             /* judged by its words alone: functions and relations are not named */
+	/* Every part is proven to change nothing, and to answer on a hot standby that is fresh what the primary would.  What calls functions
+	 * or names relations is so only after sql_class_inform() with facts that are known. */
+	bool is_read;
+	/* A transaction that is on a standby may go on there with it: is_read, and what changes nothing but the session or the transaction. */
+	bool may_stay;
+	const char *why_primary; /* static text, NULL when is_read: of the first part that is none */
+	const char *blamed;      /* the function, relation or setting that it is for; NULL: none in particular */
 	/* What the facts with that id made of it, when that was something else (facts.c's). */
 	struct sql_class *informed;
+	struct sql_class *as_read; /* the same, proven a read by some facts; made at the first time */
 	uint64_t informed_by;
 	struct sql_part part[];
 };

@@ -24,8 +24,57 @@ static bool is_plain(const struct sql_part *p)
 	return is_data && !(p->effects & ~(uint32_t)(SQL_WRITES | SQL_LOCKS_ROWS));
 }
 
+static const char *const whys[] = {
+#define WHY(id, text) [SQL_WHY_##id] = text,
+#include "tbl/whys.h"
+#undef WHY
+};
+
+/* What ties the session to its server: a standby must not be that one. */
+#define TIES (SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_OPAQUE_CALL)
+
+static bool part_may_stay(const struct sql_part *p)
+{
+	return p->why <= SQL_WHY_SETTING && p->why != SQL_WHY_CATALOG && !(p->effects & TIES);
+}
+
+static void judge_reads(struct sql_class *c)
+{
+	c->is_read = c->may_stay = true;
+	c->why_primary = NULL;
+	for (uint32_t i = 0; i < c->n; i++) {
+		const struct sql_part *p = &c->part[i];
+		c->may_stay &= part_may_stay(p);
+		if (p->why == SQL_WHY_READ || !c->is_read)
+			continue;
+		c->is_read = false;
+		c->why_primary = whys[p->why];
+	}
+}
+
+/* Until more is known: what writes, or calls or names anything, is no read. */
+static void judge_part(struct sql_part *p)
+{
+	static const uint64_t session = 1ull << SQL_SET | 1ull << SQL_SET_LOCAL | 1ull << SQL_RESET | 1ull << SQL_RESET_ALL;
+	if (p->kind == SQL_OPAQUE)
+		p->why = SQL_WHY_OPAQUE;
+	else if (p->effects & ~(uint32_t)(SQL_IS_LOCAL | SQL_PLAIN_BEGIN | SQL_AND_CHAIN))
+		p->why = p->effects & SQL_LOCKS_ROWS ? SQL_WHY_LOCKS_ROWS : SQL_WHY_WRITES;
+	else if (session >> p->kind & 1)
+		p->why = SQL_WHY_SESSION;
+	else if (p->kind == SQL_SHOW)
+		p->why = SQL_WHY_SETTING;
+	else if (p->more_settings || p->kind == SQL_SET_TRANSACTION)
+		p->why = SQL_WHY_MODE;
+	else if (p->functions || p->touched)
+		p->why = SQL_WHY_CATALOG;
+}
+
 struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 {
+	for (uint32_t i = 0; i < c->n; i++)
+		judge_part(&c->part[i]);
+	judge_reads(c);
 	c->is_plain = !has_functions;
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
@@ -107,7 +156,7 @@ size_t class_bytes(const struct sql_class *c)
 		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit);
 		sum += texts_bytes(p->functions) + texts_bytes(p->touched) + texts_bytes(p->more_settings);
 	}
-	return sum;
+	return c->needs_facts ? 2 * sum : sum; /* as_read */
 }
 
 static char **texts_copy(char **texts)
@@ -123,7 +172,7 @@ struct sql_class *class_copy(const struct sql_class *from)
 	struct sql_class *c = mem_copy(from, sizeof *c + from->n * sizeof c->part[0]);
 	c->refs = 1;
 	c->is_plain = false; /* effects will be added */
-	c->informed = NULL;
+	c->informed = c->as_read = NULL;
 	c->informed_by = 0;
 	for (uint32_t i = 0; i < c->n; i++) {
 		struct sql_part *p = &c->part[i];
@@ -134,6 +183,24 @@ struct sql_class *class_copy(const struct sql_class *from)
 		p->touched = texts_copy(p->touched);
 		p->more_settings = texts_copy(p->more_settings);
 	}
+	return c;
+}
+
+bool class_may_be_read(const struct sql_class *c)
+{
+	bool may = !c->is_read;
+	for (uint32_t i = 0; i < c->n; i++)
+		may &= c->part[i].why <= SQL_WHY_CATALOG;
+	return may;
+}
+
+struct sql_class *class_proven(const struct sql_class *from)
+{
+	struct sql_class *c = class_copy(from);
+	c->is_plain = from->is_plain;
+	for (uint32_t i = 0; i < c->n; i++)
+		c->part[i].why = SQL_WHY_READ;
+	judge_reads(c);
 	return c;
 }
 
@@ -157,5 +224,6 @@ void sql_class_unref(struct sql_class *c)
 		texts_free(p->more_settings);
 	}
 	sql_class_unref(c->informed);
+	sql_class_unref(c->as_read);
 	mem_free(c);
 }

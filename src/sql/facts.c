@@ -193,6 +193,15 @@ static uint32_t effects_with(uint32_t before, uint32_t more)
 	return before | ((before & SQL_SET_CONFIG) ? more & ~local : more);
 }
 
+/* C as the read that it is proven to be, if it may be one; a reference, or NULL. */
+static struct sql_class *as_read(struct sql_class *c)
+{
+	if (!class_may_be_read(c))
+		return NULL;
+	c->as_read = c->as_read ? c->as_read : class_proven(c);
+	return sql_class_ref(c->as_read);
+}
+
 static void inform(struct sql_class *c, const struct facts *f)
 {
 	struct sql_class *copy = NULL;
@@ -206,6 +215,8 @@ static void inform(struct sql_class *c, const struct facts *f)
 		copy->part[i].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
 		copy->effects |= copy->part[i].effects;
 	}
+	if (!copy && f->is_known && !c->has_functions)
+		copy = as_read(c);
 	sql_class_unref(c->informed);
 	c->informed = copy;
 	c->informed_by = f->id;

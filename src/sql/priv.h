@@ -13,6 +13,9 @@ struct sql_class *class_new(uint32_t n);
 struct sql_class *class_seal(struct sql_class *c, bool has_functions);
 size_t class_bytes(const struct sql_class *c); /* what it occupies */
 struct sql_class *class_copy(const struct sql_class *from); /* of its own in all; not informed */
+/* Nothing but the facts of its database can say that it is no read. */
+bool class_may_be_read(const struct sql_class *c);
+struct sql_class *class_proven(const struct sql_class *c); /* a copy of one that may be a read, which is one */
 /* One part, judged without parsing. */
 struct sql_class *class_guess(struct slice text, struct sql_dialect dialect);
 struct sql_class *class_opaque(void);
