@@ -105,6 +105,8 @@
 	X(slow_start, DURATION, "10s", 0, 3600000000, RELOAD,                                                                     \
 	  "A standby that comes back takes its share of the reads step by step over this time; 0: at once.")                      \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
+	X(policy, PATH, "", 0, 0, RELOAD,                                                                                         \
+	  "Lua file that decides where each statement runs: docs/policies.md. Empty for built-in routing.")                       \
 	X(tls, SERVER_TLS, "prefer", 0, 0, RELOAD,                                                                                \
 	  "TLS with the nodes, but for those on unix sockets: off; allow, where a node refuses to do without; prefer, where it "  \
 	  "offers it; require; verify-ca: its certificate is of tls_ca; verify-full: and for its host.")                          \

@@ -1,0 +1,42 @@
+/*
+ * set — the policies that are in force: for each cluster that names one, the source as it was read, and a VM for each worker.
+ *
+ * The control thread makes a whole set or none; it is put in force together with the topology that was built for the same
+ * configuration, so that all workers change at one barrier, and freed when every worker has left that topology behind.
+ */
+#ifndef POLICY_SET_H
+#define POLICY_SET_H
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "policy/policy.h"
+
+struct policy_kv;
+struct policy_set;
+
+/* Control thread.  Reads the files, runs each, its selftest too, for every worker.  NULL with ERR, which begins with file:line: nothing
+ * has changed.  CONF is borrowed for the call only; KV outlives the set; GENERATION is never given twice. */
+struct policy_set *policy_set_load(const struct conf *conf, unsigned n_workers, struct policy_kv *kv, uint64_t generation,
+                                   struct err *err) MUST_CHECK;
+/* No worker calls its VMs any more.  NULL is fine. */
+void policy_set_free(struct policy_set *set);
+/* The same policies for the same clusters, from files with the same contents. */
+bool policy_set_equal(const struct policy_set *a, const struct policy_set *b);
+/* That worker's; NULL: the cluster has no policy, or SET is NULL. */
+struct policy_vm *policy_set_vm(const struct policy_set *set, unsigned worker, size_t cluster_at);
+
+enum policy_breaker { POLICY_BREAKER_CLOSED, POLICY_BREAKER_OPEN };
+/* For SHOW POLICY: any thread that holds the set. */
+struct policy_status {
+	const char *cluster, *file;
+	uint64_t generation;
+	int64_t loaded_at; /* seconds since 1970 */
+	uint64_t calls, errors;
+	double call_us; /* what a call took, on average, of those that were measured */
+	enum policy_breaker breaker;
+	uint64_t bytes;       /* memory of all workers' VMs */
+	char last_error[300]; /* with file:line; "": none */
+};
+void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const struct policy_status *s), void *arg);
+
+#endif

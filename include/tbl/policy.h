@@ -1,0 +1,80 @@
+/*
+ * policy — what a policy may define and what it sees: the C side, the LuaLS stubs and their test are made from these rows.
+ *
+ *   FIELD(name, type, when, sentence)         read-only; answered by <class>_<name>() in policy/
+ *   METHOD(name, parameters, returns, when, sentence)
+ *   FUNCTION(name, parameters, returns, sentence)   of the module lunapool: lp_<name>() in policy/
+ *   HOOK(name, parameters, returns, sentence)
+ *
+ * when: SAME, the same each time a statement comes, so that plan() may ask; NOW, of this moment: not in plan(), whose answer is kept.
+ * A parameter: "name: type", with ? behind the name if it may be left out.
+ */
+#ifndef TBL_POLICY_H
+#define TBL_POLICY_H
+
+#define POLICY_HOOK_TABLE(HOOK)                                                                                               \
+	HOOK(plan, "statement: lunapool.Statement, cluster: lunapool.Cluster", "lunapool.Decision, string?",                      \
+	     "Asked once for a statement, user and database. What it returns holds until the next reload, without asking route; " \
+	     "nothing means that route is asked each time.")                                                                      \
+	HOOK(route, "query: lunapool.Query, cluster: lunapool.Cluster", "lunapool.Decision, string?",                             \
+	     "Asked for each statement outside a transaction, and for a transaction at its first statement. The second value is " \
+	     "the reason that EXPLAIN ROUTE shows.")                                                                              \
+	HOOK(admit, "client: lunapool.Client", "lunapool.Decision|lunapool.Admission|nil",                                        \
+	     "Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.")                         \
+	HOOK(balance, "query: lunapool.Query, nodes: lunapool.Node[]", "lunapool.Node?",                                          \
+	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
+
+#define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
+	FIELD(text, "string", SAME, "The statement as it came, at most 8 kB of it.")                                              \
+	FIELD(kind, "string", SAME, "\"select\", \"insert\", \"begin\", \"set\", \"copy_in\", …; \"multi\" for several at once.") \
+	FIELD(is_read, "boolean", SAME, "It is proven to change nothing, and a standby may answer it.")                           \
+	FIELD(unknown, "boolean", SAME, "It was not understood; it may do anything.")                                             \
+	FIELD(locks, "boolean", SAME, "It locks rows or tables: FOR UPDATE, LOCK and kin.")                                       \
+	FIELD(functions, "string[]", SAME, "Names of functions that it calls, without their schema.")                             \
+	FIELD(relations, "string[]", SAME, "Names of tables and views that it names, without their schema.")                      \
+	FIELD(user, "string", SAME, "Who the client is.")                                                                         \
+	FIELD(database, "string", SAME, "Which database the client asked for.")                                                   \
+	METHOD(touches, "relation: string", "boolean", SAME, "It names this table or view; a schema in front of it is ignored.")
+
+/* What a query has beyond its statement. */
+#define POLICY_QUERY(FIELD, METHOD)                                                                             \
+	FIELD(in_transaction, "boolean", NOW, "A transaction was begun before it.")                                 \
+	FIELD(read_only, "boolean", NOW, "… which is READ ONLY.")                                                   \
+	FIELD(wrote, "boolean", NOW, "… which has written.")                                                        \
+	FIELD(ms_since_write, "number", NOW, "Milliseconds since the session last wrote; math.huge if it has not.") \
+	FIELD(application, "string", NOW, "The session's application_name.")                                        \
+	FIELD(client_address, "string", NOW, "Where the client comes from; \"\" is the unix socket.")               \
+	FIELD(class, "string?", NOW, "The class that admit() gave the session.")                                    \
+	FIELD(parameters, "integer", NOW, "How many parameters it has.")
+
+#define POLICY_CLIENT(FIELD, METHOD)                              \
+	FIELD(user, "string", NOW, "Who has logged in.")              \
+	FIELD(database, "string", NOW, "Which database he asks for.") \
+	FIELD(application, "string", NOW, "His application_name.")    \
+	FIELD(client_address, "string", NOW, "Where he comes from; \"\" is the unix socket.")
+
+#define POLICY_CLUSTER(FIELD, METHOD)                                                                                         \
+	FIELD(name, "string", SAME, "As the configuration has it.")                                                               \
+	FIELD(primary, "lunapool.Node", SAME, "Whoever is the primary when the statement runs; its name is nil while nobody is.") \
+	FIELD(standbys, "lunapool.Node[]", SAME, "Those that are fit for reads then.")                                            \
+	FIELD(any, "lunapool.Node[]", SAME, "Those and the primary.")                                                             \
+	FIELD(nodes, "lunapool.Node[]", SAME, "All, in the configuration's order.")                                               \
+	METHOD(node, "name: string", "lunapool.Node?", SAME, "The node of that name; nil if there is none.")                      \
+	METHOD(candidates, "filter: fun(node: lunapool.Node): boolean", "lunapool.Node[]", NOW,                                   \
+	       "The standbys that are fit for reads and for which the filter says true.")
+
+#define POLICY_NODE(FIELD, METHOD)                                          \
+	FIELD(name, "string?", SAME, "As the configuration has it.")            \
+	FIELD(host, "string?", SAME, "Its host.")                               \
+	FIELD(port, "integer?", SAME, "Its port.")                              \
+	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".") \
+	FIELD(status, "string?", NOW, "\"up\" or \"down\".")
+
+#define POLICY_LP(FUNCTION)                                                                                       \
+	FUNCTION(reject, "text: string, sqlstate?: string", "lunapool.Decision",                                      \
+	         "A decision: the client gets this error (28000 if no SQLSTATE is given).")                           \
+	FUNCTION(wait, "ms: number", "lunapool.Decision",                                                             \
+	         "A decision: wait up to so many milliseconds for a standby that is fresh enough, then the primary.") \
+	FUNCTION(cluster, "name: string", "lunapool.Cluster?", "Another cluster of the configuration; nil if there is none.")
+
+#endif

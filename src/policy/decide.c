@@ -1,0 +1,176 @@
+/*
+ * decide — what a hook returned becomes a policy_decision, or an error that says what would have been right.
+ *
+ * Nothing here may make Lua allocate: it runs outside protected calls.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "priv.h"
+
+static bool complain(struct policy_vm *vm, enum policy_hook hook, const char *what)
+{
+	snprintf(vm->error, sizeof vm->error, "%s: %s", vm->where[hook], what);
+	return false;
+}
+
+static bool complain_of_type(struct policy_vm *vm, enum policy_hook hook, int index, const char *wanted)
+{
+	snprintf(vm->error, sizeof vm->error, "%s: it must return %s, not a %s", vm->where[hook], wanted,
+	         luaL_typename(vm->L, index));
+	return false;
+}
+
+static bool is_cluster(const struct policy_vm *vm, size_t at)
+{
+	return at < vm->topo->n_clusters;
+}
+
+static void decide_handle(const struct handle *h, struct policy_decision *out)
+{
+	const struct decision *d = (const struct decision *)h;
+	out->cluster_at = h->cluster_at;
+	switch (h->is) {
+	case HANDLE_NODE:
+		out->kind = h->node_at == NODE_PRIMARY ? POLICY_PRIMARY : POLICY_NODES;
+		out->nodes = h->node_at == NODE_PRIMARY ? 0 : UINT64_C(1) << h->node_at;
+		return;
+	case HANDLE_NODES:
+		out->nodes = h->nodes;
+		out->kind = h->kind == POLICY_NODES && !h->nodes ? POLICY_NONE : h->kind;
+		return;
+	case HANDLE_DECISION:
+		out->kind = h->kind;
+		out->wait_ms = d->wait_ms;
+		memcpy(out->sqlstate, d->sqlstate, sizeof out->sqlstate);
+		memcpy(out->text, d->text, sizeof out->text);
+		return;
+	default:
+		return;
+	}
+}
+
+/* A table of nodes, all of one cluster. */
+static bool decide_table(struct policy_vm *vm, enum policy_hook hook, int index, struct policy_decision *out)
+{
+	lua_State *L = vm->L;
+	for (int i = 1; i <= (int)POLICY_NODES_MAX; i++) {
+		lua_rawgeti(L, index, i);
+		const struct handle *h = handle_at(L, -1);
+		bool is_end = lua_isnil(L, -1);
+		lua_pop(L, 1);
+		if (is_end)
+			break;
+		if (!h || h->is != HANDLE_NODE)
+			return complain(vm, hook, "it returned a list of something else than nodes");
+		int at = h->node_at == NODE_PRIMARY ? vm->topo->clusters[h->cluster_at].primary : h->node_at;
+		if (out->nodes && out->cluster_at != h->cluster_at)
+			return complain(vm, hook, "it returned a list of nodes of several clusters");
+		out->cluster_at = h->cluster_at;
+		out->nodes |= at >= 0 ? UINT64_C(1) << at : 0;
+	}
+	out->kind = out->nodes ? POLICY_NODES : POLICY_NONE;
+	return true;
+}
+
+static bool has_place(const struct policy_vm *vm, const struct policy_decision *out)
+{
+	if (!is_cluster(vm, out->cluster_at))
+		return false;
+	size_t n = vm->topo->clusters[out->cluster_at].n_nodes;
+	return out->kind != POLICY_NODES || n >= POLICY_NODES_MAX || out->nodes >> n == 0;
+}
+
+static void take_reason(struct policy_vm *vm, char *out, size_t room)
+{
+	if (lua_type(vm->L, -1) == LUA_TSTRING)
+		snprintf(out, room, "%s", lua_tostring(vm->L, -1));
+}
+
+bool decide(struct policy_vm *vm, enum policy_hook hook, struct policy_decision *out)
+{
+	static const char wanted[] = "a node, a list of nodes, lp.reject(), lp.wait() or nothing";
+	lua_State *L = vm->L;
+	int index = lua_gettop(L) - 1;
+	const struct handle *h = handle_at(L, index);
+	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+		return complain(vm, hook, "its second value, the reason, must be a text");
+	if (lua_istable(L, index)) {
+		if (!decide_table(vm, hook, index, out))
+			return false;
+	} else if (h && h->is != HANDLE_NODE && h->is != HANDLE_NODES && h->is != HANDLE_DECISION) {
+		return complain(vm, hook, "it must return a place: a cluster's primary, standbys, any, or some of its nodes");
+	} else if (h) {
+		decide_handle(h, out);
+	} else if (!lua_isnil(L, index)) {
+		return complain_of_type(vm, hook, index, wanted);
+	}
+	if (!has_place(vm, out))
+		return complain(vm, hook, "it returned a node that is gone");
+	take_reason(vm, out->reason, sizeof out->reason);
+	return true;
+}
+
+static bool take_name(struct policy_vm *vm, int index, int key, char out[POLICY_NAME_MAX])
+{
+	lua_State *L = vm->L;
+	size_t len = 0;
+	lua_pushvalue(L, key);
+	lua_rawget(L, index);
+	bool is_good = lua_isnil(L, -1);
+	if (lua_type(L, -1) == LUA_TSTRING) {
+		const char *text = lua_tolstring(L, -1, &len);
+		is_good = len < POLICY_NAME_MAX && strlen(text) == len;
+		if (is_good)
+			memcpy(out, text, len + 1);
+	}
+	lua_pop(L, 1);
+	return is_good;
+}
+
+static bool take_overrides(struct policy_vm *vm, int index, struct policy_admission *out)
+{
+	char pool[POLICY_NAME_MAX] = "";
+	if (!take_name(vm, index, REF_KEY_DATABASE, out->database) || !take_name(vm, index, REF_KEY_CLASS, out->workload) ||
+	    !take_name(vm, index, REF_KEY_POOL, pool))
+		return complain(vm, POLICY_HOOK_ADMIT, "database, class and pool are texts of less than 64 bytes");
+	for (enum pool_mode m = POOL_MODE_SESSION; m <= POOL_MODE_STATEMENT; m++)
+		if (strcmp(pool_mode_name(m), pool) == 0)
+			out->mode = m;
+	if (*pool && out->mode == POOL_MODE_UNSET)
+		return complain(vm, POLICY_HOOK_ADMIT, "pool is \"session\", \"transaction\" or \"statement\"");
+	return true;
+}
+
+bool decide_admission(struct policy_vm *vm, struct policy_admission *out)
+{
+	int index = lua_gettop(vm->L) - 1;
+	const struct handle *h = handle_at(vm->L, index);
+	const struct decision *d = (const struct decision *)h;
+	if (lua_isnil(vm->L, index))
+		return true;
+	if (lua_istable(vm->L, index))
+		return take_overrides(vm, index, out);
+	if (!h || h->is != HANDLE_DECISION || h->kind != POLICY_REJECT)
+		return complain_of_type(vm, POLICY_HOOK_ADMIT, index, "nothing, lp.reject() or a table of database, class, pool");
+	out->is_rejected = true;
+	memcpy(out->sqlstate, d->sqlstate, sizeof out->sqlstate);
+	memcpy(out->text, d->text, sizeof out->text);
+	return true;
+}
+
+bool decide_node(struct policy_vm *vm, size_t cluster_at, uint64_t nodes, int *out)
+{
+	int index = lua_gettop(vm->L) - 1;
+	const struct handle *h = handle_at(vm->L, index);
+	if (lua_isnil(vm->L, index))
+		return true;
+	if (!h || h->is != HANDLE_NODE || h->cluster_at != cluster_at)
+		return complain_of_type(vm, POLICY_HOOK_BALANCE, index, "one of the nodes that it was given, or nothing");
+	int at = h->node_at == NODE_PRIMARY ? vm->topo->clusters[cluster_at].primary : h->node_at;
+	if (at < 0 || !(nodes >> at & 1))
+		return complain(vm, POLICY_HOOK_BALANCE, "it returned a node that it was not given");
+	*out = at;
+	return true;
+}

@@ -1,0 +1,178 @@
+/*
+ * lib — what of Lua's library a policy may use, and how it gets at modules.
+ *
+ * Named here is what there is; everything else is absent: io, ffi, debug, coroutine, package, loading of text or bytecode, setfenv,
+ * rawset, collectgarbage.  Globals and the library's tables are seen through a view that cannot be changed, and a global that does not
+ * exist is an error where it is named, not a nil that decides something later.
+ */
+#include <lualib.h>
+#include <string.h>
+
+#include "base/compiler.h"
+#include "priv.h"
+
+struct library {
+	const char *name; /* "": globals */
+	lua_CFunction open;
+	const char *const *allowed;
+};
+
+static const char *const of_base[] = { "assert",   "error",  "ipairs",   "next",         "pairs",        "pcall",
+	                                   "rawequal", "rawget", "select",   "tonumber",     "tostring",     "type",
+	                                   "unpack",   "xpcall", "_VERSION", "getmetatable", "setmetatable", NULL };
+static const char *const of_string[] = { "byte",  "char",  "find", "format",  "gmatch", "gsub",  "len",
+	                                     "lower", "match", "rep",  "reverse", "sub",    "upper", NULL };
+static const char *const of_table[] = { "concat", "insert", "maxn", "remove", "sort", NULL };
+static const char *const of_math[] = { "abs",        "acos", "asin",  "atan", "atan2", "ceil", "cos",   "cosh",
+	                                   "deg",        "exp",  "floor", "fmod", "frexp", "huge", "ldexp", "log",
+	                                   "log10",      "max",  "min",   "modf", "pi",    "pow",  "rad",   "random",
+	                                   "randomseed", "sin",  "sinh",  "sqrt", "tan",   "tanh", NULL };
+static const char *const of_bit[] = { "arshift", "band", "bnot",   "bor",   "bswap", "bxor", "lshift",
+	                                  "rol",     "ror",  "rshift", "tobit", "tohex", NULL };
+static const struct library libraries[] = {
+	{ "", luaopen_base, of_base },     { "string", luaopen_string, of_string }, { "table", luaopen_table, of_table },
+	{ "math", luaopen_math, of_math }, { "bit", luaopen_bit, of_bit },
+};
+
+static int refuse_change(lua_State *L)
+{
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
+	return luaL_error(L, "%s cannot be set here: globals and modules do not change; write local", name);
+}
+
+static int refuse_unknown(lua_State *L)
+{
+	const char *name = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : luaL_typename(L, 2);
+	return luaL_error(L, "there is no global %s", name);
+}
+
+void lib_freeze(lua_State *L)
+{
+	lua_newtable(L);
+	lua_createtable(L, 0, 3);
+	lua_pushvalue(L, -3);
+	lua_setfield(L, -2, "__index");
+	lua_pushcfunction(L, refuse_change);
+	lua_setfield(L, -2, "__newindex");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_setmetatable(L, -2);
+	lua_replace(L, -2);
+}
+
+/* A module of LuaJIT's makes a global table (or adds to that of globals); its allowed entries become those of the table on top. */
+static void copy_allowed(lua_State *L, const struct library *lib)
+{
+	int to = lua_gettop(L);
+	lua_pushcfunction(L, lib->open);
+	lua_pushstring(L, lib->name);
+	lua_call(L, 1, 0);
+	if (*lib->name)
+		lua_getglobal(L, lib->name);
+	else
+		lua_pushvalue(L, LUA_GLOBALSINDEX);
+	for (const char *const *name = lib->allowed; *name; name++) {
+		lua_getfield(L, -1, *name);
+		lua_setfield(L, to, *name);
+	}
+	lua_settop(L, to);
+}
+
+/* Methods of texts ("x"):upper() are what is allowed of string, and nobody gets at their table. */
+static void limit_text_methods(lua_State *L, int string)
+{
+	lua_pushliteral(L, "");
+	lua_createtable(L, 0, 2);
+	lua_pushvalue(L, string);
+	lua_setfield(L, -2, "__index");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_setmetatable(L, -2);
+	lua_pop(L, 1);
+}
+
+static void add_libraries(lua_State *L, int globals)
+{
+	for (size_t i = 0; i < ARRAY_LEN(libraries); i++) {
+		const struct library *lib = &libraries[i];
+		if (!*lib->name) {
+			lua_pushvalue(L, globals);
+			copy_allowed(L, lib);
+			lua_pop(L, 1);
+			continue;
+		}
+		lua_newtable(L);
+		copy_allowed(L, lib);
+		if (strcmp(lib->name, "string") == 0)
+			limit_text_methods(L, lua_gettop(L));
+		lib_freeze(L);
+		lua_setfield(L, globals, lib->name);
+	}
+}
+
+/* ---- modules -------------------------------------------------------------------------------------------------------------- */
+
+void lib_load(lua_State *L, const struct source_file *file)
+{
+	lua_pushfstring(L, "@%s", file->path);
+	if (luaL_loadbufferx(L, file->text, file->len, lua_tostring(L, -1), "t") != LUA_OK)
+		lua_error(L);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, REF_GLOBALS);
+	lua_setfenv(L, -2);
+	lua_replace(L, -2);
+}
+
+static const struct source_file *find_file(lua_State *L, const char *name)
+{
+	struct err err;
+	const struct source_file *f = source_find(vm_of(L)->source, name, &err);
+	if (!f)
+		luaL_error(L, "%s", err.text);
+	return f;
+}
+
+/* A module is run once; one that is not finished yet stands there as false. */
+static int lib_require(lua_State *L)
+{
+	const char *name = luaL_checkstring(L, 1);
+	lua_settop(L, 1);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, REF_LOADED);
+	lua_getfield(L, 2, name);
+	if (lua_isboolean(L, 3) && !lua_toboolean(L, 3))
+		return luaL_error(L, "module %s requires itself, maybe through another one", name);
+	if (!lua_isnil(L, 3))
+		return 1;
+	lua_pushboolean(L, 0);
+	lua_setfield(L, 2, name);
+	lib_load(L, find_file(L, name));
+	lua_call(L, 0, 1);
+	if (lua_isnil(L, -1) || lua_isboolean(L, -1))
+		return luaL_error(L, "module %s must return a table or a function", name);
+	lua_pushvalue(L, -1);
+	lua_setfield(L, 2, name);
+	return 1;
+}
+
+static void open_loaded(lua_State *L)
+{
+	lua_newtable(L);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, REF_LP);
+	lua_setfield(L, -2, "lunapool");
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_LOADED);
+}
+
+void lib_open(lua_State *L)
+{
+	lua_newtable(L);
+	int globals = lua_gettop(L);
+	add_libraries(L, globals);
+	lua_pushcfunction(L, lib_require);
+	lua_setfield(L, globals, "require");
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, refuse_unknown);
+	lua_setfield(L, -2, "__index");
+	lua_setmetatable(L, globals);
+	lib_freeze(L);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_GLOBALS);
+	open_loaded(L);
+}

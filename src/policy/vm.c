@@ -1,0 +1,403 @@
+/*
+ * vm — one Lua state: what it may use of memory and time, and how it is called.
+ *
+ * Memory: the state's allocator counts, and refuses what goes beyond VM_MEMORY_MAX; Lua turns that into an error.
+ *
+ * Time: the JIT compiler is off, since compiled loops heed no hook.  A count hook is armed for good: every TICK instructions it looks at the
+ * clock (once in a call that is short enough to see no tick at all, which costs nothing but a counter).  When a call has had its time, each further instruction raises an
+ * error, so that a script that catches errors ends, too.  Time counts as the thread's own: a worker that the kernel
+ * puts aside in the middle of a call has not hung.  What a single instruction can make C do is bounded where C does it (vm_spend()).
+ *
+ * Always: nothing raises an error outside vm_call() and the building of a VM, both protected; a call leaves the stack as it was but for
+ * its results; outside a call no query is set, so that a script cannot see an old one.
+ */
+#include <ctype.h>
+#include <luajit.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "priv.h"
+#include "tbl/policy.h"
+
+#define TICK 100
+#define STEPS_PER_CALL 500000u
+#define DEPTH_MAX 10u
+#define GRACE_US 1000u /* of processor time, at the end of a call's time */
+
+/* ---- memory ------------------------------------------------------------------------------------------------------------ */
+
+static void *allocate(void *arg, void *old, size_t old_size, size_t size)
+{
+	struct policy_vm *vm = arg;
+	size_t bytes = atomic_load_explicit(&vm->bytes, memory_order_relaxed) - old_size + size;
+	void *at = NULL;
+	if (size > old_size && bytes > vm->bytes_max)
+		return NULL;
+	if (size == 0)
+		free(old);
+	else if (!(at = realloc(old, size)))
+		return size <= old_size ? old : NULL;
+	atomic_store_explicit(&vm->bytes, bytes, memory_order_relaxed);
+	return at;
+}
+
+/* ---- time --------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t cpu_us(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * US_PER_S + (uint64_t)ts.tv_nsec / 1000;
+}
+
+/* The clock of the thread is a system call, so it is asked only when the other one says that it is late. */
+static bool is_time_over(struct policy_vm *vm)
+{
+	uint64_t now = clock_us();
+	if (!vm->from_us)
+		vm->from_us = now;
+	if (now - vm->from_us < vm->limit_us - GRACE_US)
+		return false;
+	uint64_t cpu = cpu_us();
+	if (!vm->cpu_from_us)
+		vm->cpu_from_us = cpu;
+	return cpu - vm->cpu_from_us >= GRACE_US;
+}
+
+static void on_tick(lua_State *L, lua_Debug *ar)
+{
+	struct policy_vm *vm = vm_of(L);
+	if (!vm->is_over && !is_time_over(vm))
+		return;
+	if (!vm->is_over)
+		lua_sethook(L, on_tick, LUA_MASKCOUNT, 1);
+	vm->is_over = true;
+	lua_getinfo(L, "Sl", ar);
+	lua_pushfstring(L, "%s:%d: it ran longer than %d ms and was stopped", ar->short_src, ar->currentline,
+	                (int)(vm->limit_us / US_PER_MS));
+	lua_error(L);
+}
+
+static void start_clock(struct policy_vm *vm, uint64_t limit_us)
+{
+	vm->limit_us = limit_us;
+	vm->from_us = vm->cpu_from_us = 0;
+	vm->steps_left = STEPS_PER_CALL;
+	vm->depth = 0;
+}
+
+static void stop_clock(struct policy_vm *vm)
+{
+	if (vm->is_over)
+		lua_sethook(vm->L, on_tick, LUA_MASKCOUNT, TICK);
+	vm->is_over = false;
+}
+
+void vm_spend(lua_State *L, uint32_t steps)
+{
+	struct policy_vm *vm = vm_of(L);
+	if (steps > vm->steps_left) {
+		vm->steps_left = 0;
+		luaL_error(L, "too much work for one call of a policy");
+	}
+	vm->steps_left -= steps;
+}
+
+void vm_enter(lua_State *L)
+{
+	if (vm_of(L)->depth >= DEPTH_MAX)
+		luaL_error(L, "functions that string functions call nest too deeply");
+	vm_of(L)->depth++;
+}
+
+void vm_leave(lua_State *L)
+{
+	vm_of(L)->depth--;
+}
+
+/* ---- calls -------------------------------------------------------------------------------------------------------------- */
+
+/* "file:line: …" stands in front of what Lua itself raises, and error() with a text. */
+static bool has_place(const char *text)
+{
+	const char *colon = strstr(text, ".lua:");
+	return colon && colon[5] >= '0' && colon[5] <= '9';
+}
+
+/* Runs where the error happened: the stack is still there.  Allocates nothing, since there may be no memory. */
+static int on_error(lua_State *L)
+{
+	struct policy_vm *vm = vm_of(L);
+	const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
+	lua_Debug ar;
+	char place[VM_WHERE_MAX] = "";
+	for (int level = 1; (!text || !has_place(text)) && lua_getstack(L, level, &ar); level++) {
+		lua_getinfo(L, "Sl", &ar);
+		if (ar.currentline <= 0)
+			continue;
+		snprintf(place, sizeof place, "%s:%d: ", ar.short_src, ar.currentline);
+		break;
+	}
+	if ((!text || !has_place(text)) && !*place && vm->hook < POLICY_HOOKS) /* a tail call leaves no trace */
+		snprintf(place, sizeof place, "%.120s: ", vm->where[vm->hook]);
+	if (text)
+		snprintf(vm->error, sizeof vm->error, "%s%s", place, text);
+	else
+		snprintf(vm->error, sizeof vm->error, "%san error was raised that is a %s, not a text", place, luaL_typename(L, 1));
+	return 1;
+}
+
+static void note_failure(struct policy_vm *vm, int status)
+{
+	if (status == LUA_ERRMEM) /* no handler was called */
+		snprintf(vm->error, sizeof vm->error, "%s: it needs more than the %u MB of memory that a policy may have",
+		         vm->source->files[0]->path, VM_MEMORY_MAX >> 20);
+	else if (status == LUA_ERRERR)
+		snprintf(vm->error, sizeof vm->error, "%s: an error came up while one was handled", vm->source->files[0]->path);
+}
+
+bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
+{
+	start_clock(vm, limit_us);
+	int status = lua_pcall(vm->L, n_args, n_results, REF_ON_ERROR);
+	stop_clock(vm);
+	if (status == LUA_OK)
+		return true;
+	note_failure(vm, status);
+	lua_pop(vm->L, 1);
+	if (status == LUA_ERRMEM)
+		lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	return false;
+}
+
+/* ---- the policy's table -------------------------------------------------------------------------------------------------- */
+
+static const char *const hook_names[] = {
+#define HOOK_NAME(name, ...) #name,
+	POLICY_HOOK_TABLE(HOOK_NAME)
+};
+/* Of the contract, but nobody would call them. */
+static const char *const later_names[] = { "failover", "returning", "fence",    "promote", "follow_primary", "rejoin",
+	                                       "recover",  "vip_up",    "vip_down", "on",      "every",          "tasks" };
+
+static bool is_word(char c)
+{
+	return isalnum((unsigned char)c) || c == '_';
+}
+
+/* The line on which the policy first says WORD: values, unlike functions, have none of their own. */
+static int line_of(const struct source_file *f, const char *word)
+{
+	size_t len = strlen(word);
+	int line = 1;
+	for (const char *c = f->text; *c; c++) {
+		line += *c == '\n';
+		if ((c == f->text || !is_word(c[-1])) && strncmp(c, word, len) == 0 && !is_word(c[len]))
+			return line;
+	}
+	return 1;
+}
+
+static NORETURN PRINTF_LIKE(3, 4) void complain(lua_State *L, const char *word, const char *fmt, ...)
+{
+	const struct source_file *f = vm_of(L)->source->files[0];
+	va_list ap;
+	va_start(ap, fmt);
+	lua_pushfstring(L, "%s:%d: ", f->path, line_of(f, word));
+	lua_pushvfstring(L, fmt, ap);
+	va_end(ap);
+	lua_concat(L, 2);
+	lua_error(L);
+	abort();
+}
+
+static int hook_named(const char *name)
+{
+	for (int i = 0; i < POLICY_HOOKS; i++)
+		if (strcmp(hook_names[i], name) == 0)
+			return i;
+	return -1;
+}
+
+static NORETURN void refuse_name(lua_State *L, const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(later_names); i++)
+		if (strcmp(later_names[i], name) == 0)
+			complain(L, name, "the hook %s is not supported yet: a policy has plan, route, admit and balance", name);
+	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance and selftest", name);
+}
+
+static void take_hook(lua_State *L, int hook)
+{
+	struct policy_vm *vm = vm_of(L);
+	lua_Debug ar;
+	if (!lua_isfunction(L, -1))
+		complain(L, hook_names[hook], "%s is a function, not a %s", hook_names[hook], luaL_typename(L, -1));
+	lua_pushvalue(L, -1);
+	lua_getinfo(L, ">S", &ar);
+	snprintf(vm->where[hook], VM_WHERE_MAX, "%s:%d", ar.short_src, ar.linedefined);
+	lua_pushvalue(L, -1);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_HOOKS + hook);
+}
+
+/* The value on top belongs to NAME. */
+static void take_entry(lua_State *L, const char *name)
+{
+	int hook = hook_named(name);
+	if (hook >= 0)
+		take_hook(L, hook);
+	else if (strcmp(name, "selftest") == 0 && !lua_isfunction(L, -1))
+		complain(L, name, "selftest is a function, not a %s", luaL_typename(L, -1));
+	else if (strcmp(name, "selftest") != 0 && strcmp(name, "api") != 0)
+		refuse_name(L, name);
+}
+
+static void check_api(lua_State *L, int table)
+{
+	lua_pushliteral(L, "api");
+	lua_rawget(L, table);
+	if (lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) != POLICY_API)
+		complain(L, "api", "a policy begins with the version that it was written for: local M = { api = %d }", POLICY_API);
+	lua_pop(L, 1);
+}
+
+static void take_table(lua_State *L, int table)
+{
+	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
+		if (lua_type(L, -2) != LUA_TSTRING)
+			complain(L, "return", "a policy is a table of hooks by their names; it has a %s for a name", luaL_typename(L, -2));
+		take_entry(L, lua_tostring(L, -2));
+	}
+}
+
+static void run_selftest(lua_State *L, int table)
+{
+	lua_pushliteral(L, "selftest");
+	lua_rawget(L, table);
+	if (lua_isnil(L, -1))
+		return;
+	lua_call(L, 0, 2);
+	if (lua_isboolean(L, -2) && !lua_toboolean(L, -2))
+		complain(L, "selftest", "selftest says false%s%s", lua_isstring(L, -1) ? ": " : "",
+		         lua_isstring(L, -1) ? lua_tostring(L, -1) : "");
+}
+
+static int load_policy(lua_State *L)
+{
+	struct policy_vm *vm = vm_of(L);
+	lib_load(L, vm->source->files[0]);
+	lua_call(L, 0, 1);
+	if (!lua_istable(L, 1))
+		complain(L, "return", "a policy returns a table of functions, not a %s", luaL_typename(L, 1));
+	check_api(L, 1);
+	take_table(L, 1);
+	run_selftest(L, 1);
+	return 0;
+}
+
+/* ---- building ------------------------------------------------------------------------------------------------------------ */
+
+struct building {
+	const struct conf *conf;
+};
+
+static void keep_text(lua_State *L, const char *text, int ref)
+{
+	lua_pushstring(L, text);
+	lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+}
+
+static void keep_function(lua_State *L, lua_CFunction fn, int ref)
+{
+	lua_pushcfunction(L, fn);
+	lua_rawseti(L, LUA_REGISTRYINDEX, ref);
+}
+
+static int build(lua_State *L)
+{
+	const struct building *b = lua_touserdata(L, 1);
+	keep_function(L, on_error, REF_ON_ERROR);
+	keep_function(L, load_policy, REF_LOADER);
+	keep_text(L, "database", REF_KEY_DATABASE);
+	keep_text(L, "class", REF_KEY_CLASS);
+	keep_text(L, "pool", REF_KEY_POOL);
+	view_open(L, b->conf);
+	api_open(L);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_LP);
+	lib_open(L);
+	return 0;
+}
+
+/* Allocates nothing: what it pushes is there, and so is the room. */
+static void lay_bottom(struct policy_vm *vm)
+{
+	lua_settop(vm->L, 0);
+	for (int ref = 1; ref <= REF_LAST; ref++)
+		lua_rawgeti(vm->L, LUA_REGISTRYINDEX, ref);
+}
+
+static int on_panic(lua_State *L)
+{
+	die("Lua failed outside a protected call: %s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not a text");
+}
+
+static bool open_state(struct policy_vm *vm, const struct conf *conf)
+{
+	struct building b = { conf };
+	vm->L = lua_newstate(allocate, vm);
+	if (!vm->L)
+		return false;
+	lua_atpanic(vm->L, on_panic);
+	luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+	if (lua_cpcall(vm->L, build, &b) != LUA_OK || !lua_checkstack(vm->L, REF_LAST + LUA_MINSTACK))
+		return false;
+	lua_sethook(vm->L, on_tick, LUA_MASKCOUNT, TICK);
+	lay_bottom(vm);
+	return true;
+}
+
+static bool load(struct policy_vm *vm, struct err *err)
+{
+	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, REF_LOADER);
+	if (!vm_call(vm, 0, 0, VM_LOAD_US))
+		return err_set(err, "F0000", "%s", vm->error);
+	lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	lay_bottom(vm);
+	return true;
+}
+
+struct policy_vm *vm_new(const struct vm_env *env, struct err *err)
+{
+	struct policy_vm *vm = mem_alloc(sizeof *vm);
+	vm->own_at = env->own_at;
+	vm->source = env->source;
+	vm->kv = env->kv;
+	vm->shared = env->shared;
+	vm->generation = env->generation;
+	vm->bytes_max = VM_MEMORY_MAX;
+	vm->hook = POLICY_HOOKS;
+	vm->n_clusters = env->conf->n_clusters;
+	vm->fields = mem_alloc(HANDLE_KINDS * FIELD_SLOTS * sizeof *vm->fields);
+	if (!open_state(vm, env->conf))
+		die("out of memory: a Lua state wanted");
+	if (load(vm, err))
+		return vm;
+	vm_free(vm);
+	return NULL;
+}
+
+void vm_free(struct policy_vm *vm)
+{
+	if (!vm)
+		return;
+	if (vm->L)
+		lua_close(vm->L);
+	mem_free(vm->fields);
+	mem_free(vm);
+}
