@@ -15,7 +15,8 @@
 #include "priv.h"
 
 #define PROTOCOL_NEWEST_MINOR 2
-#define NAME_BYTES 63u /* NAMEDATALEN - 1 */
+#define CONSOLE_RESERVE 8 /* clients beyond max_clients that may ask the console what is wrong */
+#define NAME_BYTES 63u    /* NAMEDATALEN - 1 */
 
 /* ---- the first packet -------------------------------------------------------------------------------------------------------------- */
 
@@ -193,12 +194,21 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	}
 }
 
-static bool startup_admit(struct session *s, const struct startmsg *m, struct err *err)
+static bool startup_has_user(const struct startmsg *m, struct err *err)
+{
+	struct slice user = startmsg_find(m, "user");
+	return user.len || err_set(err, "28000", "no PostgreSQL user name specified in startup packet");
+}
+
+/*
+ * Whoever runs Lunapool comes in whatever is full: he is who can do something about it.  So do a few others who ask for the console; a few, since
+ * they have not proved yet who they are.
+ */
+static bool startup_admit(struct session *s, struct err *err)
 {
 	struct session_registry *r = s->home->env.registry;
-	struct slice user = startmsg_find(m, "user");
-	if (!user.at || !user.len)
-		return err_set(err, "28000", "no PostgreSQL user name specified in startup packet");
+	int64_t most = session_conf(s)->limits.max_clients + (console_is_for(s) ? CONSOLE_RESERVE : 0);
+	bool is_owner = console_knows_peer(s);
 	if (s->home->is_draining)
 		return err_set(err, "57P03", "Lunapool is shutting down");
 	if (s->is_over) {
@@ -206,13 +216,13 @@ static bool startup_admit(struct session *s, const struct startmsg *m, struct er
 		err_detail(err, "max_clients_per_address is %lld.", (long long)session_conf(s)->limits.max_clients_per_address);
 		return false;
 	}
-	if (atomic_load_explicit(&r->is_full, memory_order_relaxed)) {
+	if (!is_owner && atomic_load_explicit(&r->is_full, memory_order_relaxed)) {
 		err_set(err, "53200", "out of memory");
 		err_detail(err, "memory_limit is reached.");
 		return false;
 	}
 	s->is_counted = 1;
-	if (atomic_fetch_add_explicit(&r->clients, 1, memory_order_relaxed) >= session_conf(s)->limits.max_clients)
+	if (atomic_fetch_add_explicit(&r->clients, 1, memory_order_relaxed) >= most && !is_owner)
 		return err_set(err, "53300", "sorry, too many clients already");
 	return true;
 }
@@ -232,13 +242,13 @@ static size_t startup_begin(struct session *s, const struct startmsg *m)
 {
 	struct err e;
 	struct settings *set = settings_empty(s->home->env.upstream.settings);
-	if (!startup_admit(s, m, &e) || !startup_replication(s, m, &e) || !startup_settings(s, m, &set, &e)) {
+	if (!startup_has_user(m, &e) || !startup_replication(s, m, &e)) {
 		settings_unref(set);
 		startup_refuse(s, &e);
 		return 0;
 	}
 	startup_keep(s, m);
-	if (!startup_is_secure_enough(s, &e)) {
+	if (!startup_admit(s, &e) || !startup_settings(s, m, &set, &e) || !startup_is_secure_enough(s, &e)) {
 		settings_unref(set);
 		startup_refuse(s, &e);
 		return 0;
