@@ -89,6 +89,7 @@ static void world_make(struct worker *w)
 	w->pools = pools_new(w->env.pools, w->index, &up);
 	w->console.topo = topo;
 	w->console.pools = w->pools;
+	w->console.auth = w->env.auth;
 	w->sessions = sessions_new(&(struct session_env){
 	    .worker = w->index,
 	    .upstream = up,

@@ -21,6 +21,7 @@ struct console {
 	/* this worker's */
 	struct pools *pools;
 	struct sessions *sessions;
+	struct auth *auth; /* NULL: nobody can fail */
 	struct loop *loop;
 	struct mailbox *mailbox;
 };

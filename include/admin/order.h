@@ -23,6 +23,7 @@ struct order {
 	struct consoles *home;
 	struct console_place from;
 	enum order_kind kind;
+	char *user;          /* who gives it */
 	char *database;      /* NULL: all */
 	char *key, *value;   /* SET */
 	uint64_t number;     /* KILL_CLIENT */

@@ -76,5 +76,8 @@ bool auth_recall_keys(struct auth *a, const char *user, const char *password, st
 /* Failed logins of an address (an IPv6 one: of its /64) in the last minute.  Unix sockets have none. */
 unsigned auth_failures(struct auth *a, const struct addr *peer, uint64_t now_us);
 unsigned auth_note_failure(struct auth *a, const struct addr *peer, uint64_t now_us); /* with this one */
+/* Each address that has failed in the last minute: 4 bytes of it, or 8 of a /64.  FN runs under a lock, so it only copies. */
+void auth_each_failing(struct auth *a, uint64_t now_us, void (*fn)(void *arg, struct slice address, unsigned failures),
+                       void *arg);
 
 #endif

@@ -9,6 +9,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/slice.h"
+
 struct limit { /* one counter */
 	_Atomic int64_t taken;
 	_Atomic int64_t leaving; /* of these, about to be given: nobody need be asked to go for them */
@@ -23,5 +25,7 @@ struct limits;
 struct limits *limits_new(void);
 void limits_free(struct limits *l);
 struct limit *limits_named(struct limits *l, const char *kind, const char *name);
+/* Those of KIND; FN runs under a lock, so it only copies; NAME has no NUL behind it. */
+void limits_each(struct limits *l, const char *kind, void (*fn)(void *arg, struct slice name, int64_t taken), void *arg);
 
 #endif

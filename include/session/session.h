@@ -42,7 +42,8 @@ struct session_console {
 	void (*cancel)(void *talk);                                                 /* a CancelRequest for it */
 	void (*end)(void *talk);
 };
-#define CONSOLE_DATABASE "lunapool" /* also the user that its owner is */
+#define CONSOLE_DATABASE "lunapool"                                   /* also the user that its owner is */
+bool console_is_named(const struct conf *conf, const char *database); /* so, or by another name that stands for it */
 
 /* Process-wide: who cancels whom over all workers. */
 struct session_registry;
@@ -131,7 +132,18 @@ struct session_row {
 /* The clients from place *AT on, at most MOST of them; true: there may be more, from *AT on. */
 bool sessions_each(struct sessions *ss, uint32_t *at, unsigned most, void (*fn)(void *arg, const struct session_row *row),
                    void *arg);
-uint64_t sessions_id_of(const struct server *srv); /* of the client that has it; 0: none */
+uint64_t sessions_id_of(const struct server *srv);       /* of the client that has it; 0: none */
+uint64_t sessions_since_us_of(const struct server *srv); /* since when that client does what it does; 0: none has it */
+/* The clients that wait for a server and are in no pool's queue: for RESUME, for a primary, for max_pinned, for what functions do. */
+struct session_held {
+	const char *database, *user; /* user: as whom it would be logged in to servers */
+	bool has_pool;               /* the pool counts it as a client */
+	uint64_t since_us;
+};
+void sessions_each_held(struct sessions *ss, void (*fn)(void *arg, const struct session_held *held), void *arg);
+/* How many clients each address has, 4 or 8 bytes of it (session_registry_admit()).  Any thread; FN runs under a lock, so it only copies. */
+void session_registry_each_address(struct session_registry *r, void (*fn)(void *arg, struct slice address, int64_t clients),
+                                   void *arg);
 struct session_memory {
 	size_t session_bytes, sessions, sessions_free, statements, statement_bytes;
 };

@@ -15,9 +15,10 @@
 
 #define PIECE_ROWS 128u
 
-void answer_init(struct answer *a, const struct console *c, const struct call *call, const struct console_place *place)
+void answer_init(struct answer *a, const struct console *c, const struct call *call, const struct console_place *place,
+                 const char *user)
 {
-	*a = (struct answer){ .console = c, .place = *place };
+	*a = (struct answer){ .console = c, .place = *place, .user = user };
 	call_copy(&a->call, call);
 	const struct command *command = call->command;
 	if (command && command->view) {
@@ -137,8 +138,8 @@ static void begin_view(struct answer *a)
 	const struct view *v = a->call.command ? a->call.command->view : NULL;
 	if (!v || v->rows)
 		write_all(a);
-	else if (v->gather)
-		v->gather(a->console, &a->items);
+	else if (v->gather && !v->collect)
+		v->gather(a->console, slice_of(NULL, 0), &a->items);
 }
 
 /* What a worker has written, then the next one is asked. */
@@ -155,6 +156,8 @@ static enum answer_step go_on_view(struct answer *a, uint64_t *limit, struct wri
 	const struct view *v = a->call.command ? a->call.command->view : NULL;
 	if (!v || v->rows)
 		return pass_written(a, limit, w);
+	if (v->collect && a->worker < a->console->n_workers)
+		return ask_worker(a);
 	return v->gather ? write_items(a, limit, w) : go_on_survey(a, limit, w);
 }
 
@@ -165,6 +168,7 @@ static enum answer_step give_order(struct answer *a)
 	const struct call *call = &a->call;
 	struct order *o = order_new(a->console->shared, call->command->order);
 	o->from = a->place;
+	o->user = mem_text(a->user);
 	if (call->command->args == ARGS_SETTING)
 		o->key = mem_text(call->name);
 	else
@@ -193,8 +197,20 @@ static enum answer_step take_order(struct answer *a, struct order *o, uint64_t *
 
 /* ---- both ------------------------------------------------------------------------------------------------------------------------ */
 
+/* What a worker has told; when all have, the rows are gathered. */
+static enum answer_step take_collected(struct answer *a, struct survey *s, uint64_t *limit, struct writer *w)
+{
+	writer_bytes(&a->rows, writer_slice(&s->rows));
+	survey_free(s);
+	if (++a->worker == a->console->n_workers)
+		a->call.command->view->gather(a->console, writer_slice(&a->rows), &a->items);
+	return go_on_view(a, limit, w);
+}
+
 static enum answer_step take_survey(struct answer *a, struct survey *s, uint64_t *limit, struct writer *w)
 {
+	if (s->view->collect)
+		return take_collected(a, s, limit, w);
 	writer_fini(&a->rows);
 	a->rows = s->rows;
 	a->at = 0;

@@ -52,6 +52,7 @@ void order_free(struct order *o)
 	for (size_t i = 0; i < o->n_lines; i++)
 		mem_free(o->lines[i]);
 	mem_free(o->lines);
+	mem_free(o->user);
 	mem_free(o->database);
 	mem_free(o->key);
 	mem_free(o->value);
@@ -210,18 +211,21 @@ static void survey_return(struct survey *s)
 	mailbox_send(&s->home->workers[s->from.worker], &s->letter);
 }
 
-/* The worker has ended, and so will we. */
+/* The worker has ended, and so will we: it has nothing to tell. */
 static void survey_bounce(struct letter *letter)
 {
-	struct survey *s = CONTAINER_OF(letter, struct survey, letter);
-	s->has_failed = true;
-	survey_return(s);
+	survey_return(CONTAINER_OF(letter, struct survey, letter));
 }
 
 static void survey_deliver(struct letter *letter, void *receiver)
 {
 	struct survey *s = CONTAINER_OF(letter, struct survey, letter);
 	struct table t;
+	if (s->view->collect) {
+		s->view->collect(receiver, &s->rows);
+		survey_return(s);
+		return;
+	}
 	table_init(&t, &s->rows, receiver, s->view->columns, s->view->n_columns, s->formats);
 	s->has_more = s->view->survey(&t, &s->at, s->most);
 	table_end(&t);

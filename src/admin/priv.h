@@ -51,17 +51,19 @@ void table_end(struct table *t);             /* of these rows */
 /* ---- show*.c -------------------------------------------------------------------------------------------------------- */
 
 /* A view's rows are all written at once (rows), or gathered here and written some at a time (gather, row), or written some at a time in each worker
- * in turn (survey).  One of the three. */
+ * in turn (survey).  One of the three.  Before they are gathered, each worker in turn may tell what only it knows (collect). */
 struct items {
 	void *at;
-	size_t n;
+	size_t n, cap;
 	void (*free)(struct items *items);
 };
+void *items_add(struct items *items, size_t size); /* one more, of SIZE bytes as all of them; to be filled */
 struct view {
 	const struct column *columns;
 	unsigned n_columns;
 	void (*rows)(struct table *t);
-	void (*gather)(const struct console *c, struct items *items);
+	void (*collect)(const struct console *c, struct writer *w);
+	void (*gather)(const struct console *c, struct slice collected, struct items *items);
 	void (*row)(struct table *t, const struct items *items, size_t i);
 	/* In each worker: at most MOST rows of its own, from *AT on; true: there are more. */
 	bool (*survey)(struct table *t, uint32_t *at, unsigned most);
@@ -71,6 +73,7 @@ struct view {
 COMMANDS(VIEW_DECLARE, VIEW_NO_ORDER)
 
 const char *or_null(const char *text); /* "" becomes NULL */
+int64_t pool_row_servers(const struct pool_row *row);
 
 /* Databases or users with what all pools of theirs have, sorted by name. */
 struct tally {
@@ -79,7 +82,7 @@ struct tally {
 	struct pool_counts counts;
 };
 struct tallies {
-	size_t n;
+	size_t n, cap;
 	struct tally *at;
 };
 enum tally_of { TALLY_DATABASES, TALLY_USERS };
@@ -137,7 +140,7 @@ void call_copy(struct call *to, const struct call *from);
 
 /* ---- post.c ---------------------------------------------------------------------------------------------------- */
 
-/* A worker is asked for rows, and sends them back. */
+/* A worker is asked for rows, or what it has to tell, and sends that back. */
 struct survey {
 	struct letter letter;
 	struct consoles *home;
@@ -146,7 +149,7 @@ struct survey {
 	struct formats formats;
 	unsigned worker, most;
 	uint32_t at;
-	bool has_more, has_failed; /* failed: that worker has ended */
+	bool has_more;
 	struct writer rows;
 };
 void survey_send(struct survey *s); /* it comes back to `from` */
@@ -169,6 +172,7 @@ struct answer {
 	const struct console *console;
 	struct call call;
 	struct console_place place;
+	const char *user; /* who asks; the conversation's */
 	struct formats formats;
 	const struct column *columns;
 	unsigned n_columns;
@@ -178,13 +182,14 @@ struct answer {
 	/* where its rows come from */
 	struct items items;
 	size_t at;
-	struct writer rows; /* written already: all of them, or what the last survey brought */
+	struct writer rows; /* written already: all of them, or what the last survey brought; or what was collected */
 	unsigned worker;    /* to be asked next, */
 	uint32_t survey_at; /* from here on */
 	struct order *order;
 };
 enum answer_step { ANSWER_MORE, ANSWER_LIMIT, ANSWER_WAIT, ANSWER_DONE, ANSWER_FAILED };
-void answer_init(struct answer *a, const struct console *c, const struct call *call, const struct console_place *place);
+void answer_init(struct answer *a, const struct console *c, const struct call *call, const struct console_place *place,
+                 const char *user);
 void answer_fini(struct answer *a); /* what it waits for finds nobody */
 /* Writes rows, at most *LIMIT (counted down; UINT64_MAX: none).  FAILED: ERR says why. */
 enum answer_step answer_go_on(struct answer *a, uint64_t *limit, struct writer *w, struct err *err);

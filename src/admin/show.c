@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "base/mem.h"
 #include "base/version.h"
 #include "conf/users.h"
 #include "priv.h"
@@ -17,6 +18,20 @@
 const char *or_null(const char *text)
 {
 	return text && text[0] ? text : NULL;
+}
+
+int64_t pool_row_servers(const struct pool_row *row)
+{
+	return row->lent + row->idle + row->opening + row->resetting;
+}
+
+void *items_add(struct items *items, size_t size)
+{
+	if (items->n == items->cap) {
+		items->cap = items->cap ? 2 * items->cap : 16;
+		items->at = mem_grow(items->at, items->cap * size);
+	}
+	return (char *)items->at + items->n++ * size;
 }
 
 /* ---- HELP, VERSION */
@@ -202,7 +217,7 @@ static void list_sums_add(void *arg, const struct pool_row *row)
 {
 	struct list_sums *sums = arg;
 	sums->pools++;
-	sums->servers += row->lent + row->idle + row->opening + row->resetting;
+	sums->servers += pool_row_servers(row);
 }
 
 static void list_row(struct table *t, const char *name, int64_t items)

@@ -18,12 +18,15 @@
 
 /* ---- cells ------------------------------------------------------------------------------------------------------------ */
 
-/* Local time of something that happened at THEN_US on the monotonic clock. */
+/* Local time of something that happened at THEN_US on the monotonic clock: in microseconds, so that it is the same second each time. */
 static void cell_time(struct table *t, uint64_t then_us)
 {
 	char out[40];
-	time_t then = time(NULL) - (time_t)((clock_us() - then_us) / US_PER_S);
+	struct timespec now;
 	struct tm tm;
+	clock_gettime(CLOCK_REALTIME, &now);
+	int64_t now_us = now.tv_sec * (int64_t)US_PER_S + now.tv_nsec / 1000;
+	time_t then = (time_t)((now_us - (int64_t)(clock_us() - then_us)) / (int64_t)US_PER_S);
 	strftime(out, sizeof out, "%Y-%m-%d %H:%M:%S %Z", localtime_r(&then, &tm));
 	table_text(t, out);
 }
@@ -169,7 +172,7 @@ static void server_row(void *arg, const struct server_row *row)
 	cells_addr(t, &srv->up.addr);
 	cells_local_addr(t, &srv->up.stream);
 	cell_time(t, row->opened_us);
-	cell_time(t, row->idle_since_us ? row->idle_since_us : row->opened_us);
+	cell_time(t, client ? sessions_since_us_of(srv) : row->idle_since_us ? row->idle_since_us : row->opened_us);
 	cells_wait(t, 0);
 	table_int(t, row->must_close);
 	cell_name(t, "s", row->id);

@@ -26,7 +26,7 @@ static void free_items(struct items *items)
 	mem_free(at);
 }
 
-static void gather(const struct console *c, struct items *items)
+static void gather(const struct console *c, struct slice collected, struct items *items)
 {
 	struct tallies all;
 	tallies_gather(c, TALLY_DATABASES, &all);

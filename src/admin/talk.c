@@ -274,7 +274,7 @@ static void say_usage(struct writer *w)
 static struct portal *portal_new(struct talk *t, const struct call *call)
 {
 	struct portal *p = mem_alloc(sizeof *p);
-	answer_init(&p->answer, t->console, call, &t->place);
+	answer_init(&p->answer, t->console, call, &t->place, t->user);
 	return p;
 }
 
@@ -429,7 +429,7 @@ static bool describe_statement(struct talk *t, struct slice name, struct writer 
 	writer_begin(w, 't');
 	writer_u16(w, 0);
 	writer_end(w);
-	answer_init(&a, t->console, call, &t->place);
+	answer_init(&a, t->console, call, &t->place, t->user);
 	describe(&a, (struct formats){ 0 }, w);
 	answer_fini(&a);
 	return true;

@@ -116,3 +116,17 @@ unsigned auth_note_failure(struct auth *a, const struct addr *peer, uint64_t now
 	pthread_mutex_unlock(&g->lock);
 	return n;
 }
+
+void auth_each_failing(struct auth *a, uint64_t now_us, void (*fn)(void *arg, struct slice address, unsigned failures), void *arg)
+{
+	struct guard *g = a->guard;
+	struct slice key;
+	void *value;
+	pthread_mutex_lock(&g->lock);
+	for (uint32_t at = 0; map_next(&g->by_address, &at, &key, &value);) {
+		const struct entry *e = value;
+		if (!is_over(e, now_us))
+			fn(arg, key, e->n);
+	}
+	pthread_mutex_unlock(&g->lock);
+}

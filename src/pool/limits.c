@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/map.h"
@@ -69,4 +70,16 @@ struct limit *limits_named(struct limits *l, const char *kind, const char *name)
 	pthread_mutex_unlock(&l->lock);
 	free(key);
 	return limit;
+}
+
+void limits_each(struct limits *l, const char *kind, void (*fn)(void *arg, struct slice name, int64_t taken), void *arg)
+{
+	size_t len = strlen(kind);
+	struct slice key;
+	void *limit;
+	pthread_mutex_lock(&l->lock);
+	for (uint32_t it = 0; map_next(&l->by_name, &it, &key, &limit);)
+		if (key.len > len && memcmp(key.at, kind, len) == 0 && key.at[len] == ':')
+			fn(arg, slice_skip(key, len + 1), atomic_load(&((struct limit *)limit)->taken));
+	pthread_mutex_unlock(&l->lock);
 }

@@ -61,3 +61,14 @@ void addresses_leave(struct session_registry *r, const struct addr *peer)
 	put(at, key, get(at, key) - 1);
 	pthread_mutex_unlock(&at->lock);
 }
+
+void session_registry_each_address(struct session_registry *r, void (*fn)(void *arg, struct slice address, int64_t clients),
+                                   void *arg)
+{
+	struct slice key;
+	void *n;
+	pthread_mutex_lock(&r->addresses.lock);
+	for (uint32_t it = 0; map_next(&r->addresses.clients, &it, &key, &n);)
+		fn(arg, key, (int64_t)(uintptr_t)n);
+	pthread_mutex_unlock(&r->addresses.lock);
+}

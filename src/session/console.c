@@ -20,17 +20,21 @@ static const struct session_console *console_of(const struct session *s)
 }
 
 /* Monitoring tools know PgBouncer's name for it, and some no other; a database block of that name wins. */
-bool console_is_for(const struct session *s)
+bool console_is_named(const struct conf *conf, const char *database)
 {
-	const struct conf *conf = session_conf(s);
-	if (strcmp(s->database, CONSOLE_DATABASE) == 0)
+	if (strcmp(database, CONSOLE_DATABASE) == 0)
 		return true;
-	if (strcmp(s->database, "pgbouncer") != 0)
+	if (strcmp(database, "pgbouncer") != 0)
 		return false;
 	for (size_t i = 0; i < conf->n_databases; i++)
 		if (strcmp(conf->databases[i].name, "pgbouncer") == 0)
 			return false;
 	return true;
+}
+
+bool console_is_for(const struct session *s)
+{
+	return console_is_named(session_conf(s), s->database);
 }
 
 /* Who runs Lunapool can read its files and end it: nothing is gained by asking for a password.  root can as well. */

@@ -246,6 +246,39 @@ uint64_t sessions_id_of(const struct server *srv)
 	return srv->user == &relay_user ? session_shown_id(srv->borrower) : 0;
 }
 
+uint64_t sessions_since_us_of(const struct server *srv)
+{
+	return srv->user == &relay_user ? ((const struct session *)srv->borrower)->since_us : 0;
+}
+
+struct held_walk {
+	const struct topo *topo;
+	void (*fn)(void *arg, const struct session_held *held);
+	void *arg;
+};
+
+static void show_held(struct dlist *all, const struct held_walk *walk)
+{
+	DLIST_EACH(it, all)
+	{
+		const struct session *s = CONTAINER_OF(it, struct session, homeless);
+		const struct conf_database *d = conf_database(walk->topo->conf, s->database);
+		if (!s->srv)
+			walk->fn(walk->arg, &(struct session_held){ .database = s->database,
+			                                            .user = d && *d->user ? d->user : s->user,
+			                                            .has_pool = s->pool != NULL,
+			                                            .since_us = s->held_since_us });
+	}
+}
+
+void sessions_each_held(struct sessions *ss, void (*fn)(void *arg, const struct session_held *held), void *arg)
+{
+	const struct held_walk walk = { ss->topo, fn, arg };
+	show_held(&ss->homeless, &walk);
+	show_held(&ss->wait_pin, &walk);
+	show_held(&ss->wait_facts, &walk);
+}
+
 void sessions_memory(const struct sessions *ss, struct session_memory *out)
 {
 	*out = (struct session_memory){ .session_bytes = ss->slab.size,
