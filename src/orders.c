@@ -39,11 +39,13 @@ static void log_order(const struct order *o)
 {
 #define ORDER_NAME(id, words, ...) words,
 	static const char *const names[] = { COMMANDS(ORDER_NO_VIEW, ORDER_NAME) };
-	const struct log_kv what = o->key ? KV_STR("setting", o->key) : KV_STR("database", o->database);
+	const struct log_kv what = o->key      ? KV_STR("setting", o->key)
+	                           : o->number ? KV_INT("client", o->number)
+	                                       : KV_STR("database", o->database);
 	if (o->has_failed)
-		log_info(NULL, "order_refused", KV_STR("order", names[o->kind]), what, KV_ERR(&o->err));
+		log_info(NULL, "order_refused", KV_STR("order", names[o->kind]), what, KV_STR("by", o->user), KV_ERR(&o->err));
 	else
-		log_info(NULL, "order_done", KV_STR("order", names[o->kind]), what);
+		log_info(NULL, "order_done", KV_STR("order", names[o->kind]), what, KV_STR("by", o->user));
 }
 
 /* O is gone afterwards, or kept until its errands are back. */
@@ -100,12 +102,19 @@ static void say(struct orders *os, struct order *o, unsigned set, unsigned clear
 	o->generation = latest(os)->generation;
 }
 
+/* "*" is all of them, as nothing is. */
 static bool knows_database(struct orders *os, struct order *o)
 {
-	if (!o->database || conf_database(latest(os)->conf, o->database))
+	const struct conf *conf = latest(os)->conf;
+	if (!o->database || strcmp(o->database, ALL) == 0)
 		return true;
+	if (console_is_named(conf, o->database))
+		err_set(&o->err, "0A000", "the console itself is always there");
+	else if (conf_database(conf, o->database))
+		return true;
+	else
+		err_set(&o->err, "3D000", "database \"%s\" does not exist", o->database);
 	o->has_failed = true;
-	err_set(&o->err, "3D000", "database \"%s\" does not exist", o->database);
 	answer(o);
 	return false;
 }
@@ -152,11 +161,12 @@ static void do_resume(struct orders *os, struct order *o)
 	}
 	for (struct order *paused; (paused = pause_under_way(os, o));)
 		refuse(paused, "57014", "canceling PAUSE due to RESUME");
-	os->ends_when_paused = false;
-	if (o->database)
+	if (o->database) {
 		say(os, o, 0, TOPO_PAUSED);
-	else
+	} else {
+		os->ends_when_paused = false;
 		take_all_back(os, o);
+	}
 	wait(os, o);
 }
 
@@ -355,6 +365,10 @@ static void drop(struct orders *os, struct order *o)
 {
 	if (o->kind == ORDER_pause)
 		say(os, o, 0, TOPO_PAUSED);
+	o->has_failed = o->kind == ORDER_pause || o->kind == ORDER_wait_close;
+	if (o->has_failed)
+		err_set(&o->err, "57014", "who gave it has gone");
+	log_order(o);
 	dlist_remove(&o->link);
 	o->is_answered = true;
 	if (!o->outstanding)

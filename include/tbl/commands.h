@@ -22,7 +22,7 @@
 	SHOW(dns_zones, "SHOW DNS_ZONES", STATS, "Empty: zones are not watched.")                                                    \
 	SHOW(fds, "SHOW FDS", ADMIN, "Empty: descriptors and secrets are not given to clients.")                                     \
 	SHOW(help, "SHOW HELP", STATS, "These commands.")                                                                            \
-	SHOW(limits, "SHOW LIMITS", STATS, "What is counted against a limit: how many there are, and how many there may be.")        \
+	SHOW(limits, "SHOW LIMITS", STATS, "Whatever is counted against a limit: how many there are, and how many there may be.")    \
 	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \
 	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker.")                                              \
 	SHOW(nodes, "SHOW NODES", STATS, "The nodes of each cluster, who is primary, and the server connections to each.")           \

@@ -125,6 +125,100 @@ with scenario('what is counted'):
     for h in holders + [waiter]:
         h.quit()
 
+with scenario('who waits, whatever for, waits in SHOW POOLS, too'):
+    three = [proxy.connect(db) for _ in range(3)]
+    for c in three:
+        c.q('select 1')
+    admin.q(f'PAUSE {db}')
+    for c in three:
+        c.send(query('select 1'))
+    late = proxy.connect(db)
+    late.send(query('select 1'))
+    wait_for(lambda: [r['state'] for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db] == ['waiting'] * 4, what='the waiters')
+    is_([(p['cl_active'], p['cl_waiting'], int(p['maxwait_us']) > 0) for p in rows(admin, 'SHOW POOLS')], [('0', '4', True)], 'for RESUME')
+    admin.q(f'RESUME {db}')
+    for c in three + [late]:
+        c.until()
+    is_((pool()['cl_active'], pool()['cl_waiting'], pool()['maxwait_us']), ('4', '0', '0'), '… until then')
+    for c in three + [late]:
+        c.quit()
+
+with scenario('who is counted for what, with a user of the database\'s own'):
+    cluster.role('boss')
+    p = Proxy(cluster, workers=1, databases={'*': {'max_client_connections': 9}, 'forced': {'dbname': db, 'user': 'boss', 'max_connections': 8}}, pool={'size': 3},
+              users={'eye': {'pool_size': 2, 'reserve_pool_size': 1, 'max_client_connections': 5}}, limits={'max_clients_per_address': 40},
+              options={'memory_limit': '1GB'})
+    a = p.connect('lunapool')
+    cs = [p.connect('forced', user='eye') for _ in range(2)]
+    cs[0].q('begin; select 1')
+    is_([(r['database'], r['user'], r['cl_active'], r['sv_active']) for r in rows(a, 'SHOW POOLS') if r['database'] == 'forced'],
+        [('forced', 'boss', '2', '1')], 'SHOW POOLS: as whom servers are logged in to')
+    is_([(r['name'], r['pool_size'], r['reserve_pool_size'], r['current_connections'], r['current_client_connections'])
+         for r in rows(a, 'SHOW USERS') if r['name'] != 'postgres'],
+        [('boss', '', '', '1', '0'), ('eye', '        2', '        1', '0', '2')], 'SHOW USERS: clients are who logged in')
+    is_([(r['database'], r['force_user'], r['max_connections'], r['current_connections'], r['current_client_connections'])
+         for r in rows(a, 'SHOW DATABASES') if r['name'] == 'forced'], [(db, 'boss', '8', '1', '2')], 'SHOW DATABASES: the forced user')
+    limits = {(r['kind'], r['name']): (r['taken'], r['max']) for r in rows(a, 'SHOW LIMITS')}
+    is_([limits.get(k) for k in (('clients', 'all'), ('clients of database', 'forced'), ('servers of database', 'forced'), ('clients of user', 'eye'),
+                                 ('servers of user', 'boss'), ('servers of node', 'n0'), ('clients of address', '127.0.0.1'))],
+        [('3', '10000'), ('2', None), ('1', '8'), ('2', '5'), ('1', None), ('1', None), ('3', '40')], 'SHOW LIMITS')
+    used, most = limits['bytes of memory', 'all']
+    ok(200000 < int(used) < int(most) == 1 << 30, '… memory')
+    was = [r['request_time'] for r in rows(a, 'SHOW SERVERS') if r['state'] == 'active'][0]
+    wait_for(lambda: cs[0].q('select 1') and [r['request_time'] for r in rows(a, 'SHOW SERVERS') if r['state'] == 'active'][0] > was, what='another second')
+    ok(True, 'SHOW SERVERS: request_time is that of its client\'s last request')
+    p.stop()
+    p = Proxy(cluster, hba='host lunapool all all trust\nhost all all all scram-sha-256\n', limits={'auth_failures_per_address': 7, 'auth_failure_delay': '1ms'})
+    for _ in range(3):
+        try:
+            p.connect(db, secret='wrong')
+        except WireError:
+            pass
+    with p.connect('lunapool') as a:
+        is_([(r['name'], r['taken'], r['max']) for r in rows(a, 'SHOW LIMITS') if r['kind'] == 'failed logins of address'], [('127.0.0.1', '3', '7')],
+            'SHOW LIMITS: failed logins')
+    p.stop()
+
+with scenario('the console can be reached when nothing else can'):
+    p = Proxy(cluster, limits={'max_clients': 3})
+    cs = [p.connect(db) for _ in range(3)]
+    try:
+        p.connect(db)
+        ok(False, 'three clients are all')
+    except WireError as e:
+        like(str(e), '^53300 ', 'three clients are all')
+    a = p.connect('lunapool')
+    is_(len([r for r in rows(a, 'SHOW CLIENTS') if r['database'] == db]), 3, 'an administrator comes in all the same')
+    more = [a]
+    try:
+        for _ in range(20):
+            more.append(p.connect('lunapool'))
+        ok(False, '… not any number of them')
+    except WireError as e:
+        is_((str(e)[:5], len(more)), ('53300', 8), '… not any number of them')
+    is_(run([PROGRAM, 'ctl', '-s', p.unix, 'kill_client', [r['id'] for r in rows(a, 'SHOW CLIENTS') if r['database'] == db][0]])[:2], (0, 'KILL_CLIENT\n'),
+        '… but for the owner, who can do something about it')
+    for c in cs + more:
+        c.drop()
+    p.stop()
+    p = Proxy(cluster, options={'memory_limit': '1MB'})
+    p.wait_log('memory_limit_reached')
+    like(run([PROGRAM, 'ctl', '-s', p.unix, 'show', 'limits'])[1], 'bytes of memory\tall\t[0-9]+\t1048576\n', '… nor does memory_limit keep him out')
+    p.stop()
+
+with scenario('orders that make no sense'):
+    is_([admin.error(q) for q in ('PAUSE lunapool', 'KILL pgbouncer', 'DISABLE lunapool', 'RECONNECT lunapool', 'WAIT_CLOSE lunapool', 'SUSPEND',
+                                  'PAUSE 0', 'PAUSE 5s 5s', 'KILL_CLIENT 0', 'KILL_CLIENT 4294967297', 'ENABLE', f'KILL_CLIENT {1 << 70}')],
+        ['0A000'] * 6 + ['08P01'] * 2 + ['42704'] * 2 + ['08P01'] * 2, 'are refused')
+    admin.q('DISABLE "*"')
+    is_([r['disabled'] for r in rows(admin, 'SHOW DATABASES') if r['name'] == db], ['1'], '"*" is every database')
+    is_(proxy.connect('lunapool').one('SHOW VERSION')[:8], 'Lunapool', '… but the console')
+    admin.q('ENABLE "*"')
+    a = proxy.connect('lunapool')
+    ident = [r['id'] for r in rows(a, 'SHOW CLIENTS') if r['local_addr'] == '127.0.0.1' and r['port'] == str(a.sock.getsockname()[1])][0]
+    is_(brief(a.send(query(f'KILL_CLIENT {ident}')) or a.until('E')), 'E:57P01', 'who kills himself is killed')
+    ok(proxy.wait_log(rf'order_done order=KILL_CLIENT client={ident} by=postgres'), '… and the log says who it was')
+
 with scenario('both protocols'):
     is_(brief(admin.ask(parse('', 'SHOW VERSION') + bind('', '') + describe('P') + execute() + sync())),
         f"1 2 D:{admin.one('SHOW VERSION')} C:SHOW Z:I", 'extended')
@@ -321,6 +415,7 @@ with scenario('PAUSE and RESUME'):
     second.drop()
     wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'no', what='its end')
     is_(idle.one('select 6'), '6', 'who ordered it goes: it is taken back')
+    ok(proxy.wait_log('order_refused order=PAUSE by=postgres sqlstate=57014 error="who gave it has gone"'), '… which the log tells')
     for c in (busy, idle, fresh):
         c.quit()
 
@@ -472,6 +567,18 @@ with scenario('lunapool ctl'):
         is_(c.one('select 1'), '1', '… lets the transaction end')
         c.q('commit')
         p.process.wait(20 * SLOW)
+    p.judge()
+    Proxy.all.remove(p)
+    p = Proxy(cluster)
+    with p.connect('lunapool') as a, p.connect(db) as c:
+        c.q('begin; select 1')
+        a.q(f'PAUSE {other}')
+        a.q('SHUTDOWN WAIT_FOR_SERVERS')
+        a.q('SHUTDOWN WAIT_FOR_SERVERS')
+        a.q(f'RESUME {other}')
+        c.q('commit')
+        p.process.wait(20 * SLOW)
+        ok(True, 'shutdown wait_for_servers, twice; RESUME of another database does not take it back')
     p.judge()
     Proxy.all.remove(p)
     p = Proxy(cluster)

@@ -66,6 +66,8 @@ static void arguments_are_read(void **state)
 	assert_string_equal(parsed("PAUSE 500ms"), "PAUSE ms=500");
 	assert_string_equal(parsed("PAUSE 5"), "PAUSE ms=5000");
 	assert_string_equal(parsed("PAUSE \"30s\""), "PAUSE name=30s");
+	assert_string_equal(parsed("PAUSE \"30s\" 30S"), "PAUSE name=30s ms=30000");
+	assert_string_equal(parsed("PAUSE 30db"), "PAUSE name=30db");
 	assert_string_equal(parsed("RESUME \"my \"\"db\"\"\""), "RESUME name=my \"db\"");
 	assert_string_equal(parsed("KILL_CLIENT 4711"), "KILL_CLIENT number=4711");
 	assert_string_equal(parsed("SHUTDOWN"), "SHUTDOWN");
@@ -119,6 +121,10 @@ static void wrong_arguments_are_told_the_right_ones(void **state)
 	assert_non_null(strstr(parsed("DISABLE"), "DISABLE database"));
 	assert_non_null(strstr(parsed("PAUSE a b"), "PAUSE [database] [time]"));
 	assert_non_null(strstr(parsed("PAUSE shop 0s"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("PAUSE 0"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("PAUSE 5s 5s"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("PAUSE 9000h"), "PAUSE [database] [time]"));
+	assert_non_null(strstr(parsed("PAUSE 99999999999999999999"), "PAUSE [database] [time]"));
 	assert_non_null(strstr(parsed("RELOAD all"), "RELOAD"));
 	assert_non_null(strstr(parsed("SET a b"), "SET key = value"));
 	assert_non_null(strstr(parsed("SHUTDOWN soon"), "WAIT_FOR_SERVERS"));
