@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 
@@ -13,10 +14,12 @@ enum verdict_answer {
 	VERDICT_STANDBY, /* in recovery */
 	VERDICT_REFUSED, /* it is there, but did not answer the question: bad password, too many connections … */
 	VERDICT_FAILED,  /* not reached, lost, starting up or shutting down */
+	VERDICT_FOREIGN, /* it answered, with another system identifier than the cluster's */
 };
 struct verdict_view {
 	enum verdict_answer last;
-	unsigned failures; /* VERDICT_FAILED in a row */
+	unsigned failures;  /* VERDICT_FAILED in a row */
+	uint64_t system_id; /* as it said last; 0: never, or not visible */
 };
 struct verdict {
 	int primary;        /* index, or -1: nobody knows */
@@ -25,6 +28,8 @@ struct verdict {
 };
 
 enum verdict_answer verdict_of_error(const struct err *err);
+/* The system identifier that the cluster's nodes have, KNOWN so far or 0; 0: nobody can tell yet, or at all. */
+uint64_t verdict_identity(const struct verdict_view *nodes, size_t n, uint64_t known);
 /* RECORDED: who is taken for the primary so far, or -1. */
 struct verdict verdict_primary(const struct verdict_view *nodes, size_t n, int recorded);
 

@@ -98,7 +98,13 @@
 	  "Role that asks who is primary, needed as soon as there are two nodes, and what functions do.")                         \
 	X(service_password, SECRET, "", 0, 0, RELOAD, "Its password, if the nodes ask for one.")                                  \
 	X(service_dbname, TEXT, "postgres", 0, 0, RELOAD, "Database that the service role connects to.")                          \
-	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD, "How often each node is asked whether it is in recovery.")  \
+	X(probe_interval, DURATION, "200ms", 10000, 60000000, RELOAD,                                                             \
+	  "How often each node is asked what it is and how far it has come.")                                                     \
+	X(max_lag, SIZE, "0", 0, 1099511627776, RELOAD,                                                                           \
+	  "A standby that has this much yet to replay of what the primary has written gets no reads, until it is half; 0 is no "  \
+	  "limit.")                                                                                                               \
+	X(max_lag_time, DURATION, "10s", 0, 86400000000, RELOAD,                                                                  \
+	  "A standby that shows the primary's data as they were so long ago gets no reads, until it is half; 0 is no limit.")     \
 	X(balance, BALANCE, "p2c", 0, 0, RELOAD,                                                                                  \
 	  "How reads are spread over the nodes that may take them: random, by weight; round-robin; least, fewest statements in "  \
 	  "flight; p2c, of two drawn by weight the less busy and slow.")                                                          \

@@ -23,6 +23,7 @@ struct topo_node {
 	struct pulse *pulse; /* never NULL; the same in every snapshot with this id */
 	bool is_reachable;   /* last probe answered (true while unknown) */
 	bool in_recovery;
+	bool is_foreign; /* it has another system identifier than its cluster: nothing may be sent there */
 };
 struct topo_cluster {
 	const char *name;

@@ -19,7 +19,9 @@ struct service_target {
 struct service;
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
                             const struct service_target *target);
-void service_free(struct service *s);                                              /* no callback afterwards; NULL is fine */
+void service_free(struct service *s); /* no callback afterwards; NULL is fine */
+/* FN: a connection that nobody was asking over turned out to be closed.  It may ask, and may not free S. */
+void service_on_lost(struct service *s, void (*fn)(void *arg), void *arg);
 bool service_is_for(const struct service *s, const struct service_target *target); /* made for the same */
 /* Runs SQL (one statement, no parameters); FN gets the values of the first row (N columns, NULL for SQL NULL; n == 0: no row), or ERR.
  * FN comes from the loop, never from inside this call, and may ask again or free S.

@@ -45,8 +45,9 @@ void table_row(struct table *t);                    /* then exactly one cell for
 void table_text(struct table *t, const char *text); /* NULL is SQL NULL */
 void table_int(struct table *t, int64_t value);
 void table_null(struct table *t);
-void table_yes(struct table *t, bool value); /* "yes" or "no" */
-void table_end(struct table *t);             /* of these rows */
+void table_yes(struct table *t, bool value);       /* "yes" or "no" */
+void cell_time(struct table *t, uint64_t then_us); /* local time of something on the clock of clock_us() */
+void table_end(struct table *t);                   /* of these rows */
 
 /* ---- show*.c -------------------------------------------------------------------------------------------------------- */
 

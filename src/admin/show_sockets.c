@@ -18,8 +18,8 @@
 
 /* ---- cells ------------------------------------------------------------------------------------------------------------ */
 
-/* Local time of something that happened at THEN_US on the monotonic clock: in microseconds, so that it is the same second each time. */
-static void cell_time(struct table *t, uint64_t then_us)
+/* In microseconds, so that it is the same second each time. */
+void cell_time(struct table *t, uint64_t then_us)
 {
 	char out[40];
 	struct timespec now;

@@ -270,7 +270,7 @@ static const struct topo_node *choose_node(const struct topo *topo, const struct
 {
 	const struct topo_node *node = topo_primary(topo, at);
 	for (size_t i = 0; !node && i < c->n_nodes; i++)
-		if (c->nodes[i].is_reachable)
+		if (c->nodes[i].is_reachable && !c->nodes[i].is_foreign)
 			node = &c->nodes[i];
 	return node;
 }

@@ -1,42 +1,50 @@
 /*
- * roles — asks the nodes, lets verdict.c decide, publishes.
+ * roles — asks the nodes, lets verdict.c and picture.c decide, publishes.
  *
- * Measuring (a service connection and a timer for each node), deciding (verdict_primary) and acting (settle: copy the topology, change
- * it, publish) are three places.  Each node is asked by itself, so that a dead one delays nobody.
+ * Measuring (a service connection and a timer for each node), deciding (verdict_primary, picture_judge) and acting (settle: copy the topology,
+ * change it, publish) are three places.  Each node is asked by itself, so that a dead one delays nobody.
  *
- * Always: a node is asked by one question at a time, and not again within GAP_US; while it is not being asked, its timer runs;
+ *   ask ──answer, error──► note: settle who is primary, then judge this node ──probe_interval──► ask
+ *    └──no answer for LATE_US──► judge it late, and go on waiting                 doubts, a lost connection: ──GAP_US──► ask
+ *
+ * Always: a node is asked by one question at a time, and not again within GAP_US;  its timer runs, but while a question is late;
  *         nothing is published that does not differ from what was.
  */
 #include "ha/roles.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "ha/picture.h"
+#include "ha/sample.h"
 #include "ha/verdict.h"
 #include "upstream/service.h"
 
-/* Whether it is in recovery is asked once: a promotion may come in between. */
-#define PROBE_SQL                                                                                       \
-	"select r, case when r then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end - '0/0'," \
-	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size'))"            \
-	" from (select pg_is_in_recovery() offset 0) _(r)"
 #define PROBE_TIMEOUT_US (2 * US_PER_S)
+#define LATE_US (500 * US_PER_MS)
 #define GAP_US (10 * US_PER_MS) /* doubts may come in floods */
+
+struct watched {
+	struct dlist link;
+	char *name;
+	bool is_kept;
+	struct picture picture;
+};
 
 struct probed {
 	struct dlist link;
 	struct roles *roles;
-	uint32_t id;
-	struct pulse *pulse;
-	uint64_t interval_us, began_us, asked_us, ejections;
+	struct watched *cluster;
+	uint64_t interval_us, began_us;
 	struct service *service;
 	struct loop_timer timer;
 	bool is_asking, is_doubted, is_kept;
-	struct verdict_view view;
+	bool was_connected; /* what it takes to answer is not what it takes to connect */
+	bool has_told_fit, has_told_unseen;
+	struct picture_node node;
 };
 
 struct roles {
@@ -44,7 +52,7 @@ struct roles {
 	struct resolver *resolver;
 	struct mailbox *mailbox;
 	struct topo_board *board;
-	struct dlist nodes;
+	struct dlist nodes, clusters;
 };
 
 static struct probed *probed_of(struct roles *r, uint32_t id)
@@ -52,7 +60,7 @@ static struct probed *probed_of(struct roles *r, uint32_t id)
 	DLIST_EACH(l, &r->nodes)
 	{
 		struct probed *p = CONTAINER_OF(l, struct probed, link);
-		if (p->id == id)
+		if (p->node.id == id)
 			return p;
 	}
 	return NULL;
@@ -60,14 +68,24 @@ static struct probed *probed_of(struct roles *r, uint32_t id)
 
 /* -- deciding and acting ------------------------------------------------------------------------- */
 
-static struct verdict decide(struct roles *r, const struct topo_cluster *c)
+/* What the nodes of C have said, each as VIEW makes it. */
+static struct verdict_view *views_of(struct roles *r, const struct topo_cluster *c, const struct picture *pic)
 {
 	struct verdict_view *views = mem_alloc(c->n_nodes * sizeof *views);
 	for (size_t i = 0; i < c->n_nodes; i++) {
 		const struct probed *p = probed_of(r, c->nodes[i].id);
-		if (p)
-			views[i] = p->view;
+		if (!p)
+			continue;
+		views[i] = p->node.view;
+		if (pic)
+			views[i].last = picture_answer(pic, &p->node.view);
 	}
+	return views;
+}
+
+static struct verdict decide(struct roles *r, const struct topo_cluster *c, const struct picture *pic)
+{
+	struct verdict_view *views = views_of(r, c, pic);
 	struct verdict v = verdict_primary(views, c->n_nodes, c->primary);
 	mem_free(views);
 	return v;
@@ -86,6 +104,16 @@ static void log_node(const struct topo_cluster *c, const struct topo_node *n, bo
 		log_warn(NULL, "node_down", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_ERR(err));
 }
 
+static void log_foreign(const struct topo_cluster *c, const struct topo_node *n, const struct probed *p, bool is_foreign)
+{
+	log_write(is_foreign ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, NULL, is_foreign ? "node_refused" : "node_accepted",
+	          (struct log_kv[]){
+	              KV_STR("cluster", c->name), KV_STR("node", n->name), KV_INT("system_identifier", p->node.view.system_id),
+	              KV_INT("of_the_cluster", p->cluster->picture.system_id),
+	              KV_STR("effect", is_foreign ? "it is of another cluster: nothing is sent there" : "it is of this cluster") },
+	          5);
+}
+
 static void log_primary(const struct topo_cluster *c, const struct verdict *v)
 {
 	log_write(v->primary < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, NULL, "primary_changed",
@@ -94,48 +122,121 @@ static void log_primary(const struct topo_cluster *c, const struct verdict *v)
 	          4);
 }
 
+static void identify(struct probed *p, const struct topo_cluster *c)
+{
+	struct picture *pic = &p->cluster->picture;
+	struct verdict_view *views = views_of(p->roles, c, NULL);
+	uint64_t id = verdict_identity(views, c->n_nodes, pic->system_id);
+	mem_free(views);
+	if (pic->system_id && id != pic->system_id)
+		log_warn(NULL, "cluster_replaced", KV_STR("cluster", c->name), KV_INT("from", pic->system_id), KV_INT("to", id));
+	pic->system_id = id;
+}
+
+/* Of node N, as P has it. */
+static struct topo_node as_it_is_now(const struct probed *p, const struct topo_node *n)
+{
+	struct topo_node now = *n;
+	enum verdict_answer answer = p->node.view.last;
+	now.is_reachable = answer != VERDICT_FAILED;
+	now.in_recovery = answer == VERDICT_STANDBY || (answer != VERDICT_PRIMARY && n->in_recovery);
+	enum verdict_answer seen = picture_answer(&p->cluster->picture, &p->node.view);
+	now.is_foreign = seen == VERDICT_FOREIGN || (seen != VERDICT_PRIMARY && seen != VERDICT_STANDBY && n->is_foreign);
+	return now;
+}
+
+static bool is_same(const struct topo_node *a, const struct topo_node *b)
+{
+	return a->is_reachable == b->is_reachable && a->in_recovery == b->in_recovery && a->is_foreign == b->is_foreign;
+}
+
+/* What P's cluster was found to be may change what its other nodes are. */
+static bool take_over_nodes(struct topo_cluster *next, struct probed *p, const struct err *err)
+{
+	bool has_changed = false;
+	for (size_t i = 0; i < next->n_nodes; i++) {
+		const struct probed *other = probed_of(p->roles, next->nodes[i].id);
+		if (!other)
+			continue;
+		struct topo_node was = next->nodes[i], now = as_it_is_now(other, &was);
+		has_changed |= !is_same(&was, &now);
+		if (now.is_reachable != was.is_reachable)
+			log_node(next, &was, now.is_reachable, err);
+		if (now.is_foreign != was.is_foreign)
+			log_foreign(next, &was, other, now.is_foreign);
+		next->nodes[i] = now;
+	}
+	return has_changed;
+}
+
 /* What P said last becomes the picture, if that changes it. */
-static void settle(struct probed *p, const struct err *err)
+static void settle(struct probed *p, size_t at, const struct err *err)
 {
 	struct roles *r = p->roles;
-	const struct topo *now = topo_latest(r->board);
-	size_t at;
-	const struct topo_node *node = topo_node(now, p->id, &at);
-	if (!node)
-		return; /* another configuration was published; roles_on_conf() will forget it */
-	const struct topo_cluster *c = &now->clusters[at];
-	struct verdict v = decide(r, c);
-	bool is_reachable = p->view.last != VERDICT_FAILED;
-	bool in_recovery = p->view.last == VERDICT_STANDBY || (p->view.last != VERDICT_PRIMARY && node->in_recovery);
-	if (v.primary == c->primary && is_reachable == node->is_reachable && in_recovery == node->in_recovery)
+	struct topo *next = topo_copy(topo_latest(r->board));
+	struct topo_cluster *c = &next->clusters[at];
+	identify(p, c);
+	struct verdict v = decide(r, c, &p->cluster->picture);
+	const struct probed *primary = v.primary < 0 ? NULL : probed_of(r, c->nodes[v.primary].id);
+	bool has_moved = picture_follow(&p->cluster->picture, primary ? &primary->node : NULL);
+	bool has_changed = take_over_nodes(c, p, err);
+	if (v.primary == c->primary && !has_changed && !has_moved) {
+		topo_free(next);
 		return;
-	if (is_reachable != node->is_reachable)
-		log_node(c, node, is_reachable, err);
+	}
 	if (v.primary != c->primary)
 		log_primary(c, &v);
-	struct topo *next = topo_copy(now);
-	next->clusters[at].epoch += v.primary != c->primary && v.primary >= 0;
-	struct topo_node *changed = &next->clusters[at].nodes[node - c->nodes];
-	changed->is_reachable = is_reachable;
-	changed->in_recovery = in_recovery;
-	next->clusters[at].primary = v.primary;
+	c->primary = v.primary;
+	c->epoch += has_moved;
 	topo_publish(r->board, next);
 }
 
 /* For people, when what a node says is new. */
-static void log_change(struct probed *p, const struct err *err)
+static void log_change(struct probed *p, const struct topo_cluster *c, const struct topo_node *n, const struct err *err)
+{
+	if (p->node.view.last == VERDICT_REFUSED)
+		log_warn(NULL, "probe_refused", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_ERR(err));
+	if (decide(p->roles, c, &p->cluster->picture).has_conflict)
+		log_error(NULL, "several_primaries", KV_STR("cluster", c->name), KV_STR("node", n->name),
+		          KV_STR("primary", name_of(c, c->primary)));
+}
+
+static void log_unseen(struct probed *p, const struct topo_cluster *c, const struct topo_node *n)
+{
+	const char *unseen = pulse_unseen(p->node.pulse);
+	if (unseen && !p->has_told_unseen)
+		log_warn(NULL, "probe_sees_less", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_STR("unseen", unseen),
+		         KV_STR("hint", "grant pg_monitor to service_user"));
+	p->has_told_unseen = unseen != NULL;
+}
+
+static void log_fitness(struct probed *p, const struct topo_cluster *c, const struct topo_node *n)
+{
+	const struct pulse *pulse = p->node.pulse;
+	bool is_fit = pulse_is_fit(pulse);
+	if (is_fit == p->has_told_fit)
+		return;
+	p->has_told_fit = is_fit;
+	if (is_fit)
+		log_info(NULL, "standby_fit", KV_STR("cluster", c->name), KV_STR("node", n->name));
+	else
+		log_warn(NULL, "standby_unfit", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_STR("reason", pulse_why(pulse)));
+}
+
+static void judge(struct probed *p)
 {
 	size_t at;
 	const struct topo *now = topo_latest(p->roles->board);
-	const struct topo_node *node = topo_node(now, p->id, &at);
-	if (!node)
+	const struct topo_node *n = topo_node(now, p->node.id, &at);
+	if (!n)
 		return;
-	const struct topo_cluster *c = &now->clusters[at];
-	if (p->view.last == VERDICT_REFUSED)
-		log_warn(NULL, "probe_refused", KV_STR("cluster", c->name), KV_STR("node", node->name), KV_ERR(err));
-	if (decide(p->roles, c).has_conflict)
-		log_error(NULL, "several_primaries", KV_STR("cluster", c->name), KV_STR("node", node->name),
-		          KV_STR("primary", name_of(c, c->primary)));
+	uint64_t ejections = p->node.fitness.ejections;
+	picture_judge(&p->cluster->picture, &p->node, &now->conf->clusters[at], clock_us());
+	if (p->node.fitness.ejections != ejections && p->node.sample.in_recovery)
+		log_warn(NULL, "standby_ejected", KV_STR("cluster", now->clusters[at].name), KV_STR("node", n->name),
+		         KV_INT("times", p->node.fitness.strikes));
+	log_fitness(p, &now->clusters[at], n);
+	log_unseen(p, &now->clusters[at], n);
 }
 
 /* -- measuring ----------------------------------------------------------------------------------- */
@@ -146,63 +247,79 @@ static void ask_after(struct probed *p, uint64_t gap_us)
 	loop_timer_start(p->roles->loop, &p->timer, at > now ? at - now : 0);
 }
 
-static enum verdict_answer answer_of(const char *const *values, unsigned n, const struct err *err)
+static void read_answer(struct probed *p, const char *const *values, unsigned n, const struct err *err)
 {
+	struct picture_node *node = &p->node;
+	struct verdict_view *view = &node->view;
+	node->is_late = false;
 	if (err)
-		return verdict_of_error(err);
-	if (n != 4 || !values[0])
-		return VERDICT_REFUSED;
-	return values[0][0] == 't' ? VERDICT_STANDBY : VERDICT_PRIMARY;
+		view->last = verdict_of_error(err);
+	else if (!sample_read(&node->sample, values, n))
+		view->last = VERDICT_REFUSED;
+	else
+		view->last = node->sample.in_recovery ? VERDICT_STANDBY : VERDICT_PRIMARY;
+	bool has_answered = view->last == VERDICT_PRIMARY || view->last == VERDICT_STANDBY;
+	if (has_answered)
+		view->system_id = node->sample.system_id;
+	if (view->last == VERDICT_FAILED)
+		node->sees_less = false; /* who comes back may be asked for all again */
+	view->failures = view->last == VERDICT_FAILED ? view->failures + 1 : 0;
+	pulse_note_latency(node->pulse, has_answered && p->was_connected ? clock_us() - node->asked_us : PULSE_UNKNOWN);
+	p->was_connected = has_answered;
 }
 
-/* The place behind a page's header is the page's start: a server that has written all up to a page's end says the former, one that has replayed it the
- * latter, and an idle cluster would never agree. */
-static uint64_t position_of(const char *const *values)
+/* P has said something. */
+static void note(struct probed *p, const char *const *values, unsigned n, const struct err *err)
 {
-	uint64_t lsn = values[1] ? strtoull(values[1], NULL, 10) : 0;
-	uint64_t block = strtoull(values[2], NULL, 10), segment = strtoull(values[3], NULL, 10);
-	bool is_long = segment && lsn / block * block % segment == 0;
-	return block && lsn % block == (is_long ? 40 : 24) ? lsn - lsn % block : lsn;
-}
-
-static void note(struct probed *p, const char *const *values)
-{
-	bool answered = p->view.last == VERDICT_PRIMARY || p->view.last == VERDICT_STANDBY;
-	uint64_t now = clock_us();
-	pulse_note_latency(p->pulse, answered ? now - p->asked_us : PULSE_UNKNOWN);
-	if (p->view.last == VERDICT_PRIMARY)
-		pulse_note_written(p->pulse, p->asked_us, position_of(values));
-	if (p->view.last == VERDICT_STANDBY)
-		pulse_note_replayed(p->pulse, position_of(values));
-	const char *why = p->view.last == VERDICT_STANDBY ? NULL : answered ? "it is not in recovery" : "it does not answer";
-	pulse_judge(p->pulse, p->ejections, why, false, now);
+	static const struct err no_sample = { .sqlstate = "08P01", .text = "the node's answer to a probe cannot be read" };
+	enum verdict_answer was = p->node.view.last;
+	size_t at;
+	read_answer(p, values, n, err);
+	if (!topo_node(topo_latest(p->roles->board), p->node.id, &at))
+		return; /* another configuration was published; roles_on_conf() will forget it */
+	settle(p, at, err);
+	const struct topo_cluster *c = &topo_latest(p->roles->board)->clusters[at];
+	if (p->node.view.last != was)
+		log_change(p, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), err ? err : &no_sample);
+	judge(p);
 }
 
 static void on_answer(void *arg, const char *const *values, unsigned n, const struct err *err)
 {
-	static const struct err no_value = { .sqlstate = "08P01", .text = "the node did not say whether it is in recovery" };
 	struct probed *p = arg;
-	enum verdict_answer was = p->view.last;
-	p->view.last = answer_of(values, n, err);
-	p->view.failures = p->view.last == VERDICT_FAILED ? p->view.failures + 1 : 0;
 	p->is_asking = false;
-	note(p, values);
+	if (err && !p->node.sees_less && sample_is_denied(err->sqlstate)) {
+		p->node.sees_less = true;
+		ask_after(p, GAP_US);
+		return;
+	}
 	ask_after(p, p->is_doubted ? GAP_US : p->interval_us);
 	p->is_doubted = false;
-	if (p->view.last != was)
-		log_change(p, err ? err : &no_value);
-	settle(p, err);
+	note(p, values, n, err);
 }
 
-static void ask(struct loop_timer *t)
+static void ask(struct probed *p)
+{
+	p->began_us = loop_now_us(p->roles->loop);
+	pulse_note_asked(p->node.pulse);
+	p->node.ejections = pulse_ejections(p->node.pulse);
+	p->node.asked_us = clock_us();
+	p->is_asking =
+	    service_ask(p->service, sample_sql(p->node.sees_less ? SAMPLE_LESS : SAMPLE_ALL), PROBE_TIMEOUT_US, on_answer, p);
+	ASSERT(p->is_asking);
+	loop_timer_start(p->roles->loop, &p->timer, LATE_US);
+}
+
+static void on_timer(struct loop_timer *t)
 {
 	struct probed *p = CONTAINER_OF(t, struct probed, timer);
-	p->began_us = loop_now_us(p->roles->loop);
-	pulse_note_asked(p->pulse);
-	p->ejections = pulse_ejections(p->pulse);
-	p->asked_us = clock_us();
-	p->is_asking = service_ask(p->service, PROBE_SQL, PROBE_TIMEOUT_US, on_answer, p);
-	ASSERT(p->is_asking);
+	if (!p->is_asking) {
+		ask(p);
+		return;
+	}
+	p->node.is_late = true;
+	p->node.ejections = pulse_ejections(p->node.pulse);
+	judge(p);
 }
 
 static void doubt(struct probed *p)
@@ -211,6 +328,13 @@ static void doubt(struct probed *p)
 		p->is_doubted = true; /* the answer under way may be older than the doubt */
 	else
 		ask_after(p, GAP_US);
+}
+
+static void on_lost(void *arg)
+{
+	struct probed *p = arg;
+	p->was_connected = false;
+	doubt(p);
 }
 
 /* -- who is asked -------------------------------------------------------------------------------- */
@@ -225,17 +349,35 @@ static struct service_target target_of(const struct topo_node *n, const struct c
 		                            .cluster = c };
 }
 
-static struct probed *probed_new(struct roles *r, const struct topo_node *n, const struct conf_cluster *c)
+static struct watched *watched_of(struct roles *r, const char *name)
+{
+	DLIST_EACH(l, &r->clusters)
+	{
+		struct watched *w = CONTAINER_OF(l, struct watched, link);
+		if (strcmp(w->name, name) == 0)
+			return w;
+	}
+	struct watched *w = mem_alloc(sizeof *w);
+	w->name = mem_text(name);
+	dlist_push_back(&r->clusters, &w->link);
+	return w;
+}
+
+static void watched_free(struct watched *w)
+{
+	dlist_remove(&w->link);
+	mem_free(w->name);
+	mem_free(w);
+}
+
+static struct probed *probed_new(struct roles *r, const struct topo_node *n)
 {
 	struct probed *p = mem_alloc(sizeof *p);
-	const struct service_target target = target_of(n, c);
 	p->roles = r;
-	p->id = n->id;
-	p->pulse = pulse_ref(n->pulse);
-	p->service = service_new(r->loop, r->resolver, r->mailbox, &target);
-	loop_timer_init(&p->timer, ask);
+	p->node.id = n->id;
+	p->node.pulse = pulse_ref(n->pulse);
+	loop_timer_init(&p->timer, on_timer);
 	dlist_push_back(&r->nodes, &p->link);
-	loop_timer_start(r->loop, &p->timer, 0);
 	return p;
 }
 
@@ -244,23 +386,32 @@ static void probed_free(struct probed *p)
 	dlist_remove(&p->link);
 	loop_timer_stop(p->roles->loop, &p->timer);
 	service_free(p->service);
-	pulse_unref(p->pulse);
+	pulse_unref(p->node.pulse);
 	mem_free(p);
 }
 
-/* Probed as C says from now on; what was heard from it before stays true when only the login changed. */
+/* Another login: what was heard so far stays true. */
+static void connect_as(struct probed *p, const struct service_target *target)
+{
+	struct roles *r = p->roles;
+	service_free(p->service);
+	p->service = service_new(r->loop, r->resolver, r->mailbox, target);
+	service_on_lost(p->service, on_lost, p);
+	p->is_asking = p->is_doubted = p->was_connected = p->node.sees_less = false;
+	loop_timer_start(r->loop, &p->timer, 0);
+}
+
+/* Probed as C says from now on. */
 static void keep_or_make(struct roles *r, const struct topo_node *n, const struct conf_cluster *c)
 {
 	struct probed *p = probed_of(r, n->id);
-	struct verdict_view view = p ? p->view : (struct verdict_view){ 0 };
 	const struct service_target target = target_of(n, c);
-	if (p && !service_is_for(p->service, &target)) {
-		probed_free(p);
-		p = NULL;
-	}
 	if (!p)
-		p = probed_new(r, n, c);
-	p->view = view;
+		p = probed_new(r, n);
+	if (!p->service || !service_is_for(p->service, &target))
+		connect_as(p, &target);
+	p->cluster = watched_of(r, c->name);
+	p->cluster->is_kept = true;
 	p->interval_us = c->probe_interval;
 	p->is_kept = true;
 }
@@ -272,6 +423,7 @@ struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mai
 	struct roles *r = mem_alloc(sizeof *r);
 	*r = (struct roles){ .loop = loop, .resolver = resolver, .mailbox = mailbox, .board = board };
 	dlist_init(&r->nodes);
+	dlist_init(&r->clusters);
 	return r;
 }
 
@@ -281,23 +433,43 @@ void roles_free(struct roles *r)
 		return;
 	DLIST_EACH(l, &r->nodes)
 	probed_free(CONTAINER_OF(l, struct probed, link));
+	DLIST_EACH(l, &r->clusters)
+	watched_free(CONTAINER_OF(l, struct watched, link));
 	mem_free(r);
 }
 
-void roles_on_conf(struct roles *r)
+static void unkeep_all(struct roles *r)
 {
-	const struct topo *t = topo_latest(r->board);
 	DLIST_EACH(l, &r->nodes)
 	CONTAINER_OF(l, struct probed, link)->is_kept = false;
-	for (size_t i = 0; i < t->n_clusters; i++)
-		for (size_t k = 0; k < t->clusters[i].n_nodes && t->clusters[i].n_nodes > 1; k++)
-			keep_or_make(r, &t->clusters[i].nodes[k], &t->conf->clusters[i]);
+	DLIST_EACH(l, &r->clusters)
+	CONTAINER_OF(l, struct watched, link)->is_kept = false;
+}
+
+static void free_unkept(struct roles *r)
+{
 	DLIST_EACH(l, &r->nodes)
 	{
 		struct probed *p = CONTAINER_OF(l, struct probed, link);
 		if (!p->is_kept)
 			probed_free(p);
 	}
+	DLIST_EACH(l, &r->clusters)
+	{
+		struct watched *w = CONTAINER_OF(l, struct watched, link);
+		if (!w->is_kept)
+			watched_free(w);
+	}
+}
+
+void roles_on_conf(struct roles *r)
+{
+	const struct topo *t = topo_latest(r->board);
+	unkeep_all(r);
+	for (size_t i = 0; i < t->n_clusters; i++)
+		for (size_t k = 0; k < t->clusters[i].n_nodes && t->clusters[i].n_nodes > 1; k++)
+			keep_or_make(r, &t->clusters[i].nodes[k], &t->conf->clusters[i]);
+	free_unkept(r);
 }
 
 void roles_doubt(struct roles *r, uint32_t node_id)

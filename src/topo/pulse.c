@@ -68,6 +68,11 @@ uint64_t pulse_since_us(const struct pulse *p)
 	return load(&p->since_us);
 }
 
+const char *pulse_unseen(const struct pulse *p)
+{
+	return atomic_load_explicit(&p->unseen, memory_order_relaxed);
+}
+
 uint64_t pulse_timeline(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->timeline, memory_order_relaxed);
@@ -182,6 +187,11 @@ void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn)
 void pulse_note_replayed(struct pulse *p, uint64_t lsn)
 {
 	atomic_store_explicit(&p->replayed, lsn, memory_order_release);
+}
+
+void pulse_note_unseen(struct pulse *p, const char *what)
+{
+	atomic_store_explicit(&p->unseen, what, memory_order_relaxed);
 }
 
 void pulse_note_timeline(struct pulse *p, uint32_t timeline)

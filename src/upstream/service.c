@@ -50,6 +50,8 @@ struct service {
 	service_fn fn;
 	service_rows_fn rows_fn; /* with service_ask_rows(): called instead */
 	void *arg;
+	void (*on_lost)(void *arg);
+	void *lost_arg;
 	PGresult *result; /* the first that came */
 };
 
@@ -342,6 +344,13 @@ static void find_host(struct service *s)
 
 /* -- events -------------------------------------------------------------------------------------- */
 
+static void lose(struct service *s)
+{
+	disconnect(s);
+	if (s->on_lost)
+		s->on_lost(s->lost_arg);
+}
+
 static void on_io(struct loop_io *io, unsigned events)
 {
 	struct service *s = CONTAINER_OF(io, struct service, io);
@@ -350,7 +359,7 @@ static void on_io(struct loop_io *io, unsigned events)
 	else if (s->state == SERVICE_ASKING)
 		step_asking(s);
 	else if (!PQconsumeInput(s->conn) || PQstatus(s->conn) == CONNECTION_BAD)
-		disconnect(s);
+		lose(s);
 }
 
 static void on_deadline(struct loop_timer *t)
@@ -456,6 +465,12 @@ void service_free(struct service *s)
 	secret_free_text(s->password);
 	free_tls(s);
 	mem_free(s);
+}
+
+void service_on_lost(struct service *s, void (*fn)(void *arg), void *arg)
+{
+	s->on_lost = fn;
+	s->lost_arg = arg;
 }
 
 bool service_is_for(const struct service *s, const struct service_target *t)

@@ -1,0 +1,42 @@
+/* sample — what a node says of itself in answer to a probe: the statement, and how its row is read.  Pure. */
+#ifndef HA_SAMPLE_H
+#define HA_SAMPLE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+#define SAMPLE_UNKNOWN UINT64_MAX
+
+enum sample_receiver {
+	SAMPLE_NO_RECEIVER,
+	SAMPLE_STREAMING,
+	SAMPLE_CATCHING_UP, /* it has one, which does not stream */
+	SAMPLE_HIDDEN,      /* it has one, and the service role may not see what it does */
+};
+struct sample {
+	bool in_recovery;
+	uint64_t system_id; /* 0: not visible */
+	uint64_t timeline;  /* that it writes, or receives; 0: not known */
+	/* Positions.  Of a primary: what it has written, and what of that is safe on disk, which is what standbys may get. */
+	uint64_t written, flushed;
+	uint64_t replayed;
+	uint64_t replay_age_us; /* of the last transaction that was replayed, by the node's clock; SAMPLE_UNKNOWN */
+	enum sample_receiver receiver;
+};
+
+enum sample_scope {
+	SAMPLE_ALL,
+	SAMPLE_LESS, /* without what only a member of pg_monitor may ask where administrators have said so */
+};
+const char *sample_sql(enum sample_scope scope);
+/* SQLSTATE of an answer to SAMPLE_ALL means: ask for less. */
+bool sample_is_denied(const char *sqlstate);
+/* The row; false: that is none. */
+bool sample_read(struct sample *out, const char *const *values, unsigned n) MUST_CHECK;
+/* The place just behind a page's header is the page's start. */
+uint64_t sample_position(uint64_t lsn, uint64_t block_size, uint64_t segment_size);
+
+#endif
