@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "app/control.h"
+#include "app/policies.h"
 #include "auth/auth.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -85,11 +86,13 @@ struct conf *app_load_conf(const char *path)
 	return load_conf(path, &err);
 }
 
-static void make_shared(struct app *a, struct conf *conf)
+static void make_shared(struct app *a, struct conf *conf, struct policy_set *policies)
 {
 	a->loop = loop_new(true);
 	a->board = topo_board_new(a->n_workers);
-	topo_publish(a->board, topo_build(conf, NULL));
+	struct topo *topo = topo_build(conf, NULL);
+	topo->policies = policies_apply(a->policies, policies);
+	topo_publish(a->board, topo);
 	a->resolver = resolver_new();
 	a->keyring = keyring_new();
 	a->pools = pool_registry_new(a->n_workers);
@@ -142,21 +145,33 @@ static bool begin_to_serve(struct app *a, const struct conf *conf, bool takes_ov
 	return true;
 }
 
+/* Nothing was made yet but the policies' place. */
+static bool give_up_start(struct app *a, struct conf *conf)
+{
+	policies_free(a->policies);
+	conf_free(conf);
+	return false;
+}
+
 bool app_start(struct app *a, const struct app_options *o, struct conf *conf)
 {
+	struct err err;
 	*a = (struct app){ .conf_path = o->conf_path, .program = o->program, .n_fds = listen_raise_nofile() };
 	a->n_workers = conf->workers ? (unsigned)conf->workers : count_cores();
 	fit_to_fds(a, conf);
-	if (!choose_engine(a, conf->engine)) {
-		conf_free(conf);
-		return false;
+	a->policies = policies_new(a->n_workers);
+	if (!choose_engine(a, conf->engine))
+		return give_up_start(a, conf);
+	struct policy_set *policies = policies_plan(a->policies, conf, &err);
+	if (!policies) {
+		log_error(NULL, "start_failed", KV_ERR(&err));
+		return give_up_start(a, conf);
 	}
 	sigset_t all, before;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before); /* threads made below inherit it */
-	make_shared(a, conf);
+	make_shared(a, conf, policies);
 	a->control = control_new(a);
-	struct err err;
 	bool is_serving = begin_to_serve(a, conf, o->takes_over, &err);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (!is_serving) {
@@ -204,6 +219,7 @@ void app_stop(struct app *a)
 	session_registry_free(a->sessions);
 	pool_registry_free(a->pools);
 	topo_board_free(a->board);
+	policies_free(a->policies);
 	loop_free(a->loop);
 	pthread_barrier_destroy(&a->end);
 }
@@ -218,19 +234,46 @@ static bool refuse_reload(const struct app *a, struct conf *conf, const struct e
 	return false;
 }
 
+static void log_other_policy(void *arg, const char *cluster)
+{
+	log_info(NULL, "policy_changed", KV_STR("cluster", cluster));
+}
+
+/* Another configuration, or policies in other words.  POLICIES: those for CONF. */
+static void publish(struct app *a, struct conf *conf, struct policy_set *policies)
+{
+	struct topo *t = topo_build(conf, topo_latest(a->board));
+	t->policies = policies_apply(a->policies, policies);
+	topo_publish(a->board, t);
+}
+
 /* CONF is good in every respect: from here on nothing can fail. */
-static void put_in_force(struct app *a, struct conf *conf, struct keyring_plan *keys)
+static void put_in_force(struct app *a, struct conf *conf, struct keyring_plan *keys, struct policy_set *policies)
 {
 	const struct topo *before = topo_latest(a->board);
 	unsigned parts = conf_changes(before->conf, conf, log_change, NULL);
 	bool has_renewed = keyring_apply(a->keyring, keys); /* before anybody can see the configuration that it belongs to */
-	if (parts || has_renewed) {
+	bool has_other_policies = policies_differ(a->policies, policies, log_other_policy, NULL);
+	if (parts || has_renewed || has_other_policies) {
 		conf_keep_restart(conf, before->conf); /* so that SHOW CONFIG tells the truth, and the next reload reports it again */
 		log_configure(conf->log_level, conf->log_format);
-		topo_publish(a->board, topo_build(conf, before));
+		publish(a, conf, policies);
 		control_on_conf(a->control, parts);
-	} else
+	} else {
+		policy_set_free(policies);
 		conf_free(conf);
+	}
+}
+
+/* What else there is to make of CONF, all of it or nothing. */
+static struct policy_set *plan(struct app *a, const struct conf *conf, struct keyring_plan **keys, struct err *err)
+{
+	struct policy_set *policies = policies_plan(a->policies, conf, err);
+	*keys = policies ? keyring_plan(a->keyring, conf, err) : NULL;
+	if (*keys)
+		return policies;
+	policy_set_free(policies);
+	return NULL;
 }
 
 bool app_set(struct app *a, const char *name, const char *value, struct err *err)
@@ -239,11 +282,12 @@ bool app_set(struct app *a, const char *name, const char *value, struct err *err
 	struct conf *conf = conf_with((struct conf *)before->conf, name, value, err);
 	if (!conf)
 		return false;
-	struct keyring_plan *keys = keyring_plan(a->keyring, conf, err);
-	if (!keys)
+	struct keyring_plan *keys;
+	struct policy_set *policies = plan(a, conf, &keys, err);
+	if (!policies)
 		return refuse_reload(a, conf, err);
 	fit_to_fds(a, conf);
-	put_in_force(a, conf, keys);
+	put_in_force(a, conf, keys, policies);
 	return true;
 }
 
@@ -252,13 +296,15 @@ bool app_reload(struct app *a, struct err *err)
 	struct conf *conf = load_conf(a->conf_path, err);
 	if (!conf)
 		return refuse_reload(a, NULL, err);
-	struct keyring_plan *keys = keyring_plan(a->keyring, conf, err);
-	if (!keys || !control_listen(a->control, conf, err)) {
+	struct keyring_plan *keys;
+	struct policy_set *policies = plan(a, conf, &keys, err);
+	if (!policies || !control_listen(a->control, conf, err)) {
 		keyring_drop(keys);
+		policy_set_free(policies);
 		return refuse_reload(a, conf, err);
 	}
 	fit_to_fds(a, conf);
-	put_in_force(a, conf, keys);
+	put_in_force(a, conf, keys, policies);
 	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
 	return true;
 }
@@ -278,20 +324,33 @@ static void tell_renewed(void *arg, const char *block)
 	t->fn(t->arg, &(struct change){ .part = is_listen ? CHANGE_listen : CHANGE_cluster, .text = text });
 }
 
+static void tell_other_policy(void *arg, const char *cluster)
+{
+	const struct teller *t = arg;
+	char text[300];
+	snprintf(text, sizeof text, "cluster %.200s: its policy has other words; they hold from now on", cluster);
+	t->fn(t->arg, &(struct change){ .part = CHANGE_cluster, .text = text });
+}
+
 bool app_plan_reload(struct app *a, change_fn fn, void *arg, struct conf_errors *errors)
 {
 	struct conf *conf = conf_load(a->conf_path, errors);
 	if (!conf)
 		return false;
 	struct err err;
-	struct keyring_plan *keys = keyring_plan(a->keyring, conf, &err);
-	if (keys) {
+	struct keyring_plan *keys;
+	struct teller teller = { fn, arg };
+	struct policy_set *policies = plan(a, conf, &keys, &err);
+	if (policies) {
 		fit_to_fds(a, conf);
 		conf_changes(topo_latest(a->board)->conf, conf, fn, arg);
-		keyring_differs(a->keyring, keys, tell_renewed, &(struct teller){ fn, arg });
+		keyring_differs(a->keyring, keys, tell_renewed, &teller);
+		policies_differ(a->policies, policies, tell_other_policy, &teller);
 	} else
 		conf_errors_add(errors, "", "%s", err.text);
+	bool is_good = policies != NULL;
 	keyring_drop(keys);
+	policy_set_free(policies);
 	conf_free(conf);
-	return keys != NULL;
+	return is_good;
 }

@@ -26,6 +26,7 @@
 #include "app/heirs.h"
 #include "app/listeners.h"
 #include "app/orders.h"
+#include "app/policies.h"
 #include "app/takeover.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -148,7 +149,9 @@ static void on_catalog_published(void *arg)
 static void on_collect(struct loop_timer *t)
 {
 	struct control *c = CONTAINER_OF(t, struct control, collect);
-	if (!topo_collect(c->app->board))
+	if (topo_collect(c->app->board))
+		policies_collect(c->app->policies);
+	else
 		loop_timer_start(c->app->loop, t, COLLECT_US);
 }
 

@@ -17,6 +17,7 @@
 #include "admin/console.h"
 #include "app/app.h"
 #include "app/ctl.h"
+#include "app/policies.h"
 #include "app/takeover.h"
 #include "base/hash.h"
 #include "base/log.h"
@@ -109,13 +110,17 @@ static int check(const char *path)
 	if (!conf)
 		return EXIT_FAILURE;
 	struct err err;
-	struct keyring_plan *keys = keyring_plan(NULL, conf, &err);
+	struct policies *policies = policies_new(1);
+	struct policy_set *set = policies_plan(policies, conf, &err);
+	struct keyring_plan *keys = set ? keyring_plan(NULL, conf, &err) : NULL;
 	if (!keys)
 		fprintf(stderr, "%s\n", err.text);
 	else
 		printf("%s: good\n", path);
 	bool is_good = keys != NULL;
 	keyring_drop(keys);
+	policy_set_free(set);
+	policies_free(policies);
 	conf_free(conf);
 	return is_good ? EXIT_SUCCESS : EXIT_FAILURE;
 }

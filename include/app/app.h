@@ -24,6 +24,7 @@ struct app {
 	struct keyring *keyring;
 	struct auth *auth;
 	struct consoles *consoles;
+	struct policies *policies;
 	struct control *control;
 };
 

@@ -20,8 +20,10 @@ struct policy_set *policy_set_load(const struct conf *conf, unsigned n_workers, 
                                    struct err *err) MUST_CHECK;
 /* No worker calls its VMs any more.  NULL is fine. */
 void policy_set_free(struct policy_set *set);
-/* The same policies for the same clusters, from files with the same contents. */
-bool policy_set_equal(const struct policy_set *a, const struct policy_set *b);
+/* False: the same policies for the same clusters, from files with the same contents.  Calls FN (which may be NULL) for each cluster whose policy
+ * has the same name in both, but not the same contents. */
+bool policy_set_differs(const struct policy_set *a, const struct policy_set *b, void (*fn)(void *arg, const char *cluster),
+                        void *arg);
 /* That worker's; NULL: the cluster has no policy, or SET is NULL. */
 struct policy_vm *policy_set_vm(const struct policy_set *set, unsigned worker, size_t cluster_at);
 

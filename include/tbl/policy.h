@@ -25,7 +25,7 @@
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
 
 #define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
-	FIELD(text, "string", SAME, "The statement as it came, at most 8 kB of it.")                                              \
+	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                              \
 	FIELD(kind, "string", SAME, "\"select\", \"insert\", \"begin\", \"set\", \"copy_in\", …; \"multi\" for several at once.") \
 	FIELD(is_read, "boolean", SAME, "It is proven to change nothing, and a standby may answer it.")                           \
 	FIELD(unknown, "boolean", SAME, "It was not understood; it may do anything.")                                             \

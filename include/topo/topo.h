@@ -14,6 +14,8 @@
 #include "conf/conf.h"
 #include "topo/pulse.h"
 
+struct policy_set; /* policy/set.h; for whoever puts it here and whoever asks it, nothing to this layer */
+
 struct topo_node {
 	uint32_t id;             /* unique in the process's life; the same while cluster, name, host and port stay the same */
 	const char *name, *host; /* the configuration's */
@@ -37,9 +39,10 @@ struct topo {
 	uint64_t generation; /* grows with each publish */
 	const struct conf *conf;
 	size_t n_clusters;
-	struct topo_cluster *clusters; /* same order as conf->clusters */
-	struct topo_share *share;      /* topo.c's: the reference on conf */
-	size_t n_said;                 /* topo.c's: what administrators have said of databases; mostly nothing */
+	struct topo_cluster *clusters;     /* same order as conf->clusters */
+	const struct policy_set *policies; /* in force with this topology; NULL: none.  As in the one before unless it is set */
+	struct topo_share *share;          /* topo.c's: the reference on conf */
+	size_t n_said;                     /* topo.c's: what administrators have said of databases; mostly nothing */
 	struct topo_said *said;
 	uint32_t next_id; /* topo.c's: the first node id that was never given */
 };

@@ -92,19 +92,34 @@ void policy_set_free(struct policy_set *set)
 	mem_free(set);
 }
 
-static bool entry_equal(const struct entry *a, const struct entry *b)
+static bool is_same_file(const struct entry *a, const struct entry *b)
 {
-	if (!a->source || !b->source)
-		return a->source == b->source;
-	return strcmp(a->cluster, b->cluster) == 0 && source_equal(a->source, b->source);
+	return strcmp(a->cluster, b->cluster) == 0 && strcmp(a->source->files[0]->path, b->source->files[0]->path) == 0;
 }
 
-bool policy_set_equal(const struct policy_set *a, const struct policy_set *b)
+static const struct entry *entry_of(const struct policy_set *set, size_t cluster_at)
 {
-	bool is_equal = a && b && a->n_clusters == b->n_clusters;
-	for (size_t i = 0; is_equal && i < a->n_clusters; i++)
-		is_equal = entry_equal(&a->entries[i], &b->entries[i]);
-	return is_equal;
+	return set && cluster_at < set->n_clusters && set->entries[cluster_at].source ? &set->entries[cluster_at] : NULL;
+}
+
+static bool entry_differs(const struct entry *a, const struct entry *b, void (*fn)(void *arg, const char *cluster), void *arg)
+{
+	if (!a || !b)
+		return a != b;
+	bool is_same = is_same_file(a, b), is_equal = source_equal(a->source, b->source);
+	if (is_same && !is_equal && fn)
+		fn(arg, b->cluster);
+	return !is_same || !is_equal;
+}
+
+bool policy_set_differs(const struct policy_set *a, const struct policy_set *b, void (*fn)(void *arg, const char *cluster),
+                        void *arg)
+{
+	size_t n = a && a->n_clusters > b->n_clusters ? a->n_clusters : b->n_clusters;
+	bool differs = false;
+	for (size_t i = 0; i < n; i++)
+		differs |= entry_differs(entry_of(a, i), entry_of(b, i), fn, arg);
+	return differs;
 }
 
 struct policy_vm *policy_set_vm(const struct policy_set *set, unsigned worker, size_t cluster_at)

@@ -144,8 +144,7 @@ static void query_kind(lua_State *L, struct policy_vm *vm, const struct handle *
 
 static void query_is_read(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct sql_class *c = vm->query->class;
-	lua_pushboolean(L, c->n == 1 && c->part[0].kind == SQL_SELECT && !c->effects && !c->has_functions);
+	lua_pushboolean(L, vm->query->class->is_read);
 }
 
 static void query_unknown(lua_State *L, struct policy_vm *vm, const struct handle *h)

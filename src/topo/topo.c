@@ -136,6 +136,7 @@ struct topo *topo_build(struct conf *conf, const struct topo *before)
 	t->share->refs = 1;
 	t->conf = conf;
 	t->next_id = before ? before->next_id : 1;
+	t->policies = before ? before->policies : NULL;
 	t->n_clusters = conf->n_clusters;
 	t->clusters = mem_alloc(t->n_clusters * sizeof *t->clusters);
 	for (size_t i = 0; i < t->n_clusters; i++)
