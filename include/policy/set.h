@@ -34,7 +34,7 @@ struct policy_status {
 	uint64_t generation;
 	int64_t loaded_at; /* seconds since 1970 */
 	uint64_t calls, errors;
-	double call_us; /* what a call took, on average, of those that were measured */
+	uint64_t call_ns; /* what a call took, on average, of those that were measured: one of 64 */
 	enum policy_breaker breaker;
 	uint64_t bytes;       /* memory of all workers' VMs */
 	char last_error[300]; /* with file:line; "": none */

@@ -148,7 +148,7 @@ static void fill_status(const struct policy_set *set, struct entry *e, struct po
 		                         .breaker = atomic_load(&e->shared.open_until_us) ? POLICY_BREAKER_OPEN : POLICY_BREAKER_CLOSED };
 	for (unsigned i = 0; i < set->n_workers; i++)
 		sum_vm(e->vms[i], s, &timed_calls, &timed_ns);
-	s->call_us = timed_calls ? (double)timed_ns / 1000 / (double)timed_calls : 0;
+	s->call_ns = timed_calls ? timed_ns / timed_calls : 0;
 	pthread_mutex_lock(&e->shared.lock);
 	snprintf(s->last_error, sizeof s->last_error, "%s", e->shared.last_error);
 	pthread_mutex_unlock(&e->shared.lock);

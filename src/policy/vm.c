@@ -126,8 +126,9 @@ void vm_leave(lua_State *L)
 /* "file:line: …" stands in front of what Lua itself raises, and error() with a text. */
 static bool has_place(const char *text)
 {
-	const char *colon = strstr(text, ".lua:");
-	return colon && colon[5] >= '0' && colon[5] <= '9';
+	const char *colon = strchr(text, ':');
+	size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
+	return digits > 0 && strncmp(colon + 1 + digits, ": ", 2) == 0;
 }
 
 /* Runs where the error happened: the stack is still there.  Allocates nothing, since there may be no memory. */
@@ -155,11 +156,12 @@ static int on_error(lua_State *L)
 
 static void note_failure(struct policy_vm *vm, int status)
 {
+	const char *place = vm->hook < POLICY_HOOKS ? vm->where[vm->hook] : vm->source->files[0]->path;
 	if (status == LUA_ERRMEM) /* no handler was called */
-		snprintf(vm->error, sizeof vm->error, "%s: it needs more than the %u MB of memory that a policy may have",
-		         vm->source->files[0]->path, VM_MEMORY_MAX >> 20);
+		snprintf(vm->error, sizeof vm->error, "%.120s: it needs more than the %u MB of memory that a policy may have", place,
+		         VM_MEMORY_MAX >> 20);
 	else if (status == LUA_ERRERR)
-		snprintf(vm->error, sizeof vm->error, "%s: an error came up while one was handled", vm->source->files[0]->path);
+		snprintf(vm->error, sizeof vm->error, "%.120s: an error came up while one was handled", place);
 }
 
 bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
