@@ -10,21 +10,20 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "admin/printout.h"
 #include "base/buf.h"
-#include "base/mem.h"
 #include "conf/conf.h"
 #include "session/session.h"
 #include "wire/frame.h"
-#include "wire/pgerr.h"
-#include "wire/reader.h"
 #include "wire/writer.h"
 
 #define CTL_DONE 0
@@ -33,20 +32,22 @@
 #define CTL_NOBODY 3
 #define READ_BYTES 16384
 #define PROTOCOL_3_0 (3u << 16)
-#define OID_INT8 20
-#define OID_INT4 23
-#define OID_NUMERIC 1700
+#define LOGIN_S 10
+#define SOCKET_PATH_BYTES 108 /* sun_path */
 
-const char ctl_usage[] = "usage: lunapool ctl [-c PATH | -s SOCKET] [--json] [-U USER] COMMAND…\n"
-                         "\n"
-                         "  -c PATH     the configuration that says where the socket is (default: the environment's "
-                         "LUNAPOOL_CONFIG, else /etc/lunapool/conf.d)\n"
-                         "  -s SOCKET   the socket itself, as in /run/lunapool/.s.PGSQL.6432\n"
-                         "  --json      the answer as JSON: an array of rows, or an object with the command's tag\n"
-                         "  -U USER     come in as USER instead of as the owner; hba_file must trust it\n"
-                         "\n"
-                         "COMMAND is one of the console's, as in `show pools`, `reload`, `reload --dry-run`, `pause shop 30s`; "
-                         "`show help` lists them.\n";
+const char ctl_usage[] =
+    "usage: lunapool ctl [-c PATH | -s SOCKET] [--json] [-U USER] COMMAND…\n"
+    "\n"
+    "  -c PATH     the configuration that says where the socket is (default: the environment's "
+    "LUNAPOOL_CONFIG, else /etc/lunapool/conf.d)\n"
+    "  -s SOCKET   the socket itself, as in /run/lunapool/.s.PGSQL.6432\n"
+    "  --json      the answer as JSON: an array of rows, or an object with the command's tag\n"
+    "  -U USER     come in as USER instead of as the owner; hba_file must trust it\n"
+    "\n"
+    "COMMAND is one of the console's, as in `show pools`, `reload`, `reload --dry-run`, `pause shop 30s`; "
+    "`show help` lists them.\n"
+    "\n"
+    "The exit status is 0 when it is done, 1 when it was refused, 2 for wrong usage, 3 when nobody answers or lets us in.\n";
 
 struct options {
 	const char *conf_path, *socket, *user;
@@ -55,58 +56,87 @@ struct options {
 
 struct ctl {
 	struct options options;
+	char where[SOCKET_PATH_BYTES]; /* the socket, as a person names it */
 	int fd;
 	struct buf in;
-	/* the answer */
-	unsigned n_columns;
-	char **names;
-	uint32_t *types;
-	size_t n_rows;
-	char **cells; /* NULL: SQL NULL */
-	char *tag;
-	bool has_failed;
+	struct printout answer;
+	bool is_in; /* the login is over */
 };
+
+/* One line on stderr. */
+static PRINTF_LIKE(1, 2) void complain(const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("lunapool ctl: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
+}
 
 /* ---- where --------------------------------------------------------------------------------------------------------------- */
 
-static bool socket_of(const struct options *o, char *out, size_t size)
+static bool socket_of_conf(const struct conf *conf, const char *path, char out[SOCKET_PATH_BYTES])
+{
+	if (!conf->listen.unix_socket_dir[0]) {
+		complain("%s has no unix_socket_dir in its listen block", path);
+		return false;
+	}
+	if (conf->listen.port == 0) {
+		complain("port = 0 lets the kernel choose, so the socket's name is not known: give it with -s");
+		return false;
+	}
+	snprintf(out, SOCKET_PATH_BYTES, "%s/.s.PGSQL.%lld", conf->listen.unix_socket_dir, (long long)conf->listen.port);
+	return true;
+}
+
+static bool find_socket(const struct options *o, char out[SOCKET_PATH_BYTES])
 {
 	const char *path = o->conf_path ? o->conf_path : getenv("LUNAPOOL_CONFIG");
 	struct conf_errors errors = { 0 };
+	if (o->socket && snprintf(out, SOCKET_PATH_BYTES, "%s", o->socket) >= SOCKET_PATH_BYTES) {
+		complain("the path of the socket is longer than %d bytes", SOCKET_PATH_BYTES - 1);
+		return false;
+	}
 	if (o->socket)
-		return snprintf(out, size, "%s", o->socket) < (int)size;
+		return true;
 	path = path ? path : "/etc/lunapool/conf.d";
 	struct conf *conf = conf_load(path, &errors);
 	for (size_t i = 0; i < errors.n; i++)
-		fprintf(stderr, "lunapool ctl: %s%s%s\n", errors.at[i].where, errors.at[i].where[0] ? ": " : "", errors.at[i].text);
+		complain("%s%s%s", errors.at[i].where, errors.at[i].where[0] ? ": " : "", errors.at[i].text);
 	conf_errors_fini(&errors);
 	if (!conf)
-		return false;
-	bool has_dir = conf->listen.unix_socket_dir[0];
-	snprintf(out, size, "%s/.s.PGSQL.%lld", conf->listen.unix_socket_dir, (long long)conf->listen.port);
-	if (!has_dir)
-		fprintf(stderr, "lunapool ctl: %s has no unix_socket_dir in its listen block\n", path);
-	else if (conf->listen.port == 0)
-		fprintf(stderr, "lunapool ctl: port = 0 lets the kernel choose, so the socket's name is not known: give it with -s\n");
-	bool is_known = has_dir && conf->listen.port != 0;
+		fputs("hint: So the configuration does not tell where the socket is. A Lunapool that runs can still be asked: ctl -s "
+		      "SOCKET; its log has the directory behind \"listening\".\n",
+		      stderr);
+	bool is_known = conf && socket_of_conf(conf, path, out);
 	conf_free(conf);
 	return is_known;
+}
+
+/* Until the login is over nothing takes long; a command may. */
+static void set_deadline(struct ctl *c, time_t seconds)
+{
+	const struct timeval t = { .tv_sec = seconds };
+	setsockopt(c->fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t);
+	setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t);
 }
 
 static bool open_socket(struct ctl *c)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	if (!socket_of(&c->options, sa.sun_path, sizeof sa.sun_path))
+	if (!find_socket(&c->options, c->where))
 		return false;
-	size_t len = strlen(sa.sun_path);
-	char shown[sizeof sa.sun_path];
-	memcpy(shown, sa.sun_path, sizeof shown);
+	size_t len = strlen(c->where);
+	memcpy(sa.sun_path, c->where, len);
 	if (sa.sun_path[0] == '@') /* Linux's abstract names */
 		sa.sun_path[0] = '\0';
 	c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd >= 0)
+		set_deadline(c, LOGIN_S);
 	if (c->fd >= 0 && connect(c->fd, (struct sockaddr *)&sa, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len)) == 0)
 		return true;
-	fprintf(stderr, "lunapool ctl: nobody answers at %s: %s\n", shown, strerror(errno));
+	complain("nobody answers at %s: %s", c->where, errno == EAGAIN ? "it does not accept connections" : strerror(errno));
 	return false;
 }
 
@@ -140,15 +170,25 @@ static bool read_more(struct ctl *c)
 	return true;
 }
 
-/* The next message, whole; it is buf_consume()d by who has read it. */
+/* The next message, whole; it is buf_consume()d by who has read it.  False: it is not to be had, and a person has been told why. */
 static bool next_message(struct ctl *c, struct frame *f)
 {
 	for (;;) {
 		enum frame_result r = frame_next(buf_slice(&c->in), FRAME_FROM_SERVER, f);
 		if (r == FRAME_OK && frame_is_whole(f))
 			return true;
-		if (r == FRAME_BAD || !read_more(c))
+		if (r == FRAME_BAD) {
+			complain("what answers at %s does not speak PostgreSQL's protocol", c->where);
 			return false;
+		}
+		errno = 0;
+		if (read_more(c))
+			continue;
+		if (errno == EAGAIN)
+			complain("%s accepts connections, but has said nothing for %d s: is it stopped, or overloaded?", c->where, LOGIN_S);
+		else if (!c->answer.tag && !c->answer.error)
+			complain("the connection was closed%s", c->is_in ? ": whether the command was carried out is not known" : "");
+		return false;
 	}
 }
 
@@ -168,223 +208,82 @@ static void send_startup(struct ctl *c, struct writer *w)
 
 /* ---- the answer ---------------------------------------------------------------------------------------------------------------- */
 
-static void take_columns(struct ctl *c, struct slice body)
-{
-	struct reader r;
-	reader_init(&r, body);
-	c->n_columns = reader_u16(&r);
-	c->names = mem_alloc(c->n_columns * sizeof *c->names);
-	c->types = mem_alloc(c->n_columns * sizeof *c->types);
-	for (unsigned i = 0; i < c->n_columns; i++) {
-		struct slice name = reader_text(&r);
-		c->names[i] = mem_textn((const char *)name.at, name.len);
-		reader_bytes(&r, 6);
-		c->types[i] = reader_u32(&r);
-		reader_bytes(&r, 8);
-	}
-}
-
-static void take_row(struct ctl *c, struct slice body)
-{
-	struct reader r;
-	reader_init(&r, body);
-	unsigned n = reader_u16(&r);
-	c->cells = mem_grow(c->cells, (c->n_rows + 1) * c->n_columns * sizeof *c->cells);
-	for (unsigned i = 0; i < c->n_columns; i++) {
-		int32_t len = i < n ? reader_i32(&r) : -1;
-		struct slice cell = len < 0 ? slice_of(NULL, 0) : reader_bytes(&r, (size_t)len);
-		c->cells[c->n_rows * c->n_columns + i] = len < 0 ? NULL : mem_textn((const char *)cell.at, cell.len);
-	}
-	c->n_rows++;
-}
-
-static void take_error(struct ctl *c, struct slice body)
-{
-	struct pgerr e;
-	c->has_failed = true;
-	if (!pgerr_read(body, &e)) {
-		fprintf(stderr, "lunapool ctl: a malformed error\n");
-		return;
-	}
-	fprintf(stderr, "lunapool ctl: %.*s\n", (int)e.message.len, (const char *)e.message.at);
-	if (e.detail.len)
-		fprintf(stderr, "detail: %.*s\n", (int)e.detail.len, (const char *)e.detail.at);
-	if (e.hint.len)
-		fprintf(stderr, "hint: %.*s\n", (int)e.hint.len, (const char *)e.hint.at);
-}
-
-static void take(struct ctl *c, const struct frame *f)
-{
-	struct reader r;
-	if (f->type == 'T' && !c->names)
-		take_columns(c, f->body);
-	else if (f->type == 'D' && c->n_columns)
-		take_row(c, f->body);
-	else if (f->type == 'E')
-		take_error(c, f->body);
-	else if (f->type == 'C' && !c->tag) {
-		reader_init(&r, f->body);
-		struct slice tag = reader_text(&r);
-		c->tag = mem_textn((const char *)tag.at, tag.len);
-	}
-}
-
 static bool asks_for_password(const struct frame *f)
 {
 	return f->type == 'R' && !(f->body.len == 4 && memcmp(f->body.at, "\0\0\0\0", 4) == 0);
+}
+
+static void say_who_may(const struct ctl *c)
+{
+	if (strcmp(c->options.user, CONSOLE_DATABASE) == 0)
+		fputs("hint: Run this as the user that Lunapool runs as, or as root.\n", stderr);
 }
 
 /* Until ReadyForQuery.  Who ends the program may not hear more than that the command is done. */
 static int converse(struct ctl *c)
 {
 	struct frame f;
-	while (next_message(c, &f)) {
-		uint8_t type = f.type;
+	bool is_ready = false;
+	while (!is_ready && next_message(c, &f)) {
 		if (asks_for_password(&f)) {
-			fprintf(stderr,
-			        "lunapool ctl: it asks for a password: run this as the user that Lunapool runs as (or root), without -U\n");
+			complain("%s asks for a password", c->where);
+			say_who_may(c);
 			return CTL_NOBODY;
 		}
-		take(c, &f);
+		if (!printout_take(&c->answer, &f)) {
+			complain("what answers at %s is no Lunapool that this version understands", c->where);
+			return CTL_NOBODY;
+		}
+		is_ready = f.type == 'Z';
 		buf_consume(&c->in, frame_size(&f));
-		if (type == 'Z')
-			return c->has_failed ? CTL_FAILED : CTL_DONE;
 	}
-	if (c->tag)
-		return CTL_DONE;
-	if (!c->has_failed)
-		fprintf(stderr, "lunapool ctl: the connection was closed\n");
-	return c->has_failed ? CTL_FAILED : CTL_NOBODY;
+	if (c->answer.error && c->is_in) {
+		complain("%s", c->answer.error);
+		return CTL_FAILED;
+	}
+	if (c->answer.error) {
+		complain("%s does not let us in: %s", c->where, c->answer.error);
+		say_who_may(c);
+		return CTL_NOBODY;
+	}
+	return is_ready || c->answer.tag ? CTL_DONE : CTL_NOBODY;
+}
+
+static bool say(struct ctl *c, struct writer *w)
+{
+	bool is_sent = send_all(c, w);
+	if (!is_sent)
+		complain("the connection was closed");
+	writer_fini(w);
+	return is_sent;
 }
 
 static int ask(struct ctl *c, const char *command)
 {
 	struct writer w;
-	int status = CTL_NOBODY;
 	writer_init_grow(&w);
 	send_startup(c, &w);
-	if (send_all(c, &w))
-		status = converse(c);
-	writer_fini(&w);
+	int status = say(c, &w) ? converse(c) : CTL_NOBODY;
 	if (status != CTL_DONE)
 		return status;
+	c->is_in = true;
+	set_deadline(c, 0);
 	writer_init_grow(&w);
 	writer_begin(&w, 'Q');
 	writer_text(&w, command);
 	writer_end(&w);
-	status = send_all(c, &w) ? converse(c) : CTL_NOBODY;
-	writer_fini(&w);
-	return status;
+	return say(c, &w) ? converse(c) : CTL_NOBODY;
 }
 
-/* ---- printing -------------------------------------------------------------------------------------------------------------------- */
-
-static const char *cell(const struct ctl *c, size_t row, unsigned column)
+/* A full disk must not look like an empty answer. */
+static int print_answer(const struct ctl *c)
 {
-	return c->cells[row * c->n_columns + column];
-}
-
-static json_t *json_cell(const struct ctl *c, size_t row, unsigned column)
-{
-	const char *text = cell(c, row, column);
-	uint32_t type = c->types[column];
-	if (!text)
-		return json_null();
-	if (type == OID_INT4 || type == OID_INT8 || type == OID_NUMERIC)
-		return json_integer(strtoll(text, NULL, 10));
-	json_t *value = json_string(text);
-	return value ? value : json_string("(not UTF-8)");
-}
-
-static json_t *json_rows(const struct ctl *c)
-{
-	json_t *rows = json_array();
-	for (size_t i = 0; i < c->n_rows; i++) {
-		json_t *row = json_object();
-		for (unsigned k = 0; k < c->n_columns; k++)
-			json_object_set_new(row, c->names[k], json_cell(c, i, k));
-		json_array_append_new(rows, row);
-	}
-	return rows;
-}
-
-static void print_json(const struct ctl *c)
-{
-	json_t *answer = c->n_columns ? json_rows(c) : json_pack("{s:s}", "done", c->tag ? c->tag : "");
-	json_dumpf(answer, stdout, JSON_INDENT(1) | JSON_ENCODE_ANY);
-	putchar('\n');
-	json_decref(answer);
-}
-
-/* Characters, as wide as a terminal shows most of them. */
-static int width_of(const char *text)
-{
-	int n = 0;
-	for (; text && *text; text++)
-		n += (*text & 0xc0) != 0x80;
-	return n;
-}
-
-static bool is_number(const struct ctl *c, unsigned column)
-{
-	return c->types[column] == OID_INT4 || c->types[column] == OID_INT8 || c->types[column] == OID_NUMERIC;
-}
-
-static void print_cell(const char *text, int width, bool is_right, bool is_last)
-{
-	int gap = width - width_of(text);
-	text = text ? text : "";
-	if (is_right)
-		printf("%*s%s", gap, "", text);
-	else
-		printf("%s%*s", text, is_last ? 0 : gap, "");
-	fputs(is_last ? "\n" : "  ", stdout);
-}
-
-/* For a person: columns under each other. */
-static void print_table(const struct ctl *c)
-{
-	int *widths = mem_alloc(c->n_columns * sizeof *widths);
-	for (unsigned k = 0; k < c->n_columns; k++) {
-		widths[k] = width_of(c->names[k]);
-		for (size_t i = 0; i < c->n_rows; i++)
-			widths[k] = width_of(cell(c, i, k)) > widths[k] ? width_of(cell(c, i, k)) : widths[k];
-	}
-	for (unsigned k = 0; k < c->n_columns; k++)
-		print_cell(c->names[k], widths[k], is_number(c, k), k + 1 == c->n_columns);
-	for (size_t i = 0; i < c->n_rows; i++)
-		for (unsigned k = 0; k < c->n_columns; k++)
-			print_cell(cell(c, i, k), widths[k], is_number(c, k), k + 1 == c->n_columns);
-	mem_free(widths);
-}
-
-/* For a program: a line a row, tabs between cells; those inside cells become blanks. */
-static void print_line_cell(const char *text, bool is_last)
-{
-	for (; text && *text; text++)
-		putchar(*text == '\t' || *text == '\n' ? ' ' : *text);
-	putchar(is_last ? '\n' : '\t');
-}
-
-static void print_lines(const struct ctl *c)
-{
-	for (unsigned k = 0; k < c->n_columns; k++)
-		print_line_cell(c->names[k], k + 1 == c->n_columns);
-	for (size_t i = 0; i < c->n_rows; i++)
-		for (unsigned k = 0; k < c->n_columns; k++)
-			print_line_cell(cell(c, i, k), k + 1 == c->n_columns);
-}
-
-static void print_answer(const struct ctl *c)
-{
-	if (c->options.is_json)
-		print_json(c);
-	else if (!c->n_columns)
-		puts(c->tag ? c->tag : "");
-	else if (isatty(STDOUT_FILENO))
-		print_table(c);
-	else
-		print_lines(c);
+	enum printout_style style = c->options.is_json ? PRINTOUT_JSON : isatty(STDOUT_FILENO) ? PRINTOUT_TABLE : PRINTOUT_LINES;
+	printout_print(&c->answer, style, stdout);
+	if (fflush(stdout) == 0)
+		return CTL_DONE;
+	complain("the command is done, but its answer could not be written: %s", strerror(errno));
+	return CTL_FAILED;
 }
 
 /* ---- the command line -------------------------------------------------------------------------------------------------------------- */
@@ -459,7 +358,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 			return CTL_USAGE;
 		}
 	}
-	if (optind < argc)
+	if (optind < argc && argv[optind][strspn(argv[optind], " ;")])
 		return -1;
 	fputs(ctl_usage, stderr);
 	return CTL_USAGE;
@@ -467,14 +366,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 
 static void ctl_fini(struct ctl *c)
 {
-	for (size_t i = 0; i < c->n_rows * c->n_columns; i++)
-		mem_free(c->cells[i]);
-	for (unsigned i = 0; i < c->n_columns; i++)
-		mem_free(c->names[i]);
-	mem_free(c->cells);
-	mem_free(c->names);
-	mem_free(c->types);
-	mem_free(c->tag);
+	printout_fini(&c->answer);
 	buf_fini(&c->in);
 	if (c->fd >= 0)
 		close(c->fd);
@@ -484,6 +376,7 @@ int ctl_run(int argc, char **argv)
 {
 	struct ctl c = { .options = { .user = CONSOLE_DATABASE }, .fd = -1 };
 	struct writer command;
+	argv[0] = (char *)"lunapool ctl"; /* getopt's own words begin with it */
 	int status = parse_options(argc, argv, &c.options);
 	if (status >= 0)
 		return status;
@@ -497,7 +390,7 @@ int ctl_run(int argc, char **argv)
 	add_command(&command, n, argv + optind);
 	status = open_socket(&c) ? ask(&c, (const char *)writer_slice(&command).at) : CTL_NOBODY;
 	if (status == CTL_DONE)
-		print_answer(&c);
+		status = print_answer(&c);
 	writer_fini(&command);
 	ctl_fini(&c);
 	return status;

@@ -159,24 +159,17 @@ static void on_cancelled(void *arg)
 		heir_close(heir);
 }
 
-/* "n pid", a newline, the key. */
-static bool cancel(struct heir *heir, const struct packet *p, const char *numbers)
+static bool cancel(struct heir *heir, const struct packet *p)
 {
-	char *end;
-	const char *newline = memchr(p->text, '\n', p->len);
-	if (!newline)
-		return false;
-	unsigned long long number = strtoull(numbers, &end, 10);
-	unsigned long pid = *end == ' ' ? strtoul(end, &end, 10) : 0;
-	if (end != newline)
+	struct packet_cancel asked;
+	if (!packet_read_cancel(p, &asked))
 		return false;
 	struct heir_cancel *c = mem_alloc(sizeof *c);
 	c->heir = heir;
-	c->number = number;
+	c->number = asked.number;
 	dlist_push_back(&heir->cancels, &c->link);
 	const struct heirs_env *env = &heir->heirs->env;
-	session_registry_cancel(env->sessions, (uint32_t)pid, slice_of(newline + 1, p->len - (size_t)(newline + 1 - p->text)),
-	                        env->mailbox, on_cancelled, c);
+	session_registry_cancel(env->sessions, asked.pid, asked.key, env->mailbox, on_cancelled, c);
 	return true;
 }
 
@@ -189,8 +182,8 @@ static bool answer(struct heir *heir, const struct packet *p)
 		return strcmp(rest, "1") == 0 ? give_doors(heir) : packet_say(heir->fd, "NO it is of another version");
 	if ((rest = packet_after(p, "READY")))
 		return hand_over(heir, strcmp(rest, "keep") == 0);
-	if ((rest = packet_after(p, "CANCEL")))
-		return heir->is_successor && cancel(heir, p, rest);
+	if (packet_after(p, "CANCEL"))
+		return heir->is_successor && cancel(heir, p);
 	return packet_after(p, "PLAN") && send_plan(heir);
 }
 

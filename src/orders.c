@@ -10,6 +10,7 @@
  */
 #include "app/orders.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -56,8 +57,13 @@ static void answer(struct order *o)
 	order_answer(o);
 }
 
-static void refuse(struct order *o, const char *sqlstate, const char *text)
+static PRINTF_LIKE(3, 4) void refuse(struct order *o, const char *sqlstate, const char *fmt, ...)
 {
+	char text[sizeof o->err.text];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
 	o->has_failed = true;
 	err_set(&o->err, sqlstate, "%s", text);
 	answer(o);
@@ -124,7 +130,7 @@ static void do_pause(struct orders *os, struct order *o)
 	if (!knows_database(os, o))
 		return;
 	if (is_said(os, o, TOPO_PAUSED)) {
-		refuse(o, "55000", o->database ? "the database is paused already" : "everything is paused already");
+		refuse(o, "55000", o->database ? "the database \"%s\" is paused already" : "everything is paused already", o->database);
 		return;
 	}
 	say(os, o, TOPO_PAUSED, 0);
@@ -156,7 +162,12 @@ static struct order *pause_under_way(struct orders *os, const struct order *resu
 static void do_resume(struct orders *os, struct order *o)
 {
 	if (!(o->database ? is_said(os, o, TOPO_PAUSED) : topo_any(latest(os), TOPO_PAUSED) != NULL)) {
-		refuse(o, "55000", o->database ? "the database is not paused by its name" : "nothing is paused");
+		bool is_held = o->database && (topo_said_of(latest(os), ALL) & TOPO_PAUSED);
+		refuse(o, "55000",
+		       is_held       ? "the database \"%s\" is not paused by its name; everything is: RESUME"
+		       : o->database ? "the database \"%s\" is not paused"
+		                     : "nothing is paused",
+		       o->database);
 		return;
 	}
 	for (struct order *paused; (paused = pause_under_way(os, o));)
@@ -291,11 +302,10 @@ static void end(struct orders *os)
 
 static void end_pause(struct orders *os, struct order *o, const char *why)
 {
-	char text[160];
-	int64_t left = pool_registry_servers(os->app->pools, o->database);
+	long long left = pool_registry_servers(os->app->pools, o->database);
 	say(os, o, 0, TOPO_PAUSED);
-	snprintf(text, sizeof text, "PAUSE was taken back: %s; %lld server connections were still in use", why, (long long)left);
-	refuse(o, "57014", text);
+	refuse(o, "57014", "PAUSE was taken back: %s; %lld server connection%s still in use", why, left,
+	       left == 1 ? " was" : "s were");
 }
 
 /* False: not yet. */

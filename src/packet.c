@@ -2,8 +2,10 @@
 #include "app/packet.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -96,6 +98,51 @@ const char *packet_after(const struct packet *p, const char *word)
 	if (strncmp(p->text, word, len) != 0 || (p->text[len] != '\0' && p->text[len] != ' '))
 		return NULL;
 	return p->text + len + (p->text[len] == ' ');
+}
+
+/* Digits and nothing else, up to END; at most MOST. */
+static bool read_number(const char **at, char end, unsigned long long most, unsigned long long *out)
+{
+	char *behind;
+	if (**at < '0' || **at > '9')
+		return false;
+	errno = 0;
+	*out = strtoull(*at, &behind, 10);
+	if (errno || *behind != end || *out > most)
+		return false;
+	*at = behind + 1;
+	return true;
+}
+
+bool packet_read_door(const char *text, struct packet_door *out)
+{
+	unsigned long long fixed, port, real_port;
+	if (!read_number(&text, ' ', 1, &fixed) || !read_number(&text, ' ', UINT16_MAX, &port) ||
+	    !read_number(&text, ' ', UINT16_MAX, &real_port) || !*text)
+		return false;
+	*out = (struct packet_door){ (unsigned)fixed, (unsigned)port, (unsigned)real_port, text };
+	return true;
+}
+
+bool packet_read_control(const char *text, struct packet_control *out)
+{
+	unsigned long long fixed;
+	if (!read_number(&text, ' ', 1, &fixed))
+		return false;
+	*out = (struct packet_control){ fixed != 0, text };
+	return true;
+}
+
+/* "n pid", a newline, the key. */
+bool packet_read_cancel(const struct packet *p, struct packet_cancel *out)
+{
+	const char *text = packet_after(p, "CANCEL");
+	unsigned long long pid;
+	if (!text || !read_number(&text, ' ', ULLONG_MAX, &out->number) || !read_number(&text, '\n', UINT32_MAX, &pid))
+		return false;
+	out->pid = (uint32_t)pid;
+	out->key = slice_of(text, p->len - (size_t)(text - p->text));
+	return true;
 }
 
 char *packet_path(const struct conf *c)

@@ -75,32 +75,30 @@ static bool hear(int fd, struct packet *p, struct err *err)
 	return true;
 }
 
-/* "fixed port real_port address" */
 static bool take_door(struct takeover *t, struct packet *p, const char *text)
 {
 	struct listeners_door door = { .n_fds = p->n_fds };
-	unsigned fixed, port, real_port;
-	int at = 0;
-	if (sscanf(text, "%u %u %u %n", &fixed, &port, &real_port, &at) < 3 || !at || !p->n_fds)
+	struct packet_door said;
+	if (!p->n_fds || !packet_read_door(text, &said))
 		return false;
-	door.is_fixed = fixed != 0;
-	door.port = (uint16_t)port;
-	door.real_port = (uint16_t)real_port;
-	door.address = text + at;
+	door.is_fixed = said.is_fixed;
+	door.port = (uint16_t)said.port;
+	door.real_port = (uint16_t)said.real_port;
+	door.address = said.address;
 	memcpy(door.fds, p->fds, p->n_fds * sizeof p->fds[0]);
 	p->n_fds = 0;
 	listeners_adopt(t->listeners, &door, true);
 	return true;
 }
 
-/* "fixed path" */
 static bool take_control(struct takeover *t, struct packet *p, const char *text, const char *wanted)
 {
-	if (p->n_fds != 1 || (text[0] != '0' && text[0] != '1') || text[1] != ' ')
+	struct packet_control said;
+	if (p->n_fds != 1 || !packet_read_control(text, &said))
 		return false;
-	t->keeps_file = text[0] == '1' || strcmp(text + 2, wanted) == 0;
+	t->keeps_file = said.is_fixed || strcmp(said.path, wanted) == 0;
 	if (t->keeps_file) {
-		heirs_adopt(t->heirs, text + 2, p->fds[0], text[0] == '1');
+		heirs_adopt(t->heirs, said.path, p->fds[0], said.is_fixed);
 		p->n_fds = 0;
 	}
 	return true;

@@ -19,6 +19,7 @@
 
 #include <sys/un.h>
 
+#include "base/slice.h"
 #include "conf/conf.h"
 #include "net/listen.h"
 
@@ -38,6 +39,24 @@ enum packet_result packet_recv(int fd, struct packet *p) MUST_CHECK; /* NONE: it
 void packet_close_fds(struct packet *p);
 /* What follows WORD and a space; NULL: it begins with another word. */
 const char *packet_after(const struct packet *p, const char *word);
+
+/* What stands behind the words; false: it is not that. */
+struct packet_door { /* DOOR */
+	unsigned is_fixed, port, real_port;
+	const char *address;
+};
+bool packet_read_door(const char *text, struct packet_door *out) MUST_CHECK;
+struct packet_control { /* CONTROL */
+	bool is_fixed;
+	const char *path;
+};
+bool packet_read_control(const char *text, struct packet_control *out) MUST_CHECK;
+struct packet_cancel { /* CANCEL: all of the packet, since the key is bytes */
+	unsigned long long number;
+	uint32_t pid;
+	struct slice key;
+};
+bool packet_read_cancel(const struct packet *p, struct packet_cancel *out) MUST_CHECK;
 
 /* Where C has its control socket; heap, "" for nowhere. */
 char *packet_path(const struct conf *c);

@@ -557,6 +557,44 @@ with scenario('lunapool ctl'):
         is_(ctl('pause', db, '10s')[0], 0, 'pause')
         is_(ctl('resume', db)[0], 0, 'resume')
         like(run([PROGRAM, 'ctl', '-c', proxy.path, 'show', 'version'])[2], 'give it with -s', 'port 0: the socket must be named')
+        c.q('begin; select 1')
+        rc, out, err = ctl('pause', db, '50ms')
+        is_((rc, err), (1, 'lunapool ctl: PAUSE was taken back: the time is over; 1 server connection was still in use\n'), 'what could not be done')
+        c.q('commit')
+        ctl('pause')
+        like(ctl('resume', db)[2], f'"{db}" is not paused by its name; everything is: RESUME', 'what is paused, and how to end it')
+        ctl('resume')
+        is_(run(['sh', '-c', f'{PROGRAM} ctl -s {proxy.unix} show config >/dev/full'])[0], 1, 'an answer that cannot be written is no success')
+        with proxy.connect('lunapool', params={'application_name': 'evil\x1b[2J\n\t'}) as evil:
+            rc, out, err = run(['script', '-qec', f'{PROGRAM} ctl -s {proxy.unix} show clients', '/dev/null'])
+            ok('evil?[2J??' in out and '\x1b' not in out, 'an application\'s name gives no orders to a terminal')
+
+    def at_socket(answer):
+        """Exit status and complaint where something else sits at the socket."""
+        path = f'{temp_dir()}/s'
+        with socket.socket(socket.AF_UNIX) as s:
+            s.bind(path)
+            s.listen(1)
+
+            def serve():
+                c, _ = s.accept()
+                c.recv(4096)
+                c.send(answer)
+                c.close()
+            got = threads(serve, lambda: run([PROGRAM, 'ctl', '-s', path, 'show', 'version']))[1]
+        return got[0], got[2].replace(path, 'SOCKET').strip()
+    is_([at_socket(x) for x in (b'HTTP/1.1 400 Bad Request\r\n\r\n', b'E\0\0\0\x06XX', b'')],
+        [(3, 'lunapool ctl: what answers at SOCKET does not speak PostgreSQL\'s protocol'),
+         (3, 'lunapool ctl: what answers at SOCKET is no Lunapool that this version understands'), (3, 'lunapool ctl: the connection was closed')],
+        'what is no Lunapool')
+    rc, out, err = run([PROGRAM, 'ctl', '-s', f'{cluster.dir}/.s.PGSQL.{cluster.port}', 'show', 'version'])
+    is_((rc, err.split('\n')[0]), (3, f'lunapool ctl: {cluster.dir}/.s.PGSQL.{cluster.port} does not let us in: role "lunapool" does not exist'), '… is named')
+    is_([run([PROGRAM, 'ctl', *a])[0] for a in (['-s', '/x' * 60, 'reload'], ['-s', proxy.unix, ''], ['-s', proxy.unix, ' ; '])], [3, 2, 2],
+        'a path that is too long, no command')
+    like(run([PROGRAM, 'ctl', '-c', '/nowhere', 'reload'])[2], 'ctl -s', 'a configuration that cannot be read: the socket can be named')
+    if os.getuid() == 0:
+        rc, out, err = run(as_postgres([PROGRAM, 'ctl', '-s', proxy.unix, 'show', 'version']))
+        is_((rc, 'as the user that Lunapool runs as' in err), (3, True), 'somebody else is told who may')
     p = Proxy(cluster, listen={'port': free_port()})
     is_(run([PROGRAM, 'ctl', '-c', p.path, 'show version'])[0], 0, 'the configuration says where')
     is_(run([PROGRAM, 'ctl', 'show', 'version'], env={'LUNAPOOL_CONFIG': p.path})[0], 0, '… or the environment says which')
