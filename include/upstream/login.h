@@ -76,7 +76,8 @@ void login_fini(struct login *l);                                  /* wipes */
 void login_start(const struct login_who *who, struct writer *out); /* StartupMessage */
 
 enum login_verdict {
-	LOGIN_MORE,   /* send OUT, come back with what is behind *TAKEN and more */
+	LOGIN_MORE, /* send OUT, come back with what is behind *TAKEN and more */
+	LOGIN_BUSY, /* as MORE, but what is behind *TAKEN wants a millisecond's work once more: come back with it when others have had theirs */
 	LOGIN_READY,  /* ReadyForQuery was the last of what was taken */
 	LOGIN_FAILED, /* ERR says why; l->is_servers when it is the server's own */
 };

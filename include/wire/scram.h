@@ -1,7 +1,7 @@
 /*
  * scram — SCRAM-SHA-256 (RFC 5802, 7677; PostgreSQL "SASL Authentication"), both roles, as pure state machines over message bodies.
  * SCRAM-SHA-256-PLUS binds to a TLS connection by "tls-server-end-point" (RFC 5929): whoever has the connection passes those bytes in.
- * Secrets are wiped when a machine is finished.  OpenSSL's hashing is used here and nowhere else.
+ * Secrets are wiped when a machine is finished.  
  */
 #ifndef WIRE_SCRAM_H
 #define WIRE_SCRAM_H
@@ -16,6 +16,7 @@
 #define SCRAM_SALT_MAX 64
 #define SCRAM_BINDING_MAX 64 /* the longest hash of a certificate */
 #define SCRAM_TEXT_MAX 1024  /* longest message we build or accept, bytes */
+#define SCRAM_ITERATIONS 4096u
 
 /* What a stored "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>" holds (pg_authid.rolpassword). */
 struct scram_secret {
@@ -25,16 +26,20 @@ struct scram_secret {
 	uint8_t stored_key[SCRAM_KEY], server_key[SCRAM_KEY];
 };
 bool scram_secret_parse(struct slice text, struct scram_secret *out) MUST_CHECK;
-/* From a clear password (SASLprep'd when it is valid UTF-8, else raw, as PostgreSQL does), random salt, 4096 iterations: slow, ~2 ms. */
-bool scram_secret_make(struct slice password, struct scram_secret *out) MUST_CHECK;
-/* A secret that no password matches, deterministic per USER and process: mock authentication, so that unknown users look like known ones. */
-void scram_secret_mock(struct slice user, struct scram_secret *out);
-/* Salt and iterations that are USER's for the life of the process, those of the mock; the keys are zero until they are derived. */
-void scram_secret_salt(struct slice user, struct scram_secret *out);
+/* From a clear password (SASLprep'd when it is valid UTF-8, else raw, as PostgreSQL does), random salt: slow, 1 ms. */
+void scram_secret_make(struct slice password, struct scram_secret *out);
 /* Fills the keys that belong to PASSWORD under S's salt and iterations.  Slow: one hash for each iteration. */
-bool scram_secret_derive(struct slice password, struct scram_secret *s) MUST_CHECK;
-/* Whether PASSWORD is that of S: slow, too. */
-bool scram_secret_fits(struct slice password, const struct scram_secret *s) MUST_CHECK;
+void scram_secret_derive(struct slice password, struct scram_secret *s);
+/* The same for who has a deadline: pbkdf2_go() in between, as often as it likes, until it is true or pbkdf2_free(). */
+struct pbkdf2;
+struct pbkdf2 *scram_secret_begin(struct slice password, const struct scram_secret *s);
+void scram_secret_end(struct pbkdf2 *work, struct scram_secret *s, uint8_t client_key[SCRAM_KEY]); /* frees WORK */
+bool scram_secret_equal(const struct scram_secret *a, const struct scram_secret *b); /* their keys, in constant time */
+/*
+ * A salt that is USER's for as long as SEED is the same (empty: for the life of the process).  The keys are zero until they are derived, and as
+ * they are nobody knows a password for them: mock authentication, so that unknown users look like known ones.
+ */
+void scram_secret_salt(struct slice user, struct slice seed, uint32_t iterations, struct scram_secret *out);
 
 /* We are the server (a client logs in). */
 struct scram_server {
@@ -65,6 +70,7 @@ struct scram_memory;
 struct scram_client {
 	char *password;              /* NULL when keys are used */
 	struct scram_memory *memory; /* of keys derived before; may be NULL, and may be set until the final message */
+	struct pbkdf2 *work;         /* keys that are being derived */
 	uint8_t client_key[SCRAM_KEY];
 	struct scram_secret secret; /* salt and iterations must match the server's for pass-through */
 	char nonce[64];
@@ -81,8 +87,11 @@ void scram_client_init_keys(struct scram_client *c, const uint8_t client_key[SCR
 void scram_client_over_tls(struct scram_client *c, struct slice binding);
 const char *scram_client_mechanism(const struct scram_client *c);
 bool scram_client_first(struct scram_client *c, char *out, size_t *out_len) MUST_CHECK;
-/* server-first -> client-final.  Bounds what a malicious server may ask (nonce prefix, length, iterations <= 10,000,000). */
-bool scram_client_final(struct scram_client *c, struct slice in, char *out, size_t *out_len, struct err *err) MUST_CHECK;
+/* server-first -> client-final.  Bounds what a malicious server may ask (nonce prefix, length, iterations <= 10,000,000).
+ * BUSY: a millisecond's work was done, more is to be done: call it again with the same IN. */
+enum scram_result { SCRAM_FAILED, SCRAM_DONE, SCRAM_BUSY };
+enum scram_result scram_client_final(struct scram_client *c, struct slice in, char *out, size_t *out_len,
+                                     struct err *err) MUST_CHECK;
 bool scram_client_verify(struct scram_client *c, struct slice in, struct err *err) MUST_CHECK; /* server-final */
 void scram_client_fini(struct scram_client *c);
 

@@ -3,15 +3,21 @@
  *
  *   auth_ask_… ──► control thread (lookup.c) or a helper (helper.c) ──letter──► the asker's loop: fn
  *
- * A question belongs to whoever works on it between asking and its letter; `is_forgotten` is the asker's alone.
+ * A question belongs to whoever works on it between asking and its letter; `is_forgotten` is the asker's alone.  A directory that hangs would keep
+ * its helper for ever, and the next one, until there are none: when nobody waits any more, the helper's socket is shut.
  */
 #include "auth/auth.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/secret.h"
 #include "priv.h"
+#include "wire/pbkdf2.h"
+
+#define HASHES_A_LOOK 20000u /* at the clock */
 
 /* ---- one question -------------------------------------------------------------------------------------- */
 
@@ -48,6 +54,7 @@ struct auth_question *question_new(struct auth *a, struct mailbox *reply_to, aut
 	struct auth_question *q = mem_alloc(sizeof *q);
 	q->letter.refuse = answer_refuse;
 	q->home = a;
+	q->fd = -1;
 	q->reply_to = reply_to;
 	q->fn = fn;
 	q->arg = arg;
@@ -68,8 +75,23 @@ void question_fail(struct auth_question *q, const char *sqlstate, const char *te
 
 void auth_forget(struct auth_question *q)
 {
-	if (q)
-		q->is_forgotten = true;
+	if (!q)
+		return;
+	q->is_forgotten = true;
+	pthread_mutex_lock(&q->home->sockets);
+	q->is_over = true;
+	if (q->fd >= 0)
+		shutdown(q->fd, SHUT_RDWR);
+	pthread_mutex_unlock(&q->home->sockets);
+}
+
+bool question_talks(struct auth_question *q, int fd)
+{
+	pthread_mutex_lock(&q->home->sockets);
+	q->fd = fd;
+	bool is_over = q->is_over;
+	pthread_mutex_unlock(&q->home->sockets);
+	return !is_over;
 }
 
 /* ---- servers ------------------------------------------------------------------------------------------- */
@@ -140,14 +162,30 @@ struct auth_question *auth_ask_user(struct auth *a, uid_t uid, const struct auth
 	return help_give(a->namers, q, help);
 }
 
+/* Q's password under the salt of S; false: it takes longer than anybody waits. */
+static bool derive_in_time(struct auth_question *q, struct scram_secret *s)
+{
+	uint8_t client_key[SCRAM_KEY];
+	struct pbkdf2 *work = scram_secret_begin(slice_text(q->password), s);
+	while (!pbkdf2_go(work, HASHES_A_LOOK))
+		if (clock_us() >= q->due_us) {
+			pbkdf2_free(work);
+			question_fail(q, "57P03", "the password takes too long to check");
+			log_warn(NULL, "password_takes_too_long", KV_INT("iterations", s->iterations),
+			         KV_STR("hint", "the stored secret asks for more hashes than helper_timeout has time for"));
+			return false;
+		}
+	scram_secret_end(work, s, client_key);
+	secret_wipe(client_key, sizeof client_key);
+	return true;
+}
+
 static void work_keys(struct auth_question *q)
 {
 	q->answer.scram = q->scram;
-	q->answer.is_known = scram_secret_derive(slice_text(q->password), &q->answer.scram);
+	q->answer.is_known = derive_in_time(q, &q->answer.scram);
 	if (q->answer.is_known)
 		derived_put(q->home->derived, q->user, q->password, &q->answer.scram);
-	else
-		question_fail(q, "53200", "out of memory");
 }
 
 struct auth_question *auth_ask_keys(struct auth *a, const char *user, const char *password, const struct scram_secret *s,
@@ -162,8 +200,10 @@ struct auth_question *auth_ask_keys(struct auth *a, const char *user, const char
 
 static void work_fits(struct auth_question *q)
 {
-	q->answer.is_known = true;
-	q->answer.is_right = scram_secret_fits(slice_text(q->password), &q->scram);
+	struct scram_secret made = q->scram;
+	q->answer.is_known = derive_in_time(q, &made);
+	q->answer.is_right = q->answer.is_known && scram_secret_equal(&made, &q->scram);
+	secret_wipe(&made, sizeof made);
 }
 
 struct auth_question *auth_ask_fits(struct auth *a, const char *password, const struct scram_secret *s,
@@ -219,6 +259,7 @@ struct auth *auth_new(struct loop *loop, struct resolver *resolver, struct mailb
 	a->askers = helpers_new(threads);
 	a->derived = derived_new();
 	a->guard = guard_new();
+	pthread_mutex_init(&a->sockets, NULL);
 	prepare_ldap();
 	return a;
 }
@@ -238,5 +279,6 @@ void auth_free(struct auth *a)
 	helpers_free(a->askers);
 	derived_free(a->derived);
 	guard_free(a->guard);
+	pthread_mutex_destroy(&a->sockets);
 	mem_free(a);
 }

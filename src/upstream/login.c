@@ -124,8 +124,9 @@ static enum login_verdict sasl_prove(struct login *l, const struct authmsg *m, s
 {
 	char final[SCRAM_TEXT_MAX];
 	size_t len;
-	if (!scram_client_final(&l->scram, m->data, final, &len, err))
-		return LOGIN_FAILED;
+	enum scram_result result = scram_client_final(&l->scram, m->data, final, &len, err);
+	if (result != SCRAM_DONE)
+		return result == SCRAM_BUSY ? LOGIN_BUSY : LOGIN_FAILED;
 	authmsg_write_response(out, slice_of(final, len));
 	l->state = LOGIN_SASL_PROVEN;
 	return LOGIN_MORE;
@@ -351,9 +352,11 @@ enum login_verdict login_read(struct login *l, struct slice in, size_t *taken, s
 			return fail(err, "08P01", "the server sends more than belongs into a login");
 		if (!frame_is_whole(&f))
 			break;
+		verdict = on_message(l, &f, out, err);
+		if (verdict == LOGIN_BUSY)
+			break;
 		*taken += frame_size(&f);
 		l->taken += frame_size(&f);
-		verdict = on_message(l, &f, out, err);
 	}
 	return verdict;
 }

@@ -37,6 +37,7 @@ struct upstream_login {
 	struct log log;
 	struct loop_defer step;
 	struct loop_timer timer; /* of this attempt, or of the whole when it is the last */
+	struct loop_timer again; /* a login that has much to compute goes on in the next turn */
 	struct resolve_question *question;
 	struct resolve_answer found;
 	unsigned tried; /* addresses of `found` */
@@ -119,6 +120,7 @@ static void drop_login(struct upstream *up)
 		return;
 	up->login = NULL;
 	loop_timer_stop(loop_of(up), &l->timer);
+	loop_timer_stop(loop_of(up), &l->again);
 	loop_defer_cancel(&l->step);
 	resolve_forget(l->question);
 	if (l->has_login)
@@ -249,6 +251,11 @@ static void on_secured(struct stream *s)
 	note(up->login, SECURED);
 }
 
+static void on_again(struct loop_timer *t)
+{
+	stream_resume(&CONTAINER_OF(t, struct upstream_login, again)->up->stream);
+}
+
 /* Behind ReadyForQuery, and behind an error, nothing is read: paused. */
 static size_t on_data(struct stream *s, struct slice bytes, struct lent *lent)
 {
@@ -261,8 +268,12 @@ static size_t on_data(struct stream *s, struct slice bytes, struct lent *lent)
 	size_t taken;
 	writer_init(&out, space, sizeof space);
 	enum login_verdict verdict = login_read(&l->login, bytes, &taken, &out, &l->err);
-	if (verdict == LOGIN_MORE) {
+	if (verdict == LOGIN_MORE || verdict == LOGIN_BUSY) {
 		stream_send(s, writer_slice(&out), NULL);
+		if (verdict == LOGIN_BUSY) {
+			stream_pause(s);
+			loop_timer_start(loop_of(up), &l->again, 1);
+		}
 	} else {
 		stream_pause(s);
 		note(l, verdict == LOGIN_READY ? LOGGED_IN : FAILED);
@@ -453,6 +464,7 @@ static void try_with_tls(struct upstream *up)
 	struct upstream_login *l = up->login;
 	l->wants_tls = true;
 	l->tried--;
+	loop_timer_stop(loop_of(up), &l->again);
 	login_fini(&l->login);
 	l->has_login = false;
 	try_next(up);
@@ -511,6 +523,7 @@ void upstream_open(struct upstream *up, const struct upstream_env *env, const st
 	l->log = (struct log){ .doing = "looking up the server's address", .who = who };
 	loop_defer_init(&l->step, run_step);
 	loop_timer_init(&l->timer, timer_fired);
+	loop_timer_init(&l->again, on_again);
 	copy_target(l, target);
 	l->deadline_us = loop_now_us(loop_of(up)) + target->timeout_us;
 	arm_timer(l, 1);

@@ -1,6 +1,7 @@
 /* scram: the vector of RFC 7677, secrets made by PostgreSQL 15, our two ends against each other, and every way to lie. */
 #include "wire/scram.h"
 
+#include <openssl/evp.h>
 #include <stdio.h>
 
 #include "unit.h"
@@ -9,6 +10,7 @@
 #include "base/hash.h"
 #include "base/rand.h"
 #include "wire/base64.h"
+#include "wire/pbkdf2.h"
 #include "wire/saslprep.h"
 #include "wire/scrammem.h"
 
@@ -139,9 +141,9 @@ static void what_is_not_utf8_is_hashed_as_it_is(void **state)
 static void mocks_are_stable_and_differ_by_user(void **state)
 {
 	struct scram_secret a, b, c;
-	scram_secret_mock(slice_text("anna"), &a);
-	scram_secret_mock(slice_text("anna"), &b);
-	scram_secret_mock(slice_text("bert"), &c);
+	scram_secret_salt(slice_text("anna"), slice_text(""), SCRAM_ITERATIONS, &a);
+	scram_secret_salt(slice_text("anna"), slice_text(""), SCRAM_ITERATIONS, &b);
+	scram_secret_salt(slice_text("bert"), slice_text(""), SCRAM_ITERATIONS, &c);
 	assert_memory_equal(a.salt, b.salt, a.salt_len);
 	assert_memory_not_equal(a.salt, c.salt, a.salt_len);
 	assert_int_equal(a.iterations, 4096);
@@ -191,7 +193,7 @@ static void the_right_password_logs_in_and_its_keys_log_in_elsewhere(void **stat
 	struct scram_secret secret;
 	struct scram_server s;
 	struct scram_client c;
-	assert_true(scram_secret_make(slice_text("pass\xc2\xa0word"), &secret));
+	scram_secret_make(slice_text("pass\xc2\xa0word"), &secret);
 	scram_server_init(&s, &secret, false);
 	scram_client_init_password(&c, "pass word");
 	assert_true(login(&c, &s));
@@ -207,7 +209,7 @@ static void the_right_password_logs_in_and_its_keys_log_in_elsewhere(void **stat
 	scram_client_fini(&c);
 	scram_server_fini(&other);
 
-	assert_true(scram_secret_make(slice_text("pass word"), &secret)); /* another salt */
+	scram_secret_make(slice_text("pass word"), &secret); /* another salt */
 	scram_server_init(&other, &secret, false);
 	scram_client_init_keys(&c, s.client_key, &s.secret);
 	assert_false(login(&c, &other));
@@ -222,7 +224,7 @@ static void wrong_passwords_and_mocks_fail(void **state)
 	struct scram_secret secret;
 	struct scram_server s;
 	struct scram_client c;
-	assert_true(scram_secret_make(slice_text("right"), &secret));
+	scram_secret_make(slice_text("right"), &secret);
 	for (int is_mock = 0; is_mock < 2; is_mock++) {
 		scram_server_init(&s, &secret, is_mock);
 		scram_client_init_password(&c, is_mock ? "right" : "wrong");
@@ -248,7 +250,7 @@ static void a_server_that_does_not_know_the_password_is_found_out(void **state)
 		{ "e=other-error", "28P01" },
 	};
 	struct scram_secret secret;
-	assert_true(scram_secret_make(slice_text("p"), &secret));
+	scram_secret_make(slice_text("p"), &secret);
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
 		struct scram_client c;
 		derive("p", &secret, &c);
@@ -294,7 +296,7 @@ static void bad_first_messages_are_refused(void **state)
 		long_first(1016),
 	};
 	struct scram_secret secret;
-	scram_secret_mock(slice_text("u"), &secret);
+	scram_secret_salt(slice_text("u"), slice_text(""), SCRAM_ITERATIONS, &secret);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct scram_server s;
 		if (i >= ARRAY_LEN(bad) - 2)
@@ -336,7 +338,7 @@ static void bad_final_messages_are_refused(void **state)
 		"c=biws,r=" NONCE ",p=AAAA" PROOF,
 	};
 	struct scram_secret secret;
-	scram_secret_mock(slice_text("u"), &secret);
+	scram_secret_salt(slice_text("u"), slice_text(""), SCRAM_ITERATIONS, &secret);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct scram_server s;
 		scram_server_init(&s, &secret, false);
@@ -423,7 +425,7 @@ static const char *meet(struct slice offered, struct slice bound_to, bool over_t
 	struct scram_secret secret;
 	struct scram_server s;
 	struct scram_client c;
-	assert_true(scram_secret_make(slice_text("pw"), &secret));
+	scram_secret_make(slice_text("pw"), &secret);
 	scram_server_init(&s, &secret, false);
 	scram_server_offer_plus(&s, offered);
 	scram_client_init_password(&c, "pw");
@@ -464,7 +466,7 @@ static void a_binding_of_another_type_is_refused(void **state)
 		                               "p=tls-server-end-point" };
 	struct scram_secret secret;
 	struct scram_server s;
-	scram_secret_mock(slice_text("u"), &secret);
+	scram_secret_salt(slice_text("u"), slice_text(""), SCRAM_ITERATIONS, &secret);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		scram_server_init(&s, &secret, false);
 		scram_server_offer_plus(&s, slice_of(channel, sizeof channel));
@@ -481,8 +483,8 @@ static void keys_may_be_derived_between_the_messages(void **state)
 	struct scram_secret secret, again;
 	struct scram_server s;
 	struct scram_client c;
-	scram_secret_salt(slice_text("ann"), &secret);
-	scram_secret_mock(slice_text("ann"), &again);
+	scram_secret_salt(slice_text("ann"), slice_text(""), SCRAM_ITERATIONS, &secret);
+	scram_secret_salt(slice_text("ann"), slice_text(""), SCRAM_ITERATIONS, &again);
 	assert_memory_equal(secret.salt, again.salt, secret.salt_len); /* nobody can tell it from one that does not exist */
 	for (int is_right = 0; is_right < 2; is_right++) {
 		scram_server_init(&s, &secret, false);
@@ -490,15 +492,102 @@ static void keys_may_be_derived_between_the_messages(void **state)
 		assert_true(scram_client_first(&c, out, &out_len));
 		assert_true(scram_server_first(&s, said(), back, &back_len, &err));
 		assert_true(scram_client_final(&c, answered(), out, &out_len, &err));
-		assert_true(scram_secret_derive(slice_text(is_right ? "pw" : "other"), &s.secret));
+		scram_secret_derive(slice_text(is_right ? "pw" : "other"), &s.secret);
 		assert_int_equal(scram_server_final(&s, said(), back, &back_len, &err), is_right);
 		scram_server_fini(&s);
 		scram_client_fini(&c);
 	}
-	assert_true(scram_secret_make(slice_text("pw"), &secret));
-	assert_true(scram_secret_fits(slice_text("pw"), &secret));
-	assert_false(scram_secret_fits(slice_text("pW"), &secret));
-	assert_false(scram_secret_fits(slice_text(""), &secret));
+	scram_secret_make(slice_text("pw"), &secret);
+	for (int i = 0; i < 3; i++) {
+		again = secret;
+		scram_secret_derive(slice_text(((const char *const[]){ "pw", "pW", "" })[i]), &again);
+		assert_int_equal(scram_secret_equal(&again, &secret), i == 0);
+	}
+}
+
+static void a_seed_makes_the_same_salts_everywhere(void **state)
+{
+	struct scram_secret a, b;
+	scram_secret_salt(slice_text("ann"), slice_text("seed"), 10000, &a);
+	scram_secret_salt(slice_text("ann"), slice_text("seed"), 10000, &b);
+	assert_memory_equal(&a, &b, sizeof a);
+	assert_int_equal(a.iterations, 10000);
+	scram_secret_salt(slice_text("bob"), slice_text("seed"), 10000, &b);
+	assert_memory_not_equal(a.salt, b.salt, a.salt_len);
+	scram_secret_salt(slice_text("ann"), slice_text("seeds"), 10000, &b);
+	assert_memory_not_equal(a.salt, b.salt, a.salt_len);
+	scram_secret_salt(slice_text("ann"), slice_text(""), 10000, &b);
+	assert_memory_not_equal(a.salt, b.salt, a.salt_len);
+	/* HMAC(SHA-256("seed"), "ann"): it may not change from one version to the next */
+	scram_secret_salt(slice_text("ann"), slice_text("seed"), 1, &a);
+	static const uint8_t known[] = { 0x98, 0x9b, 0x4d, 0x3a, 0xff, 0x18, 0x66, 0x51,
+		                             0x7f, 0x85, 0xf0, 0xf8, 0xf8, 0xbb, 0x21, 0x7f };
+	assert_memory_equal(a.salt, known, sizeof known);
+}
+
+static void many_iterations_are_made_in_portions(void **state)
+{
+	static const uint32_t iterations[] = { 1, SCRAM_ITERATIONS, SCRAM_ITERATIONS + 1, SCRAM_ITERATIONS + 2, 20000 };
+	static const int calls[] = { 1, 1, 1, 2, 5 }; /* the first hash is made when the work begins */
+	for (size_t i = 0; i < ARRAY_LEN(iterations); i++) {
+		struct scram_secret secret;
+		struct scram_server s;
+		struct scram_client c;
+		int n = 1;
+		scram_secret_salt(slice_text("ann"), slice_text(""), iterations[i], &secret);
+		scram_secret_derive(slice_text("pw"), &secret);
+		scram_server_init(&s, &secret, false);
+		scram_client_init_password(&c, "pw");
+		assert_true(scram_client_first(&c, out, &out_len));
+		assert_true(scram_server_first(&s, said(), back, &back_len, &err));
+		enum scram_result r;
+		for (; (r = scram_client_final(&c, answered(), out, &out_len, &err)) == SCRAM_BUSY; n++)
+			;
+		assert_int_equal(r, SCRAM_DONE);
+		assert_int_equal(n, calls[i]);
+		assert_true(scram_server_final(&s, said(), back, &back_len, &err));
+		assert_true(scram_client_verify(&c, answered(), &err));
+		scram_server_fini(&s);
+		scram_client_fini(&c);
+	}
+}
+
+static void work_may_be_given_up(void **state)
+{
+	char first[SCRAM_TEXT_MAX];
+	struct scram_client c;
+	scram_client_init_password(&c, "pw");
+	assert_true(scram_client_first(&c, out, &out_len));
+	snprintf(first, sizeof first, "r=%sx,s=AAAA,i=10000000", c.nonce);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(scram_client_final(&c, slice_text(first), out, &out_len, &err), SCRAM_BUSY);
+	scram_client_fini(&c);
+}
+
+/* RFC 7914 section 11; its first block of two. */
+static void pbkdf2_is_that_of_the_rfc(void **state)
+{
+	static const uint8_t known[PBKDF2_KEY] = { 0x55, 0xac, 0x04, 0x6e, 0x56, 0xe3, 0x08, 0x9f, 0xec, 0x16, 0x91,
+		                                       0xc2, 0x25, 0x44, 0xb6, 0x05, 0xf9, 0x41, 0x85, 0x21, 0x6d, 0xde,
+		                                       0x04, 0x65, 0xe6, 0x8b, 0x9d, 0x57, 0xc2, 0x0d, 0xac, 0xbc };
+	uint8_t key[PBKDF2_KEY], theirs[PBKDF2_KEY];
+	struct pbkdf2 *p = pbkdf2_new(slice_text("passwd"), slice_text("salt"), 1);
+	assert_true(pbkdf2_go(p, 0));
+	pbkdf2_key(p, key);
+	pbkdf2_free(p);
+	assert_memory_equal(key, known, sizeof key);
+	for (size_t len = 0; len < 200; len += 9) { /* a long password is hashed first */
+		char password[200];
+		memset(password, 'p', len);
+		p = pbkdf2_new(slice_of(password, len), slice_text("NaCl"), 77);
+		for (int n = 0; !pbkdf2_go(p, 10); n++)
+			assert_true(n < 8);
+		pbkdf2_key(p, key);
+		pbkdf2_free(p);
+		assert_int_equal(PKCS5_PBKDF2_HMAC(password, (int)len, (const uint8_t *)"NaCl", 4, 77, EVP_sha256(), PBKDF2_KEY, theirs),
+		                 1);
+		assert_memory_equal(key, theirs, sizeof key);
+	}
 }
 
 static void derived_keys_are_remembered(void **state)
@@ -506,7 +595,7 @@ static void derived_keys_are_remembered(void **state)
 	struct scram_memory *m = scram_memory_new();
 	struct scram_secret secret, got;
 	uint8_t client_key[SCRAM_KEY];
-	assert_true(scram_secret_make(slice_text("pw"), &secret));
+	scram_secret_make(slice_text("pw"), &secret);
 	for (int round = 0; round < 4; round++) {
 		struct scram_server s;
 		struct scram_client c;
@@ -550,6 +639,10 @@ int main(void)
 		cmocka_unit_test(channels_are_bound_and_downgrades_found),
 		cmocka_unit_test(a_binding_of_another_type_is_refused),
 		cmocka_unit_test(keys_may_be_derived_between_the_messages),
+		cmocka_unit_test(a_seed_makes_the_same_salts_everywhere),
+		cmocka_unit_test(many_iterations_are_made_in_portions),
+		cmocka_unit_test(work_may_be_given_up),
+		cmocka_unit_test(pbkdf2_is_that_of_the_rfc),
 		cmocka_unit_test(derived_keys_are_remembered),
 		cmocka_unit_test(a_server_that_does_not_know_the_password_is_found_out),
 		cmocka_unit_test(bad_first_messages_are_refused),
