@@ -39,7 +39,8 @@ void auth_forget(struct auth_question *q); /* asking thread: FN will not run; NU
 /* How the servers of a cluster are asked; texts are copied. */
 struct auth_source {
 	const char *cluster, *dbname, *user, *password, *query;
-	uint64_t ttl_us, timeout_us;
+	uint64_t recheck_us, ttl_us; /* an answer that is older is asked for again; … does not count even if nobody can be asked */
+	uint64_t timeout_us;
 };
 /* The secret of USER.  NOT_BEFORE_US: an answer that is older (clock_us) will not do. */
 struct auth_question *auth_ask_secret(struct auth *a, const struct auth_source *source, const char *user, uint64_t not_before_us,

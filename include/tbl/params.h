@@ -87,6 +87,15 @@
 	  "How long an answer of the query is remembered, and that there is none; after a wrong password it is asked again.")        \
 	X(query_timeout, DURATION, "5s", 1000, 3600000000, RELOAD,                                                                   \
 	  "A login that waited this long for an answer of the servers fails.")                                                       \
+	X(query_recheck, DURATION, "1s", 0, 86400000000, RELOAD,                                                                     \
+	  "A login asks anew when the answer is older than this; if nobody can be asked, the old one counts until query_ttl is "     \
+	  "over.")                                                                                                                   \
+	X(scram_iterations, INT, "4096", 1, 10000000, RELOAD,                                                                        \
+	  "As the servers' scram_iterations: shown to users who have no SCRAM secret, so that nobody can tell them from those who "  \
+	  "have.")                                                                                                                   \
+	X(scram_salt, SECRET, "", 0, 0, RELOAD,                                                                                      \
+	  "Text of at least 16 characters that salts of users without a SCRAM secret are made from; the same in all Lunapools that " \
+	  "a client may meet, or they show different ones. Empty: a new one at each start.")                                         \
 	X(helper_queue, INT, "200", 1, 100000, RELOAD,                                                                               \
 	  "Logins that may wait for a helper thread; those that come beyond are refused.")                                           \
 	X(helper_timeout, DURATION, "10s", 1000, 3600000000, RELOAD,                                                                 \

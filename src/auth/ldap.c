@@ -27,7 +27,20 @@ static bool is_trouble(int rc)
 	return rc < 0 || rc == LDAP_BUSY || rc == LDAP_UNAVAILABLE || rc == LDAP_TIMELIMIT_EXCEEDED;
 }
 
-static int open_directory(const struct auth_question *q, LDAP **ld)
+/* The library can wait for ever in a TLS handshake. */
+static int on_connection(LDAP *ld, Sockbuf *sb, LDAPURLDesc *url, struct sockaddr *addr, struct ldap_conncb *cb)
+{
+	ber_socket_t fd = -1;
+	return ber_sockbuf_ctrl(sb, LBER_SB_OPT_GET_FD, &fd) == 1 && question_talks(cb->lc_arg, fd) ? 0 : -1;
+}
+
+static void on_disconnection(LDAP *ld, Sockbuf *sb, struct ldap_conncb *cb)
+{
+	question_talks(cb->lc_arg, -1);
+}
+
+/* CB stays until LD is unbound. */
+static int open_directory(struct auth_question *q, LDAP **ld, struct ldap_conncb *cb)
 {
 	const int version = LDAP_VERSION3;
 	uint64_t now = clock_us(), left = q->due_us > now ? q->due_us - now : 1;
@@ -40,6 +53,8 @@ static int open_directory(const struct auth_question *q, LDAP **ld)
 	ldap_set_option(*ld, LDAP_OPT_TIMEOUT, &patience);
 	ldap_set_option(*ld, LDAP_OPT_RESTART, LDAP_OPT_ON);
 	ldap_set_option(*ld, LDAP_OPT_REFERRALS, LDAP_OPT_OFF);
+	*cb = (struct ldap_conncb){ .lc_add = on_connection, .lc_del = on_disconnection, .lc_arg = q };
+	ldap_set_option(*ld, LDAP_OPT_CONNECT_CB, cb);
 	return q->rule->ldap->starttls ? ldap_start_tls_s(*ld, NULL, NULL) : LDAP_SUCCESS;
 }
 
@@ -91,7 +106,7 @@ static bool is_harmless(const char *user)
 	for (const char *at = user; *at; at++)
 		if ((unsigned char)*at < ' ' || strchr("*()\\/,+\"<>;=#", *at))
 			return false;
-	return *user != '\0' && *user != ' ';
+	return *user != '\0' && *user != ' ' && user[strlen(user) - 1] != ' '; /* a directory does not see spaces at the ends */
 }
 
 static void fail(struct auth_question *q, const char *doing, int rc)
@@ -104,6 +119,7 @@ static void fail(struct auth_question *q, const char *doing, int rc)
 static char *find_name(struct auth_question *q)
 {
 	const struct hba_ldap *l = q->rule->ldap;
+	struct ldap_conncb cb;
 	LDAP *ld = NULL;
 	char *dn = NULL, *name = NULL;
 	if (!l->basedn) {
@@ -112,7 +128,7 @@ static char *find_name(struct auth_question *q)
 		sprintf(name, "%s%s%s", prefix, q->user, suffix);
 		return name;
 	}
-	int rc = open_directory(q, &ld);
+	int rc = open_directory(q, &ld, &cb);
 	if (rc == LDAP_SUCCESS)
 		rc = bind_as(ld, l->binddn ? l->binddn : "", l->bindpasswd ? l->bindpasswd : "");
 	if (rc == LDAP_SUCCESS)
@@ -135,6 +151,7 @@ void prepare_ldap(void)
 
 void work_ldap(struct auth_question *q)
 {
+	struct ldap_conncb cb;
 	LDAP *ld = NULL;
 	q->answer.is_known = true;
 	if (!*q->password || !is_harmless(q->user))
@@ -142,7 +159,7 @@ void work_ldap(struct auth_question *q)
 	char *name = find_name(q);
 	if (!name)
 		return;
-	int rc = open_directory(q, &ld);
+	int rc = open_directory(q, &ld, &cb);
 	if (rc == LDAP_SUCCESS)
 		rc = bind_as(ld, name, q->password);
 	q->answer.is_right = rc == LDAP_SUCCESS;

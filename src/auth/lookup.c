@@ -4,27 +4,28 @@
  *   question ─► entry (what, of whom, by whom) ── fresh ──► answered
  *                 └─ not fresh ─► waits with the entry ─► its source asks, one entry at a time ─► all who wait are answered
  *
+ * An answer stays fresh for recheck_us only: a SCRAM dialogue begins with the salt of the secret, so one that was held with a stale secret cannot
+ * be judged by a new one.  Until ttl_us it counts where nobody can be asked.  A source that has just failed is not asked what is known.
+ *
  * A source is one libpq connection: to the primary of a cluster or, while there is none, to a node that answers; a database; a role.  Its
  * search_path is pg_catalog and nothing that a client said ever becomes part of a statement but as $1 (CVE-2025-12819).
  *
  * Always, and in the control thread only: an entry that somebody waits for is in its source's queue or is what it asks, any other is in
  *         `known`;  at most ENTRIES_MAX of these;  what a server could not answer is not remembered.
  */
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "lookrows.h"
 #include "priv.h"
-#include "upstream/service.h"
 
 #define ENTRIES_MAX 20000u
 #define SOURCES_MAX 200u
-#define ROLES_MAX 10000u
-#define NEVER INT64_MAX
+#define RECHECK_MOST_US US_PER_S /* so long a server may think about what is known */
+#define TROUBLE_US US_PER_S
 
 static const char roles_query[] = "with recursive m(oid) as (select oid from pg_catalog.pg_roles where rolname = $1 "
                                   "union select a.roleid from pg_catalog.pg_auth_members a join m on a.member = m.oid) "
@@ -33,7 +34,7 @@ static const char roles_query[] = "with recursive m(oid) as (select oid from pg_
 struct lookup_ask {
 	char *cluster, *dbname, *user, *password, *query;
 	bool is_roles;
-	uint64_t ttl_us, timeout_us, not_before_us;
+	uint64_t recheck_us, ttl_us, timeout_us, not_before_us;
 };
 
 struct source {
@@ -42,6 +43,7 @@ struct source {
 	struct service *service; /* NULL: none was needed yet */
 	struct dlist queue;      /* entries, by age */
 	struct entry *asking;
+	uint64_t failed_us; /* when it could last not be asked; 0: it could */
 };
 
 struct entry {
@@ -52,11 +54,7 @@ struct entry {
 	bool is_roles, is_known;
 	char *name, *query;
 	uint64_t fetched_us, timeout_us;
-	/* What is known. */
-	char *secret;
-	int64_t valid_until_s; /* NEVER: it is */
-	size_t n_roles;
-	char **roles;
+	struct lookup_facts facts; /* when known */
 };
 
 struct lookup {
@@ -79,6 +77,7 @@ struct lookup_ask *lookup_ask_new(const struct auth_source *s, bool is_roles, ui
 	ask->password = mem_text(s->password);
 	ask->query = mem_text(is_roles ? roles_query : s->query);
 	ask->is_roles = is_roles;
+	ask->recheck_us = s->recheck_us;
 	ask->ttl_us = s->ttl_us;
 	ask->timeout_us = s->timeout_us;
 	ask->not_before_us = not_before_us;
@@ -113,13 +112,7 @@ static struct slice key_of(const char *const *parts, size_t n)
 
 static void forget_answer(struct entry *e)
 {
-	secret_free_text(e->secret);
-	for (size_t i = 0; i < e->n_roles; i++)
-		mem_free(e->roles[i]);
-	mem_free(e->roles);
-	e->secret = NULL;
-	e->roles = NULL;
-	e->n_roles = 0;
+	lookup_facts_fini(&e->facts);
 	e->is_known = false;
 }
 
@@ -145,79 +138,54 @@ static void entry_free(struct lookup *l, struct entry *e)
 	mem_free(e);
 }
 
-static bool is_expired(const struct entry *e)
+static bool is_expired(const struct lookup_facts *f)
 {
-	return e->valid_until_s != NEVER && (int64_t)time(NULL) >= e->valid_until_s;
+	return f->valid_until_s != LOOKUP_ALWAYS && (int64_t)time(NULL) >= f->valid_until_s;
 }
 
 static void answer(const struct entry *e, struct auth_question *q)
 {
+	const struct lookup_facts *f = &e->facts;
 	struct auth_answer *a = &q->answer;
 	a->is_known = true;
-	if (e->secret && is_expired(e))
+	if (f->secret && is_expired(f))
 		log_info(NULL, "password_expired", KV_STR("user", e->name));
 	else
-		a->secret = mem_text(e->secret);
-	a->n_roles = e->n_roles;
-	a->roles = mem_alloc((e->n_roles + 1) * sizeof *a->roles);
-	for (size_t i = 0; i < e->n_roles; i++)
-		a->roles[i] = mem_text(e->roles[i]);
+		a->secret = mem_text(f->secret);
+	a->n_roles = f->n_roles;
+	a->roles = mem_alloc((f->n_roles + 1) * sizeof *a->roles);
+	for (size_t i = 0; i < f->n_roles; i++)
+		a->roles[i] = mem_text(f->roles[i]);
 	question_send(q);
 }
 
-/* ---- rows ---------------------------------------------------------------------------------------------- */
-
-/* "2026-01-31 12:00:00+00", as PostgreSQL writes it with DateStyle ISO in UTC; infinity; -infinity. */
-static bool read_time(const char *text, int64_t *out)
+static bool is_known_since(const struct entry *e, const struct lookup_ask *ask, uint64_t at_most_us)
 {
-	struct tm t = { 0 };
-	int n = 0;
-	if (strcmp(text, "infinity") == 0 || strcmp(text, "-infinity") == 0) {
-		*out = *text == '-' ? INT64_MIN : NEVER;
-		return true;
-	}
-	if (sscanf(text, "%6d-%2d-%2d %2d:%2d:%2d%n", &t.tm_year, &t.tm_mon, &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec, &n) != 6)
-		return false;
-	text += n;
-	if (*text == '.')
-		text += 1 + strspn(text + 1, "0123456789");
-	if (strcmp(text, "+00") == 0 || strcmp(text, "") == 0) {
-		t.tm_year -= 1900;
-		t.tm_mon -= 1;
-		*out = (int64_t)timegm(&t);
-		return true;
-	}
-	*out = INT64_MIN;
-	return strcmp(text, "+00 BC") == 0;
+	return e->is_known && e->fetched_us >= ask->not_before_us && clock_us() - e->fetched_us < at_most_us;
 }
 
-/* False with ERR when the answer is none that can be believed. */
-static bool take_secret(struct entry *e, const struct service_rows *rows, struct err *err)
+/* Those who wait and for whom what is known will do, since nobody can be asked, get it.  True: no others wait. */
+static bool make_do(struct entry *e)
 {
-	unsigned n = service_rows_n(rows);
-	e->valid_until_s = NEVER;
-	if (n == 0)
-		return true;
-	if (n > 1)
-		return err_set(err, "57P03", "the query for secrets gave %u rows for one user", n);
-	if (strcmp(service_value(rows, 0, 0), e->name) != 0)
-		return err_set(err, "57P03", "the query for secrets gave another user than was asked for");
-	if (!service_is_null(rows, 0, 2) && !read_time(service_value(rows, 0, 2), &e->valid_until_s))
-		return err_set(err, "57P03", "the third column of the query for secrets is no timestamp with time zone");
-	if (!service_is_null(rows, 0, 1) && service_value_len(rows, 0, 1) > 0)
-		e->secret = mem_text(service_value(rows, 0, 1));
-	return true;
+	DLIST_EACH(it, &e->waiting)
+	{
+		struct auth_question *q = CONTAINER_OF(it, struct auth_question, link);
+		if (!is_known_since(e, q->ask, q->ask->ttl_us))
+			continue;
+		dlist_remove(it);
+		answer(e, q);
+	}
+	return dlist_is_empty(&e->waiting);
 }
 
-static bool take_roles(struct entry *e, const struct service_rows *rows, struct err *err)
+static bool would_do(const struct entry *e)
 {
-	unsigned n = service_rows_n(rows);
-	if (n > ROLES_MAX)
-		return err_set(err, "57P03", "user \"%s\" is a member of more than %u roles", e->name, ROLES_MAX);
-	e->roles = mem_alloc((n + 1) * sizeof *e->roles);
-	for (; e->n_roles < n; e->n_roles++)
-		e->roles[e->n_roles] = mem_text(service_value(rows, (unsigned)e->n_roles, 0));
-	e->valid_until_s = NEVER;
+	DLIST_EACH(it, &e->waiting)
+	{
+		const struct auth_question *q = CONTAINER_OF(it, struct auth_question, link);
+		if (!is_known_since(e, q->ask, q->ask->ttl_us))
+			return false;
+	}
 	return true;
 }
 
@@ -225,19 +193,29 @@ static bool take_roles(struct entry *e, const struct service_rows *rows, struct 
 
 static void source_ask(struct source *s);
 
+static void rest(struct entry *e)
+{
+	dlist_push_back(&e->source->home->known, &e->link);
+}
+
+/* Nobody waits for E afterwards. */
 static void fail_all(struct entry *e, const struct err *why)
 {
 	log_warn(NULL, "auth_lookup_failed", KV_STR("cluster", e->source->cluster), KV_STR("user", e->name), KV_ERR(why));
+	make_do(e);
 	refuse_all(e, e->is_roles ? "the roles of the user cannot be looked up now" : "the user cannot be looked up now");
-	entry_free(e->source->home, e);
+	if (e->is_known)
+		rest(e);
+	else
+		entry_free(e->source->home, e);
 }
 
 static void settle(struct entry *e)
 {
 	e->is_known = true;
-	dlist_push_back(&e->source->home->known, &e->link);
 	for (struct dlist *it; (it = dlist_pop_front(&e->waiting));)
 		answer(e, CONTAINER_OF(it, struct auth_question, link));
+	rest(e);
 }
 
 static void on_rows(void *arg, const struct service_rows *rows, const struct err *err)
@@ -246,14 +224,18 @@ static void on_rows(void *arg, const struct service_rows *rows, const struct err
 	struct entry *e = s->asking;
 	struct err why;
 	s->asking = NULL;
-	forget_answer(e);
-	e->fetched_us = clock_us();
-	if (err)
+	s->failed_us = err ? clock_us() : 0;
+	if (err) {
 		why = *err;
-	if (!err && (e->is_roles ? take_roles(e, rows, &why) : take_secret(e, rows, &why)))
-		settle(e);
-	else
 		fail_all(e, &why);
+	} else {
+		forget_answer(e);
+		e->fetched_us = clock_us();
+		if (e->is_roles ? lookup_take_roles(&e->facts, rows, e->name, &why) : lookup_take_secret(&e->facts, rows, e->name, &why))
+			settle(e);
+		else
+			fail_all(e, &why);
+	}
 	source_ask(s);
 }
 
@@ -297,18 +279,37 @@ static bool source_connect(struct source *s)
 	return true;
 }
 
+static bool is_troubled(const struct source *s)
+{
+	return s->failed_us && clock_us() - s->failed_us < TROUBLE_US;
+}
+
+/* What is known is not waited for as long as what is not. */
+static uint64_t patience_for(const struct entry *e)
+{
+	return would_do(e) && e->timeout_us > RECHECK_MOST_US ? RECHECK_MOST_US : e->timeout_us;
+}
+
+static bool source_begin(struct source *s, struct entry *e)
+{
+	return source_connect(s) && service_ask_with(s->service, e->query, e->name, patience_for(e), on_rows, s);
+}
+
 static void source_ask(struct source *s)
 {
 	struct err why;
 	struct dlist *first;
 	while (!s->asking && (first = dlist_pop_front(&s->queue))) {
 		struct entry *e = CONTAINER_OF(first, struct entry, link);
-		if (source_connect(s) && service_ask_with(s->service, e->query, e->name, e->timeout_us, on_rows, s)) {
+		if (is_troubled(s) && make_do(e)) {
+			rest(e);
+		} else if (source_begin(s, e)) {
 			s->asking = e;
-			return;
+		} else {
+			err_set(&why, "08006", "no server of the cluster can be asked");
+			s->failed_us = clock_us();
+			fail_all(e, &why);
 		}
-		err_set(&why, "08006", "no server of the cluster can be asked");
-		fail_all(e, &why);
 	}
 }
 
@@ -378,7 +379,7 @@ static struct entry *entry_of(struct lookup *l, struct source *s, const struct a
 
 static bool is_fresh(const struct entry *e, const struct lookup_ask *ask)
 {
-	return e->is_known && e->fetched_us >= ask->not_before_us && clock_us() - e->fetched_us < ask->ttl_us;
+	return is_known_since(e, ask, ask->recheck_us < ask->ttl_us ? ask->recheck_us : ask->ttl_us);
 }
 
 void lookup_begin(struct lookup *l, struct auth_question *q)

@@ -18,6 +18,9 @@ struct auth_question {
 	auth_fn fn;
 	void *arg;
 	bool is_forgotten; /* the asker's alone */
+	/* Under home->sockets: what a helper talks through to find the answer, -1: nothing; nobody waits for that any more. */
+	int fd;
+	bool is_over;
 	void (*work)(struct auth_question *q);
 	uint64_t due_us; /* a helper that comes to it later says so instead */
 	/* Asked. */
@@ -33,6 +36,8 @@ struct auth_question {
 struct auth_question *question_new(struct auth *a, struct mailbox *reply_to, auth_fn fn, void *arg);
 void question_send(struct auth_question *q); /* any thread: the answer is ready */
 void question_free(struct auth_question *q); /* wipes */
+/* A helper: Q is asked through FD from now on; -1: not any more, to be said before it is closed.  False: nobody waits for the answer. */
+bool question_talks(struct auth_question *q, int fd);
 /* The answer is not to be had. */
 void question_fail(struct auth_question *q, const char *sqlstate, const char *text);
 
@@ -69,6 +74,7 @@ struct auth {
 	struct helpers *hashers, *namers, *askers;
 	struct derived *derived;
 	struct guard *guard;
+	pthread_mutex_t sockets;
 };
 
 /* What a helper does. */

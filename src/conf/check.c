@@ -117,12 +117,17 @@ static void check_listen(struct conf_load *l)
 		       SOCKET_PATH_BYTES - 1);
 }
 
+#define SALT_LEAST 16
+
 static void check_auth(struct conf_load *l)
 {
 	if (!*l->conf->auth.hba_file)
 		report(l, (struct place){ .block = "auth", .key = "hba_file" },
 		       "nobody could log in: name a file of rules as hba_file in the block auth; one line is enough: local all all "
 		       "scram-sha-256");
+	if (*l->conf->auth.scram_salt && strlen(l->conf->auth.scram_salt) < SALT_LEAST)
+		report(l, (struct place){ .block = "auth", .key = "scram_salt" },
+		       "whoever guesses scram_salt can tell which salts are made up: give it at least %d characters", SALT_LEAST);
 }
 
 static void check_query(struct conf_load *l)

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -208,10 +207,15 @@ const char *users_secret(const struct users *u, const char *name)
 	return e && *e->secret ? e->secret : NULL;
 }
 
-enum secret_kind users_likely_kind(const struct users *u, const char *name)
+bool users_has(const struct users *u, const char *name)
+{
+	return map_get(&u->entries, slice_text(name)) != NULL;
+}
+
+enum secret_kind users_likely_kind(const struct users *u, uint64_t draw)
 {
 	uint32_t n = u->n_of[SECRET_CLEAR] + u->n_of[SECRET_MD5] + u->n_of[SECRET_SCRAM];
-	uint32_t at = n ? (uint32_t)(hash64(slice_text(name)) % n) : n;
+	uint32_t at = n ? (uint32_t)(draw % n) : n;
 	return at < n - u->n_of[SECRET_SCRAM] ? SECRET_MD5 : SECRET_SCRAM;
 }
 

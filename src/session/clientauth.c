@@ -7,8 +7,8 @@
  *               a fact       secret, verdict
  *
  * Users that nobody knows go through the same dialogue as the others, with a secret that nothing matches, and fail at its end with the same
- * words.  Every failure is told auth_failure_delay after it was found, so that neither shows how much work it was: a stranger cannot tell who
- * exists.  What cannot be found out ends the login; no later and weaker rule is tried.
+ * words.  Every failure is told auth_failure_delay after the client's last message, so that neither shows how much work it was: a stranger cannot
+ * tell who exists.  What cannot be found out ends the login; no later and weaker rule is tried.
  */
 #include <netdb.h>
 #include <sys/socket.h>
@@ -63,7 +63,7 @@ void clientauth_fail_as(struct session *s, const struct err *err)
 	const struct addr peer = addr_lengthen(&s->peer);
 	unsigned n = auth_note_failure(s->home->env.auth, &peer, loop_now_us(session_loop(s)));
 	uint64_t delay = session_conf(s)->limits.auth_failure_delay << (n - 1 < DOUBLED_MOST ? n - 1 : DOUBLED_MOST);
-	uint64_t spent = s->login->failed_us ? clock_us() - s->login->failed_us : 0;
+	uint64_t spent = s->login->said_us ? clock_us() - s->login->said_us : 0;
 	s->login->refusal = *err;
 	if (delay <= spent) {
 		clientauth_refuse(s, err);
@@ -187,6 +187,7 @@ static struct auth_source clientauth_source(const struct session *s)
 		                                                : clear,
 		                         .query = first_text(d->auth_query, c->auth.query, ""),
 		                         .ttl_us = c->auth.query_ttl,
+		                         .recheck_us = c->auth.query_recheck,
 		                         .timeout_us = c->auth.query_timeout };
 }
 
@@ -194,7 +195,7 @@ void clientauth_find_secret(struct session *s, uint64_t not_before_us, auth_fn f
 {
 	const struct auth_source source = clientauth_source(s);
 	const char *listed = users_secret(session_conf(s)->secrets, s->user);
-	s->login->is_asked = !listed && *source.query;
+	s->login->is_asked = *source.query && !users_has(session_conf(s)->secrets, s->user);
 	if (s->login->is_asked) {
 		clientauth_wait(s,
 		                auth_ask_secret(s->home->env.auth, &source, s->user, not_before_us, s->home->env.upstream.mailbox, fn, s),

@@ -189,7 +189,8 @@ struct session_login {
 	size_t n_roles;
 	char **roles;
 	bool has_host, has_roles;
-	uint64_t began_us, failed_us; /* clock_us() */
+	uint64_t began_us; /* clock_us() */
+	uint64_t said_us;  /* … of the client's message that is judged */
 	uint64_t wait_us;             /* ASKING and REFUSING last at most so long */
 	struct err refusal;
 	struct scram_server scram;

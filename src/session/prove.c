@@ -35,13 +35,26 @@ static void prove_keep_secret(struct session *s, const char *secret)
 	l->secret_is = (uint8_t)secret_kind(secret);
 }
 
+/* For who has no SCRAM secret: salt and iterations. */
+static void prove_salt(const struct session *s, struct scram_secret *secret)
+{
+	const struct conf_auth *c = &session_conf(s)->auth;
+	scram_secret_salt(slice_text(s->user), slice_text(c->scram_salt), (uint32_t)c->scram_iterations, secret);
+}
+
 /* As which kind a user without a secret is treated: nothing shall show that he has none. */
 static enum secret_kind prove_kind(const struct session *s)
 {
 	const struct session_login *l = s->login;
+	struct scram_secret secret;
+	uint64_t draw;
 	if (l->secret_is != SECRET_NONE)
 		return (enum secret_kind)l->secret_is;
-	return l->is_asked ? SECRET_SCRAM : users_likely_kind(session_conf(s)->secrets, s->user);
+	if (l->is_asked)
+		return SECRET_SCRAM;
+	prove_salt(s, &secret);
+	memcpy(&draw, secret.salt, sizeof draw);
+	return users_likely_kind(session_conf(s)->secrets, draw);
 }
 
 /* ---- right or wrong ------------------------------------------------------------------------------------------------------------------ */
@@ -91,8 +104,6 @@ static void prove_on_fresh(void *arg, const struct auth_answer *a)
 static void prove_wrong(struct session *s)
 {
 	struct session_login *l = s->login;
-	if (!l->failed_us)
-		l->failed_us = clock_us();
 	if (!l->is_asked || l->has_fresh) {
 		clientauth_fail(s);
 		return;
@@ -265,9 +276,10 @@ static bool prove_scram(struct session *s, struct slice body)
 	writer_init(&w, space, sizeof space);
 	authmsg_write_sasl_step(&w, is_first ? AUTHMSG_SASL_CONTINUE : AUTHMSG_SASL_FINAL, slice_of(out, len));
 	session_send(s, &w);
-	if (is_first)
+	if (is_first) {
 		l->step = PROVE_FINAL;
-	else
+		l->said_us = 0;
+	} else
 		prove_accept(s);
 	return true;
 }
@@ -282,14 +294,10 @@ static void prove_begin_scram(struct session *s)
 	struct scram_secret secret;
 	uint8_t space[64];
 	struct writer w;
-	bool is_real = l->secret_is == SECRET_CLEAR;
-	if (l->secret_is == SECRET_SCRAM)
-		is_real = scram_secret_parse(slice_text(l->secret), &secret);
-	else if (is_real)
-		scram_secret_salt(slice_text(s->user), &secret);
-	if (!is_real)
-		scram_secret_mock(slice_text(s->user), &secret);
-	scram_server_init(&l->scram, &secret, !is_real);
+	bool is_scram = l->secret_is == SECRET_SCRAM && scram_secret_parse(slice_text(l->secret), &secret);
+	if (!is_scram)
+		prove_salt(s, &secret);
+	scram_server_init(&l->scram, &secret, !is_scram && l->secret_is != SECRET_CLEAR);
 	if (tls && tls_binding(tls, &binding) && binding.len <= SCRAM_BINDING_MAX)
 		scram_server_offer_plus(&l->scram, binding);
 	l->step = PROVE_FIRST;
@@ -390,6 +398,8 @@ size_t clientauth_take(struct session *s, struct slice in)
 	}
 	if (!frame_is_whole(&f))
 		return 0;
+	if (!s->login->said_us) /* one that had to wait is offered again */
+		s->login->said_us = clock_us();
 	if (!is_sasl)
 		prove_said(s, f.body);
 	else if (!prove_scram(s, f.body))
