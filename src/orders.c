@@ -18,6 +18,7 @@
 #include "app/app.h"
 #include "app/control.h"
 #include "base/clock.h"
+#include "base/compiler.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "net/loop.h"
@@ -261,9 +262,19 @@ static void do_reload_dry_run(struct orders *os, struct order *o)
 	answer(o);
 }
 
+static const char *own_name_of(const char *key)
+{
+#define ALIAS(name, of) { name, of },
+	static const char *const aliases[][2] = { CONSOLE_ALIASES(ALIAS) };
+	for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+		if (strcmp(aliases[i][0], key) == 0)
+			return aliases[i][1];
+	return key;
+}
+
 static void do_set(struct orders *os, struct order *o)
 {
-	if (!app_set(os->app, o->key, o->value, &o->err)) {
+	if (!app_set(os->app, own_name_of(o->key), o->value, &o->err)) {
 		o->has_failed = true;
 		answer(o);
 		return;

@@ -54,13 +54,18 @@
 	DO(reload_dry_run, "RELOAD DRY_RUN", NONE, ADMIN, "change", "Says what RELOAD would change, and changes nothing.")           \
 	DO(resume, "RESUME", DATABASE, ADMIN, NULL, "Takes PAUSE and KILL back.")                                                    \
 	DO(set, "SET", SETTING, ADMIN, NULL,                                                                                         \
-	   "Changes a setting, named as in SHOW CONFIG, until the next RELOAD. Not those that name files, hold secrets, or need a "  \
-	   "restart.")                                                                                                               \
+	   "Changes a setting, named as in SHOW CONFIG, until the next RELOAD. Not those that need a restart, hold secrets, or "     \
+	   "name files and sockets. A list is one text: 'a, b'.")                                                                    \
 	DO(shutdown, "SHUTDOWN", UNTIL, ADMIN, NULL,                                                                                 \
 	   "Ends the program: at once; WAIT_FOR_SERVERS: when the running transactions have ended; WAIT_FOR_CLIENTS: when the "      \
 	   "clients have left.")                                                                                                     \
 	DO(wait_close, "WAIT_CLOSE", DATABASE, ADMIN, NULL,                                                                          \
 	   "Returns when no server connection is left that RECONNECT or a reload replaces.")
+
+/* PgBouncer's names of settings, which tools read and hands know: shown by SHOW CONFIG and understood by SET. */
+#define CONSOLE_ALIASES(X)                     \
+	X("max_client_conn", "limits.max_clients") \
+	X("default_pool_size", "pool.size")
 
 /* What drivers ask of every server when they connect: SHOW answers the value, SET is accepted if it is the same or makes no difference here. */
 #define CONSOLE_SESSION(X)                                    \

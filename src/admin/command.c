@@ -210,7 +210,7 @@ static bool read_until(const struct words *w, unsigned at, struct call *call)
 /* key = value [value …]; or key TO value. */
 static bool read_setting(const struct words *w, unsigned at, struct call *call)
 {
-	if (w->n != at + 3 || w->at[at].is_quoted || !(is_word(w, at + 1, "=") || is_word(w, at + 1, "TO")))
+	if (w->n != at + 3 || !(is_word(w, at + 1, "=") || is_word(w, at + 1, "TO")))
 		return false;
 	call->name = mem_text(text_of(w, at));
 	call->value = mem_text(text_of(w, at + 2));

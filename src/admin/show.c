@@ -249,17 +249,29 @@ static void setting_of(void *arg, const char *name, const char *value, const cha
 	table_yes(t, !needs_restart);
 }
 
-/* The settings that exporters read, also under PgBouncer's names. */
+/* One of them again, under PgBouncer's name. */
+struct alias {
+	struct table *t;
+	const char *name, *of;
+};
+
+static void alias_of(void *arg, const char *name, const char *value, const char *dflt, bool needs_restart)
+{
+	const struct alias *a = arg;
+	if (strcmp(name, a->of) == 0)
+		setting_of(a->t, a->name, value, dflt, needs_restart);
+}
+
 static void config_rows(struct table *t)
 {
+#define ALIAS_ROW(its_name, its_of) { t, its_name, its_of },
+	const struct alias aliases[] = { CONSOLE_ALIASES(ALIAS_ROW) };
 	const struct conf *conf = t->console->topo->conf;
-	char value[24];
 	conf_each(conf, setting_of, t);
-	snprintf(value, sizeof value, "%lld", (long long)conf->limits.max_clients);
-	setting_of(t, "max_client_conn", value, "100", false);
-	snprintf(value, sizeof value, "%lld", (long long)conf->pool.size);
-	setting_of(t, "default_pool_size", value, "20", false);
-	setting_of(t, "max_user_connections", "0", "0", false); /* each user has a limit of its own: SHOW USERS */
-	setting_of(t, "max_db_connections", "0", "0", false);   /* the same: SHOW DATABASES */
+	for (size_t i = 0; i < ARRAY_LEN(aliases); i++)
+		conf_each(conf, alias_of, (void *)&aliases[i]);
+	setting_of(t, "max_user_connections", "0", "0",
+	           true); /* exporters ask for it; here each user has a limit of its own: SHOW USERS */
+	setting_of(t, "max_db_connections", "0", "0", true); /* the same: SHOW DATABASES */
 }
 VIEW(config);

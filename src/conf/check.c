@@ -43,7 +43,7 @@ static PRINTF_LIKE(3, 4) void report(struct conf_load *l, struct place at, const
 		return;
 	if (it)
 		load_report(l, tree, key ? key->line : it->line, "%s", text);
-	else
+	else /* what is missing, or was never in a file: SET */
 		conf_errors_add(l->errors, "", "%s", text);
 }
 

@@ -67,18 +67,44 @@ struct search {
 	struct err *err;
 };
 
+/* What is read, opened or made when a configuration is loaded, and what must not be seen on its way. */
 static bool may_set(const struct param_block *b, const struct param *p, struct err *err)
 {
 	const char *why = NULL;
 	if (p->needs_restart)
 		why = "it needs a restart";
 	else if (p->type == PARAM_SECRET)
-		why = "it is a secret";
-	else if (p->type == PARAM_PATH || p->type == PARAM_TEXT || p->type == PARAM_LIST || p->type == PARAM_OCTAL)
-		why = "it names something that RELOAD has to look at";
-	else if (b == &param_blocks[BLOCK_listen] || (b == &param_blocks[BLOCK_node] && strcmp(p->name, "port") == 0))
-		why = "it is an address";
+		why = "it is a secret, and what is sent can be seen; RELOAD reads it from the configuration";
+	else if (p->type == PARAM_PATH)
+		why = "it names a file, which RELOAD reads";
+	else if (b == &param_blocks[BLOCK_listen] && strncmp(p->name, "tls", 3) != 0)
+		why = "it belongs to sockets, which RELOAD opens";
 	return why ? err_set(err, "55P02", "\"%s\" cannot be changed by SET: %s", p->name, why) : true;
+}
+
+/* "a, b": as SHOW CONFIG has it. */
+static bool set_list(const struct param *p, void *base, const char *value, struct err *err)
+{
+	char *text = mem_text(value), *rest = text;
+	struct conf_list list = { 0, mem_alloc((strlen(value) / 2 + 1) * sizeof *list.at) };
+	for (char *word; (word = strsep(&rest, ","));) {
+		word += strspn(word, " \t");
+		size_t len = strlen(word);
+		while (len && (word[len - 1] == ' ' || word[len - 1] == '\t'))
+			word[--len] = '\0';
+		if (len)
+			list.at[list.n++] = word;
+	}
+	bool is_set = param_set(p, base, &list, NULL, err);
+	mem_free(list.at);
+	mem_free(text);
+	return is_set;
+}
+
+static bool set(const struct param *p, void *base, const char *value, struct err *err)
+{
+	char *text = (char *)value;
+	return p->type == PARAM_LIST ? set_list(p, base, value, err) : param_set(p, base, &(struct conf_list){ 1, &text }, NULL, err);
 }
 
 static void set_here(void *arg, const struct param_block *b, const char *block, const void *base)
@@ -88,32 +114,23 @@ static void set_here(void *arg, const struct param_block *b, const char *block, 
 	if (s->found || strncmp(s->name, block, len) != 0 || (len && s->name[len] != '.'))
 		return;
 	const struct param *p = param_named(b, s->name + len + (len > 0));
-	char *text = (char *)s->value;
 	if (!p)
 		return;
 	s->found = p;
 	if (may_set(b, p, s->err))
-		s->is_set = param_set(p, (void *)base, &(struct conf_list){ 1, &text }, NULL, s->err);
+		s->is_set = set(p, (void *)base, s->value, s->err);
 }
 
-/* The checks that a file's settings pass together, as far as SET can break them. */
-static bool makes_sense(const struct conf *c, struct err *err)
+/* As a file's settings must together. */
+static bool makes_sense(struct conf *c, struct err *err)
 {
-	if (c->pool.min_size > c->pool.size)
-		return err_set(err, "22023", "pool.min_size would be larger than pool.size");
-	for (size_t i = 0; i < c->n_databases; i++) {
-		const struct conf_database *d = &c->databases[i];
-		int64_t size = d->pool_size < 0 ? c->pool.size : d->pool_size;
-		if (size == 0)
-			return err_set(err, "22023", "pool_size = 0 would let every statement of database \"%s\" wait for ever", d->name);
-		if (d->min_pool_size > size)
-			return err_set(err, "22023", "min_pool_size of database \"%s\" would be larger than its pool_size", d->name);
-	}
-	for (size_t i = 0; i < c->n_users; i++)
-		if (c->users[i].pool_size == 0)
-			return err_set(err, "22023", "pool_size = 0 would let every statement of user \"%s\" wait for ever",
-			               c->users[i].name);
-	return true;
+	struct conf_errors errors = { 0 };
+	load_check(&(struct conf_load){ .conf = c, .errors = &errors });
+	bool is_good = errors.n == 0;
+	if (!is_good)
+		conf_errors_to_err(&errors, err);
+	conf_errors_fini(&errors);
+	return is_good;
 }
 
 struct conf *conf_with(struct conf *c, const char *name, const char *value, struct err *err)

@@ -494,9 +494,23 @@ with scenario('RECONNECT, KILL, DISABLE, SET'):
     admin.q(f'ENABLE {db}')
     proxy.connect(db).quit()
     ok(True, 'ENABLE')
-    is_([admin.error(f'SET {s}') for s in ('pool.size = 0', 'pool.size = many', 'no.such = 1', 'workers = 4', "auth.hba_file = '/x'", 'listen.port = 1',
-                                           "cluster.main.service_password = 'x'")],
-        ['22023', '22023', '42704', '55P02', '55P02', '55P02', '55P02'], 'SET: what it refuses')
+    refused = {}
+    for setting in ('pool.size = 0', 'pool.size = many', 'no.such = 1', 'workers = 4', "auth.hba_file = '/x'", 'listen.port = 1',
+                    "cluster.main.service_password = 'x'", 'cluster.main.tls = verify-full', 'pool.min_size = 99', 'database.*.min_pool_size = 99',
+                    'listen.tls = require', "auth.query = 'select 1'", 'limits.max_message_size = 100', 'cluster.main.tls_negotiation = direct',
+                    "database.*.cluster = 'elsewhere'", 'max_user_connections = 3'):
+        refused[setting] = [fields(m[1]) for m in admin.ask(query(f'SET {setting}')) if m[0] == 'E'][0:1]
+    is_([(x[0]['C'] if x else '') for x in refused.values()],
+        ['22023', '22023', '42704', '55P02', '55P02', '55P02', '55P02'] + ['22023'] * 8 + ['42704'], 'SET: what it refuses, as a file would be')
+    like(refused['listen.port = 1'][0]['M'], 'sockets, which RELOAD opens', '… and says why')
+    for key, value in (('auth.stats_users', 'eye, nobody'), ('pool.safe_functions', 'f'), ('cluster.main.service_user', 'postgres'), ('auth.query_dbname', db),
+                       ('cluster.main.node.n0.host', '127.0.0.2'), ('cluster.main.node.n0.host', '127.0.0.1'), ('max_client_conn', '77'), ('default_pool_size', '3'),
+                       ('cluster.main.tls_ciphers', 'ECDHE+AESGCM'), ('auth.stats_users', '')):
+        is_((admin.error(f"SET {key} = '{value}'"), [r['value'] for r in rows(admin, 'SHOW CONFIG') if r['key'] == key]), ('', [value]), f'SET {key}')
+        if value == 'eye, nobody':
+            is_(proxy.connect('lunapool', user='nobody').one('SHOW VERSION')[:8], 'Lunapool', '… is in force')
+    is_([r['value'] for r in rows(admin, 'SHOW CONFIG') if r['key'] in ('limits.max_clients', 'pool.size')], ['3', '77'], 'SET by PgBouncer\'s names')
+    admin.q('RELOAD')
     admin.q('SET pool.query_wait_timeout = 100ms')
     admin.q('SET pool.size = 1')
     is_([r['value'] for r in rows(admin, 'SHOW CONFIG') if r['key'] in ('pool.size', 'pool.query_wait_timeout')], ['1', '100ms'], '… and is shown')
