@@ -11,13 +11,7 @@ from harness import *  # noqa: E402,F403
 proxy_only()
 cluster = Cluster(standbys=1)
 cluster.query('create table t (i int)', 'postgres')
-proxy = Proxy(cluster, workers=2, pool={'size': 5}, start=False)
-with open(proxy.path) as f:
-    text = f.read()
-second = f'\tnode "n1" {{ host = "{cluster.host}"  port = {cluster.ports[1]} }}\n'
-with open(proxy.path, 'w') as f:
-    f.write(text.replace('node "n0"', second + 'node "n0"'))
-proxy.start()
+proxy = Proxy(cluster, workers=2, pool={'size': 5})
 admin = proxy.connect('lunapool')
 
 
@@ -31,11 +25,9 @@ clients = [proxy.connect() for _ in range(4)]
 for i, c in enumerate(clients):
     c.q(f"set application_name to 'c{i}'")
     c.q(f'insert into t values ({i})')
-with Conn((cluster.host, cluster.ports[1]), database='postgres') as standby:
-    lsn = cluster.one('select pg_current_wal_insert_lsn()')
-    wait_for(lambda: standby.one(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == 't', what='replication')
-    cluster.process[0].send_signal(signal.SIGQUIT)
-    cluster.process[0].wait()
+with cluster.at(1) as standby:
+    cluster.caught_up(1)
+    cluster.kill_node(0, signal.SIGQUIT)
     wait_for(lambda: roles()['n0'] == ('unknown', 'no'), what='the death seen')
     ok(True, 'a death is seen')
     waiting = threading.Thread(target=lambda: clients[0].q('insert into t values (10)'))

@@ -279,7 +279,7 @@ class Cluster:
         self.dir = temp_dir(postgres_user())
         self.host = '127.0.0.1'
         self.ports = []
-        self.process = {}
+        self.process = {}  # by node: 0 is the primary, at first
         Cluster.own.append(self)
         self._start_node(0, extra)
         self.port = self.ports[0]
@@ -309,16 +309,56 @@ class Cluster:
                      str(self.ports[0]), '-U', 'postgres')
         for _ in range(5):  # somebody may take the port between the look and the bind
             port = free_port()
-            log = open(f'{self.dir}/n{i}.log', 'a')
-            p = subprocess.Popen(as_postgres([tool('postgres'), '-D', data, '-p', str(port), '-k', self.dir]), stdout=log, stderr=log,
-                                 stdin=subprocess.DEVNULL, cwd='/tmp', start_new_session=True)
-            log.close()
-            if self._wait_node(p, port):
+            if self._launch(i, port):
                 self.ports.append(port)
-                self.process[i] = p
                 return
         with open(f'{self.dir}/n{i}.log') as f:
             raise RuntimeError('PostgreSQL does not start: ' + f.read()[-2000:])
+
+    def _launch(self, i, port):
+        with open(f'{self.dir}/n{i}.log', 'a') as log:
+            p = subprocess.Popen(as_postgres([tool('postgres'), '-D', f'{self.dir}/n{i}', '-p', str(port), '-k', self.dir]), stdout=log,
+                                 stderr=log, stdin=subprocess.DEVNULL, cwd='/tmp', start_new_session=True)
+        self.process[i] = p
+        return self._wait_node(p, port)
+
+    def kill_node(self, i, number=signal.SIGKILL):
+        """kill -9; SIGINT is an orderly stop, SIGQUIT an immediate one."""
+        self.process[i].send_signal(number)
+        self.process[i].wait()
+
+    def start_node(self, i):
+        """Again, where it was: as long as children of the old one are left, PostgreSQL refuses."""
+        wait_for(lambda: self._launch(i, self.ports[i]), 60, f'node {i}')
+
+    def at(self, i, database='postgres', user='postgres', **kw):
+        """A connection to one node itself."""
+        return Conn((self.host, self.ports[i]), user=user, database=database, **kw)
+
+    def set_node(self, i, **settings):
+        """Changes settings of one node, without a restart; None is the default again."""
+        with self.at(i) as c:
+            for name, value in settings.items():
+                c.q(f'alter system reset {name}' if value is None else f"alter system set {name} = '{value}'")
+            c.q('select pg_reload_conf()')
+
+    def delay_node(self, i, delay):
+        """A standby replays what is committed only after DELAY ('2s'; 0: at once)."""
+        self.set_node(i, recovery_min_apply_delay=delay)
+
+    def pause_node(self, i, paused=True):
+        """A standby replays nothing, or goes on."""
+        with self.at(i) as c:
+            c.q(f"select pg_wal_replay_{'pause' if paused else 'resume'}()")
+
+    def caught_up(self, i):
+        """Waits until a standby has replayed what the primary has written by now."""
+        with self.connect() as c:
+            c.q('set synchronous_commit = on')
+            c.q("select pg_logical_emit_message(true, '', '')")  # its commit waits until all before it is on disk
+            lsn = c.one('select pg_current_wal_flush_lsn()')
+        with self.at(i) as c:
+            wait_for(lambda: c.one(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == 't', what=f'standby {i} to catch up')
 
     def _wait_node(self, p, port):
         end = time.monotonic() + 60
@@ -392,7 +432,8 @@ class Proxy:
     all = []
 
     def __init__(self, cluster, workers=2, pool=None, limits=None, databases=None, users=None, options=None, listen=None,
-                 hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True):
+                 hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True, nodes=None):
+        """All nodes of CLUSTER, n0 … with what NODE says of each; NODES adds to one by its name, or adds one."""
         self.cluster = cluster
         self.host, self.port = cluster.host, cluster.port
         self.socket_dir = cluster.dir
@@ -403,7 +444,7 @@ class Proxy:
         self.socket_dir = self.dir
         self.settings = {'workers': workers, 'pool': pool or {}, 'limits': limits or {}, 'databases': databases or {'*': {}},
                          'users': users or {}, 'options': options or {}, 'listen': listen or {}, 'cluster': cluster_options or {},
-                         'node': node or {}, 'auth': auth or {}}
+                         'node': node or {}, 'nodes': nodes or {}, 'auth': auth or {}}
         self.hba, self.secrets, self.files = hba, secrets, files or {}
         self.write_config()
         if start:
@@ -421,8 +462,11 @@ class Proxy:
         text = ''.join(f'{k} = {_conf_value(v)}\n' for k, v in {'workers': s['workers'], 'log_connections': False, **ENGINE, **s['options']}.items())
         text += _conf_block('listen', {'address': '127.0.0.1', 'port': 0, 'unix_socket_dir': self.dir, **s['listen']})
         text += _conf_block('auth', {'hba_file': 'hba.conf', 'users_file': 'users.conf', 'admin_users': ['postgres'], **s['auth']})
-        node = _conf_block('node "n0"', {'host': self.cluster.host, 'port': self.cluster.port, **s['node']})
-        text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + node + '}\n'
+        nodes = {f'n{i}': {'host': self.cluster.host, 'port': port, **s['node']} for i, port in enumerate(self.cluster.ports)}
+        for name, opts in s['nodes'].items():
+            nodes[name] = {**nodes.get(name, s['node']), **opts}
+        blocks = ''.join(_conf_block(f'node "{name}"', opts) for name, opts in nodes.items())
+        text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + blocks + '}\n'
         text += _conf_block('pool', s['pool']) if s['pool'] else ''
         text += _conf_block('limits', s['limits']) if s['limits'] else ''
         for kind in ('databases', 'users'):

@@ -318,6 +318,18 @@ class Conn:
             raise WireError(failed)
         return rows
 
+    def table(self, sql, timeout=None):
+        """Simple query; its rows as dicts by column name."""
+        rows, names = [], []
+        for m in self.ask(query(sql), timeout):
+            if m is None or m[0] == 'E':
+                raise WireError(f"{fields(m[1]).get('C')} {fields(m[1]).get('M')}" if m else 'closed')
+            if m[0] == 'T':
+                names = [c[0] for c in columns(m[1])]
+            elif m[0] == 'D':
+                rows.append(dict(zip(names, text_row(m[1]))))
+        return rows
+
     def one(self, sql, timeout=None):
         rows = self.q(sql, timeout)
         return rows[0][0] if rows else None
