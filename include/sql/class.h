@@ -81,6 +81,10 @@ enum sql_effect {
 	SQL_IS_NESTED = 1 << 17,    /* EXPLAIN EXECUTE, CREATE TABLE AS EXECUTE; and PREPARE */
 	SQL_CALL = 1 << 19,         /* CALL: as opaque as its procedure, see SQL_HARMLESS */
 	SQL_HARMLESS = 1 << 20,     /* after sql_class_inform(): a CALL that leaves nothing behind in the session */
+	SQL_PLAN_ONLY = 1 << 21,    /* EXPLAIN without ANALYZE: what it names is planned, but neither called nor read */
+	SQL_TX_BOUND = 1 << 22,     /* its answer hangs on its transaction: on when that began, or a cursor; or may, since it calls functions that
+	                             * are not PostgreSQL's own.  A transaction that it ran in must end on the same server */
+	SQL_NO_STANDBY = 1 << 23,   /* after sql_class_inform(): reads a sequence, or an unlogged or foreign table */
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 
@@ -105,6 +109,7 @@ struct sql_part {
 	/* What else may call functions: names behind an enum facts_kind: "rt" reads t, "wt" writes t, "o+" an operator, "tx" a type. */
 	char **touched;
 	char *culprit; /* after sql_class_inform(): the function that the catalogue's effects come from; NULL: none were added */
+	char *blamed;  /* the function, relation or setting that WHY is about; NULL: none in particular */
 	/* (name, value) pairs, NULL-terminated; NULL mostly.  SET SESSION CHARACTERISTICS and several set_config(): those behind the
 	 * first.  BEGIN and SET TRANSACTION: all their modes, as transaction_isolation=serializable, transaction_read_only=on … */
 	char **more_settings;

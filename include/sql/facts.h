@@ -25,7 +25,7 @@ struct facts;
 struct facts *facts_new(bool is_known);
 /* EFFECTS are added to those that are there; CAUSE: the function whose words they come from, or NULL. */
 void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t effects, const char *cause);
-void facts_forgive(struct facts *f, const char *function); /* safe_functions: it is harmless, whatever was added */
+void facts_forgive(struct facts *f, const char *function); /* safe_functions: it is harmless to the session, whatever was added */
 /* From here on it does not change; one reference. */
 struct facts *facts_seal(struct facts *f);
 struct facts *facts_ref(struct facts *f);

@@ -20,6 +20,7 @@ struct learn_function {
 	const char *version;                     /* of its row: xmin */
 	const char *name, *language, *extension; /* extension: "" for none */
 	bool is_aggregate;
+	char volatility; /* provolatile */
 	uint32_t length; /* of its source in bytes */
 	bool is_tree;    /* its source is kept as a tree: BEGIN ATOMIC … END */
 };
@@ -41,6 +42,16 @@ struct learn_edge {
 	bool only_write;
 };
 bool learn_edge(struct learn *l, const struct learn_edge *e);
+/* A standby does not have it, or has something else: a sequence, an unlogged or foreign table. */
+void learn_no_standby(struct learn *l, uint32_t relation, const char *name);
+/* Reading FROM, a relation or type, calls a function of PostgreSQL's own, or reads a view of its own (IS_RELATION). */
+struct learn_own {
+	char from_kind;
+	uint32_t from;
+	const char *from_name, *name;
+	bool is_relation;
+};
+void learn_own(struct learn *l, const struct learn_own *o);
 /* Writing to this relation takes a sequence's next value. */
 void learn_sequence(struct learn *l, uint32_t relation, const char *name);
 

@@ -21,14 +21,14 @@ static const char question_fingerprint[] =
     " union all select 10, count(*), " QUESTION_SUM "pg_inherits"
     " union all select 11, count(*), " QUESTION_SUM "pg_event_trigger"
     " union all select 12, count(*), " QUESTION_SUM "pg_class where oid>=16384"
-    " and relkind in ('r','p','v','m','f') and relpersistence<>'t')"
+    " and relkind in ('r','p','v','m','f','S') and relpersistence<>'t')"
     " select string_agg(n||':'||s, ' ' order by t) filter (where t<=2), string_agg(n||':'||s, ' ' order by t) filter (where t>2),"
     " current_setting('server_version_num') from s";
 
-/* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty), its length */
+/* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty), its length, volatility */
 static const char question_functions[] =
-    "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc='', octet_length(p.prosrc)"
-    " from pg_proc p join pg_language l on l.oid=p.prolang left join pg_aggregate a on a.aggfnoid=p.oid"
+    "select p.oid, p.xmin, p.proname, l.lanname, coalesce(e.extname,''), a.aggfnoid is not null, p.prosrc='', octet_length(p.prosrc),"
+    " p.provolatile from pg_proc p join pg_language l on l.oid=p.prolang left join pg_aggregate a on a.aggfnoid=p.oid"
     " left join pg_depend d on d.classid='pg_proc'::regclass and d.objid=p.oid and d.deptype='e'"
     " left join pg_extension e on d.refclassid='pg_extension'::regclass and e.oid=d.refobjid where p.oid>=%u limit %u";
 
@@ -42,7 +42,7 @@ static const char question_trees[] =
     "select oid, coalesce(pg_get_function_sqlbody(oid),'') from pg_proc where oid=any('{";
 
 /*
- * Who calls whom: how ("b" always, "w" when it is written to, "s" takes a sequence's next value), kind, oid and name of the caller, kind and
+ * Who calls whom: how ("b" always, "w" when it is written to, "s" takes a sequence's next value, "n" is not on a standby), kind, oid and name of the caller, kind and
  * oid of what it calls.  Kinds as in sql/learn.h.  Functions that PostgreSQL brings along stand in no pg_depend.
  */
 #define QUESTION_USED(class) \
@@ -78,7 +78,32 @@ static const char question_edges[] =
     " union select 'w', 'r', i.inhparent, c.relname, 'r', i.inhrelid from pg_inherits i join pg_class c on c.oid=i.inhparent"
     " union select 'w', 'r', x.confrelid, c.relname, 'r', x.conrelid from pg_constraint x join pg_class c on c.oid=x.confrelid"
     " where x.contype='f' and (x.confdeltype in ('c','n','d') or x.confupdtype in ('c','n','d')) and x.confrelid<>x.conrelid"
+    " union select 'n', 'r', oid, relname, 'f', 0 from pg_class where oid>=16384 and relpersistence<>'t'"
+    " and (relkind in ('S','f') or (relpersistence='u' and relkind in ('r','p')))"
+    " union select 'b', 'r', i.inhparent, c.relname, 'r', i.inhrelid from pg_inherits i join pg_class c on c.oid=i.inhparent"
+    " join pg_class child on child.oid=i.inhrelid where child.relkind in ('f','p') or (child.relkind='r' and child.relpersistence='u')"
     " union select 'b', 'd', 0, '', 'f', evtfoid from pg_event_trigger where evtenabled<>'D' and evtfoid>=16384"
+    " limit %u";
+
+/*
+ * Which functions and views of PostgreSQL's own are behind views, policies and domains: kind, oid and name of who calls or reads them, "f" or
+ * "r", their name.  pg_depend does not have them, so their oids are looked for in the stored trees.  What cannot be but a read is left out.
+ */
+static const char question_own[] =
+    "with t(kind, oid, name, tree) as ("
+    "select 'r', r.ev_class, c.relname, r.ev_action::text from pg_rewrite r join pg_class c on c.oid=r.ev_class"
+    " where r.oid>=16384 and r.ev_type='1' and c.relkind='v'"
+    " union all select 'r', x.polrelid, c.relname, concat(x.polqual::text, x.polwithcheck::text) from pg_policy x"
+    " join pg_class c on c.oid=x.polrelid"
+    " union all select 't', x.contypid, y.typname, x.conbin::text from pg_constraint x join pg_type y on y.oid=x.contypid"
+    " where x.oid>=16384 and x.conbin is not null),"
+    " u as (select distinct t.kind, t.oid, t.name, m[1] what, m[2]::oid called from t,"
+    " regexp_matches(t.tree, '(:funcid|:aggfnoid|:winfnoid|:relid|\\{SQLVALUEFUNCTION :op) (\\d+)', 'g') m)"
+    " select u.kind, u.oid, u.name, 'f', p.proname from u join pg_proc p on p.oid=u.called"
+    " where u.what in (':funcid', ':aggfnoid', ':winfnoid') and p.oid<16384 and p.provolatile<>'i'"
+    " union select u.kind, u.oid, u.name, 'r', c.relname from u join pg_class c on c.oid=u.called"
+    " where u.what=':relid' and c.oid<16384"
+    " union select kind, oid, name, 'f', 'now' from u where what like '{SQL%%' and called<=8"
     " limit %u";
 
 #endif

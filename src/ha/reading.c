@@ -1,9 +1,9 @@
 /*
  * reading — the questions, and what becomes of their answers.
  *
- *   fingerprint ──functions differ──► functions ──► sources, page by page ──► trees ──► edges ──► READING_NEW
+ *   fingerprint ──functions differ──► functions ──► sources, page by page ──► trees ──► edges ──► own ──► READING_NEW
  *        ├───────only their callers differ────────────────────────────────────────────────┘
- *        └───────nothing differs────────────────────────────────────────────────────────────────► READING_SAME
+ *        └───────nothing differs────────────────────────────────────────────────────────────────────────► READING_SAME
  *
  * The fingerprint is a sum over the versions of the rows concerned: it costs the server some milliseconds, so that a database is only read
  * when something has changed.  It is asked first, so that what changes meanwhile is seen the next time.
@@ -80,6 +80,58 @@ static uint32_t number_at(const struct service_rows *rows, unsigned row, unsigne
 	return (uint32_t)strtoul(service_value(rows, row, column), NULL, 10);
 }
 
+static void on_own(void *arg, const struct service_rows *rows, const struct err *err)
+{
+	struct reading *r = arg;
+	if (err) {
+		fail(r, err);
+		return;
+	}
+	unsigned n = service_rows_n(rows);
+	if (n > EDGES_MAX) {
+		fail_because(r, "there are too many views");
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		learn_own(r->learn, &(struct learn_own){ .from_kind = service_value(rows, i, 0)[0],
+		                                         .from = number_at(rows, i, 1),
+		                                         .from_name = service_value(rows, i, 2),
+		                                         .is_relation = service_value(rows, i, 3)[0] == 'r',
+		                                         .name = service_value(rows, i, 4) });
+	complete(r);
+}
+
+static void ask_own(struct reading *r)
+{
+	char sql[sizeof question_own + 16];
+	snprintf(sql, sizeof sql, question_own, EDGES_MAX + 1);
+	ask(r, sql, on_own);
+}
+
+static bool learn_edge_of(struct reading *r, const struct service_rows *rows, unsigned row)
+{
+	struct learn_edge e = {
+		.from_kind = service_value(rows, row, 1)[0],
+		.from = number_at(rows, row, 2),
+		.from_name = service_value(rows, row, 3),
+		.to_kind = service_value(rows, row, 4)[0],
+		.to = number_at(rows, row, 5),
+	};
+	switch (service_value(rows, row, 0)[0]) {
+	case 's':
+		learn_sequence(r->learn, e.from, e.from_name);
+		return true;
+	case 'n':
+		learn_no_standby(r->learn, e.from, e.from_name);
+		return true;
+	case 'w':
+		e.only_write = true;
+		return learn_edge(r->learn, &e);
+	default:
+		return learn_edge(r->learn, &e);
+	}
+}
+
 static void on_edges(void *arg, const struct service_rows *rows, const struct err *err)
 {
 	struct reading *r = arg;
@@ -89,25 +141,12 @@ static void on_edges(void *arg, const struct service_rows *rows, const struct er
 		return;
 	}
 	unsigned n = service_rows_n(rows);
-	for (unsigned i = 0; i < n && fits; i++) {
-		char how = service_value(rows, i, 0)[0];
-		struct learn_edge e = {
-			.from_kind = service_value(rows, i, 1)[0],
-			.from = number_at(rows, i, 2),
-			.from_name = service_value(rows, i, 3),
-			.to_kind = service_value(rows, i, 4)[0],
-			.to = number_at(rows, i, 5),
-			.only_write = how == 'w',
-		};
-		if (how == 's')
-			learn_sequence(r->learn, e.from, e.from_name);
-		else
-			fits = learn_edge(r->learn, &e);
-	}
+	for (unsigned i = 0; i < n && fits; i++)
+		fits = learn_edge_of(r, rows, i);
 	if (!fits || n > EDGES_MAX)
 		fail_because(r, "there are too many relations");
 	else
-		complete(r);
+		ask_own(r);
 }
 
 static void ask_edges(struct reading *r)
@@ -173,6 +212,7 @@ static void learn_row(struct reading *r, const struct service_rows *rows, unsign
 		.is_aggregate = service_value(rows, row, 5)[0] == 't',
 		.is_tree = service_value(rows, row, 6)[0] == 't',
 		.length = number_at(rows, row, 7),
+		.volatility = service_value(rows, row, 8)[0],
 	};
 	learn_function(r->learn, &f);
 }

@@ -175,7 +175,7 @@ static void track_execute(struct reading *r, const struct token *t)
 static void config_end(struct reading *r)
 {
 	bool is_local = r->config.commas == 2 && r->config.third == THIRD_TRUE;
-	r->b->effects |= is_local ? SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;
+	r->b->effects |= is_local ? SQL_WRITES | SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;
 	r->config = (struct config_call){ 0 };
 }
 
@@ -246,18 +246,12 @@ static void judge_statement(struct reading *r, const struct token *next)
 
 static void judge_call(struct reading *r)
 {
-	static const uint32_t effects[] = {
-		[BUILTIN_LOCK] = SQL_ADVISORY_LOCK,
-		[BUILTIN_NEXTVAL] = SQL_NEXTVAL,
-		[BUILTIN_CURRVAL] = SQL_CURRVAL,
-		[BUILTIN_OPAQUE] = SQL_OPAQUE_CALL,
-	};
 	enum builtin kind = builtin_find(name_of(&r->word));
 	r->config.is_pending = kind == BUILTIN_SET_CONFIG && r->config.depth == 0;
 	if (kind == BUILTIN_SET_CONFIG && r->config.depth > 0)
 		r->b->effects |= SQL_OPAQUE_CALL;
-	else if (kind < ARRAY_LEN(effects))
-		r->b->effects |= effects[kind];
+	else if (kind != BUILTIN_UNKNOWN) /* of others the catalogue tells */
+		r->b->effects |= builtin_effects(kind);
 	if (builtin_is_dblink(name_of(&r->word)))
 		r->b->effects |= SQL_OPAQUE_CALL;
 }
@@ -289,6 +283,8 @@ static void judge(struct reading *r, const struct token *next)
 		r->b->effects |= SQL_TEMP_OBJECT;
 	if (r->b->changes && builtin_is_settings_view(name_of(w)))
 		r->b->effects |= SQL_OPAQUE_CALL;
+	if (builtin_is_servers_view(name_of(w)))
+		r->b->effects |= SQL_WRITES;
 	if (w->what == WHAT_WORD)
 		judge_keyword(r, next);
 	if (is_call)

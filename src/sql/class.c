@@ -13,6 +13,7 @@ struct sql_class *class_new(uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		struct sql_part *p = &c->part[i];
 		p->kind = SQL_OTHER;
+		p->why = SQL_WHY_OPAQUE;
 		p->name_param = p->value_param = p->local_param = SQL_NO_PARAM;
 	}
 	return c;
@@ -21,60 +22,12 @@ struct sql_class *class_new(uint32_t n)
 static bool is_plain(const struct sql_part *p)
 {
 	bool is_data = p->kind == SQL_SELECT || p->kind == SQL_UPDATE || p->kind == SQL_DELETE || p->kind == SQL_MERGE;
-	return is_data && !(p->effects & ~(uint32_t)(SQL_WRITES | SQL_LOCKS_ROWS));
-}
-
-static const char *const whys[] = {
-#define WHY(id, text) [SQL_WHY_##id] = text,
-#include "tbl/whys.h"
-#undef WHY
-};
-
-/* What ties the session to its server: a standby must not be that one. */
-#define TIES (SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_OPAQUE_CALL)
-
-static bool part_may_stay(const struct sql_part *p)
-{
-	return p->why <= SQL_WHY_SETTING && p->why != SQL_WHY_CATALOG && !(p->effects & TIES);
-}
-
-static void judge_reads(struct sql_class *c)
-{
-	c->is_read = c->may_stay = true;
-	c->why_primary = NULL;
-	for (uint32_t i = 0; i < c->n; i++) {
-		const struct sql_part *p = &c->part[i];
-		c->may_stay &= part_may_stay(p);
-		if (p->why == SQL_WHY_READ || !c->is_read)
-			continue;
-		c->is_read = false;
-		c->why_primary = whys[p->why];
-	}
-}
-
-/* Until more is known: what writes, or calls or names anything, is no read. */
-static void judge_part(struct sql_part *p)
-{
-	static const uint64_t session = 1ull << SQL_SET | 1ull << SQL_SET_LOCAL | 1ull << SQL_RESET | 1ull << SQL_RESET_ALL;
-	if (p->kind == SQL_OPAQUE)
-		p->why = SQL_WHY_OPAQUE;
-	else if (p->effects & ~(uint32_t)(SQL_IS_LOCAL | SQL_PLAIN_BEGIN | SQL_AND_CHAIN))
-		p->why = p->effects & SQL_LOCKS_ROWS ? SQL_WHY_LOCKS_ROWS : SQL_WHY_WRITES;
-	else if (session >> p->kind & 1)
-		p->why = SQL_WHY_SESSION;
-	else if (p->kind == SQL_SHOW)
-		p->why = SQL_WHY_SETTING;
-	else if (p->more_settings || p->kind == SQL_SET_TRANSACTION)
-		p->why = SQL_WHY_MODE;
-	else if (p->functions || p->touched)
-		p->why = SQL_WHY_CATALOG;
+	return is_data && !(p->effects & ~(uint32_t)(SQL_WRITES | SQL_LOCKS_ROWS | SQL_TX_BOUND));
 }
 
 struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 {
-	for (uint32_t i = 0; i < c->n; i++)
-		judge_part(&c->part[i]);
-	judge_reads(c);
+	reads_judge(c);
 	c->is_plain = !has_functions;
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
@@ -96,6 +49,7 @@ struct sql_class *class_guess(struct slice text, struct sql_dialect dialect)
 	struct sql_class *c = class_new(1);
 	c->part[0].kind = (uint8_t)v.kind;
 	c->part[0].effects = v.effects | (v.effects & SQL_DDL || v.kind == SQL_OPAQUE ? SQL_CATALOG_DDL : 0);
+	c->part[0].why = v.kind == SQL_OPAQUE ? SQL_WHY_OPAQUE : SQL_WHY_LONG;
 	c->is_guess = true;
 	return class_seal(c, false);
 }
@@ -105,6 +59,7 @@ struct sql_class *class_opaque(void)
 	struct sql_class *c = class_new(1);
 	c->part[0].kind = SQL_OPAQUE;
 	c->part[0].effects = SQL_WRITES | SQL_NO_PIPELINE;
+	c->part[0].why = SQL_WHY_OPAQUE;
 	return class_seal(c, false);
 }
 
@@ -153,7 +108,7 @@ size_t class_bytes(const struct sql_class *c)
 	size_t sum = sizeof *c + c->n * sizeof c->part[0] + BLOCK_OVERHEAD;
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct sql_part *p = &c->part[i];
-		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit);
+		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit) + text_bytes(p->blamed);
 		sum += texts_bytes(p->functions) + texts_bytes(p->touched) + texts_bytes(p->more_settings);
 	}
 	return c->needs_facts ? 2 * sum : sum; /* as_read */
@@ -179,28 +134,12 @@ struct sql_class *class_copy(const struct sql_class *from)
 		p->name = mem_text(p->name);
 		p->value = mem_text(p->value);
 		p->culprit = mem_text(p->culprit);
+		p->blamed = mem_text(p->blamed);
 		p->functions = texts_copy(p->functions);
 		p->touched = texts_copy(p->touched);
 		p->more_settings = texts_copy(p->more_settings);
 	}
-	return c;
-}
-
-bool class_may_be_read(const struct sql_class *c)
-{
-	bool may = !c->is_read;
-	for (uint32_t i = 0; i < c->n; i++)
-		may &= c->part[i].why <= SQL_WHY_CATALOG;
-	return may;
-}
-
-struct sql_class *class_proven(const struct sql_class *from)
-{
-	struct sql_class *c = class_copy(from);
-	c->is_plain = from->is_plain;
-	for (uint32_t i = 0; i < c->n; i++)
-		c->part[i].why = SQL_WHY_READ;
-	judge_reads(c);
+	reads_judge(c); /* blamed is a part's own */
 	return c;
 }
 
@@ -219,6 +158,7 @@ void sql_class_unref(struct sql_class *c)
 		mem_free(p->name);
 		mem_free(p->value);
 		mem_free(p->culprit);
+		mem_free(p->blamed);
 		texts_free(p->functions);
 		texts_free(p->touched);
 		texts_free(p->more_settings);

@@ -49,6 +49,11 @@ static void walk(struct reading *r, const node *n, bool executed)
 	effects_find_in(&r->found, n, executed);
 }
 
+static void blame(struct reading *r, enum sql_why why)
+{
+	effects_blame(&r->found, why, NULL);
+}
+
 /* The inner statement runs later, elsewhere or perhaps never: what it sets is seen only if it is local to the transaction. */
 static void hide_settings(struct reading *r)
 {
@@ -65,8 +70,11 @@ static void read_config(struct reading *r, const PgQuery__SelectStmt *s)
 	const struct findings *f = &r->found;
 	if (f->n_config == 0)
 		return;
-	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config)
+	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config) {
+		effects_blame(&r->found, f->touched ? SQL_WHY_CHANGES_SESSION : SQL_WHY_SESSION, "set_config");
 		return;
+	}
+	effects_blame(&r->found, SQL_WHY_CHANGES_SESSION, "set_config");
 	if (s && f->n_calls == 1 && settings_read_if_there(r->part, s))
 		return;
 	settings_forget(r->part);
@@ -88,6 +96,7 @@ static void read_select(struct reading *r, const node *n)
 static void read_change(struct reading *r, const node *n, enum sql_kind kind)
 {
 	set(r, kind, SQL_WRITES);
+	blame(r, SQL_WHY_WRITES);
 	walk(r, n, true);
 	read_config(r, NULL);
 }
@@ -116,15 +125,7 @@ static bool has_analyze(const PgQuery__ExplainStmt *s)
 	return on;
 }
 
-/* Nothing is called after all. */
-static void forget_calls(struct reading *r)
-{
-	texts_free(r->found.functions);
-	texts_free(r->found.touched);
-	r->found.functions = r->found.touched = NULL;
-	r->found.has_unknown = false;
-}
-
+/* It runs where its statement would, so that its plan is told; without ANALYZE nothing is done to the session. */
 static void read_explain(struct reading *r, const PgQuery__ExplainStmt *s)
 {
 	char *name = NULL;
@@ -138,8 +139,8 @@ static void read_explain(struct reading *r, const PgQuery__ExplainStmt *s)
 	r->part->kind = is_execute ? SQL_EXECUTE : SQL_EXPLAIN;
 	r->part->effects |= r->found.effects;
 	if (!has_analyze(s)) {
-		r->part->effects &= SQL_TEMP_OBJECT;
-		forget_calls(r);
+		r->part->effects = (r->part->effects & SQL_TEMP_OBJECT) | SQL_PLAN_ONLY;
+		r->found.has_unknown = false;
 	}
 	if (is_execute)
 		r->part->effects |= SQL_IS_NESTED;
@@ -155,6 +156,7 @@ static void read_create_as(struct reading *r, const PgQuery__CreateTableAsStmt *
 	r->part->name = name;
 	r->part->kind = name ? SQL_EXECUTE : SQL_OTHER;
 	r->part->effects |= SQL_WRITES | SQL_DDL | (name ? SQL_IS_NESTED : 0);
+	blame(r, SQL_WHY_WRITES);
 	if (s->into)
 		effects_find(&r->found, &s->into->base, true);
 }
@@ -163,6 +165,8 @@ static void read_copy(struct reading *r, const node *n)
 {
 	const PgQuery__CopyStmt *s = n->copy_stmt;
 	bool is_here = s->filename[0] == 0 && !s->is_program;
+	if (!is_here || s->is_from)
+		blame(r, is_here ? SQL_WHY_WRITES : SQL_WHY_FILE);
 	walk(r, n, true);
 	if (s->is_from && s->relation)
 		effects_note(&r->found, FACTS_WRITE, s->relation->relname);
@@ -175,6 +179,31 @@ static void read_copy(struct reading *r, const node *n)
 		set(r, SQL_COPY_OUT, 0);
 }
 
+static void set_two_phase(struct reading *r, enum sql_kind kind, uint32_t effects)
+{
+	set(r, kind, SQL_WRITES | effects);
+	blame(r, SQL_WHY_TWO_PHASE);
+}
+
+/* What a standby refuses: writing, and SERIALIZABLE. */
+static void judge_mode(struct reading *r, const char *name, const char *value)
+{
+	bool is_refused = strcmp(name, "transaction_read_only") == 0
+	                      ? !value || strcmp(value, "on") != 0
+	                      : strcmp(name, "transaction_isolation") == 0 && (!value || strcmp(value, "serializable") == 0);
+	if (is_refused)
+		blame(r, SQL_WHY_MODE);
+}
+
+static void judge_modes(struct reading *r)
+{
+	const struct sql_part *p = r->part;
+	if (p->name)
+		judge_mode(r, p->name, p->value);
+	for (char **m = p->more_settings; m && *m; m += 2)
+		judge_mode(r, m[0], m[1]);
+}
+
 static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *s)
 {
 	uint32_t chain = s->chain ? SQL_AND_CHAIN : 0;
@@ -183,6 +212,7 @@ static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
 		set(r, SQL_BEGIN, SQL_PLAIN_BEGIN);
 		r->part->more_settings = settings_read_modes(NULL, "", s->options, s->n_options);
+		judge_modes(r);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
 		set(r, SQL_COMMIT, chain);
@@ -200,11 +230,11 @@ static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *
 		set_named(r, SQL_ROLLBACK_TO, 0, s->savepoint_name);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_PREPARE:
-		set(r, SQL_PREPARE_TRANSACTION, SQL_WRITES);
+		set_two_phase(r, SQL_PREPARE_TRANSACTION, 0);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT_PREPARED:
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK_PREPARED:
-		set(r, SQL_COMMIT_PREPARED, SQL_WRITES | SQL_NO_PIPELINE);
+		set_two_phase(r, SQL_COMMIT_PREPARED, SQL_NO_PIPELINE);
 		break;
 	default:
 		set(r, SQL_OPAQUE, SQL_WRITES);
@@ -212,8 +242,20 @@ static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *
 	}
 }
 
+static void read_setting(struct reading *r, const PgQuery__VariableSetStmt *s)
+{
+	struct sql_part *p = r->part;
+	settings_read(p, s);
+	blame(r, p->effects & SQL_NEEDS_CLEAN_TX ? SQL_WHY_SNAPSHOT : SQL_WHY_SESSION);
+	if (p->kind == SQL_SET_TRANSACTION)
+		judge_modes(r);
+	else if (p->kind == SQL_SET && p->name && !p->value)
+		effects_blame(&r->found, SQL_WHY_CHANGES_SESSION, p->name);
+}
+
 static void read_discard(struct reading *r, const PgQuery__DiscardStmt *s)
 {
+	blame(r, SQL_WHY_SESSION);
 	switch (s->target) {
 	case PG_QUERY__DISCARD_MODE__DISCARD_PLANS:
 		set(r, SQL_DISCARD_PLANS, 0);
@@ -238,8 +280,10 @@ static void read_prepared(struct reading *r, const node *n)
 	} else if (n->node_case == PG_QUERY__NODE__NODE_EXECUTE_STMT) {
 		walk(r, n, true);
 		read_config(r, NULL);
+		blame(r, r->found.functions || r->found.touched ? SQL_WHY_ARGUMENTS : SQL_WHY_EXECUTE);
 		set_named(r, SQL_EXECUTE, SQL_WRITES, n->execute_stmt->name);
 	} else {
+		blame(r, SQL_WHY_SESSION);
 		set_named_or_all(r, SQL_DEALLOCATE, SQL_DEALLOCATE_ALL, n->deallocate_stmt->name);
 	}
 }
@@ -247,13 +291,16 @@ static void read_prepared(struct reading *r, const node *n)
 static void read_declare(struct reading *r, const PgQuery__DeclareCursorStmt *s)
 {
 	read_inner(r, s->query);
-	set_named(r, SQL_DECLARE, s->options & CURSOR_IS_HELD ? SQL_HOLD_CURSOR : 0, s->portalname);
+	if (s->options & CURSOR_IS_HELD)
+		blame(r, SQL_WHY_HELD);
+	set_named(r, SQL_DECLARE, SQL_TX_BOUND | (s->options & CURSOR_IS_HELD ? SQL_HOLD_CURSOR : 0), s->portalname);
 }
 
 /* Defaults are stored for later; all else that a command holds may run now (a new column's default, USING, CHECK). */
 static void read_alter_table(struct reading *r, const node *n)
 {
 	const PgQuery__AlterTableStmt *s = n->alter_table_stmt;
+	blame(r, SQL_WHY_COMMAND);
 	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL | SQL_CATALOG_DDL);
 	walk(r, n, false);
 	for (size_t i = 0; i < s->n_cmds; i++) {
@@ -270,6 +317,7 @@ static void read_alter_table(struct reading *r, const node *n)
 static void read_ddl(struct reading *r, const node *n, uint32_t effects)
 {
 	set(r, SQL_OTHER, SQL_WRITES | effects);
+	blame(r, SQL_WHY_COMMAND);
 	walk(r, n, false);
 }
 
@@ -300,11 +348,15 @@ static bool refuses_transaction(const node *n)
 	}
 }
 
-/* What may change which functions are called, or what they do.  What only takes something away is not in it. */
+/* What may change which functions are called, what they do, or which relations a standby lacks.  What only takes something away is not in it. */
 static bool is_catalog_ddl(const node *n)
 {
 	switch (n->node_case) {
 	case PG_QUERY__NODE__NODE_CREATE_FUNCTION_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_FUNCTION_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_FOREIGN_TABLE_STMT:
+	case PG_QUERY__NODE__NODE_IMPORT_FOREIGN_SCHEMA_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
 	case PG_QUERY__NODE__NODE_CREATE_TRIG_STMT:
 	case PG_QUERY__NODE__NODE_CREATE_EVENT_TRIG_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_EVENT_TRIG_STMT:
@@ -369,12 +421,14 @@ static void read_other(struct reading *r, const node *n)
 static void read_call(struct reading *r, const node *n)
 {
 	set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE | (NODE_IS(n, CALL_STMT) ? SQL_CALL : 0));
+	blame(r, SQL_WHY_CODE);
 	walk(r, n, true);
 }
 
 static void read_show(struct reading *r, const PgQuery__VariableShowStmt *s)
 {
 	set_named(r, SQL_SHOW, 0, s->name);
+	effects_blame(&r->found, reads_of_setting(s->name), s->name);
 }
 
 static void read_statement(struct reading *r, const node *n)
@@ -408,12 +462,13 @@ static void read_statement(struct reading *r, const node *n)
 		read_transaction(r, n->transaction_stmt);
 		break;
 	case PG_QUERY__NODE__NODE_VARIABLE_SET_STMT:
-		settings_read(r->part, n->variable_set_stmt);
+		read_setting(r, n->variable_set_stmt);
 		break;
 	case PG_QUERY__NODE__NODE_VARIABLE_SHOW_STMT:
 		read_show(r, n->variable_show_stmt);
 		break;
 	case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT:
+		blame(r, SQL_WHY_SESSION);
 		set(r, SQL_SET_TRANSACTION, 0);
 		break;
 	case PG_QUERY__NODE__NODE_DISCARD_STMT:
@@ -434,16 +489,20 @@ static void read_statement(struct reading *r, const node *n)
 		set_named_or_all(r, SQL_CLOSE, SQL_CLOSE_ALL, n->close_portal_stmt->portalname);
 		break;
 	case PG_QUERY__NODE__NODE_LISTEN_STMT:
+		blame(r, SQL_WHY_NOTIFIES);
 		set_named(r, SQL_LISTEN, SQL_WRITES, n->listen_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_UNLISTEN_STMT:
+		blame(r, SQL_WHY_NOTIFIES);
 		set_named_or_all(r, SQL_UNLISTEN, SQL_UNLISTEN_ALL, n->unlisten_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_NOTIFY_STMT:
+		blame(r, SQL_WHY_NOTIFIES);
 		set_named(r, SQL_NOTIFY, SQL_WRITES, n->notify_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_LOCK_STMT:
 		set(r, SQL_LOCK, SQL_WRITES);
+		blame(r, SQL_WHY_LOCKS_TABLE);
 		walk(r, n, true);
 		break;
 	case PG_QUERY__NODE__NODE_DO_STMT:
@@ -468,6 +527,10 @@ static bool read_part(struct sql_part *p, const node *n)
 	p->effects |= r.found.effects;
 	p->functions = r.found.functions;
 	p->touched = r.found.touched;
+	p->blamed = r.found.blamed;
+	p->why = (uint8_t)r.found.why;
+	if (p->why == SQL_WHY_READ && (p->functions || p->touched))
+		p->why = SQL_WHY_CATALOG;
 	return r.found.has_unknown;
 }
 
@@ -476,8 +539,10 @@ static struct sql_class *read_tree(const PgQuery__ParseResult *tree)
 	size_t n = tree->n_stmts;
 	struct sql_class *c = class_new(n > 0 ? (uint32_t)n : 1);
 	bool has_functions = false;
-	if (n == 0)
+	if (n == 0) {
 		c->part[0].kind = SQL_EMPTY;
+		c->part[0].why = SQL_WHY_READ;
+	}
 	for (size_t i = 0; i < n; i++)
 		if (tree->stmts[i]->stmt)
 			has_functions |= read_part(&c->part[i], tree->stmts[i]->stmt);

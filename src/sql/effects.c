@@ -34,6 +34,15 @@ static void note_name(struct findings *f, const char *name)
 	f->functions = texts_add(f->functions, mem_text(name));
 }
 
+void effects_blame(struct findings *f, enum sql_why why, const char *name)
+{
+	if (why <= f->why || f->why > SQL_WHY_EXECUTE)
+		return;
+	f->why = why;
+	mem_free(f->blamed);
+	f->blamed = name && name[0] ? mem_text(name) : NULL;
+}
+
 void effects_note(struct findings *f, enum facts_kind kind, const char *name)
 {
 	for (char **known = f->touched; known && *known; known++)
@@ -53,50 +62,67 @@ static void note_last(struct findings *f, enum facts_kind kind, PgQuery__Node **
 		effects_note(f, kind, text_of(names[n - 1]));
 }
 
-static const uint32_t effects_of_builtin[] = {
-	[BUILTIN_UNKNOWN] = SQL_WRITES,
-	[BUILTIN_READ] = 0,
-	[BUILTIN_WRITE] = SQL_WRITES,
-	[BUILTIN_LOCK] = SQL_WRITES | SQL_ADVISORY_LOCK,
-	[BUILTIN_UNLOCK_ALL] = SQL_WRITES,
-	[BUILTIN_NEXTVAL] = SQL_WRITES | SQL_NEXTVAL,
-	[BUILTIN_CURRVAL] = SQL_WRITES | SQL_CURRVAL,
-	[BUILTIN_SET_CONFIG] = SQL_WRITES,
-	[BUILTIN_OPAQUE] = SQL_WRITES | SQL_OPAQUE_CALL,
-};
-
-static enum builtin builtin_of(const PgQuery__FuncCall *call)
+static enum builtin builtin_of(PgQuery__Node **names, size_t n)
 {
-	size_t n = call->n_funcname;
-	if (n == 0 || (n > 1 && strcmp(text_of(call->funcname[n - 2]), "pg_catalog") != 0))
+	if (n == 0 || (n > 1 && strcmp(text_of(names[n - 2]), "pg_catalog") != 0))
 		return BUILTIN_UNKNOWN;
-	return builtin_find(slice_text(text_of(call->funcname[n - 1])));
+	return builtin_find(slice_text(text_of(names[n - 1])));
+}
+
+/* A function, or a method of TABLESAMPLE, which is one. */
+static enum builtin note_function(struct findings *f, PgQuery__Node **names, size_t n)
+{
+	const char *name = text_of(names[n - 1]);
+	enum builtin kind = builtin_of(names, n);
+	note_name(f, name);
+	f->n_calls++;
+	f->has_unknown |= kind == BUILTIN_UNKNOWN;
+	f->effects |= builtin_effects(kind);
+	effects_blame(f, builtin_why(kind), name);
+	if (builtin_is_dblink(slice_text(name))) {
+		f->effects |= SQL_OPAQUE_CALL;
+		effects_blame(f, SQL_WHY_CHANGES_SESSION, name);
+	}
+	return kind;
+}
+
+/* current_setting() is as SHOW of what it names; the shape keeps a literal there. */
+static void note_shown(struct findings *f, const PgQuery__FuncCall *call)
+{
+	const node *n = call->n_args > 0 ? call->args[0] : NULL;
+	while (NODE_IS(n, TYPE_CAST))
+		n = n->type_cast->arg;
+	const PgQuery__AConst *c = NODE_IS(n, A_CONST) ? n->a_const : NULL;
+	if (c && c->val_case == PG_QUERY__A__CONST__VAL_SVAL)
+		effects_blame(f, reads_of_setting(c->sval->sval), c->sval->sval);
+	else
+		effects_blame(f, SQL_WHY_SETTING, NULL);
 }
 
 static void note_call(struct findings *f, const PgQuery__FuncCall *call)
 {
 	if (call->n_funcname == 0)
 		return;
-	const char *name = text_of(call->funcname[call->n_funcname - 1]);
-	enum builtin kind = builtin_of(call);
-	note_name(f, name);
-	f->n_calls++;
-	f->has_unknown |= kind == BUILTIN_UNKNOWN;
-	f->effects |= effects_of_builtin[kind];
-	if (builtin_is_dblink(slice_text(name)))
-		f->effects |= SQL_OPAQUE_CALL;
+	enum builtin kind = note_function(f, call->funcname, call->n_funcname);
 	if (kind == BUILTIN_SET_CONFIG) {
 		f->n_config++;
 		f->n_config_local += settings_is_local_call(call);
 	}
+	if (kind == BUILTIN_READ && strcmp(text_of(call->funcname[call->n_funcname - 1]), "current_setting") == 0)
+		note_shown(f, call);
 }
 
 static void note_relation(struct findings *f, const PgQuery__RangeVar *r, bool executed)
 {
+	bool is_own = !r->schemaname[0] || strcmp(r->schemaname, "pg_catalog") == 0;
 	if (executed && strcmp(r->schemaname, "pg_catalog") != 0)
 		effects_note(f, FACTS_READ, r->relname);
-	if (is_temp_schema(r->schemaname) || strcmp(r->relpersistence, "t") == 0)
-		f->effects |= SQL_TEMP_OBJECT;
+	if (executed && is_own && builtin_is_servers_view(slice_text(r->relname)))
+		effects_blame(f, SQL_WHY_SERVER, r->relname);
+	if (!is_temp_schema(r->schemaname) && strcmp(r->relpersistence, "t") != 0)
+		return;
+	f->effects |= SQL_TEMP_OBJECT;
+	effects_blame(f, SQL_WHY_TEMPORARY, r->relname);
 }
 
 static bool note_change(struct findings *f, const ProtobufCMessage *m)
@@ -114,6 +140,7 @@ static bool note_change(struct findings *f, const ProtobufCMessage *m)
 	else
 		return false;
 	f->effects |= SQL_WRITES;
+	effects_blame(f, SQL_WHY_WRITES, NULL);
 	if (!r)
 		return true;
 	if (builtin_is_settings_view(slice_text(r->relname)))
@@ -133,6 +160,32 @@ static void note_names(struct findings *f, const ProtobufCMessage *m)
 		note_last(f, FACTS_TYPE, ((const PgQuery__TypeName *)m)->names, ((const PgQuery__TypeName *)m)->n_names);
 }
 
+static void note_into(struct findings *f, const PgQuery__IntoClause *into)
+{
+	bool is_unlogged = into->rel && strcmp(into->rel->relpersistence, "u") == 0;
+	f->effects |= SQL_WRITES | SQL_DDL | (is_unlogged ? SQL_CATALOG_DDL : 0);
+	effects_blame(f, SQL_WHY_WRITES, NULL);
+}
+
+static void note_sampling(struct findings *f, const PgQuery__RangeTableSample *s)
+{
+	if (s->n_method > 0)
+		note_function(f, s->method, s->n_method);
+}
+
+/* CURRENT_TIMESTAMP and kin, which are no calls. */
+static void note_value(struct findings *f, const PgQuery__SQLValueFunction *v)
+{
+	if (v->op <= PG_QUERY__SQLVALUE_FUNCTION_OP__SVFOP_LOCALTIMESTAMP_N)
+		f->effects |= SQL_TX_BOUND;
+}
+
+static void note_rows_locked(struct findings *f)
+{
+	f->effects |= SQL_LOCKS_ROWS | SQL_WRITES;
+	effects_blame(f, SQL_WHY_LOCKS_ROWS, NULL);
+}
+
 /* False: nothing of interest can be inside. */
 static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 {
@@ -148,9 +201,13 @@ static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 	if (d == &pg_query__func_call__descriptor)
 		note_call(f, (const PgQuery__FuncCall *)m);
 	else if (d == &pg_query__locking_clause__descriptor)
-		f->effects |= SQL_LOCKS_ROWS | SQL_WRITES;
+		note_rows_locked(f);
 	else if (d == &pg_query__into_clause__descriptor)
-		f->effects |= SQL_WRITES | SQL_DDL;
+		note_into(f, (const PgQuery__IntoClause *)m);
+	else if (d == &pg_query__range_table_sample__descriptor)
+		note_sampling(f, (const PgQuery__RangeTableSample *)m);
+	else if (d == &pg_query__sqlvalue_function__descriptor)
+		note_value(f, (const PgQuery__SQLValueFunction *)m);
 	else if (!note_change(f, m))
 		note_names(f, m);
 	return true;
@@ -206,5 +263,6 @@ const PgQuery__FuncCall *effects_call_of(const node *target)
 
 bool effects_calls(const PgQuery__FuncCall *call, const char *builtin)
 {
-	return call && builtin_of(call) != BUILTIN_UNKNOWN && strcmp(text_of(call->funcname[call->n_funcname - 1]), builtin) == 0;
+	return call && builtin_of(call->funcname, call->n_funcname) != BUILTIN_UNKNOWN &&
+	       strcmp(text_of(call->funcname[call->n_funcname - 1]), builtin) == 0;
 }

@@ -89,7 +89,12 @@ void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t
 void facts_forgive(struct facts *f, const char *function)
 {
 	char space[FACTS_NAME_MAX + 1];
-	put(f, key_of(space, FACTS_FUNCTION, function), &harmless);
+	struct slice key = key_of(space, FACTS_FUNCTION, function);
+	const struct entry *there = map_get(&f->names, key);
+	bool is_read = there && !(there->effects & SQL_WRITES);
+	put(f, key, &harmless);
+	if (!is_read)
+		facts_add(f, FACTS_FUNCTION, function, SQL_WRITES, NULL);
 }
 
 struct facts *facts_seal(struct facts *f)
@@ -149,29 +154,56 @@ bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, u
 
 /* What stays in the session behind a statement. */
 #define STAYS (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR)
+/* What says where a statement may run, and nothing else. */
+#define ROUTES (SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY)
 
 struct finding {
 	const struct facts *facts;
 	uint32_t effects;
-	char culprit[FACTS_NAME_MAX];
+	enum sql_why why; /* the first reason against reading it on a standby */
+	const char *culprit, *blamed;
+	char word[FACTS_NAME_MAX]; /* culprit, where nothing else holds it */
 };
 
 static void found(struct finding *g, uint32_t effects, const char *culprit)
 {
-	bool is_first = effects && !(g->effects & STAYS);
+	bool is_first = (effects & ~(uint32_t)ROUTES) && !(g->effects & STAYS);
 	g->effects |= effects;
 	if (is_first)
-		snprintf(g->culprit, sizeof g->culprit, "%s", culprit);
+		g->culprit = culprit;
+}
+
+static enum sql_why why_of(enum facts_kind kind, uint32_t effects)
+{
+	if (kind == FACTS_WRITE || kind == FACTS_DDL || !(effects & ~(uint32_t)(SQL_TX_BOUND | SQL_IS_LOCAL)))
+		return SQL_WHY_READ;
+	if (effects & SQL_NO_STANDBY)
+		return SQL_WHY_NO_STANDBY;
+	if (kind != FACTS_FUNCTION)
+		return SQL_WHY_HIDDEN;
+	return effects & SQL_WRITES ? SQL_WHY_VOLATILE : SQL_WHY_CHANGES_SESSION;
+}
+
+static void blame(struct finding *g, enum sql_why why, const char *name)
+{
+	if (g->why != SQL_WHY_READ)
+		return;
+	g->why = why;
+	g->blamed = name;
 }
 
 static void look_up(struct finding *g, enum facts_kind kind, const char *name)
 {
 	uint32_t effects;
 	const char *cause;
-	if (facts_find(g->facts, kind, name, &effects, &cause))
+	if (facts_find(g->facts, kind, name, &effects, &cause)) {
 		found(g, effects, kind == FACTS_FUNCTION || !cause[0] ? name : cause);
-	else if (kind == FACTS_FUNCTION && builtin_find(slice_text(name)) == BUILTIN_UNKNOWN)
+		blame(g, why_of(kind, effects), name);
+	} else if (kind == FACTS_FUNCTION && builtin_find(slice_text(name)) == BUILTIN_UNKNOWN) {
 		found(g, SQL_OPAQUE_CALL, name);
+		if (g->facts->is_known)
+			blame(g, SQL_WHY_UNKNOWN, name);
+	}
 }
 
 static void look_up_part(struct finding *g, const struct sql_part *p)
@@ -184,6 +216,10 @@ static void look_up_part(struct finding *g, const struct sql_part *p)
 		look_up(g, FACTS_DDL, "");
 	if ((p->effects & SQL_CALL) && !(g->effects & STAYS))
 		g->effects |= SQL_HARMLESS;
+	if (!(p->effects & SQL_PLAN_ONLY))
+		return;
+	g->effects &= SQL_WRITES | SQL_NO_STANDBY;
+	g->culprit = NULL;
 }
 
 /* A set_config() whose effect is seen stays what it is: what else the statement calls is not local for that. */
@@ -193,36 +229,60 @@ static uint32_t effects_with(uint32_t before, uint32_t more)
 	return before | ((before & SQL_SET_CONFIG) ? more & ~local : more);
 }
 
-/* C as the read that it is proven to be, if it may be one; a reference, or NULL. */
-static struct sql_class *as_read(struct sql_class *c)
+/* C as it is proven to be, when nothing stands against it; a reference. */
+static struct sql_class *proven(struct sql_class *c)
 {
-	if (!class_may_be_read(c))
-		return NULL;
-	c->as_read = c->as_read ? c->as_read : class_proven(c);
+	if (!c->as_read) {
+		c->as_read = class_copy(c);
+		c->as_read->is_plain = c->is_plain;
+		reads_prove(c->as_read);
+	}
 	return sql_class_ref(c->as_read);
+}
+
+static void add(struct sql_part *p, const struct finding *g)
+{
+	p->effects = effects_with(p->effects, g->effects);
+	p->culprit = g->culprit ? mem_text(g->culprit) : NULL;
+	if (g->why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE)
+		return;
+	mem_free(p->blamed);
+	p->blamed = mem_text(g->blamed);
+	p->why = (uint8_t)g->why;
 }
 
 static void inform(struct sql_class *c, const struct facts *f)
 {
 	struct sql_class *copy = NULL;
 	for (uint32_t i = 0; i < c->n; i++) {
+		const struct sql_part *p = &c->part[i];
 		struct finding g = { .facts = f };
-		look_up_part(&g, &c->part[i]);
-		if (effects_with(c->part[i].effects, g.effects) == c->part[i].effects)
+		look_up_part(&g, p);
+		if (effects_with(p->effects, g.effects) == p->effects && (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
 			continue;
 		copy = copy ? copy : class_copy(c);
-		copy->part[i].effects = effects_with(c->part[i].effects, g.effects);
-		copy->part[i].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
+		add(&copy->part[i], &g);
 		copy->effects |= copy->part[i].effects;
 	}
-	if (!copy && f->is_known && !c->has_functions)
-		copy = as_read(c);
+	if (copy) {
+		f->is_known ? reads_prove(copy) : reads_judge(copy);
+		copy->is_plain = c->is_plain && !(copy->effects & ~(uint32_t)(ROUTES | SQL_LOCKS_ROWS));
+	} else if (f->is_known && reads_is_open(c)) {
+		copy = proven(c);
+	}
 	sql_class_unref(c->informed);
 	c->informed = copy;
 	c->informed_by = f->id;
 }
 
 /* ---- texts that were not parsed --------------------------------------------------------------------- */
+
+static void found_word(struct finding *g, uint32_t effects, const char *name)
+{
+	found(g, effects, name);
+	if (g->culprit == name)
+		g->culprit = strcpy(g->word, name);
+}
 
 static void look_up_word(struct finding *g, const struct lex_token *t, bool is_call)
 {
@@ -236,7 +296,7 @@ static void look_up_word(struct finding *g, const struct lex_token *t, bool is_c
 		name[i] = (char)(is_quoted ? t->at[1 + i] : lex_lower[t->at[i]]);
 	name[len] = 0;
 	if (is_call && facts_find(g->facts, FACTS_FUNCTION, name, &effects, &cause))
-		found(g, effects, name);
+		found_word(g, effects, name);
 	if (facts_find(g->facts, FACTS_READ, name, &effects, &cause) || facts_find(g->facts, FACTS_WRITE, name, &effects, &cause))
 		found(g, effects, cause);
 }
@@ -256,7 +316,8 @@ static struct sql_class *inform_guess(struct sql_class *c, const struct facts *f
 		return c;
 	struct sql_class *copy = class_copy(c);
 	copy->part[0].effects = copy->effects = effects_with(c->effects, g.effects);
-	copy->part[0].culprit = g.culprit[0] ? mem_text(g.culprit) : NULL;
+	copy->part[0].culprit = g.culprit ? mem_text(g.culprit) : NULL;
+	reads_judge(copy);
 	sql_class_unref(c);
 	return copy;
 }
@@ -279,6 +340,7 @@ struct sql_class *sql_class_of_long(const struct facts *f, struct slice text)
 {
 	struct sql_class *c = class_new(1);
 	c->is_guess = true;
+	c->part[0].why = SQL_WHY_LONG;
 	return sql_class_inform(class_seal(c, false), f, text);
 }
 

@@ -33,11 +33,14 @@ struct node {
 	bool is_wanted; /* its source is not known */
 	bool is_tree;
 	bool is_safe; /* the configuration says so */
+	bool is_volatile;
 	uint32_t oid, length;
 	char *name;
 	char version[16];
-	uint32_t own;     /* effects by its own words */
-	struct body body; /* functions with a source */
+	uint32_t own;          /* effects by its own words; of a relation: when it is written to */
+	uint32_t own_read;     /* of a relation or a type: when it is read */
+	const char *own_cause; /* a name of tbl/builtins.h; NULL: its own */
+	struct body body;      /* functions with a source */
 	uint32_t read, write;
 	const char *cause; /* the function that they come from: another node's name */
 	uint32_t callers;  /* the first edge to it, plus 1 */
@@ -197,6 +200,7 @@ static void node_update(struct learn *l, struct node *n, const struct learn_func
 	node_rename(n, f->name);
 	snprintf(n->version, sizeof n->version, "%s", f->version);
 	forget_source(l, n);
+	n->is_volatile = f->volatility == 'v';
 	n->own = 0;
 	n->is_wanted = false;
 	n->is_tree = f->is_tree;
@@ -209,11 +213,22 @@ static void node_update(struct learn *l, struct node *n, const struct learn_func
 		n->own = SQL_OPAQUE_CALL;
 }
 
+/* What a newer server brings along is a read only if it cannot be anything else. */
+static void learn_builtin(struct learn *l, const struct learn_function *f)
+{
+	static const uint32_t none = 0, writes = SQL_WRITES;
+	struct slice name = slice_text(f->name);
+	if (f->volatility != 'i')
+		map_put(&l->builtin_names, name, (void *)(uintptr_t)&writes);
+	else if (!map_get(&l->builtin_names, name))
+		map_put(&l->builtin_names, name, (void *)(uintptr_t)&none);
+}
+
 bool learn_function(struct learn *l, const struct learn_function *f)
 {
 	if (f->oid < FIRST_OWN_OID) {
 		if (builtin_find(slice_text(f->name)) == BUILTIN_UNKNOWN)
-			map_put(&l->builtin_names, slice_text(f->name), l);
+			learn_builtin(l, f);
 		return false;
 	}
 	struct node *n = node_make(l, 'f', f->oid);
@@ -295,6 +310,32 @@ void learn_sequence(struct learn *l, uint32_t relation, const char *name)
 	n->own = SQL_NEXTVAL;
 }
 
+void learn_no_standby(struct learn *l, uint32_t relation, const char *name)
+{
+	struct node *n = node_make(l, 'r', relation);
+	node_rename(n, name);
+	n->own_read |= SQL_NO_STANDBY;
+}
+
+void learn_own(struct learn *l, const struct learn_own *o)
+{
+	struct slice name = slice_text(o->name);
+	enum builtin kind = builtin_find(name);
+	uint32_t effects = o->is_relation               ? builtin_is_servers_view(name) ? SQL_WRITES : 0
+	                   : kind == BUILTIN_SET_CONFIG ? SQL_WRITES | SQL_OPAQUE_CALL
+	                                                : builtin_effects(kind);
+	if (!effects)
+		return;
+	struct node *n = node_make(l, o->from_kind, o->from);
+	node_rename(n, o->from_name);
+	if (!((n->own | n->own_read) & EFFECTS_OPAQUE))
+		n->own_cause = builtin_name(name);
+	if (n->kind == 't')
+		n->own |= effects;
+	else
+		n->own_read |= effects;
+}
+
 /* Functions by the hash of a call, relations by that of a name. */
 static void index_names(struct learn *l)
 {
@@ -365,15 +406,16 @@ static void begin_spreading(struct learn *l, char *const *safe, size_t n_safe)
 	void *value;
 	while (map_next(&l->nodes, &it, NULL, &value)) {
 		struct node *n = value;
-		n->read = n->kind == 'r' ? 0 : n->own;
-		n->write = n->own;
-		n->cause = n->name;
+		uint32_t own = n->own | (n->is_volatile ? SQL_WRITES : 0);
+		n->read = n->kind == 'r' ? n->own_read : own | n->own_read;
+		n->write = own;
+		n->cause = n->own_cause ? n->own_cause : n->name;
 		n->callers = 0;
 		n->is_safe = false;
 		for (size_t i = 0; i < n_safe && n->kind == 'f' && n->name; i++)
 			n->is_safe |= strcmp(safe[i], n->name) == 0;
 		if (n->is_safe)
-			n->read = n->write = 0;
+			n->read = n->write = own & SQL_WRITES;
 	}
 }
 
@@ -384,6 +426,14 @@ static void queue(struct node **queued, struct node *n)
 	n->is_queued = true;
 	n->next = *queued;
 	*queued = n;
+}
+
+/* Whoever reads what calls a function may so ask when the transaction began. */
+static void bind_readers(struct learn *l)
+{
+	for (uint32_t i = 0; i < l->n_edges; i++)
+		if (l->edges[i].to->kind == 'f' && l->edges[i].from->kind != 'f' && !l->edges[i].only_write)
+			l->edges[i].from->read |= SQL_TX_BOUND;
 }
 
 /* From every node that has effects to its callers, and on from those that gain some.  A node gains each effect once. */
@@ -419,7 +469,7 @@ static void tell(struct learn *l, struct facts *f, const struct node *n)
 	case 'r':
 		if (n->read)
 			facts_add(f, FACTS_READ, n->name, n->read, n->cause);
-		if (n->write)
+		if (n->write & ~(uint32_t)(SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY)) /* a write is one in any case */
 			facts_add(f, FACTS_WRITE, n->name, n->write, n->cause);
 		break;
 	default:
@@ -436,7 +486,7 @@ static void tell_all(struct learn *l, struct facts *f)
 	for (uint32_t it = 0; map_next(&l->builtin_names, &it, &name, &value);) {
 		char text[FACTS_NAME_MAX];
 		snprintf(text, sizeof text, "%.*s", (int)name.len, (const char *)name.at);
-		facts_add(f, FACTS_FUNCTION, text, 0, NULL);
+		facts_add(f, FACTS_FUNCTION, text, *(const uint32_t *)value, NULL);
 	}
 	for (uint32_t it = 0; map_next(&l->nodes, &it, NULL, &value);) {
 		const struct node *n = value;
@@ -452,6 +502,7 @@ struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe)
 	bool is_known = link_bodies(l);
 	struct facts *f = facts_new(is_known);
 	if (is_known) { /* else there are too many: better to know nothing than half of it */
+		bind_readers(l);
 		spread(l);
 		tell_all(l, f);
 	}

@@ -11,11 +11,17 @@
 struct sql_class *class_new(uint32_t n);
 /* Sums up the parts; the class does not change any more. */
 struct sql_class *class_seal(struct sql_class *c, bool has_functions);
-size_t class_bytes(const struct sql_class *c); /* what it occupies */
+size_t class_bytes(const struct sql_class *c);              /* what it occupies */
 struct sql_class *class_copy(const struct sql_class *from); /* of its own in all; not informed */
-/* Nothing but the facts of its database can say that it is no read. */
-bool class_may_be_read(const struct sql_class *c);
-struct sql_class *class_proven(const struct sql_class *c); /* a copy of one that may be a read, which is one */
+
+/* Sums up what the parts' WHY say. */
+void reads_judge(struct sql_class *c);
+bool reads_is_open(const struct sql_class *c); /* the facts of its database decide whether it is a read */
+/* The parts for which they did: no more than what they call and name stood against them. */
+void reads_prove(struct sql_class *c);
+/* What showing a setting's value asks for: READ, SETTING or SERVER. */
+enum sql_why reads_of_setting(const char *name);
+
 /* One part, judged without parsing. */
 struct sql_class *class_guess(struct slice text, struct sql_dialect dialect);
 struct sql_class *class_opaque(void);

@@ -11,7 +11,8 @@
  *
  *   FRAME_PLAIN --IN (, ARRAY [--> FRAME_LIST       --word VALUES--> FRAME_VALUES --anything but a row or a comma--> FRAME_PLAIN
  *
- * Verbatim mode (a statement that begins with SET; from set_config or a U&"name" on) copies literals and folds no list.
+ * Verbatim mode (a statement that begins with SET; from set_config or a U&"name" on) copies literals and folds no list.  The literal that
+ * opens the arguments of current_setting is copied in any case: it tells whose setting is asked for.
  *
  * Nesting: libpg_query's unpacker recurses over the tree with about 1 kB a level.  Operators and key words that can nest without
  * parentheses add up over the whole text; parentheses count as deep as they are open together.
@@ -139,6 +140,12 @@ static void note_not_a_row(struct frame *f)
 		f->kind = FRAME_PLAIN;
 }
 
+/* The literal that comes next stays as it is. */
+static bool is_kept(const struct maker *m)
+{
+	return m->is_verbatim || m->last == WORD_UESCAPE || m->last == WORD_SHOWN;
+}
+
 static bool open_paren(struct maker *m, uint8_t c)
 {
 	struct frame *outer = frame(m);
@@ -209,7 +216,7 @@ static void semicolon(struct maker *m)
 /* Any single byte that is a token.  False: too deep. */
 static bool punct(struct maker *m, uint8_t c)
 {
-	bool ok = true;
+	bool ok = true, is_shown = c == '(' && m->last == WORD_CURRENT_SETTING;
 	switch (c) {
 	case '(':
 	case '[':
@@ -229,7 +236,7 @@ static bool punct(struct maker *m, uint8_t c)
 		put_byte(m, c);
 		break;
 	}
-	m->last = WORD_OTHER;
+	m->last = is_shown ? WORD_SHOWN : WORD_OTHER;
 	m->is_first = false;
 	return ok;
 }
@@ -299,7 +306,7 @@ static inline bool is_quick_byte(const uint8_t *p, unsigned class)
 static inline const uint8_t *quick_number(struct maker *m, const struct lex *l, const uint8_t *p)
 {
 	const uint8_t *from = p;
-	if (m->is_verbatim || m->last == WORD_UESCAPE)
+	if (is_kept(m))
 		return NULL;
 	do
 		p++;
@@ -369,9 +376,9 @@ static void note_hole(struct maker *m, const struct lex *l, const struct lex_tok
 
 static void literal(struct maker *m, const struct lex *l, const struct lex_token *t)
 {
-	if (!m->is_verbatim && m->last != WORD_UESCAPE)
+	if (!is_kept(m))
 		note_hole(m, l, t);
-	if (m->is_verbatim || m->last == WORD_UESCAPE || t->kind == LEX_USTRING) {
+	if (is_kept(m) || t->kind == LEX_USTRING) {
 		put_token(m, t);
 	} else if (t->kind == LEX_NUMBER) {
 		put(m, "1", 1);
@@ -390,7 +397,7 @@ static void literal(struct maker *m, const struct lex *l, const struct lex_token
 static size_t bytes_needed(const struct maker *m, const struct lex_token *t)
 {
 	bool is_literal = t->kind == LEX_STRING || t->kind == LEX_DOLLAR || t->kind == LEX_NUMBER || t->kind == LEX_PARAM;
-	return is_literal && !m->is_verbatim && m->last != WORD_UESCAPE ? ROOM : ROOM + t->len;
+	return is_literal && !is_kept(m) ? ROOM : ROOM + t->len;
 }
 
 /* False: too deep. */

@@ -13,6 +13,8 @@ typedef PgQuery__Node node; /* the one name that every line would have to break 
 /* What a walk over a tree met. */
 struct findings {
 	uint32_t effects;
+	enum sql_why why;
+	char *blamed;                      /* owned */
 	bool has_unknown;                  /* a function whose effect its name does not tell */
 	char **functions;                  /* owned; NULL-terminated; each once */
 	char **touched;                    /* the same: struct sql_part's */
@@ -26,6 +28,8 @@ static inline void effects_find_in(struct findings *f, const node *n, bool execu
 	if (n)
 		effects_find(f, &n->base, executed);
 }
+/* Of several reasons the first one counts that a statement cannot be rid of. */
+void effects_blame(struct findings *f, enum sql_why why, const char *name);
 void effects_note(struct findings *f, enum facts_kind kind, const char *name); /* in touched */
 bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
 /* The call that a target makes, through casts; NULL when it is something else. */

@@ -13,7 +13,8 @@
 const struct word_group word_groups[26] = {
 	['a' - 'a'] = { LEN(2) | LEN(5), { W("at", 1, WORD_OTHER), W("array", 0, WORD_ARRAY) } },
 	['b' - 'a'] = { LEN(7), { W("between", 1, WORD_OTHER) } },
-	['c' - 'a'] = { LEN(4) | LEN(7), { W("case", 2, WORD_OTHER), W("collate", 1, WORD_OTHER) } },
+	['c' - 'a'] = { LEN(4) | LEN(7) | LEN(15),
+	                { W("case", 2, WORD_OTHER), W("collate", 1, WORD_OTHER), W("current_setting", 0, WORD_CURRENT_SETTING) } },
 	['d' - 'a'] = { LEN(6) | LEN(7), { W("delete", 1, WORD_OTHER), W("default", 0, WORD_CONSTANT) } },
 	['e' - 'a'] = { LEN(6), { W("except", 1, WORD_OTHER) } },
 	['f' - 'a'] = { LEN(5), { W("false", 0, WORD_CONSTANT) } },

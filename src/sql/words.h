@@ -6,7 +6,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum word { WORD_OTHER, WORD_IN, WORD_ARRAY, WORD_VALUES, WORD_CONSTANT, WORD_SET, WORD_SET_CONFIG, WORD_UESCAPE };
+/* SHOWN: no word, but the parenthesis behind current_setting. */
+enum word {
+	WORD_OTHER,
+	WORD_IN,
+	WORD_ARRAY,
+	WORD_VALUES,
+	WORD_CONSTANT,
+	WORD_SET,
+	WORD_SET_CONFIG,
+	WORD_UESCAPE,
+	WORD_CURRENT_SETTING,
+	WORD_SHOWN
+};
 
 struct word_row {
 	const char *text;

@@ -52,7 +52,7 @@ static void reads_and_writes(void **state)
 		{ "COPY t TO PROGRAM 'cat'", "other +writes" },
 		{ "SHOW work_mem", "show name=work_mem" },
 		{ "EXPLAIN DELETE FROM t", "explain" },
-		{ "EXPLAIN SELECT nextval('s')", "explain" },
+		{ "EXPLAIN SELECT nextval('s')", "explain nextval()" },
 		{ "EXPLAIN (COSTS off, ANALYZE) DELETE FROM t", "explain +writes" },
 		{ "EXPLAIN (ANALYZE false) DELETE FROM t", "explain" },
 		{ "EXPLAIN ANALYZE SELECT count(*) FROM t", "explain count()" },

@@ -56,6 +56,8 @@ static void what_has_a_meaning_stays(void **state)
 	expect("SET search_path = 'A', 2; select 2", "set search_path = 'A',2;select 1");
 	expect("select 'a', set_config('x', $2, true); select 'b'", "select 's',set_config('x',$2,true);select 's'");
 	expect("select \"set_config\"('x', 2) in (1,2)", "select \"set_config\"('x',2)in(1,2)");
+	expect("select Current_Setting ( 'App.X' ) , 'y', current_setting(1 ,2), f('x')",
+	       "select current_setting('App.X'),'s',current_setting(1,1),f('s')");
 	expect("select U&\"x\"('x', 2)", "select U&\"x\"('x',2)");
 }
 
