@@ -51,8 +51,6 @@ struct pool_key {
 struct pool *pools_get(struct pools *p, const struct topo *topo, const struct pool_key *key);
 void pool_join(struct pool *pool);
 void pool_part(struct pool *pool);
-/* How to log in as this pool's user when the users file has no clear password: keys learnt at a client's login. */
-void pool_learn_keys(struct pool *pool, const struct upstream_keys *keys);
 uint64_t pool_id(const struct pool *pool); /* same in every worker for the same (node, database, user) */
 uint32_t pool_node_id(const struct pool *pool);
 const struct conf_effective *pool_conf(const struct pool *pool);

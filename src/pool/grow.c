@@ -139,7 +139,7 @@ static void back_off(struct pool *pool)
 static bool lacks_password(struct pool *pool)
 {
 	struct upstream_keys keys;
-	bool has_keys = shared_copy_keys(pool->shared, &keys);
+	bool has_keys = poolkeys_copy(pool->shared, &keys);
 	secret_wipe(&keys, sizeof keys);
 	return pool->plan.has_only_scram_secret && !has_keys;
 }

@@ -222,16 +222,6 @@ void pool_close_server(struct server *srv, const char *reason)
 
 /* -- facts about a pool ---------------------------------------------------------------------------- */
 
-void pool_learn_keys(struct pool *pool, const struct upstream_keys *keys)
-{
-	struct pool_shared *s = pool->shared;
-	pthread_mutex_lock(&s->lock);
-	if (!s->keys)
-		s->keys = mem_alloc(sizeof *s->keys);
-	*s->keys = *keys;
-	pthread_mutex_unlock(&s->lock);
-}
-
 uint64_t pool_id(const struct pool *pool)
 {
 	return pool->shared->id;

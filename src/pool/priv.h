@@ -28,8 +28,8 @@ struct fact {
 
 /* One worker's part of a shared pool.  Written by that worker, except where it says so. */
 struct pool_slot {
-	_Atomic int64_t idle;            /* servers in its idle list */
-	_Atomic uint64_t oldest_idle_us; /* since when the one at the end of that list is idle */
+	_Atomic int64_t idle;               /* servers in its idle list */
+	_Atomic uint64_t oldest_idle_us;    /* since when the one at the end of that list is idle */
 	_Atomic int64_t kept;               /* servers that are lent and kept */
 	_Atomic int64_t resetting, cancels; /* servers in that state; CancelRequests under way */
 	struct pool_tally tally;
@@ -68,7 +68,7 @@ struct pool_shared {
 	char *node_name;
 	struct map welcomes; /* settings_export() by startup settings: welcome.c */
 	uint64_t welcomes_retired;
-	struct upstream_keys *keys;
+	struct poolkeys *keys; /* a reference, once used; under the registry's lock */
 
 	struct pool_slot slots[];
 };
@@ -85,7 +85,8 @@ struct pool_registry {
 	pthread_mutex_t lock;      /* the maps, blocked_on, and taking or returning tokens */
 	struct map pools;          /* struct pool_shared */
 	struct map facts;
-	struct map past;           /* database -> struct pool_counts of pools that are gone */
+	struct map past; /* database -> struct pool_counts of pools that are gone */
+	struct map keys; /* struct poolkeys */
 };
 
 /* What the configuration and the topology say for one pool: a copy, since no snapshot outlives its turn. */
@@ -147,7 +148,8 @@ static inline uint64_t pool_now_us(const struct pool *pool)
 }
 
 /* plan.c */
-bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyring, uint32_t node_id, const char *database, const char *user) MUST_CHECK;
+bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyring, uint32_t node_id, const char *database,
+               const char *user) MUST_CHECK;
 void plan_fini(struct plan *plan);
 void plan_apply(struct pool *pool); /* what the shared part and the facts take from it */
 void plan_tell_all(struct loop_defer *d);
@@ -158,7 +160,7 @@ struct pool_shared *shared_get(struct pool_registry *r, const struct pool_key *k
 struct pool_shared *shared_ref(struct pool_shared *s);
 void shared_unref(struct pool_shared *s);
 struct fact *registry_fact(struct pool_registry *r, const char *kind, const char *cluster, const char *dbname, const char *user);
-bool shared_copy_keys(struct pool_shared *s, struct upstream_keys *keys) MUST_CHECK;
+bool poolkeys_copy(struct pool_shared *s, struct upstream_keys *keys) MUST_CHECK;
 
 enum take { TAKE_OK, TAKE_SIZE, TAKE_OPENING, TAKE_BLOCKED };
 /* A token of each limit and of `opening`, or none.  BLOCKED: an upper limit is reached, or somebody older waits for it; the slot says so. */

@@ -421,7 +421,7 @@ void server_open(struct pool *pool)
 	srv->committed = settings_ref(pool->pools->empty);
 	dlist_push_back(&pool->opening, &srv->link);
 	pool->n_opening++;
-	bool has_keys = shared_copy_keys(s, &keys);
+	bool has_keys = poolkeys_copy(s, &keys);
 	struct upstream_target target = { .host = pool->plan.host,
 		                              .port = pool->plan.port,
 		                              .database = pool->plan.dbname,

@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/secret.h"
+#include "pool/poolkeys.h"
 #include "priv.h"
 
 static struct pool_slot *slots_end(struct pool_shared *s)
@@ -49,6 +49,8 @@ void pool_registry_free(struct pool_registry *r)
 	for (uint32_t it = 0; map_next(&r->past, &it, &key, &value);)
 		mem_free(value);
 	map_fini(&r->past);
+	ASSERT(map_len(&r->keys) == 0);
+	map_fini(&r->keys);
 	map_fini(&r->pools);
 	limits_free(r->limits);
 	pthread_mutex_destroy(&r->lock);
@@ -135,9 +137,7 @@ static void keep_counts(struct pool_shared *s)
 static void shared_free(struct pool_shared *s)
 {
 	ASSERT(s->size.taken == 0 && s->opening.taken == 0 && dlist_is_empty(&s->queue));
-	if (s->keys)
-		secret_wipe(s->keys, sizeof *s->keys);
-	mem_free(s->keys);
+	poolkeys_drop(s->keys);
 	welcome_forget(s);
 	mem_free(s->node_name);
 	mem_free(s->database);
@@ -191,16 +191,6 @@ uint64_t shared_oldest(struct pool_shared *s)
 	uint64_t ticket = first ? CONTAINER_OF(first, struct pool_wait, queue)->ticket : UINT64_MAX;
 	pthread_mutex_unlock(&s->lock);
 	return ticket;
-}
-
-bool shared_copy_keys(struct pool_shared *s, struct upstream_keys *keys)
-{
-	pthread_mutex_lock(&s->lock);
-	bool has_keys = s->keys != NULL;
-	if (has_keys)
-		*keys = *s->keys;
-	pthread_mutex_unlock(&s->lock);
-	return has_keys;
 }
 
 /* -- tokens ---------------------------------------------------------------------------------------- */

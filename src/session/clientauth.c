@@ -19,6 +19,7 @@
 #include "conf/ident.h"
 #include "conf/users.h"
 #include "net/tls.h"
+#include "pool/poolkeys.h"
 #include "priv.h"
 #include "wire/authmsg.h"
 
@@ -33,11 +34,8 @@ static void clientauth_learn(struct session *s)
 {
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
 	const struct upstream_keys *k = &s->login->keys;
-	if ((!k->has_scram && !k->md5[0] && !k->password[0]) || console_is_for(s) || !d || *d->user)
-		return;
-	borrow_pool(s);
-	if (s->pool)
-		pool_learn_keys(s->pool, k);
+	if ((k->has_scram || k->md5[0] || k->password[0]) && !console_is_for(s) && d && !*d->user)
+		s->keys = poolkeys_learn(s->home->env.pool_registry, s->database, s->user, k);
 }
 
 void clientauth_accept(struct session *s)

@@ -191,7 +191,7 @@ struct session_login {
 	bool has_host, has_roles;
 	uint64_t began_us; /* clock_us() */
 	uint64_t said_us;  /* … of the client's message that is judged */
-	uint64_t wait_us;             /* ASKING and REFUSING last at most so long */
+	uint64_t wait_us;  /* ASKING and REFUSING last at most so long */
 	struct err refusal;
 	struct scram_server scram;
 	struct upstream_keys keys; /* what the client has shown that lets us log in to servers as him */
@@ -203,15 +203,17 @@ struct sessions;
 struct session {
 	struct stream stream; /* the client */
 	struct sessions *home;
-	struct dlist link;  /* in home->all */
+	struct dlist link; /* in home->all */
 	struct addr_short peer;
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
-	struct dlist homeless; /* in home->homeless while WAIT_PRIMARY or WAIT_PAUSED, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
+	struct dlist
+	    homeless; /* in home->homeless while WAIT_PRIMARY or WAIT_PAUSED, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
 	struct log log;
-	struct server *srv; /* borrowed, or NULL */
-	struct pool *pool;  /* joined once welcome */
+	struct server *srv;    /* borrowed, or NULL */
+	struct pool *pool;     /* joined once welcome */
+	struct poolkeys *keys; /* that it has shown; NULL: none */
 	struct pool_wait wait;
 	struct loop_timer timer;
 	uint64_t id, connected_us, since_us;          /* since_us: of the state, or of the statement that runs */
@@ -278,12 +280,12 @@ struct session {
 	unsigned waits_for_earlier : 1; /* WAIT_QUIET, until the segments before this one are answered */
 	unsigned begin_is : 2;          /* enum begin */
 	unsigned copy_refused : 1;      /* a message of its COPY was too long: the server was told CopyFail */
-	unsigned row_refused : 1;       /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
-	unsigned broke_copy : 1;        /* its server has said so and will close the connection */
+	unsigned row_refused : 1; /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
+	unsigned broke_copy : 1;  /* its server has said so and will close the connection */
 	unsigned draining : 1;
 	unsigned replicates : 2; /* 1: logical, 2: physical */
 	unsigned console : 2;    /* enum console_next: what the console goes on with */
-	unsigned key_words : 4; /* of the cancel key: 0, 1 or 8 times 4 bytes */
+	unsigned key_words : 4;  /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
 
 static inline unsigned session_worker(uint64_t id) /* see sessions_accept() */
@@ -315,7 +317,7 @@ struct sessions {
 	unsigned count;
 	uint64_t next_id;
 	bool is_draining;
-	uint64_t leave_idle_us; /* another process takes new clients: who is idle for so long goes; 0: nobody goes for that */
+	uint64_t leave_idle_us;      /* another process takes new clients: who is idle for so long goes; 0: nobody goes for that */
 	struct map catalogs;         /* cluster/dbname -> struct catalog_view */
 	struct map statements;       /* key bytes -> struct statement, not referenced by the map */
 	uint64_t salt;               /* makes keys of statements that are never shared */
@@ -350,7 +352,8 @@ void patience_watch(struct session *s); /* something with a deadline may have be
 void patience_on_timer(struct loop_timer *t);
 void patience_note(struct session *s);            /* a transaction may have begun or ended without a server */
 void patience_begin_statement(struct session *s); /* starts the clocks of query_timeout and transaction_timeout */
-void patience_end_statement(struct session *s);   /* ReadyForQuery: starts those of the idle timeouts, or of the next statement; has a server */
+void patience_end_statement(
+    struct session *s); /* ReadyForQuery: starts those of the idle timeouts, or of the next statement; has a server */
 
 /* Each takes bytes from IN and says how many; 0: not enough yet, or blocked. */
 size_t startup_take(struct session *s, struct slice in);
@@ -358,8 +361,8 @@ size_t clientauth_take(struct session *s, struct slice in);
 size_t link_take(struct session *s, struct slice in, struct lent *lent);
 
 /* console.c: the admin console's conversation */
-bool console_is_for(const struct session *s);       /* it named the database of the admin console */
-bool console_knows_peer(const struct session *s);   /* … as its own administrator, over the unix socket: no password is asked for */
+bool console_is_for(const struct session *s);     /* it named the database of the admin console */
+bool console_knows_peer(const struct session *s); /* … as its own administrator, over the unix socket: no password is asked for */
 bool console_begin(struct session *s, struct err *err); /* authenticated; false: this user may not */
 size_t console_take(struct session *s, struct slice in);
 void console_drained(struct session *s);
@@ -414,8 +417,10 @@ size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */
 
 /* oversize.c: max_message_size and max_row_size */
-size_t oversize_take(struct session *s, const struct frame *f, struct slice in); /* refuses the message, and drops what is here of it */
-bool oversize_row(struct session *s, const struct reply *entry, const struct frame *f); /* true: the statement is being stopped for it */
+size_t oversize_take(struct session *s, const struct frame *f,
+                     struct slice in); /* refuses the message, and drops what is here of it */
+bool oversize_row(struct session *s, const struct reply *entry,
+                  const struct frame *f);     /* true: the statement is being stopped for it */
 bool oversize_is_late(const struct frame *f); /* while it is: this message says that it has completed nevertheless */
 void oversize_give_up(struct session *s);     /* … so that the server goes */
 bool oversize_reword(struct session *s, const struct pgerr *pe, struct err *err); /* the error is what we made happen */
@@ -658,7 +663,7 @@ void lost_server(struct session *s, const struct err *why);
 void lost_trust(struct session *s, const struct frame *f);
 
 /* cancel.c */
-void cancel_seat(struct session *s); /* a slot */
+void cancel_seat(struct session *s);                 /* a slot */
 void cancel_mint(struct session *s, uint16_t minor); /* a key */
 void cancel_retire(struct session *s);
 struct session *cancel_session(struct sessions *ss, uint32_t slot, uint64_t id); /* NULL: gone */

@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "base/secret.h"
+#include "pool/poolkeys.h"
 #include "priv.h"
 
 #define STATE_WORD(name, word, sentence) word,
@@ -196,6 +197,8 @@ static void session_end(struct session *s, enum close_reason why)
 	if (s->pool)
 		pool_part(s->pool);
 	s->pool = NULL;
+	poolkeys_drop(s->keys);
+	s->keys = NULL;
 	loop_timer_stop(session_loop(s), &s->timer);
 	session_enter(s, SESSION_CLOSED);
 }
