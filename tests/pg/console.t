@@ -1,10 +1,15 @@
 #!/usr/bin/env -S /usr/bin/python3
 """The console is PgBouncer's for who knows that one: columns, types, drivers and monitoring tools; its actions wait for what they must, and cost no client
 an error that was not asked for; who may only look may only look."""
+import fcntl
 import json
 import os
+import pty
+import select
+import struct
 import subprocess
 import sys
+import termios
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
@@ -228,7 +233,12 @@ with scenario('both protocols'):
     for c in many:
         c.quit()
     is_(brief(admin.ask(parse('', 'SHOW VERSION', [23]) + sync())), 'E:0A000 Z:I', 'parameters there are not')
-    is_(proxy.psql('', 'lunapool', '-c', 'SHOW VERSION', '-c', 'SHOW POOLS')[0], 0, 'psql')
+    everything = [r[0] for r in admin.q('SHOW HELP') if r[0].startswith('SHOW')]
+    is_((len(everything) > 24, proxy.psql(';\n'.join(everything) + ';\n', 'lunapool', '-v', 'ON_ERROR_STOP=1')[0]), (True, 0), 'psql shows everything')
+    rc, out, err = run(['sh', '-c', f"echo 'show version \\watch 0.01' | {tool('psql')} -XAtq | head -n 6"], env=proxy.env('lunapool'))
+    ok(out.count('Lunapool') > 2, '… again and again (\\watch)')
+    rc, out, err = proxy.psql('show version \\gset\n\\echo :version\nbegin;\nshow state \\crosstabview key value\ncommit;\n', 'lunapool')
+    like(out, 'Lunapool', '… in variables (\\gset)')
     is_(proxy.psql('show version', 'pgbouncer')[0], 0, 'by PgBouncer\'s name')
 
 PSYCOPG3 = """
@@ -301,6 +311,66 @@ func main() {
 }
 """
 
+PSYCOPG2 = """
+import psycopg2
+c = psycopg2.connect('')                                                # in a transaction
+cur = c.cursor()
+cur.execute('SHOW POOLS')
+assert [d.type_code for d in cur.description][:3] == [25, 25, 23] and type(cur.fetchall()[0][2]) is int
+try:
+    cur.execute('SELECT 1')
+    raise SystemExit('SELECT 1 was answered')
+except psycopg2.errors.ProtocolViolation:
+    c.rollback()
+c.set_session(autocommit=True, readonly=True)
+c.set_client_encoding('UTF8')
+cur.execute('SHOW STATS')
+assert cur.description[0].name == 'database'
+print('good')
+"""
+ASYNCPG = """
+import asyncio, asyncpg
+async def main():
+    c = await asyncpg.connect()                                         # binary, prepared
+    for _ in range(3):
+        assert {r['list']: r['items'] for r in await c.fetch('SHOW LISTS')}['used_clients'] >= 1
+    assert (await c.fetch('SHOW STATS'))[0]['total_query_count'] >= 1
+    async with c.transaction():
+        assert [x async for x in c.cursor('SHOW LISTS', prefetch=3)][13]['list'] == 'dns_pending'
+    assert await c.execute('SHOW VERSION') == 'SHOW'
+    await c.close()
+asyncio.run(main())
+print('good')
+"""
+
+
+def at_prompt(args, env, dialogue):
+    """Runs a program in a terminal: after each text that it shows, a line is typed.  What it did not show, with what it did instead; None: all was well."""
+    pid, fd = pty.fork()
+    if pid == 0:
+        os.execvpe(args[0], args, {**os.environ, **env, 'TERM': 'xterm'})
+    fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack('4H', 60, 250, 0, 0))
+    end = time.monotonic() + 30 * SLOW
+    try:
+        for want, line in dialogue:
+            shown = ''
+            while want not in shown:
+                if not select.select([fd], [], [], max(0, end - time.monotonic()))[0]:
+                    return f'{want!r} in {shown!r}'
+                try:
+                    got = os.read(fd, 65536)
+                except OSError:
+                    return f'{want!r} in {shown!r}, its last words'
+                if b'\x1b[6n' in got:  # it asks where the cursor is
+                    os.write(fd, b'\x1b[1;1R')
+                shown += re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', got.decode(errors='replace'))
+            os.write(fd, line.encode() + b'\r')
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+
+
 with scenario('drivers and tools'):
     with proxy.connect(db) as c:
         c.q('select 1')
@@ -313,25 +383,18 @@ with scenario('drivers and tools'):
         dsn = f'host={proxy.host} port={proxy.port} user=postgres dbname=pgbouncer sslmode=disable'
         for name, args, more in (
                 ('psycopg 3', ['/usr/bin/python3', '-c', PSYCOPG3], {}),
+                ('psycopg2', ['/usr/bin/python3', '-c', PSYCOPG2], {}),
+                ('asyncpg', ['/usr/bin/python3', '-c', ASYNCPG], {}),
                 ('DBD::Pg', ['perl', '-e', DBD, db], {}),
                 ('JDBC', ['java', '-XX:TieredStopAtLevel=1', '-cp', '/usr/share/java/postgresql.jar', f'{d}/ConsoleCheck.java',
                           f'jdbc:postgresql://{proxy.host}:{proxy.port}/lunapool?user=postgres&sslmode=disable'], {}),
                 ('lib/pq, as the Go exporter asks', ['go', 'run', f'{d}/console_check.go', dsn], go)):
             rc, out, err = run(args, env={**env, **more}, timeout=200)
             is_((rc, out.strip()), (0, 'good'), name) or diag(err[-2000:])
-        rc, out, err = run(['/usr/bin/python3', '-c', """
-import sys
-sys.argv = ['pgcli']
-from pgcli.pgexecute import PGExecute
-e = PGExecute('pgbouncer', 'postgres', '', sys.stdin.readline().strip(), sys.stdin.readline().strip(), None)
-assert e.is_virtual_database()
-(title, cur, headers, status, *_), = e.run('SHOW LISTS')
-assert headers == ['list', 'items'] and len(list(cur)) == 14 and status == 'SHOW', (headers, status)
-(title, cur, headers, status, *_), = e.run('show help')
-assert 'PAUSE [database] [time]' in title, title
-print('good')
-"""], stdin=f'{proxy.host}\n{proxy.port}\n', env={**env, 'HOME': d}, timeout=60)
-        is_((rc, out.strip()), (0, 'good'), 'pgcli\'s engine') or diag(err[-2000:])
+        said = at_prompt(['/usr/bin/pgcli', '-h', proxy.host, '-p', str(proxy.port), '-U', 'postgres', '-d', 'pgbouncer'], {**env, 'HOME': d, 'PAGER': 'cat'}, [
+            ('pgbouncer>', 'SHOW LISTS;'), ('SHOW 14', 'SHOW HELP;'), ('PAUSE [database] [time]', 'PAUSE;'), ('\nPAUSE', 'RESUME;'), ('\nRESUME', 'SELECT 1;'),
+            ('does not understand', '\\d'), ('no parameters', 'show stats;'), ('total_xact_count', 'exit'), ('Goodbye', '')])
+        is_(said, None, 'pgcli at its prompt')
         port = free_port()
         exporter = subprocess.Popen(['/usr/bin/prometheus-pgbouncer-exporter', '--host', '127.0.0.1', '--port', str(port), '--pgbouncer-host', proxy.host,
                                      '--pgbouncer-port', str(proxy.port), '--pgbouncer-user', 'postgres', '--licence-location', '/dev/null'],
