@@ -430,7 +430,6 @@ void control_on_conf(struct control *c, unsigned parts)
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
 	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
 		loader_on_conf(c->loader);
-	loader_on_conf(c->loader);
 	orders_on_conf(c->orders);
 }
 

@@ -2,7 +2,7 @@
  * heirs — the control socket of a process that serves.
  *
  *   asked --TAKEOVER: doors--> is taking --READY: hand_over--> successor: asks for cancels until we end
- *     \--PLAN: lines             \--its end, a reload--> nothing has changed for us
+ *     \--PLAN: a file            \--its end, a reload--> nothing has changed for us
  *
  * Always: what is sent fits into the socket's buffer, or the other end is given up: the control thread waits for nobody.
  */
@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -104,6 +105,8 @@ static bool hand_over(struct heir *heir, bool keeps_file)
 		return packet_say(heir->fd, "NO it has not asked for the sockets");
 	if (heir->is_stale)
 		return packet_say(heir->fd, "NO the configuration was read again meanwhile");
+	if (packet_is_over(heir->fd))
+		return false; /* it has said that it is ready, and died, or waits no longer: nobody must get what we have */
 	if (!h->env.hand_over(h->env.arg, heir->pid))
 		return packet_say(heir->fd, "NO it is about to end");
 	heir->is_successor = true;
@@ -115,27 +118,36 @@ static bool hand_over(struct heir *heir, bool keeps_file)
 
 /* -- a plan ---------------------------------------------------------------------------------------- */
 
-struct planning {
-	struct heir *heir;
-	bool is_good;
-};
-
-static void send_change(void *arg, const struct change *c)
+static void put_change(void *arg, const struct change *c)
 {
-	struct planning *p = arg;
-	p->is_good = p->is_good && packet_say(p->heir->fd, "LINE %s", c->text);
+	fprintf(arg, "%s\n", c->text);
 }
 
+static bool put_plan(const struct heirs_env *env, FILE *to)
+{
+	struct conf_errors errors = { 0 };
+	bool is_loaded = env->plan(env->arg, put_change, to, &errors);
+	for (size_t i = 0; i < errors.n && !is_loaded; i++)
+		fprintf(to, "%s%s%s\n", errors.at[i].where, errors.at[i].where[0] ? ": " : "", errors.at[i].text);
+	conf_errors_fini(&errors);
+	return is_loaded;
+}
+
+/* As a file, since thousands of lines would not fit into the socket's buffer. */
 static bool send_plan(struct heir *heir)
 {
-	struct planning p = { heir, true };
-	struct conf_errors errors = { 0 };
-	bool is_loaded = heir->heirs->env.plan(heir->heirs->env.arg, send_change, &p, &errors);
-	for (size_t i = 0; i < errors.n && !is_loaded; i++)
-		p.is_good = p.is_good && packet_say(heir->fd, "ERROR %s%s%s", errors.at[i].where, errors.at[i].where[0] ? ": " : "",
-		                                    errors.at[i].text);
-	conf_errors_fini(&errors);
-	return p.is_good && packet_say(heir->fd, "DONE");
+	int fd = memfd_create("plan", MFD_CLOEXEC);
+	FILE *f = fd >= 0 ? fdopen(fd, "w") : NULL;
+	if (!f) {
+		int e = errno;
+		if (fd >= 0)
+			close(fd);
+		return packet_say(heir->fd, "NO it has no file to write its plan to: %s", strerror(e));
+	}
+	const char *text = put_plan(&heir->heirs->env, f) ? "PLAN good" : "PLAN bad";
+	bool is_sent = fflush(f) == 0 && packet_send(heir->fd, text, strlen(text), &fd, 1);
+	fclose(f);
+	return is_sent;
 }
 
 /* -- cancels --------------------------------------------------------------------------------------- */
@@ -367,6 +379,9 @@ void heirs_free(struct heirs *h)
 	DLIST_EACH(it, &h->all)
 	{
 		struct heir *heir = CONTAINER_OF(it, struct heir, link);
+		bool waits = !heir->is_closed && heir->is_taking && !heir->is_successor;
+		bool is_told = waits && packet_say(heir->fd, "NO it was told to end");
+		(void)is_told; /* else it has gone, too */
 		heir->is_taking = false;
 		for (struct dlist *c; (c = dlist_pop_front(&heir->cancels));) /* the mailbox is closed: nobody will speak of them */
 			mem_free(CONTAINER_OF(c, struct heir_cancel, link));

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,12 @@ void packet_close_fds(struct packet *p)
 	for (unsigned i = 0; i < p->n_fds; i++)
 		close(p->fds[i]);
 	p->n_fds = 0;
+}
+
+bool packet_is_over(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+	return poll(&p, 1, 0) > 0 && p.revents & (POLLRDHUP | POLLHUP | POLLERR);
 }
 
 const char *packet_after(const struct packet *p, const char *word)

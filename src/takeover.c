@@ -3,8 +3,9 @@
  *
  *   begin: connect, take the doors ─► commit: READY, YOURS ─► cancels go there ─► its end
  *
- * Until YOURS nothing is ours: whatever fails before, the other process has never stopped to serve, and no file of its sockets is touched.  The
- * first part waits for the other one, DEADLINE_S at most for each answer; what follows is done by the loop.
+ * Until YOURS nothing is ours: whatever fails before, the other process has never stopped to serve, and no file of its sockets is touched.  But if
+ * it dies once we have all its sockets, we serve: nobody else would.  The first part waits for the other one, DEADLINE_S at most for each answer;
+ * what follows is done by the loop.
  */
 #include "app/takeover.h"
 
@@ -61,10 +62,8 @@ static int dial(const struct conf *c, struct err *err)
 	return fd;
 }
 
-/* The next packet; false with ERR when there is none, or it is a refusal. */
-static bool hear(int fd, struct packet *p, struct err *err)
+static bool has_heard(enum packet_result r, const struct packet *p, struct err *err)
 {
-	enum packet_result r = packet_recv(fd, p);
 	const char *why = r == PACKET_OK ? packet_after(p, "NO") : NULL;
 	if (r == PACKET_NONE)
 		return err_set(err, "08006", "the other Lunapool did not answer for %d s", DEADLINE_S);
@@ -73,6 +72,12 @@ static bool hear(int fd, struct packet *p, struct err *err)
 	if (why)
 		return err_set(err, "55000", "the other Lunapool refuses: %.200s", why);
 	return true;
+}
+
+/* The next packet; false with ERR when there is none, or it is a refusal. */
+static bool hear(int fd, struct packet *p, struct err *err)
+{
+	return has_heard(packet_recv(fd, p), p, err);
 }
 
 static bool take_door(struct takeover *t, struct packet *p, const char *text)
@@ -195,23 +200,39 @@ void takeover_cancel(void *arg, struct session_cancel *cancel, uint32_t pid, str
 	map_put(&t->cancels, key_of(&t->number), cancel);
 }
 
-bool takeover_commit(struct takeover *t, struct loop *loop, struct err *err)
+static void listen_for_answers(struct takeover *t, struct loop *loop)
 {
-	struct packet p;
-	if (!packet_say(t->fd, "READY %s", t->keeps_file ? "keep" : "drop"))
-		return err_set(err, "08006", "the other Lunapool has hung up");
-	if (!hear(t->fd, &p, err))
-		return false;
-	packet_close_fds(&p);
-	if (!packet_after(&p, "YOURS"))
-		return err_set(err, "08P01", "the other Lunapool says something that this version does not understand");
-	listeners_settle(t->listeners);
-	heirs_own(t->heirs);
 	t->loop = loop;
 	fcntl(t->fd, F_SETFL, fcntl(t->fd, F_GETFL) | O_NONBLOCK);
 	loop_io_init(&t->io, t->fd, on_said);
 	loop_io_set(loop, &t->io, LOOP_READ);
 	log_info(NULL, "taken_over");
+}
+
+/* It went without a word: it has died. */
+static void inherit(struct takeover *t)
+{
+	close(t->fd);
+	t->fd = -1;
+	log_warn(NULL, "taken_over", KV_STR("why", "the other Lunapool has died"));
+}
+
+bool takeover_commit(struct takeover *t, struct loop *loop, struct err *err)
+{
+	struct packet p;
+	bool is_said = packet_say(t->fd, "READY %s", t->keeps_file ? "keep" : "drop");
+	enum packet_result r = packet_recv(t->fd, &p); /* what it said before may be there in any case */
+	if (r != PACKET_END && !has_heard(r, &p, err))
+		return false;
+	packet_close_fds(&p);
+	if (r == PACKET_OK && (!is_said || !packet_after(&p, "YOURS")))
+		return err_set(err, "08P01", "the other Lunapool says something that this version does not understand");
+	listeners_settle(t->listeners);
+	heirs_own(t->heirs);
+	if (r == PACKET_OK)
+		listen_for_answers(t, loop);
+	else
+		inherit(t);
 	return true;
 }
 
@@ -229,35 +250,35 @@ void takeover_free(struct takeover *t)
 
 /* -- a dry run ------------------------------------------------------------------------------------- */
 
-static bool print_lines(int from, int to, struct err *err)
+/* False: it is empty. */
+static bool print_file(int from, int to)
 {
-	struct packet p;
-	const char *rest;
-	bool is_good = true;
-	unsigned n = 0;
-	for (; hear(from, &p, err); n++) {
-		packet_close_fds(&p);
-		if (packet_after(&p, "DONE")) {
-			if (n == 0)
-				dprintf(to, "nothing would change\n");
-			return is_good || err_set(err, "F0000", "a reload would be refused");
-		}
-		if ((rest = packet_after(&p, "LINE")))
-			dprintf(to, "%s\n", rest);
-		else if ((rest = packet_after(&p, "ERROR"))) {
-			dprintf(STDERR_FILENO, "%s\n", rest);
-			is_good = false;
-		}
-	}
-	return false;
+	char bytes[8192];
+	off_t at = 0;
+	for (ssize_t n; (n = pread(from, bytes, sizeof bytes, at)) > 0 && write(to, bytes, (size_t)n) == n;)
+		at += n;
+	return at > 0;
+}
+
+static bool print_plan(struct packet *p, int to, struct err *err)
+{
+	const char *how = packet_after(p, "PLAN");
+	bool is_good = how && strcmp(how, "good") == 0;
+	if (!how || p->n_fds != 1)
+		return err_set(err, "08P01", "the other Lunapool says something that this version does not understand");
+	if (!print_file(p->fds[0], is_good ? to : STDERR_FILENO) && is_good)
+		dprintf(to, "nothing would change\n");
+	return is_good || err_set(err, "F0000", "a reload would be refused");
 }
 
 bool takeover_print_plan(const struct conf *c, int fd)
 {
 	struct err err;
 	int from = dial(c, &err);
+	struct packet p = { .n_fds = 0 };
 	bool is_good = from >= 0 && (packet_say(from, "PLAN") || err_set(&err, "08006", "the other Lunapool has hung up")) &&
-	               print_lines(from, fd, &err);
+	               hear(from, &p, &err) && print_plan(&p, fd, &err);
+	packet_close_fds(&p);
 	if (from >= 0)
 		close(from);
 	if (!is_good)

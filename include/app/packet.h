@@ -11,8 +11,10 @@
  *   CANCEL n pid\n key        ──►
  *                             ◄──   CANCELLED n
  *   PLAN                      ──►                                       (--dry-run)
- *                             ◄──   LINE text …  ERROR text …  DONE
+ *                             ◄──   PLAN good|bad                       + a file: what would change; what is wrong
  *                             ◄──   NO why       at any time
+ *
+ * Who refuses says so: an end without a NO is the end of that process.
  */
 #ifndef APP_PACKET_H
 #define APP_PACKET_H
@@ -37,6 +39,7 @@ bool packet_send(int fd, const void *bytes, size_t len, const int *fds,
 bool packet_say(int fd, const char *fmt, ...) PRINTF_LIKE(2, 3) MUST_CHECK;
 enum packet_result packet_recv(int fd, struct packet *p) MUST_CHECK; /* NONE: it would block, or a time-out */
 void packet_close_fds(struct packet *p);
+bool packet_is_over(int fd); /* nobody is there any more; what was said before may be waiting */
 /* What follows WORD and a space; NULL: it begins with another word. */
 const char *packet_after(const struct packet *p, const char *word);
 

@@ -238,10 +238,57 @@ except OSError:
 """])
         is_(out, "b''\n", 'whatever the file says')
         like(a.log(), 'control_socket_refused uid=65534', 'which is logged')
+    s = control(a)
+    s.send(b'TAKEOVER 1')
+    while (got := socket.recv_fds(s, 8192, 8))[0] != b'END':
+        for fd in got[1]:
+            os.close(fd)
+    failed = a.log().count('takeover_failed')
     a.process.send_signal(signal.SIGSTOP)
+    s.send(b'READY keep')
+    s.close()
     a.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: a.log().count('takeover_failed') > failed, what='the log line')
+    serves('one that dies when it is ready')
+    s = control(a)
+    s.send(b'TAKEOVER 1')
+    while (got := socket.recv_fds(s, 8192, 8))[0] != b'END':
+        for fd in got[1]:
+            os.close(fd)
     a.stop()
+    is_(s.recv(8192), b'NO it was told to end', 'one that waits when the old one is told to end')
+    s.close()
     like(fails(a), 'no Lunapool answers', 'nobody there')
+
+with scenario('the old one dies in the middle'):
+    # What stands here for it has given its sockets away and says nothing more.
+    a = Proxy(cluster, start=False)
+    a.port = free_port()
+    a.settings['listen'] = {'port': a.port}
+    a.write_config()
+    with socket.create_server((a.host, a.port)) as public, socket.socket(socket.AF_UNIX) as local, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as asked:
+        for s, path in ((local, a.unix), (asked, f'{a.dir}/.s.LUNAPOOL.{a.port}')):
+            s.bind(path)
+            s.listen()
+        b = start(a, '--takeover')
+        Proxy.all.append(b)
+        s, _ = asked.accept()
+        is_(s.recv(8192), b'TAKEOVER 1', 'it is asked')
+        for text, fd in ((f'DOOR 0 {a.port} {a.port} {a.host}', public), (f'DOOR 0 {a.port} {a.port} {a.dir}', local), (f'CONTROL 0 {a.dir}/.s.LUNAPOOL.{a.port}', asked)):
+            socket.send_fds(s, [text.encode()], [fd.fileno()])
+        s.send(b'END')
+        is_(s.recv(8192), b'READY keep', 'and has all it needs')
+        early = socket.create_connection((a.host, a.port))
+        s.close()
+    b.wait_log('taken_over why="the other Lunapool has died"')
+    is_((b.connect(db).one('select 1'), b.connect(db, unix=True).one('select 2')), ('1', '2'), 'the new one serves')
+    early.sendall(struct.pack('!II', 8, 80877103))
+    is_(early.recv(1), b'N', 'also who came in between')
+    early.close()
+    c = succeed(b)
+    is_(c.connect(db).one('select 3'), '3', 'and can be succeeded')
+    ended(b, 'it ends')
+    c.stop()
 
 with scenario('drain_timeout and signals'):
     a = Proxy(cluster, options={'drain_timeout': '700ms'})
@@ -348,6 +395,10 @@ with scenario('--dry-run'):
     a.write_config()
     is_(plan(), (0, f'workers stays 2 until a restart; the file says 3\npool: size 20 -> 9\ndatabase x is new: cluster = main, dbname = {db}\n', ''), 'what would change')
     ok('changed' not in a.log(), 'and does not')
+    a.settings['databases'] |= {f'd{i}': {'dbname': db, 'pool_size': 7} for i in range(5000)}
+    a.write_config()
+    status, out, err = plan()
+    is_((status, out.count('\n'), err), (0, 5003, ''), 'thousands of changes')
     a.hba = 'local all all perhaps\n'
     a.write_config()
     status, out, err = plan()
