@@ -115,6 +115,11 @@ size_t mem_in_use(void)
 }
 #endif
 
+void mem_trim(void)
+{
+	malloc_trim(0);
+}
+
 void slab_init(struct slab *slab, size_t object_size)
 {
 	size_t size = object_size > sizeof(struct slab_free) ? object_size : sizeof(struct slab_free);

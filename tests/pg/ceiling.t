@@ -49,6 +49,25 @@ with scenario('clients that do not read'):
     ok(True, 'their statements end on the servers')
     p.stop()
 
+with scenario('many at once'):
+    p = Proxy(cluster, workers=1, pool={'size': 10})
+    good = p.connect(db)
+    slow = [p.connect(db, unix=True) for _ in range(150)]
+    for c in slow:
+        c.send(query('select * from wide limit 400'))
+    for c in slow:
+        c.recv_byte()
+    wait_for(lambda: cluster.backends(db, "and state = 'active' and pid <> pg_backend_pid()") == 0, what='the end of all statements')
+    p.settings['options'] = {'memory_limit': '8MB'}
+    p.reload()
+    wait_for(lambda: 'memory_limit_kept' in p.log(), what='the end of it')
+    closed = int(re.search(r'memory_limit_reached .*clients_closed=(\d+)', p.log()).group(1))
+    ok(closed > 64, f'as many are closed at the first look as it takes ({closed} of 150 by one worker)')
+    is_(good.one('select 1'), '1', 'who holds little stays')
+    for c in slow:
+        c.sock.close()
+    p.stop()
+
 with scenario('texts of prepared statements'):
     p = Proxy(cluster, workers=2, options={'statement_cache': '64kB'})
     small, heavy = p.connect(db), [p.connect(db) for _ in range(6)]
