@@ -195,23 +195,30 @@ static bool load_identity(struct tls_conf *c, struct err *err)
 	return true;
 }
 
+/* From each file what it is for, and at least one: an authority among revocation lists would be trusted otherwise. */
+static bool load_store(X509_STORE *store, const struct tls_setup *s, struct err *err)
+{
+	X509_LOOKUP *files = X509_STORE_add_lookup(store, X509_LOOKUP_file());
+	if (*s->ca && (!files || X509_load_cert_file(files, s->ca, X509_FILETYPE_PEM) < 1))
+		return refuse(err, "could not load the certificate authorities", s->ca);
+	if (*s->crl && (!files || X509_load_crl_file(files, s->crl, X509_FILETYPE_PEM) < 1))
+		return refuse(err, "could not load the certificate revocation list", s->crl);
+	if (*s->crl)
+		X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+	return true;
+}
+
 static bool load_trust(struct tls_conf *c, struct err *err)
 {
 	const struct tls_setup *s = &c->setup;
-	if (*s->ca && SSL_CTX_load_verify_file(c->ctx, s->ca) != 1)
-		return refuse(err, "could not load the certificate authorities", s->ca);
+	if (!load_store(SSL_CTX_get_cert_store(c->ctx), s, err))
+		return false;
 	if (*s->ca && s->is_server) {
 		STACK_OF(X509_NAME) *names = SSL_load_client_CA_file(s->ca);
 		if (!names)
 			return refuse(err, "could not load the certificate authorities", s->ca);
 		SSL_CTX_set_client_CA_list(c->ctx, names);
 	}
-	if (!*s->crl)
-		return true;
-	X509_STORE *store = SSL_CTX_get_cert_store(c->ctx);
-	if (X509_STORE_load_file(store, s->crl) != 1)
-		return refuse(err, "could not load the certificate revocation list", s->crl);
-	X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
 	return true;
 }
 

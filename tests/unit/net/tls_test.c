@@ -591,6 +591,75 @@ static void a_server_is_verified(void **state)
 	tls_conf_unref(revoked);
 }
 
+/* As RFC 6125 and libpq have it: a name in the subject counts only where no other names are. */
+static void whose_name_it_is(void **state)
+{
+	static const struct {
+		const char *cn, *san, *host, *why; /* WHY NULL: it is the right one */
+	} rows[] = {
+		{ "db.test", NULL, "db.test", NULL },
+		{ "db.test", "DNS:elsewhere.test", "db.test", "hostname mismatch" },
+		{ "other", "DNS:elsewhere.test,DNS:db.test", "db.test", NULL },
+		{ "other", "DNS:*.db.test", "a.db.test", NULL },
+		{ "other", "DNS:*.db.test", "b.a.db.test", "hostname mismatch" },
+		{ "other", "DNS:*.db.test", "db.test", "hostname mismatch" },
+		{ "other", "DNS:a*.db.test", "ab.db.test", "hostname mismatch" },
+		{ "other", "DNS:*.test", "db.test", "hostname mismatch" },
+		{ "other", "DNS:db.test", "DB.Test", NULL },
+		{ "127.0.0.1", NULL, "127.0.0.1", "IP address mismatch" },
+		{ "other", "DNS:127.0.0.1", "127.0.0.1", "IP address mismatch" },
+		{ "other", "IP:127.0.0.2", "127.0.0.1", "IP address mismatch" },
+		{ "other", "IP:::1", "::1", NULL },
+		{ "other", "IP:127.0.0.1", "db.test", "hostname mismatch" },
+	};
+	struct tls_setup server = server_setup();
+	server.cert = certs_path(&certs, "named", "crt");
+	server.key = certs_path(&certs, "named", "key");
+	for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
+		certs_make(&certs, "named", "ca", &(struct cert){ .cn = rows[i].cn, .san = rows[i].san });
+		struct tls_conf *named = make_conf(server);
+		if (rows[i].why) {
+			refused(client_conf, named, rows[i].host, &left, rows[i].why);
+		} else {
+			open_wire(65536);
+			start(client_conf, named, rows[i].host);
+			pump_until(both_secured, NULL);
+			hang_up();
+		}
+		tls_conf_unref(named);
+	}
+}
+
+static void append_file(const char *to, const char *from)
+{
+	char bytes[8192];
+	FILE *in = fopen(from, "r"), *out = fopen(to, "a");
+	assert_true(in && out);
+	size_t n = fread(bytes, 1, sizeof bytes, in);
+	assert_int_equal(fwrite(bytes, 1, n, out), n);
+	fclose(in);
+	fclose(out);
+}
+
+static void a_revocation_list_makes_nobody_trusted(void **state)
+{
+	struct tls_setup s = server_setup(), c = client_setup();
+	const char *mixed = certs_path(&certs, "mixed", "crl");
+	certs_revoke(&certs, "other_ca", NULL);
+	append_file(mixed, certs_path(&certs, "ca", "crl"));
+	append_file(mixed, certs_path(&certs, "other_ca", "crt"));
+	append_file(mixed, certs_path(&certs, "other_ca", "crl"));
+	s.verify = TLS_VERIFY_CA;
+	s.ca = certs_path(&certs, "ca", "crt");
+	s.crl = mixed;
+	c.cert = certs_path(&certs, "stranger", "crt");
+	c.key = certs_path(&certs, "stranger", "key");
+	struct tls_conf *server = make_conf(s), *client = make_conf(c);
+	refused(client, server, "db.test", &right, "certificate");
+	tls_conf_unref(client);
+	tls_conf_unref(server);
+}
+
 static void a_host_may_be_an_address(void **state)
 {
 	open_wire(65536);
@@ -701,6 +770,12 @@ static void what_was_asked_for_is_there_or_nothing(void **state)
 	s = server_setup();
 	s.crl = certs_path(&certs, "ca", "key");
 	refused_conf(s, "could not load the certificate revocation list");
+	s.ca = certs_path(&certs, "ca", "crt");
+	s.crl = certs_path(&certs, "ca", "crt"); /* it would never find a list */
+	refused_conf(s, "could not load the certificate revocation list");
+	s = client_setup();
+	s.ca = certs_path(&certs, "ca", "crl");
+	refused_conf(s, "could not load the certificate authorities");
 	s = server_setup();
 	s.ciphers = "nonsense";
 	refused_conf(s, "could not use the ciphers");
@@ -811,6 +886,8 @@ static void half_a_record_does_not_travel(void **state)
 	T(it_may_end_in_the_middle_of_the_handshake)            \
 	T(a_goodbye_is_not_said_in_the_handshake)               \
 	T(a_server_is_verified)                                 \
+	T(whose_name_it_is)                                     \
+	T(a_revocation_list_makes_nobody_trusted)               \
 	T(a_host_may_be_an_address)                             \
 	T(the_host_counts_only_when_all_is_verified)            \
 	T(a_client_is_known_by_its_certificate)                 \
