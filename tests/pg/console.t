@@ -593,18 +593,31 @@ with scenario('RECONNECT, KILL, DISABLE, SET'):
         x.drop()
 
 with scenario('large tables and slow readers'):
-    crowd = [proxy.connect(db) for _ in range(300)]
-    is_(len([r for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db]), 300, 'all rows')
-    slow = proxy.connect('lunapool', params={'application_name': 'slow'})
+    crowd = [proxy.connect(db) for _ in range(1000)]
+    is_(len([r for r in rows(admin, 'SHOW CLIENTS') if r['database'] == db]), 1000, 'all rows')
+    slow = [proxy.connect('lunapool', params={'application_name': f'slow{i}'}) for i in range(3)]
     before = proxy.memory()
-    slow.send(query('SHOW CLIENTS') * 400)  # some 25 MB that nobody reads
-    wait_for(lambda: any(int(r['send_avail']) > 0 for r in rows(admin, 'SHOW SOCKETS') if r['application_name'] == 'slow'), what='a full socket')
-    with proxy.connect(db) as c:
+    for s in slow:
+        s.send(query('SHOW CLIENTS') * 120)  # some 25 MB each that nobody reads
+    wait_for(lambda: len([r for r in rows(admin, 'SHOW SOCKETS') if r['application_name'].startswith('slow') and int(r['send_avail']) > 0]) == 3,
+             what='full sockets')
+    with proxy.connect(db) as c, proxy.connect('lunapool') as third:
         is_(c.one('select 1'), '1', 'nobody else waits for a slow reader')
+        is_(len(rows(third, 'SHOW CLIENTS')) > 1000, True, '… nor does another console')
     ok(proxy.memory() - before < 8 << 20 or VARIANT != 'release', 'what it does not read is not kept')
-    is_(len([m for m in slow.until('Z', 400, timeout=120) if m[0] == 'D']) // 400 >= 300, True, '… and it gets all of it when it reads')
-    for c in crowd + [slow]:
+    admin.q('KILL_CLIENT ' + [r['id'] for r in rows(admin, 'SHOW CLIENTS') if r['application_name'] == 'slow1'][0])
+    slow[2].recv()
+    slow[2].drop()
+    wait_for(lambda: [r['application_name'] for r in rows(admin, 'SHOW CLIENTS') if r['application_name'].startswith('slow')] == ['slow0'],
+             what='the end of two of them')
+    ok(True, 'it can be killed, or vanish, in the middle')
+    for c in crowd[500:]:  # while it reads
         c.drop()
+    got = [m[0] for m in slow[0].until('Z', 120, timeout=120)]
+    is_((got.count('T'), got.count('C'), got.count('E'), got.count('D') > 120 * 500), (120, 120, 0, True), '… and it gets all of it when it reads')
+    for c in crowd[:500] + slow:
+        c.drop()
+    is_(admin.one('SHOW VERSION')[:8], 'Lunapool', '… while life goes on')
 
 with scenario('lunapool ctl'):
     def ctl(*args, **kw):
