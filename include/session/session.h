@@ -119,8 +119,8 @@ bool sessions_kill_client(struct sessions *ss, uint64_t id);
 enum session_doing { SESSION_DOES_LOGIN, SESSION_DOES_NOTHING, SESSION_DOES_WORK, SESSION_DOES_WAIT, SESSION_DOES_CANCEL };
 struct session_row {
 	uint64_t id;
-	const char *user, *database, *state, *replication, *pin, *application,
-	    *encoding; /* user, database, application may be NULL */
+	const char *user, *database, *state, *replication, *pin, *application; /* user, database, application may be NULL */
+	const struct settings *told;                                           /* ParameterStatus that it knows; may be NULL */
 	enum session_doing doing;
 	struct addr peer;
 	uint64_t connected_us, since_us, waiting_since_us; /* waiting: 0 when it does not wait */
@@ -132,8 +132,9 @@ struct session_row {
 /* The clients from place *AT on, at most MOST of them; true: there may be more, from *AT on. */
 bool sessions_each(struct sessions *ss, uint32_t *at, unsigned most, void (*fn)(void *arg, const struct session_row *row),
                    void *arg);
-uint64_t sessions_id_of(const struct server *srv);       /* of the client that has it; 0: none */
-uint64_t sessions_since_us_of(const struct server *srv); /* since when that client does what it does; 0: none has it */
+uint64_t sessions_id_of(const struct server *srv);                 /* of the client that has it; 0: none */
+uint64_t sessions_since_us_of(const struct server *srv);           /* since when that client does what it does; 0: none has it */
+const struct stream *sessions_stream_of(const struct server *srv); /* that client's; NULL: none has it */
 /* The clients that wait for a server and are in no pool's queue: for RESUME, for a primary, for max_pinned, for what functions do. */
 struct session_held {
 	const char *database, *user; /* user: as whom it would be logged in to servers */

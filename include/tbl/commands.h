@@ -20,7 +20,9 @@
 	SHOW(databases, "SHOW DATABASES", STATS, "Databases that are configured or in use, their limits and what is taken of them.") \
 	SHOW(dns_hosts, "SHOW DNS_HOSTS", STATS, "Empty: answers of the name service are not kept.")                                 \
 	SHOW(dns_zones, "SHOW DNS_ZONES", STATS, "Empty: zones are not watched.")                                                    \
-	SHOW(fds, "SHOW FDS", ADMIN, "Empty: descriptors and secrets are not given to clients.")                                     \
+	SHOW(                                                                                                                        \
+	    fds, "SHOW FDS", ADMIN,                                                                                                  \
+	    "The descriptors of clients and server connections, for other tools; without cancel keys, passwords and other secrets.") \
 	SHOW(help, "SHOW HELP", STATS, "These commands.")                                                                            \
 	SHOW(limits, "SHOW LIMITS", STATS, "Whatever is counted against a limit: how many there are, and how many there may be.")    \
 	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \

@@ -95,25 +95,6 @@ static const struct column peer_pools_columns[] = {
 };
 EMPTY_VIEW(peer_pools);
 
-static const struct column fds_columns[] = {
-	{ "fd", COLUMN_INT4 },
-	{ "task", COLUMN_TEXT },
-	{ "user", COLUMN_TEXT },
-	{ "database", COLUMN_TEXT },
-	{ "addr", COLUMN_TEXT },
-	{ "port", COLUMN_INT4 },
-	{ "cancel", COLUMN_INT8 },
-	{ "link", COLUMN_INT4 },
-	{ "client_encoding", COLUMN_TEXT },
-	{ "std_strings", COLUMN_TEXT },
-	{ "datestyle", COLUMN_TEXT },
-	{ "timezone", COLUMN_TEXT },
-	{ "password", COLUMN_TEXT },
-	{ "scram_client_key", COLUMN_BYTEA },
-	{ "scram_server_key", COLUMN_BYTEA },
-};
-EMPTY_VIEW(fds);
-
 /* ---- STATE, LISTS */
 
 static const struct column state_columns[] = { { "key", COLUMN_TEXT }, { "value", COLUMN_TEXT } };

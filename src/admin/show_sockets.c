@@ -257,6 +257,80 @@ static bool active_sockets_survey(struct table *t, uint32_t *at, unsigned most)
 }
 const struct view show_active_sockets = { COLUMNS(sockets), .survey = active_sockets_survey };
 
+/* ---- FDS: what PgBouncer hands over by it, without the secrets, for who looks at this process with other tools */
+
+static const struct column fds_columns[] = {
+	{ "fd", COLUMN_INT4 },
+	{ "task", COLUMN_TEXT },
+	{ "user", COLUMN_TEXT },
+	{ "database", COLUMN_TEXT },
+	{ "addr", COLUMN_TEXT },
+	{ "port", COLUMN_INT4 },
+	{ "cancel", COLUMN_INT8 },
+	{ "link", COLUMN_INT4 },
+	{ "client_encoding", COLUMN_TEXT },
+	{ "std_strings", COLUMN_TEXT },
+	{ "datestyle", COLUMN_TEXT },
+	{ "timezone", COLUMN_TEXT },
+	{ "password", COLUMN_TEXT },
+	{ "scram_client_key", COLUMN_BYTEA },
+	{ "scram_server_key", COLUMN_BYTEA },
+};
+
+static void cell_setting(struct table *t, const struct settings *told, const char *name)
+{
+	table_text(t, told ? settings_get(told, name) : NULL);
+}
+
+static void fd_cells(struct table *t, const struct stream *link, const struct settings *told)
+{
+	table_null(t); /* the cancel key */
+	table_int(t, link ? stream_fd(link) : 0);
+	cell_setting(t, told, "client_encoding");
+	cell_setting(t, told, "standard_conforming_strings");
+	cell_setting(t, told, "DateStyle");
+	cell_setting(t, told, "TimeZone");
+	table_null(t); /* password, keys */
+	table_null(t);
+	table_null(t);
+}
+
+static void client_fd_row(void *arg, const struct session_row *row)
+{
+	struct table *t = arg;
+	table_row(t);
+	table_int(t, stream_fd(row->stream));
+	table_text(t, "client");
+	table_text(t, row->user);
+	table_text(t, row->database);
+	cells_addr(t, &row->peer);
+	fd_cells(t, row->server ? &row->server->up.stream : NULL, row->told);
+}
+
+static void server_fd_row(void *arg, const struct server_row *row)
+{
+	struct table *t = arg;
+	table_row(t);
+	table_int(t, stream_fd(&row->srv->up.stream));
+	table_text(t, "server");
+	table_text(t, row->user);
+	table_text(t, row->database);
+	cells_addr(t, &row->srv->up.addr);
+	fd_cells(t, sessions_stream_of(row->srv), row->srv->up.reported);
+}
+
+static bool fds_survey(struct table *t, uint32_t *at, unsigned most)
+{
+	if (*at != SERVERS_AT) {
+		if (!sessions_each(t->console->sessions, at, most, client_fd_row, t))
+			*at = SERVERS_AT;
+		return true;
+	}
+	pools_each_server(t->console->pools, server_fd_row, t);
+	return false;
+}
+const struct view show_fds = { COLUMNS(fds), .survey = fds_survey };
+
 /* ---- PINS */
 
 static const struct column pins_columns[] = {

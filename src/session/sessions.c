@@ -224,7 +224,7 @@ static void session_show(const struct session *s, void (*fn)(void *arg, const st
 		.server = s->srv,
 		.stream = &s->stream,
 		.is_leaving = s->draining,
-		.encoding = s->told ? settings_get(s->told, "client_encoding") : NULL,
+		.told = s->told,
 	};
 	fn(arg, &row);
 }
@@ -249,6 +249,11 @@ uint64_t sessions_id_of(const struct server *srv)
 uint64_t sessions_since_us_of(const struct server *srv)
 {
 	return srv->user == &relay_user ? ((const struct session *)srv->borrower)->since_us : 0;
+}
+
+const struct stream *sessions_stream_of(const struct server *srv)
+{
+	return srv->user == &relay_user ? &((const struct session *)srv->borrower)->stream : NULL;
 }
 
 struct held_walk {

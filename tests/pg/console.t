@@ -211,6 +211,18 @@ with scenario('the console can be reached when nothing else can'):
     like(run([PROGRAM, 'ctl', '-s', p.unix, 'show', 'limits'])[1], 'bytes of memory\tall\t[0-9]+\t1048576\n', '… nor does memory_limit keep him out')
     p.stop()
 
+with scenario('descriptors'):
+    with proxy.connect(db) as c:
+        c.q('begin; select 1')
+        fds = rows(admin, 'SHOW FDS')
+        mine = [r for r in fds if r['task'] == 'client' and r['port'] == str(c.sock.getsockname()[1])][0]
+        its = [r for r in fds if r['task'] == 'server' and r['fd'] == mine['link']][0]
+        is_((its['link'], its['port'], its['database'], mine['client_encoding'], mine['std_strings']), (mine['fd'], str(cluster.port), db, 'UTF8', 'on'),
+            'SHOW FDS: of a client and its server')
+        ok(os.readlink(f"/proc/{proxy.process.pid}/fd/{mine['fd']}").startswith('socket:'), '… are those of the process')
+        is_({(r['cancel'], r['password'], r['scram_client_key'], r['scram_server_key']) for r in fds}, {(None,) * 4}, '… without secrets')
+        c.q('rollback')
+
 with scenario('orders that make no sense'):
     is_([admin.error(q) for q in ('PAUSE lunapool', 'KILL pgbouncer', 'DISABLE lunapool', 'RECONNECT lunapool', 'WAIT_CLOSE lunapool', 'SUSPEND',
                                   'PAUSE 0', 'PAUSE 5s 5s', 'KILL_CLIENT 0', 'KILL_CLIENT 4294967297', 'ENABLE', f'KILL_CLIENT {1 << 70}')],
@@ -473,6 +485,12 @@ with scenario('PAUSE and RESUME'):
     second.cancel()
     is_(brief(second.until()), 'E:57014 Z:I', 'a cancel request')
     is_(idle.one('select 5'), '5', '… takes it back')
+    second.send(query('PAUSE'))
+    wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'yes', what='the pause of all')
+    admin.q('KILL_CLIENT ' + [r['id'] for r in rows(admin, 'SHOW CLIENTS') if r['port'] == str(second.sock.getsockname()[1])][0])
+    wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'no', what='its end')
+    is_(idle.one('select 6'), '6', 'who ordered it is killed: it is taken back')
+    second = proxy.connect('lunapool')
     second.send(query('PAUSE'))
     wait_for(lambda: rows(admin, 'SHOW STATE')[1]['value'] == 'yes', what='the pause of all')
     second.drop()
