@@ -27,8 +27,11 @@ bool picture_follow(struct picture *pic, const struct picture_node *node)
 	pic->primary_id = node->id;
 	if (timeline || is_other)
 		pic->timeline = timeline;
-	if (is_other || has_moved)
+	if (is_other || has_moved) {
 		lag_forget(&pic->track);
+		if (node->view.last == VERDICT_PRIMARY) /* it has said that before it was known to be the one */
+			lag_note(&pic->track, node->asked_us, node->sample.flushed);
+	}
 	return (is_other && knew_one) || has_moved;
 }
 

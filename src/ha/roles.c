@@ -184,11 +184,14 @@ static void settle(struct probed *p, size_t at, const struct err *err)
 		topo_free(next);
 		return;
 	}
-	if (v.primary != c->primary)
+	bool is_news = v.primary != c->primary;
+	if (is_news)
 		log_primary(c, &v);
 	c->primary = v.primary;
 	c->epoch += has_moved;
 	topo_publish(r->board, next);
+	if (is_news) /* what the others have said was judged by another primary */
+		roles_doubt(r, p->node.id);
 }
 
 /* For people, when what a node says is new. */
@@ -412,6 +415,8 @@ static void keep_or_make(struct roles *r, const struct topo_node *n, const struc
 		connect_as(p, &target);
 	p->cluster = watched_of(r, c->name);
 	p->cluster->is_kept = true;
+	if (p->interval_us != c->probe_interval && loop_timer_is_running(&p->timer) && !p->is_asking)
+		ask_after(p, c->probe_interval);
 	p->interval_us = c->probe_interval;
 	p->is_kept = true;
 }

@@ -8,6 +8,7 @@
 
 static struct pgdir dir;
 static struct pgserver pg[3];
+static const char *interval = "50ms";
 
 struct scene {
 	struct loop *loop;
@@ -29,6 +30,12 @@ static void on_publish(void *arg, unsigned reader)
 	s->published++;
 }
 
+static void on_want(void *arg, uint32_t node_id)
+{
+	struct scene *s = arg;
+	roles_doubt(s->roles, node_id);
+}
+
 static struct conf *configure(unsigned n_nodes, const char *user)
 {
 	char path[64], hba[64];
@@ -39,8 +46,8 @@ static struct conf *configure(unsigned n_nodes, const char *user)
 	fputs("local all all trust\n", f);
 	fclose(f);
 	f = fopen(path, "w");
-	fprintf(f, "auth { hba_file = \"%s\" }\n database \"*\" { }\ncluster main { service_user = %s probe_interval = 50ms\n", hba,
-	        user);
+	fprintf(f, "auth { hba_file = \"%s\" }\n database \"*\" { }\ncluster main { service_user = %s probe_interval = %s\n", hba,
+	        user, interval);
 	for (unsigned i = 0; i < n_nodes; i++)
 		fprintf(f, "node n%u { host = \"%s\" port = %u }\n", i, dir.path, 5432 + i);
 	fputs("}\n", f);
@@ -65,6 +72,7 @@ static void begin(struct scene *s, unsigned n_nodes, const char *user)
 	*s = (struct scene){ .loop = loop_new(false), .resolver = resolver_new(), .board = topo_board_new(1) };
 	mailbox_open(&s->mailbox, s->loop, s);
 	topo_on_publish(s->board, on_publish, s);
+	topo_on_want(s->board, on_want, s);
 	s->roles = roles_new(s->loop, s->resolver, &s->mailbox, s->board);
 	publish(s, n_nodes, user);
 	s->published = 0;
@@ -159,6 +167,70 @@ static void follows_the_configuration(void **state)
 	end(&s);
 }
 
+static struct pulse *pulse_at(const struct scene *s, unsigned i)
+{
+	return topo_latest(s->board)->clusters[0].nodes[i].pulse;
+}
+
+static bool are_both_fit(void *arg)
+{
+	return pulse_is_fit(pulse_at(arg, 1)) && pulse_is_fit(pulse_at(arg, 2));
+}
+
+static bool is_one_unfit(void *arg)
+{
+	return !pulse_is_fit(pulse_at(arg, 2));
+}
+
+/* As a session that has written waits: for the primary's position asked after that, then for a standby that has it; asks for both. */
+struct wait {
+	const struct scene *scene;
+	uint64_t written_us, floor;
+};
+
+static bool is_fresh(void *arg)
+{
+	struct wait *w = arg;
+	uint64_t asked_us, lsn;
+	if (!w->floor && pulse_written(pulse_at(w->scene, 0), &asked_us, &lsn) && asked_us > w->written_us)
+		w->floor = lsn;
+	if (w->floor && pulse_replayed(pulse_at(w->scene, 1)) >= w->floor)
+		return true;
+	pulse_want(pulse_at(w->scene, 1));
+	return false;
+}
+
+static void who_waits_is_not_kept_for_an_interval(void **state)
+{
+	struct scene s;
+	interval = "60s";
+	begin(&s, 3, "postgres");
+	for (unsigned i = 0; i < 3; i++)
+		pulse_want(pulse_at(&s, 0)); /* the standbys may have been asked before the primary */
+	expect(&s, 0, 7, 6);
+	pulse_want(pulse_at(&s, 0));
+	run_until(s.loop, are_both_fit, &s);
+	for (unsigned i = 0; i < 5; i++) {
+		pgserver_sql(&pg[0], "select pg_logical_emit_message(true, 'a', 'b')");
+		struct wait w = { .scene = &s, .written_us = clock_us() };
+		run_until(s.loop, is_fresh, &w);
+	}
+	assert_true(are_both_fit(&s));
+
+	/* A broken connection is said by somebody who noticed, … */
+	pulse_eject(pulse_at(&s, 2));
+	assert_true(is_one_unfit(&s));
+	run_until(s.loop, are_both_fit, &s);
+	/* … and seen by ourselves. */
+	pgserver_stop(&pg[2], SIGKILL);
+	run_until(s.loop, is_one_unfit, &s);
+	pgserver_launch(&pg[2]);
+	interval = "50ms";
+	publish(&s, 3, "postgres");
+	run_until(s.loop, are_both_fit, &s);
+	end(&s);
+}
+
 /* In one test because each step needs the one before: the cluster is never the same again. */
 static void follows_a_death_a_promotion_and_a_return(void **state)
 {
@@ -218,6 +290,7 @@ int main(void)
 		cmocka_unit_test(finds_the_primary_and_then_is_quiet),
 		cmocka_unit_test(a_refused_login_deposes_nobody),
 		cmocka_unit_test(follows_the_configuration),
+		cmocka_unit_test(who_waits_is_not_kept_for_an_interval),
 		cmocka_unit_test(follows_a_death_a_promotion_and_a_return),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
