@@ -2,35 +2,49 @@
 """Who may come in over what: rules for TLS and for plain connections, certificates and their names, channel binding on both sides."""
 import concurrent.futures
 import os
+import ssl
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
 from harness import postgres_user  # noqa: E402
+from authmatrix import expected  # noqa: E402
 from middleman import Middleman  # noqa: E402
 from pki import Pki  # noqa: E402
 
 proxy_only()
 PASSWORD = 'open sesame'
 SERVERS = ('trust', 'password', 'md5', 'scram', 'cert')
+SOURCES = ('clear', 'scram', 'query')  # where we know the secret from
+AGAIN = bool(ENGINE)  # the whole was run before: the engine says nothing about methods
+
+
+def role(server, source):
+    return f's_{server}' + ('' if source == 'clear' else f'_{source}')
+
+
+ROLES = [(role(server, source), server, source) for server in SERVERS for source in SOURCES]
 pki, strangers = Pki(owner=postgres_user()), Pki('strangers')
 pki.sign('server', san='DNS:localhost,IP:127.0.0.1')
 front = Pki('front')
 front.sign('server', san='DNS:localhost,IP:127.0.0.1')
-for name in [f's_{s}' for s in SERVERS] + ['ann@example.com', 'nobody']:
+for name in [r for r, _, _ in ROLES] + ['ann@example.com', 'nobody']:
     front.sign(name)
 strangers.sign('s_trust')
 pki.sign('client', cn='s_cert')
 for path in (pki.key('client'), pki.crt('client')):  # Lunapool's, not the server's
     os.chown(path, os.getuid(), os.getgid())
 cluster = Cluster(extra=f"ssl = on\nssl_cert_file = '{pki.crt('server')}'\nssl_key_file = '{pki.key('server')}'\nssl_ca_file = '{pki.ca}'\n")
-cluster.query(''.join(f"create role s_{s} login password '{PASSWORD}';" for s in SERVERS if s != 'md5') + f"set password_encryption = 'md5'; create role s_md5 login password '{PASSWORD}'")
+for stored in ('md5', 'scram-sha-256'):
+    cluster.query(f"set password_encryption = '{stored}';" + ''.join(f"create role {r} login password '{PASSWORD}';" for r, server, _ in ROLES if (server == 'md5') == (stored == 'md5')))
 with open(f'{cluster.dir}/n0/pg_hba.conf', 'w') as f:
-    f.write(''.join(f"{'hostssl' if s == 'cert' else 'host'} all s_{s} 127.0.0.1/32 {'scram-sha-256' if s == 'scram' else s}\n" for s in SERVERS) + 'local all all trust\nhost all postgres 127.0.0.1/32 trust\n')
+    f.write(''.join(f"{'hostssl' if s == 'cert' else 'host'} all {','.join(role(s, source) for source in SOURCES)} 127.0.0.1/32 { {'scram': 'scram-sha-256', 'cert': 'cert map=ours'}.get(s, s)}\n" for s in SERVERS) + 'local all all trust\nhost all postgres 127.0.0.1/32 trust\n')
+with open(f'{cluster.dir}/n0/pg_ident.conf', 'w') as f:
+    f.write(''.join(f'ours s_cert {role("cert", source)}\n' for source in SOURCES))
 cluster.query('select pg_reload_conf()')
 wait_for(lambda: run([tool('psql'), '-h', '127.0.0.1', '-p', str(cluster.port), '-U', 's_scram', '-w', '-c', '', 'postgres'])[0] != 0, what='the new pg_hba.conf')
 
-# database: its rules. What each makes of a client that comes plain, with TLS, with TLS and a certificate of its own name.
+# database: its rules. What each makes of a client that comes plain, with TLS, with TLS and a certificate of its own name: '' lets it prove itself.
 RULES = {
     'any_trust': ('host {} all all trust', ('', '', '')),
     'any_password': ('host {} all all password', ('', '', '')),
@@ -47,13 +61,17 @@ HBA = ''.join(rule.replace('{}', name) + '\n' for name, (rule, _) in RULES.items
 hostssl dn all all cert clientname=DN map=d
 hostssl ca_trust all all trust clientcert=verify-ca
 '''
-SECRETS = ''.join(f'"s_{s}" "{PASSWORD}"\n' for s in SERVERS)
+METHODS = {d: 'trust' if d in ('any_trust', 'ssl_or_reject', 'cert') else 'password' if d == 'any_password' else 'md5' if d == 'any_md5' else 'scram-sha-256' for d in RULES}
+STORED = dict(cluster.query('select rolname, rolpassword from pg_authid where rolpassword is not null'))
+LISTED = {r: PASSWORD if source == 'clear' else STORED[r] if server != 'md5' else STORED['s_scram'] for r, server, source in ROLES if source != 'query'}
+SECRETS = ''.join(f'"{name}" "{secret}"\n' for name, secret in LISTED.items())
+QUERY = "select rolname, rolpassword from pg_authid where rolname = $1 and rolname like '%query'"
 SERVER_TLS = {'off': {'tls': 'off'}, 'require': {'tls': 'require', 'tls_cert': pki.crt('client'), 'tls_key': pki.key('client')}, 'verify-full': {'tls': 'verify-full', 'tls_ca': pki.ca}}
 
 
 def make(workers=2, secrets=SECRETS, node=None, **cluster_options):
     return Proxy(cluster, workers=workers, hba=HBA, secrets=secrets, databases={d: {'dbname': 'postgres'} for d in [*RULES, 'mapped', 'dn', 'ca_trust']}, limits={'auth_failure_delay': '1ms'},
-                 listen={'tls': 'allow', 'tls_cert': front.crt('server'), 'tls_key': front.key('server'), 'tls_ca': front.ca}, auth={'ident_file': 'ident.conf'},
+                 listen={'tls': 'allow', 'tls_cert': front.crt('server'), 'tls_key': front.key('server'), 'tls_ca': front.ca}, auth={'ident_file': 'ident.conf', 'query': QUERY},
                  files={'ident.conf': 'm /^(.*)@example\\.com$ s_trust\nm nobody s_scram\nd "CN=s_trust" s_trust\n'}, cluster_options={'service_user': 'postgres', **cluster_options}, node={'host': 'localhost', **(node or {})})
 
 
@@ -64,37 +82,73 @@ def come(proxy, database, user, mode, cert=None, by=front, secret=PASSWORD, **en
     return err.strip() or out if rc or out != user + '\n' else ''
 
 
-def server_says(server, tls, binding):
-    if binding:
-        return '' if server == 'scram' and tls != 'off' else 'channel binding is required'
-    if server == 'password' and tls == 'off':
-        return 'clear text, over a connection'
-    if server == 'cert':
-        return '' if tls == 'require' else 'no pg_hba.conf entry' if tls == 'off' else 'requires a valid client certificate'
-    return ''
+def wanted(database, server, source, how, tls):
+    """The SQLSTATE, '' when it works."""
+    if RULES[database][1][how]:
+        return '28000'
+    stored = 'md5' if server == 'md5' else 'scram'
+    client = expected(METHODS[database], 'trust', stored, source)
+    if client or server == 'cert':
+        return client or ('' if tls == 'require' else '28000')  # only then have we a certificate to show
+    return expected(METHODS[database], server, stored, source, private=tls != 'off')
 
 
-def matrix(workers, tls, binding):
-    proxy = make(workers, **SERVER_TLS[tls], **({'require_channel_binding': True} if binding else {}))
+contexts = {}
+
+
+def context(cert):
+    """For one client without verification of ours: psql does that."""
+    if cert not in contexts:
+        c = contexts[cert] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        c.check_hostname, c.verify_mode = False, ssl.CERT_NONE
+        if cert:
+            c.load_cert_chain(front.crt(cert), front.key(cert))
+    return contexts[cert]
+
+
+def refused(proxy, database, user, how):
+    """SQLSTATE and text, '' when it works."""
+    c = Conn(proxy.addr, login=False)
+    try:
+        if how:
+            c.send(pgwire.request(pgwire.SSL_REQUEST))
+            c.recv_byte()
+            c.sock = context(user if how == 2 else None).wrap_socket(c.sock)
+        c.login(user, database, {}, PASSWORD)
+        good = c.one('select current_user')
+        return '' if good == user else good
+    except WireError as e:
+        return str(e)
+    finally:
+        c.drop()
+
+
+def matrix(workers, tls):
+    proxy = make(workers, **SERVER_TLS[tls])
 
     def one(row):
-        database, server, how = row
-        client = RULES[database][1][how]
-        want = client or server_says(server, tls, binding)
-        got = come(proxy, database, f's_{server}', 'disable' if how == 0 else 'verify-full', f's_{server}' if how == 2 else None)
-        name = f"{workers} worker{'s' * (workers > 1)}: {database}, {('plain', 'TLS', 'TLS and certificate')[how]}; server {server}, tls {tls}{', binding' * binding}: {want or 'works'}"
-        return name, got, want
-    rows = [(d, s, h) for d in RULES for s in SERVERS for h in range(3)]
+        database, (user, server, source), how = row
+        want = wanted(database, server, source, how, tls)
+        name = f"{workers} worker{'s' * (workers > 1)}: {database}, {('plain', 'TLS', 'TLS and certificate')[how]}; server {server}, tls {tls}, known from {source}: {want or 'works'}"
+        said = refused(proxy, database, user, how)
+        out = [(name, said[:5], want)]
+        if RULES[database][1][how]:
+            out.append((f'{name}: in words', RULES[database][1][how] in said, True))
+        if want == '' and source == 'clear' and not AGAIN:
+            out.append((f'psql, {name}', come(proxy, database, user, 'disable' if how == 0 else 'verify-full', user if how == 2 else None), ''))
+        return out
+    rows = [(d, r, h) for d in RULES for r in ROLES for h in range(3)]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        for name, got, want in pool.map(one, rows):
-            ok(want in got if want else got == '', name) or diag(got)
+        for results in pool.map(one, rows):
+            for name, got, want in results:
+                is_(got, want, name)
     proxy.stop()
 
 
 with scenario('the matrix'):
-    matrix(1, 'off', False)
-    matrix(2, 'require', False)
-    matrix(1, 'verify-full', False)
+    for n in (2,) if AGAIN else (1, 2):
+        for tls in SERVER_TLS:
+            matrix(n, tls)
 
 with scenario('channel binding to servers'):
     for tls in ('require', 'verify-full'):
