@@ -115,6 +115,7 @@ class FakeServer:
     def __init__(self, *answers):
         self.listener = socket.create_server(('127.0.0.1', 0))
         self.host, self.port, self.dir = '127.0.0.1', self.listener.getsockname()[1], cluster.dir
+        self.ports = [self.port]
         self.answers, self.heard = answers, []
         threading.Thread(target=self.run, daemon=True).start()
 
