@@ -12,12 +12,7 @@ proxy_only()
 SECRET = 'scram secret'
 cluster = Cluster(standbys=1)
 stored = cluster.one("select rolpassword from pg_authid where rolname = 'scram_user'")
-proxy = Proxy(cluster, workers=2, hba='host all scram_user all scram-sha-256\nhost all all all trust\nlocal all all trust\n', secrets=f'"scram_user" "{stored}"\n', start=False)
-with open(proxy.path) as f:
-    text = f.read()
-with open(proxy.path, 'w') as f:
-    f.write(text.replace('node "n0"', f'node "n1" {{ host = "{cluster.host}"  port = {cluster.ports[1]} }}\n\tnode "n0"'))
-proxy.start()
+proxy = Proxy(cluster, workers=2, hba='host all scram_user all scram-sha-256\nhost all all all trust\nlocal all all trust\n', secrets=f'"scram_user" "{stored}"\n')
 admin = proxy.connect('lunapool')
 
 
