@@ -91,6 +91,8 @@ layers:
 build/tests/mixup: $(wildcard tests/mixup/*.[ch]) | $(B)/.deps-check
 	@mkdir -p $(@D)
 	@gcc -O2 -g -std=c11 -D_GNU_SOURCE $(WARN) -I$$(pg_config --includedir) -o $@ $(filter %.c,$^) -lpq -lssl -lcrypto
+$(B)/classes: tests/pg/classes.c $(B)/liblunapool.a | $(B)/.deps-check
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(B)/liblunapool.a $(LIBS)
 headers: $(patsubst %.h,$(B)/%.h.ok,$(filter-out include/tbl/%,$(wildcard include/*/*.h)))
 $(B)/%.h.ok: %.h | $(B)/.deps
 	@mkdir -p $(@D)
@@ -107,11 +109,11 @@ demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that a
 	@{ packaging/deps.sh demo && $(MAKE) -s -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh
 demo: export DEMO_RUN = $(value RUN)
-docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md and the samples in conf.d/
+docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md, docs/statements.md and the samples in conf.d/
 	@packaging/docs.sh $<
 clean: ## removes build/
 	rm -rf build
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
--include $(FUZZ_OBJ:.o=.d) $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)
+-include $(B)/classes.d $(FUZZ_OBJ:.o=.d) $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)

@@ -13,6 +13,7 @@ sample() { # file, blocks
 mkdir -p docs conf.d
 "$program" --docs params >docs/parameters.md
 "$program" --docs commands >docs/commands.md
+"$program" --docs statements >docs/statements.md
 sample 00-listen.conf global listen
 sample 10-cluster.conf cluster
 sample 20-pools.conf pool database limits

@@ -140,6 +140,7 @@ struct sql_class {
 	struct sql_part part[];
 };
 
+const char *sql_why_text(enum sql_why why); /* static; NULL for SQL_WHY_READ */
 struct sql_class *sql_class_ref(struct sql_class *c); /* returns c */
 void sql_class_unref(struct sql_class *c);            /* NULL is fine */
 

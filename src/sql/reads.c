@@ -14,11 +14,15 @@
 
 #include "base/compiler.h"
 
-static const char *const whys[] = {
+const char *sql_why_text(enum sql_why why)
+{
+	static const char *const whys[] = {
 #define WHY(id, text) [SQL_WHY_##id] = text,
 #include "tbl/whys.h"
 #undef WHY
-};
+	};
+	return whys[why];
+}
 
 /* A session with one of these keeps its server, which must not be a standby. */
 #define TIES (SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_OPAQUE_CALL)
@@ -54,7 +58,7 @@ void reads_judge(struct sql_class *c)
 		if (!is_first)
 			continue;
 		first = p->why;
-		c->why_primary = whys[p->why];
+		c->why_primary = sql_why_text(p->why);
 		c->blamed = p->blamed;
 	}
 }
