@@ -40,5 +40,7 @@ struct policy_status {
 	char last_error[300]; /* with file:line; "": none */
 };
 void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const struct policy_status *s), void *arg);
+/* What scripts see as the time, in seconds since 1970; 0: the real one.  For tests. */
+void policy_set_clock(struct policy_set *set, int64_t seconds);
 
 #endif

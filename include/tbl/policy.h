@@ -25,7 +25,7 @@
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
 
 #define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
-	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                              \
+	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                               \
 	FIELD(kind, "string", SAME, "\"select\", \"insert\", \"begin\", \"set\", \"copy_in\", …; \"multi\" for several at once.") \
 	FIELD(is_read, "boolean", SAME, "It is proven to change nothing, and a standby may answer it.")                           \
 	FIELD(unknown, "boolean", SAME, "It was not understood; it may do anything.")                                             \
@@ -45,7 +45,14 @@
 	FIELD(application, "string", NOW, "The session's application_name.")                                        \
 	FIELD(client_address, "string", NOW, "Where the client comes from; \"\" is the unix socket.")               \
 	FIELD(class, "string?", NOW, "The class that admit() gave the session.")                                    \
+	FIELD(hint, "lunapool.Hint?", NOW, "What a comment in front of it asks for.")                               \
 	FIELD(parameters, "integer", NOW, "How many parameters it has.")
+
+/* Of a comment: lunapool: route=standby, node=pg2, class=batch */
+#define POLICY_HINT(FIELD, METHOD)                                                               \
+	FIELD(route, "string?", NOW, "The place it asks for; \"primary\" for NO LOAD BALANCE, too.") \
+	FIELD(node, "string?", NOW, "The node it asks for.")                                         \
+	FIELD(class, "string?", NOW, "The class it names.")
 
 #define POLICY_CLIENT(FIELD, METHOD)                              \
 	FIELD(user, "string", NOW, "Who has logged in.")              \
@@ -63,18 +70,40 @@
 	METHOD(candidates, "filter: fun(node: lunapool.Node): boolean", "lunapool.Node[]", NOW,                                   \
 	       "The standbys that are fit for reads and for which the filter says true.")
 
-#define POLICY_NODE(FIELD, METHOD)                                          \
-	FIELD(name, "string?", SAME, "As the configuration has it.")            \
-	FIELD(host, "string?", SAME, "Its host.")                               \
-	FIELD(port, "integer?", SAME, "Its port.")                              \
-	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".") \
-	FIELD(status, "string?", NOW, "\"up\" or \"down\".")
+#define POLICY_NODE(FIELD, METHOD)                                                                              \
+	FIELD(name, "string?", SAME, "As the configuration has it.")                                                \
+	FIELD(host, "string?", SAME, "Its host.")                                                                   \
+	FIELD(port, "integer?", SAME, "Its port.")                                                                  \
+	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".")                                     \
+	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                        \
+	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                     \
+	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")    \
+	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                  \
+	FIELD(replay_lsn, "integer?", NOW, "How far a standby has replayed, as a number; 0 while it is not known.") \
+	FIELD(lag_bytes, "number?", NOW, "Behind the primary; math.huge while it is not known.")                    \
+	FIELD(lag_ms, "number?", NOW, "Age of what it shows; math.huge while it is not known.")                     \
+	FIELD(latency_us, "number?", NOW, "Of the last probe; math.huge while none was answered.")                  \
+	FIELD(in_flight, "integer?", NOW, "Statements that are under way there, of all workers.")
 
-#define POLICY_LP(FUNCTION)                                                                                       \
-	FUNCTION(reject, "text: string, sqlstate?: string", "lunapool.Decision",                                      \
-	         "A decision: the client gets this error (28000 if no SQLSTATE is given).")                           \
-	FUNCTION(wait, "ms: number", "lunapool.Decision",                                                             \
-	         "A decision: wait up to so many milliseconds for a standby that is fresh enough, then the primary.") \
-	FUNCTION(cluster, "name: string", "lunapool.Cluster?", "Another cluster of the configuration; nil if there is none.")
+#define POLICY_LP(FUNCTION)                                                                                               \
+	FUNCTION(reject, "text: string, sqlstate?: string", "lunapool.Decision",                                              \
+	         "A decision: the client gets this error (28000 if no SQLSTATE is given).")                                   \
+	FUNCTION(wait, "ms: number", "lunapool.Decision",                                                                     \
+	         "A decision: wait up to so many milliseconds for a standby that is fresh enough, then the primary.")         \
+	FUNCTION(cluster, "name: string", "lunapool.Cluster?", "Another cluster of the configuration; nil if there is none.") \
+	FUNCTION(hash, "text: string", "integer",                                                                             \
+	         "A number from 0 to 4294967295, the same for the same text in every process (FNV-1a).")                      \
+	FUNCTION(log, "text: string, level?: \"debug\"|\"info\"|\"warn\"|\"error\"", "",                                      \
+	         "A line in the log; each worker writes ten a second at most.")
+
+/* lunapool.kv: what all workers remember together, also across reloads; 100,000 entries. */
+#define POLICY_KV(FUNCTION)                                                                                                      \
+	FUNCTION(get, "key: string", "string|number|boolean|nil", "What was kept under this name.")                                  \
+	FUNCTION(                                                                                                                    \
+	    set, "key: string, value: string|number|boolean|nil, seconds?: number", "boolean",                                       \
+	    "Keeps a value (a text of at most 1 kB) until it is replaced, or for so long; nil forgets it. False: there is no room.") \
+	FUNCTION(add, "key: string, by: number, seconds?: number", "number?",                                                        \
+	         "Adds to a number, which is 0 and gets its time when it is not there; the sum. Nil: there is no room, or it is no " \
+	         "number.")
 
 #endif

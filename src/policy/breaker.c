@@ -28,9 +28,9 @@ void breaker_fini(struct policy_shared *s)
 }
 
 /* Of those who come when the time is over, one goes through. */
-bool breaker_lets_through_slowly(struct policy_shared *s)
+bool breaker_lets_through_at(struct policy_shared *s, uint64_t now)
 {
-	uint64_t now = clock_us(), until = atomic_load(&s->open_until_us);
+	uint64_t until = atomic_load(&s->open_until_us);
 	return until == 0 || (now >= until && atomic_compare_exchange_strong(&s->open_until_us, &until, now + REST_US));
 }
 
@@ -43,9 +43,8 @@ static bool note_failure(struct policy_shared *s, uint64_t now)
 	return is_often;
 }
 
-void breaker_failed(struct policy_shared *s, const char *hook, const char *error)
+void breaker_failed(struct policy_shared *s, const char *hook, const char *error, uint64_t now)
 {
-	uint64_t now = clock_us();
 	atomic_fetch_add_explicit(&s->errors, 1, memory_order_relaxed);
 	pthread_mutex_lock(&s->lock);
 	snprintf(s->last_error, sizeof s->last_error, "%s", error);

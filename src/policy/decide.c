@@ -129,9 +129,22 @@ static bool take_name(struct policy_vm *vm, int index, int key, char out[POLICY_
 	return is_good;
 }
 
+static bool has_other_fields(lua_State *L, int index)
+{
+	bool is_known = true;
+	for (lua_pushnil(L); is_known && lua_next(L, index); lua_pop(L, 1)) {
+		is_known = false;
+		for (int key = REF_KEY_DATABASE; key <= REF_KEY_POOL; key++)
+			is_known |= lua_rawequal(L, -2, key);
+	}
+	return !is_known;
+}
+
 static bool take_overrides(struct policy_vm *vm, int index, struct policy_admission *out)
 {
 	char pool[POLICY_NAME_MAX] = "";
+	if (has_other_fields(vm->L, index))
+		return complain(vm, POLICY_HOOK_ADMIT, "it returned a table with something else than database, class and pool");
 	if (!take_name(vm, index, REF_KEY_DATABASE, out->database) || !take_name(vm, index, REF_KEY_CLASS, out->workload) ||
 	    !take_name(vm, index, REF_KEY_POOL, pool))
 		return complain(vm, POLICY_HOOK_ADMIT, "database, class and pool are texts of less than 64 bytes");

@@ -7,6 +7,7 @@
  */
 #include <lualib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/compiler.h"
 #include "priv.h"
@@ -29,9 +30,67 @@ static const char *const of_math[] = { "abs",        "acos", "asin",  "atan", "a
 	                                   "randomseed", "sin",  "sinh",  "sqrt", "tan",   "tanh", NULL };
 static const char *const of_bit[] = { "arshift", "band", "bnot",   "bor",   "bswap", "bxor", "lshift",
 	                                  "rol",     "ror",  "rshift", "tobit", "tohex", NULL };
+static const char *const of_os[] = { "clock", "date", "difftime", "time", NULL };
 static const struct library libraries[] = {
 	{ "", luaopen_base, of_base },     { "string", luaopen_string, of_string }, { "table", luaopen_table, of_table },
-	{ "math", luaopen_math, of_math }, { "bit", luaopen_bit, of_bit },
+	{ "math", luaopen_math, of_math }, { "bit", luaopen_bit, of_bit },          { "os", luaopen_os, of_os },
+};
+
+/* The time that policies see. */
+static double wall_clock(lua_State *L)
+{
+	int64_t said = vm_of(L)->shared->clock;
+	return (double)(said ? said : (int64_t)time(NULL));
+}
+
+/* Upvalue: Lua's own, which is given the time where the script gives none. */
+static int lib_time(lua_State *L)
+{
+	if (lua_isnoneornil(L, 1)) {
+		lua_pushnumber(L, wall_clock(L));
+		return 1;
+	}
+	lua_settop(L, 1);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, 1, 1);
+	return 1;
+}
+
+static int lib_date(lua_State *L)
+{
+	size_t len = 0;
+	luaL_optlstring(L, 1, "", &len);
+	luaL_argcheck(L, len <= 200, 1, "a format of at most 200 bytes");
+	lua_settop(L, 2);
+	if (lua_isnil(L, 1)) {
+		lua_pushliteral(L, "%c");
+		lua_replace(L, 1);
+	}
+	if (lua_isnil(L, 2)) {
+		lua_pushnumber(L, wall_clock(L));
+		lua_replace(L, 2);
+	}
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, 2, 1);
+	return 1;
+}
+
+/* Ours, or charged for: whatever a single call of could take long. */
+struct replacement {
+	const char *library, *name;
+	lua_CFunction ours; /* NULL: Lua's, charged for by its arguments, */
+	double per_entry;   /* … so many steps for an entry of a table */
+};
+static const struct replacement replacements[] = {
+	{ "string", "find", text_find, 0 },    { "string", "match", text_match, 0 }, { "string", "gmatch", text_gmatch, 0 },
+	{ "string", "gsub", text_gsub, 0 },    { "string", "rep", text_rep, 0 },     { "string", "format", NULL, 0 },
+	{ "string", "lower", NULL, 0 },        { "string", "upper", NULL, 0 },       { "string", "reverse", NULL, 0 },
+	{ "table", "insert", text_insert, 0 }, { "table", "concat", NULL, 4 },       { "table", "sort", NULL, 16 },
+	{ "table", "maxn", NULL, 0.25 },       { "", "unpack", NULL, 0.25 },         { "", "tonumber", NULL, 0 },
+	{ "", "ipairs", view_pairs, 0 },       { "", "pairs", view_pairs, 0 },       { "os", "time", lib_time, 0 },
+	{ "os", "date", lib_date, 0 },
 };
 
 static int refuse_change(lua_State *L)
@@ -60,6 +119,21 @@ void lib_freeze(lua_State *L)
 	lua_replace(L, -2);
 }
 
+/* From the library on top. */
+static void push_function(lua_State *L, const char *library, const char *name)
+{
+	lua_getfield(L, -1, name);
+	for (size_t i = 0; i < ARRAY_LEN(replacements); i++) {
+		const struct replacement *r = &replacements[i];
+		if (strcmp(r->library, library) != 0 || strcmp(r->name, name) != 0)
+			continue;
+		if (r->ours)
+			lua_pushcclosure(L, r->ours, 1); /* over Lua's */
+		else
+			text_charge(L, r->per_entry);
+	}
+}
+
 /* A module of LuaJIT's makes a global table (or adds to that of globals); its allowed entries become those of the table on top. */
 static void copy_allowed(lua_State *L, const struct library *lib)
 {
@@ -72,7 +146,7 @@ static void copy_allowed(lua_State *L, const struct library *lib)
 	else
 		lua_pushvalue(L, LUA_GLOBALSINDEX);
 	for (const char *const *name = lib->allowed; *name; name++) {
-		lua_getfield(L, -1, *name);
+		push_function(L, lib->name, *name);
 		lua_setfield(L, to, *name);
 	}
 	lua_settop(L, to);

@@ -37,6 +37,7 @@ static bool begin(struct policy_vm *vm, enum policy_hook hook, const struct topo
 	if (!policy_has(vm, hook) || !breaker_lets_through(vm->shared))
 		return false;
 	vm->hook = hook;
+	vm->call++;
 	vm->topo = topo;
 	lua_pushvalue(vm->L, REF_HOOKS + hook);
 	return true;
@@ -75,7 +76,7 @@ static void end(struct policy_vm *vm, enum policy_hook hook, bool is_good)
 	if (is_good)
 		breaker_succeeded(vm->shared);
 	else
-		breaker_failed(vm->shared, hook_names[hook], vm->error);
+		breaker_failed(vm->shared, hook_names[hook], vm->error, clock_us());
 }
 
 static void clear(struct policy_decision *out, size_t cluster_at)

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/err.h"
 #include "policy/policy.h"
@@ -62,6 +63,7 @@ enum {
 	REF_KEY_POOL,
 	REF_LAST = REF_KEY_POOL,
 	REF_LP,
+	REF_HINT,
 	REF_LOADER,
 	REF_LOADED,                   /* name of a module -> its value */
 	REF_GLOBALS,                  /* what policies see as such */
@@ -89,14 +91,21 @@ struct policy_vm {
 	const struct policy_query *query;
 	const struct policy_client *client;
 	bool is_planning;
+	uint64_t call; /* its number */
+	struct fit {
+		uint64_t call, mask; /* standbys that were fit when that call asked first */
+	} * fit;                 /* of each cluster */
 	/* Its bounds. */
 	_Atomic size_t bytes; /* read by others, too */
 	size_t bytes_max;
 	uint64_t limit_us, from_us, cpu_from_us;
 	uint32_t steps_left;
-	unsigned depth; /* of C calling Lua calling C */
+	const char *frame; /* of C, where the call began */
 	bool is_over;
 	char error[VM_ERROR_MAX]; /* of the last call that failed */
+	/* What it may write to the log. */
+	uint64_t log_second;
+	unsigned log_lines, log_dropped;
 	/* The policy. */
 	_Atomic uint64_t calls, timed_calls, timed_ns; /* written by the VM's own thread only */
 	uint64_t generation;
@@ -123,9 +132,8 @@ static inline struct policy_vm *vm_of(lua_State *L)
 bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us) MUST_CHECK;
 /* From functions that Lua calls: so much work more; raises an error when that is too much for one call. */
 void vm_spend(lua_State *L, uint32_t steps);
-/* Lua functions that C functions call may not nest deeply: C's stack is finite. */
-void vm_enter(lua_State *L);
-void vm_leave(lua_State *L);
+/* Before a C function calls into Lua, which may call that function again: C's stack is finite. */
+void vm_check_depth(lua_State *L);
 
 /* ---- lib.c ---------------------------------------------------------------------------------------------------------- */
 
@@ -133,12 +141,24 @@ void lib_open(lua_State *L);                                 /* sets REF_GLOBALS
 void lib_freeze(lua_State *L);                               /* table -> a view of it that nobody can change */
 void lib_load(lua_State *L, const struct source_file *file); /* pushes the chunk; raises an error */
 
+/* ---- text.c --------------------------------------------------------------------------------------------------------- */
+
+int text_find(lua_State *L);
+int text_match(lua_State *L);
+int text_gmatch(lua_State *L);
+int text_gsub(lua_State *L);
+int text_rep(lua_State *L);
+int text_insert(lua_State *L);
+void text_charge(lua_State *L,
+                 double per_entry); /* the function on top -> one that counts its work: steps for an entry of a table */
+
 /* ---- view.c, api.c -------------------------------------------------------------------------------------------------- */
 
 enum handle_is {
 	HANDLE_QUERY,
 	HANDLE_STATEMENT,
 	HANDLE_CLIENT,
+	HANDLE_HINT,
 	HANDLE_CLUSTER,
 	HANDLE_NODE,
 	HANDLE_NODES,
@@ -164,15 +184,16 @@ struct decision {
 const struct handle *handle_at(lua_State *L, int index);
 void view_open(lua_State *L, const struct conf *conf); /* sets REF_CLASSES, REF_HANDLES, REF_QUERY … REF_CLUSTER */
 void view_push_cluster(lua_State *L, size_t cluster_at);
-void *view_new(lua_State *L, enum handle_is is, size_t size);               /* pushes it */
-uint64_t view_mask(const struct policy_vm *vm, const struct handle *nodes); /* of a list, now */
-void api_open(lua_State *L);                                                /* pushes the module */
+void *view_new(lua_State *L, enum handle_is is, size_t size); /* pushes it */
+int view_pairs(lua_State *L);
+void api_open(lua_State *L); /* pushes the module */
 
 /* ---- breaker.c ------------------------------------------------------------------------------------------------------ */
 
 /* What the VMs of one cluster's policy share: any thread. */
 struct policy_shared {
 	const char *cluster, *file;
+	int64_t clock;                  /* seconds since 1970 that scripts see; 0: the real time */
 	_Atomic uint64_t open_until_us; /* 0: closed */
 	_Atomic uint64_t errors;
 	pthread_mutex_t lock; /* for what follows */
@@ -182,12 +203,12 @@ struct policy_shared {
 };
 void breaker_init(struct policy_shared *s, const char *cluster, const char *file);
 void breaker_fini(struct policy_shared *s);
-bool breaker_lets_through_slowly(struct policy_shared *s); /* it was open: is it time to try again? */
+bool breaker_lets_through_at(struct policy_shared *s, uint64_t now_us); /* it was open: is it time to try again? */
 static inline bool breaker_lets_through(struct policy_shared *s)
 {
-	return LIKELY(atomic_load_explicit(&s->open_until_us, memory_order_relaxed) == 0) || breaker_lets_through_slowly(s);
+	return LIKELY(atomic_load_explicit(&s->open_until_us, memory_order_relaxed) == 0) || breaker_lets_through_at(s, clock_us());
 }
-void breaker_failed(struct policy_shared *s, const char *hook, const char *error);
+void breaker_failed(struct policy_shared *s, const char *hook, const char *error, uint64_t now_us);
 void breaker_succeeded_slowly(struct policy_shared *s);
 static inline void breaker_succeeded(struct policy_shared *s)
 {

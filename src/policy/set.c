@@ -164,3 +164,9 @@ void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const s
 		fn(arg, &s);
 	}
 }
+
+void policy_set_clock(struct policy_set *set, int64_t seconds)
+{
+	for (size_t i = 0; i < set->n_clusters; i++)
+		set->entries[i].shared.clock = seconds;
+}

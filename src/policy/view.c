@@ -13,6 +13,7 @@
 #include "priv.h"
 #include "sql/class.h"
 #include "sql/facts.h"
+#include "sql/hint.h"
 #include "tbl/policy.h"
 
 #define HANDLES_PER_CLUSTER (5 + (int)POLICY_NODES_MAX)
@@ -65,7 +66,7 @@ static const struct topo_cluster *cluster_of(lua_State *L, const struct policy_v
 {
 	if (!vm->topo)
 		luaL_error(L, "clusters can be looked at in a hook only");
-	if (h->cluster_at >= vm->topo->n_clusters)
+	if (h->cluster_at >= vm->topo->n_clusters || h->cluster_at >= vm->n_clusters)
 		luaL_error(L, "this cluster is gone");
 	return &vm->topo->clusters[h->cluster_at];
 }
@@ -263,6 +264,37 @@ static void query_parameters(lua_State *L, struct policy_vm *vm, const struct ha
 	lua_pushnumber(L, vm->query->n_parameters);
 }
 
+static void query_hint(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	if (vm->query->hint)
+		lua_rawgeti(L, LUA_REGISTRYINDEX, REF_HINT);
+	else
+		lua_pushnil(L);
+}
+
+static void push_slice(lua_State *L, struct slice s)
+{
+	if (s.len)
+		lua_pushlstring(L, (const char *)s.at, s.len);
+	else
+		lua_pushnil(L);
+}
+
+static void hint_route(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	push_slice(L, vm->query->hint->wants_primary ? slice_text("primary") : vm->query->hint->route);
+}
+
+static void hint_node(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	push_slice(L, vm->query->hint->node);
+}
+
+static void hint_class(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	push_slice(L, vm->query->hint->class);
+}
+
 /* ---- client ---------------------------------------------------------------------------------------------------------------------- */
 
 static void client_user(lua_State *L, struct policy_vm *vm, const struct handle *h)
@@ -301,13 +333,24 @@ static uint64_t fit_standbys(const struct topo_cluster *c)
 	return mask;
 }
 
-uint64_t view_mask(const struct policy_vm *vm, const struct handle *nodes)
+/* The same all through a call, however long it takes. */
+static uint64_t fit_in_call(const struct policy_vm *vm, size_t cluster_at)
+{
+	struct fit *f = &vm->fit[cluster_at];
+	if (f->call != vm->call) {
+		f->mask = fit_standbys(&vm->topo->clusters[cluster_at]);
+		f->call = vm->call;
+	}
+	return f->mask;
+}
+
+static uint64_t view_mask(const struct policy_vm *vm, const struct handle *nodes)
 {
 	const struct topo_cluster *c = &vm->topo->clusters[nodes->cluster_at];
 	uint64_t primary = c->primary >= 0 && c->primary < (int)POLICY_NODES_MAX ? UINT64_C(1) << c->primary : 0;
 	if (nodes->kind == POLICY_NODES)
 		return nodes->nodes;
-	return fit_standbys(c) | (nodes->kind == POLICY_ANY ? primary : 0);
+	return fit_in_call(vm, nodes->cluster_at) | (nodes->kind == POLICY_ANY ? primary : 0);
 }
 
 static void cluster_name(lua_State *L, struct policy_vm *vm, const struct handle *h)
@@ -353,7 +396,8 @@ static int cluster_candidates(lua_State *L)
 {
 	const struct handle *h = check_handle(L, 1, HANDLE_CLUSTER, "cluster");
 	luaL_checktype(L, 2, LUA_TFUNCTION);
-	uint64_t fit = fit_standbys(cluster_of(L, vm_of(L), h)), chosen = 0;
+	cluster_of(L, vm_of(L), h);
+	uint64_t fit = fit_in_call(vm_of(L), h->cluster_at), chosen = 0;
 	for (int i = 0; i < (int)POLICY_NODES_MAX; i++) {
 		if (!(fit >> i & 1))
 			continue;
@@ -393,6 +437,33 @@ static void push_nth(lua_State *L, const struct handle *h, uint64_t mask, int n)
 	lua_pushnil(L);
 }
 
+static int next_node(lua_State *L)
+{
+	const struct handle *h = check_handle(L, 1, HANDLE_NODES, "list of nodes");
+	int n = (int)lua_tointeger(L, 2) + 1;
+	lua_pushinteger(L, n);
+	push_nth(L, h, mask_now(L, h), n);
+	return lua_isnil(L, -1) ? 1 : 2;
+}
+
+/* ipairs and pairs, which take lists of nodes, too.  Upvalue: Lua's own. */
+int view_pairs(lua_State *L)
+{
+	const struct handle *h = handle_at(L, 1);
+	if (h && h->is == HANDLE_NODES) {
+		mask_now(L, h);
+		lua_pushcfunction(L, next_node);
+		lua_pushvalue(L, 1);
+		lua_pushinteger(L, 0);
+		return 3;
+	}
+	lua_settop(L, 1);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, 1, 3);
+	return 3;
+}
+
 static int nodes_index(lua_State *L)
 {
 	const struct handle *h = handle_at(L, 1);
@@ -422,48 +493,96 @@ static const struct topo_node *node_of(lua_State *L, const struct policy_vm *vm,
 	return at < 0 ? NULL : &c->nodes[at];
 }
 
-static void push_node_text(lua_State *L, const char *text)
-{
-	if (text)
-		lua_pushstring(L, text);
-	else
-		lua_pushnil(L);
-}
+/* The node that H is, or return having pushed nil. */
+#define NODE_OR_NIL(n)                             \
+	const struct topo_node *n = node_of(L, vm, h); \
+	if (!n) {                                      \
+		lua_pushnil(L);                            \
+		return;                                    \
+	}
 
 static void node_name(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct topo_node *n = node_of(L, vm, h);
-	push_node_text(L, n ? n->name : NULL);
+	NODE_OR_NIL(n);
+	lua_pushstring(L, n->name);
 }
 
 static void node_host(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct topo_node *n = node_of(L, vm, h);
-	push_node_text(L, n ? n->host : NULL);
+	NODE_OR_NIL(n);
+	lua_pushstring(L, n->host);
 }
 
 static void node_port(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct topo_node *n = node_of(L, vm, h);
-	if (n)
-		lua_pushinteger(L, n->port);
-	else
-		lua_pushnil(L);
+	NODE_OR_NIL(n);
+	lua_pushinteger(L, n->port);
 }
 
 static void node_role(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct topo_node *n = node_of(L, vm, h);
-	if (n)
-		lua_pushstring(L, n == topo_primary(vm->topo, h->cluster_at) ? "primary" : n->in_recovery ? "standby" : "unknown");
-	else
-		lua_pushnil(L);
+	NODE_OR_NIL(n);
+	lua_pushstring(L, n == topo_primary(vm->topo, h->cluster_at) ? "primary" : n->in_recovery ? "standby" : "unknown");
 }
 
 static void node_status(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct topo_node *n = node_of(L, vm, h);
-	push_node_text(L, !n ? NULL : n->is_reachable ? "up" : "down");
+	NODE_OR_NIL(n);
+	lua_pushstring(L, n->is_reachable ? "up" : "down");
+}
+
+static void node_weight(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushnumber(L, n->weight);
+}
+
+static void node_is_fit(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushboolean(L, pulse_is_fit(n->pulse));
+}
+
+static void node_timeline(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushnumber(L, (double)pulse_timeline(n->pulse));
+}
+
+static void node_replay_lsn(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushnumber(L, (double)pulse_replayed(n->pulse));
+}
+
+/* What is not known is too much for whoever compares. */
+static void push_measure(lua_State *L, uint64_t value, double unit)
+{
+	lua_pushnumber(L, value == PULSE_UNKNOWN ? HUGE_VAL : (double)value / unit);
+}
+
+static void node_lag_bytes(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	push_measure(L, pulse_lag_bytes(n->pulse), 1);
+}
+
+static void node_lag_ms(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	push_measure(L, pulse_lag_us(n->pulse), 1000);
+}
+
+static void node_latency_us(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	push_measure(L, pulse_latency_us(n->pulse), 1);
+}
+
+static void node_in_flight(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushnumber(L, pulse_in_flight(n->pulse));
 }
 
 static const struct topo_node *of_pair(lua_State *L, int arg)
@@ -483,12 +602,14 @@ static int node_equal(lua_State *L)
 
 #define QUERY_FIELD(n, type, when, ...) { #n, when, query_##n, NULL },
 #define QUERY_METHOD(n, parameters, returns, when, ...) { #n, when, NULL, query_##n },
+#define HINT_FIELD(n, type, when, ...) { #n, when, hint_##n, NULL },
 #define CLIENT_FIELD(n, type, when, ...) { #n, when, client_##n, NULL },
 #define CLUSTER_FIELD(n, type, when, ...) { #n, when, cluster_##n, NULL },
 #define CLUSTER_METHOD(n, parameters, returns, when, ...) { #n, when, NULL, cluster_##n },
 #define NODE_FIELD(n, type, when, ...) { #n, when, node_##n, NULL },
 #define NO_METHOD(...)
 static const struct field query_fields[] = { POLICY_STATEMENT(QUERY_FIELD, QUERY_METHOD) POLICY_QUERY(QUERY_FIELD, NO_METHOD) };
+static const struct field hint_fields[] = { POLICY_HINT(HINT_FIELD, NO_METHOD) };
 static const struct field client_fields[] = { POLICY_CLIENT(CLIENT_FIELD, NO_METHOD) };
 static const struct field cluster_fields[] = { POLICY_CLUSTER(CLUSTER_FIELD, CLUSTER_METHOD) };
 static const struct field node_fields[] = { POLICY_NODE(NODE_FIELD, NO_METHOD) };
@@ -502,6 +623,7 @@ static const struct class
 } classes[] = {
 	[HANDLE_QUERY] = { "query", query_fields, ARRAY_LEN(query_fields), NULL, NULL, NULL },
 	[HANDLE_STATEMENT] = { "statement", query_fields, ARRAY_LEN(query_fields), NULL, NULL, NULL },
+	[HANDLE_HINT] = { "hint", hint_fields, ARRAY_LEN(hint_fields), NULL, NULL, NULL },
 	[HANDLE_CLIENT] = { "client", client_fields, ARRAY_LEN(client_fields), NULL, NULL, NULL },
 	[HANDLE_CLUSTER] = { "cluster", cluster_fields, ARRAY_LEN(cluster_fields), NULL, NULL, NULL },
 	[HANDLE_NODE] = { "node", node_fields, ARRAY_LEN(node_fields), NULL, NULL, node_equal },
@@ -520,9 +642,18 @@ static struct field_slot *slot_of(struct policy_vm *vm, enum handle_is is, const
 
 static bool is_there(const struct policy_vm *vm, enum handle_is is)
 {
-	return is == HANDLE_QUERY || is == HANDLE_STATEMENT ? vm->query && vm->is_planning == (is == HANDLE_STATEMENT)
-	       : is == HANDLE_CLIENT                        ? vm->client != NULL
-	                                                    : true;
+	switch (is) {
+	case HANDLE_QUERY:
+		return vm->query && !vm->is_planning;
+	case HANDLE_STATEMENT:
+		return vm->query && vm->is_planning;
+	case HANDLE_HINT:
+		return vm->query && vm->query->hint;
+	case HANDLE_CLIENT:
+		return vm->client != NULL;
+	default:
+		return true;
+	}
 }
 
 static int refuse_field(lua_State *L, const struct handle *h)
@@ -640,6 +771,7 @@ void view_open(lua_State *L, const struct conf *conf)
 	keep_single(L, HANDLE_QUERY, REF_QUERY);
 	keep_single(L, HANDLE_STATEMENT, REF_STATEMENT);
 	keep_single(L, HANDLE_CLIENT, REF_CLIENT);
+	keep_single(L, HANDLE_HINT, REF_HINT);
 	view_new(L, HANDLE_NODES, sizeof(struct handle));
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_CHOICE);
 	view_push_cluster(L, vm_of(L)->own_at);

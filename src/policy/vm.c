@@ -25,10 +25,13 @@
 #include "priv.h"
 #include "tbl/policy.h"
 
-#define TICK 100
-#define STEPS_PER_CALL 500000u
-#define DEPTH_MAX 10u
-#define GRACE_US 1000u /* of processor time, at the end of a call's time */
+#define TICK 100 /* instructions */
+#define LARGE_BYTES (32u << 10)
+#define STEPS_PER_US 100u
+#define STACK_MAX (128 << 10) /* bytes of C's stack, for one call */
+#define GRACE_US 1000u        /* of processor time, at the end of a call's time */
+
+static void on_tick(lua_State *L, lua_Debug *ar);
 
 /* ---- memory ------------------------------------------------------------------------------------------------------------ */
 
@@ -39,6 +42,8 @@ static void *allocate(void *arg, void *old, size_t old_size, size_t size)
 	void *at = NULL;
 	if (size > old_size && bytes > vm->bytes_max)
 		return NULL;
+	if (size > LARGE_BYTES && vm->L) /* whatever that is for takes a while: look at the clock soon */
+		lua_sethook(vm->L, on_tick, LUA_MASKCOUNT, 1);
 	if (size == 0)
 		free(old);
 	else if (!(at = realloc(old, size)))
@@ -73,11 +78,10 @@ static bool is_time_over(struct policy_vm *vm)
 static void on_tick(lua_State *L, lua_Debug *ar)
 {
 	struct policy_vm *vm = vm_of(L);
-	if (!vm->is_over && !is_time_over(vm))
-		return;
+	vm->is_over = vm->is_over || is_time_over(vm);
+	lua_sethook(L, on_tick, LUA_MASKCOUNT, vm->is_over ? 1 : TICK);
 	if (!vm->is_over)
-		lua_sethook(L, on_tick, LUA_MASKCOUNT, 1);
-	vm->is_over = true;
+		return;
 	lua_getinfo(L, "Sl", ar);
 	lua_pushfstring(L, "%s:%d: it ran longer than %d ms and was stopped", ar->short_src, ar->currentline,
 	                (int)(vm->limit_us / US_PER_MS));
@@ -88,13 +92,13 @@ static void start_clock(struct policy_vm *vm, uint64_t limit_us)
 {
 	vm->limit_us = limit_us;
 	vm->from_us = vm->cpu_from_us = 0;
-	vm->steps_left = STEPS_PER_CALL;
-	vm->depth = 0;
+	vm->steps_left = (uint32_t)limit_us * STEPS_PER_US;
+	vm->frame = __builtin_frame_address(0);
 }
 
 static void stop_clock(struct policy_vm *vm)
 {
-	if (vm->is_over)
+	if (UNLIKELY(vm->is_over))
 		lua_sethook(vm->L, on_tick, LUA_MASKCOUNT, TICK);
 	vm->is_over = false;
 }
@@ -109,16 +113,11 @@ void vm_spend(lua_State *L, uint32_t steps)
 	vm->steps_left -= steps;
 }
 
-void vm_enter(lua_State *L)
+void vm_check_depth(lua_State *L)
 {
-	if (vm_of(L)->depth >= DEPTH_MAX)
-		luaL_error(L, "functions that string functions call nest too deeply");
-	vm_of(L)->depth++;
-}
-
-void vm_leave(lua_State *L)
-{
-	vm_of(L)->depth--;
+	const char *here = __builtin_frame_address(0);
+	if (vm_of(L)->frame - here > STACK_MAX)
+		luaL_error(L, "functions that library functions call nest too deeply");
 }
 
 /* ---- calls -------------------------------------------------------------------------------------------------------------- */
@@ -129,6 +128,12 @@ static bool has_place(const char *text)
 	const char *colon = strchr(text, ':');
 	size_t digits = colon ? strspn(colon + 1, "0123456789") : 0;
 	return digits > 0 && strncmp(colon + 1 + digits, ": ", 2) == 0;
+}
+
+/* What is being called, roughly. */
+static const char *place_of(const struct policy_vm *vm)
+{
+	return vm->hook < POLICY_HOOKS ? vm->where[vm->hook] : vm->source->files[0]->path;
 }
 
 /* Runs where the error happened: the stack is still there.  Allocates nothing, since there may be no memory. */
@@ -145,8 +150,8 @@ static int on_error(lua_State *L)
 		snprintf(place, sizeof place, "%s:%d: ", ar.short_src, ar.currentline);
 		break;
 	}
-	if ((!text || !has_place(text)) && !*place && vm->hook < POLICY_HOOKS) /* a tail call leaves no trace */
-		snprintf(place, sizeof place, "%.120s: ", vm->where[vm->hook]);
+	if ((!text || !has_place(text)) && !*place) /* a tail call leaves no trace */
+		snprintf(place, sizeof place, "%.120s: ", place_of(vm));
 	if (text)
 		snprintf(vm->error, sizeof vm->error, "%s%s", place, text);
 	else
@@ -156,12 +161,13 @@ static int on_error(lua_State *L)
 
 static void note_failure(struct policy_vm *vm, int status)
 {
-	const char *place = vm->hook < POLICY_HOOKS ? vm->where[vm->hook] : vm->source->files[0]->path;
+	const char *place = place_of(vm);
 	if (status == LUA_ERRMEM) /* no handler was called */
 		snprintf(vm->error, sizeof vm->error, "%.120s: it needs more than the %u MB of memory that a policy may have", place,
 		         VM_MEMORY_MAX >> 20);
 	else if (status == LUA_ERRERR)
-		snprintf(vm->error, sizeof vm->error, "%.120s: an error came up while one was handled", place);
+		snprintf(vm->error, sizeof vm->error,
+		         "%.120s: a function calls itself without end, or an error came up while one was handled", place);
 }
 
 bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
@@ -385,6 +391,7 @@ struct policy_vm *vm_new(const struct vm_env *env, struct err *err)
 	vm->bytes_max = VM_MEMORY_MAX;
 	vm->hook = POLICY_HOOKS;
 	vm->n_clusters = env->conf->n_clusters;
+	vm->fit = mem_alloc(vm->n_clusters * sizeof *vm->fit);
 	vm->fields = mem_alloc(HANDLE_KINDS * FIELD_SLOTS * sizeof *vm->fields);
 	if (!open_state(vm, env->conf))
 		die("out of memory: a Lua state wanted");
@@ -401,5 +408,6 @@ void vm_free(struct policy_vm *vm)
 	if (vm->L)
 		lua_close(vm->L);
 	mem_free(vm->fields);
+	mem_free(vm->fit);
 	mem_free(vm);
 }
