@@ -106,7 +106,7 @@ static uint64_t per_second(uint64_t what, uint64_t us)
 #define AVERAGE_SECOND(field) per_second(grown(now->field, was->field), us)
 #define AVERAGE_TRANSACTION(field) for_each(grown(now->field, was->field), grown(now->transactions, was->transactions))
 #define AVERAGE_QUERY(field) for_each(grown(now->field, was->field), grown(now->queries, was->queries))
-#define AVERAGE(field, total, average, global, how, sentence) out->field = AVERAGE_##how(field);
+#define AVERAGE(field, total, average, global, bare, bare_average, how, sentence) out->field = AVERAGE_##how(field);
 
 void averages_of(struct averages *a, const char *database, const struct pool_counts *now, struct pool_counts *out)
 {

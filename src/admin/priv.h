@@ -197,8 +197,35 @@ enum answer_step answer_go_on(struct answer *a, uint64_t *limit, struct writer *
 enum answer_step answer_on_letter(struct answer *a, struct reply_letter *l, uint64_t *limit, struct writer *w, struct err *err);
 void answer_tag(const struct answer *a, char out[64]);
 
-/* ---- talk.c ----------------------------------------------------------------------------------------------------- */
+/* ---- talk.c, prepared.c ------------------------------------------------------------------------------------------ */
+
+struct portal {
+	struct answer answer;
+};
+
+struct talk {
+	struct console *console;
+	struct console_place place;
+	char *user;
+	bool is_owner, skips_to_sync, is_query, is_cancelled;
+	char status;                    /* I, T or E */
+	struct map statements, portals; /* struct call, struct portal; "" is the unnamed one */
+	struct portal *running;         /* one of the portals, or a Query's own */
+	uint64_t limit;                 /* rows that this Execute may still give */
+};
 
 extern const struct session_console talk_ops;
+void talk_say(struct writer *w, uint8_t type); /* a message without a body */
+bool talk_may(const struct talk *t, const struct call *call, struct err *err) MUST_CHECK;
+
+/* A portal of nobody's. */
+struct portal *prepared_portal(const struct talk *t, const struct call *call);
+void prepared_free(struct portal *p); /* NULL is fine */
+/* Parse to Execute, which sets t->running.  False with ERR. */
+bool prepared_take(struct talk *t, const struct frame *f, struct writer *w, struct err *err) MUST_CHECK;
+bool prepared_deallocate(struct talk *t, const char *name, struct err *err) MUST_CHECK; /* NULL: all */
+void prepared_forget_unnamed(struct talk *t);
+void prepared_forget_portals(struct talk *t);
+void prepared_forget_statements(struct talk *t);
 
 #endif

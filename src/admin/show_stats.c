@@ -75,21 +75,12 @@ const struct view show_stats = { COLUMNS(stats), .gather = gather, .row = stats_
 
 /* ---- STATS_TOTALS, STATS_AVERAGES: PgBouncer's names here are not those of STATS */
 
-static const struct column stats_totals_columns[] = {
-	{ "database", COLUMN_TEXT },
-	{ "server_assignment_count", COLUMN_NUMERIC },
-	{ "xact_count", COLUMN_NUMERIC },
-	{ "query_count", COLUMN_NUMERIC },
-	{ "bytes_received", COLUMN_NUMERIC },
-	{ "bytes_sent", COLUMN_NUMERIC },
-	{ "xact_time", COLUMN_NUMERIC },
-	{ "query_time", COLUMN_NUMERIC },
-	{ "wait_time", COLUMN_NUMERIC },
-	{ "client_parse_count", COLUMN_NUMERIC },
-	{ "server_parse_count", COLUMN_NUMERIC },
-	{ "bind_count", COLUMN_NUMERIC },
-	{ "client_login_count", COLUMN_NUMERIC },
-};
+#define BARE_COLUMN(field, total, average, global, bare, ...) { #bare, COLUMN_NUMERIC },
+#define BARE_AVERAGE_COLUMN(field, total, average, global, bare, bare_average, ...) { #bare_average, COLUMN_NUMERIC },
+/* clang-format off */
+static const struct column stats_totals_columns[] = { { "database", COLUMN_TEXT }, POOL_COUNTERS(BARE_COLUMN) };
+static const struct column stats_averages_columns[] = { { "database", COLUMN_TEXT }, POOL_COUNTERS(BARE_AVERAGE_COLUMN) };
+/* clang-format on */
 
 static void stats_totals_row(struct table *t, const struct items *items, size_t i)
 {
@@ -97,22 +88,6 @@ static void stats_totals_row(struct table *t, const struct items *items, size_t 
 	POOL_COUNTERS(WRITE_TOTAL)
 }
 const struct view show_stats_totals = { COLUMNS(stats_totals), .gather = gather, .row = stats_totals_row };
-
-static const struct column stats_averages_columns[] = {
-	{ "database", COLUMN_TEXT },
-	{ "server_assignment_count", COLUMN_NUMERIC },
-	{ "xact_count", COLUMN_NUMERIC },
-	{ "query_count", COLUMN_NUMERIC },
-	{ "bytes_received", COLUMN_NUMERIC },
-	{ "bytes_sent", COLUMN_NUMERIC },
-	{ "xact_time", COLUMN_NUMERIC },
-	{ "query_time", COLUMN_NUMERIC },
-	{ "wait_time", COLUMN_NUMERIC },
-	{ "avg_client_parse_count", COLUMN_NUMERIC },
-	{ "avg_server_parse_count", COLUMN_NUMERIC },
-	{ "avg_bind_count", COLUMN_NUMERIC },
-	{ "avg_client_login_count", COLUMN_NUMERIC },
-};
 
 static void stats_averages_row(struct table *t, const struct items *items, size_t i)
 {

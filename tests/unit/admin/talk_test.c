@@ -264,6 +264,8 @@ static void errors_skip_to_the_sync(void **state)
 	                    "E:26000 Z:I T:peer_id,host,port,pool_size C:SHOW Z:I");
 	assert_string_equal(TALK(w, "E nobody 0", "S"), "E:34000 Z:I");
 	assert_string_equal(TALK(w, "P a SHOW PEERS", "P a SHOW LISTS", "S"), "1 E:42P05 Z:I");
+	assert_string_equal(TALK(w, "B ~ nobody", "Q SHOW VERSION", "S", "Q SHOW PEERS"),
+	                    "E:26000 Z:I T:peer_id,host,port,pool_size C:SHOW Z:I");
 	w->said[0] = '\0';
 	tell(w, 'P', "\0SHOW PEERS\0\0\1\0\0\0\27", 18); /* a parameter's type */
 	tell(w, 'S', "", 0);
