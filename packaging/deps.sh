@@ -7,7 +7,7 @@ drivers="python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl golang-
  libpostgresql-jdbc-java prometheus-pgbouncer-exporter pgcli"
 command -v npm >/dev/null || drivers="$drivers nodejs npm"
 check="$build clang libclang-rt-14-dev perl libcmocka-dev postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
- python3 util-linux procps openssl sslscan $drivers"
+ python3 util-linux procps openssl sslscan slapd $drivers"
 bench="$check pgbouncer haproxy pgpool2 valgrind strace"
 demo="$build postgresql-15 postgresql-client-15 util-linux"
 case ${1:-build} in
@@ -34,6 +34,10 @@ if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
 	$sudo mkdir -p /etc/postgresql-common
 	echo "create_main_cluster = false" | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
+# Nor is a directory of slapd's own.
+case $missing in
+*slapd*) echo "slapd slapd/no_configuration boolean true" | $sudo debconf-set-selections >&2 ;;
+esac
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2
 # shellcheck disable=SC2086
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >&2

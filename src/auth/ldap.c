@@ -15,10 +15,25 @@
 #include "base/secret.h"
 #include "priv.h"
 
-static void tell(const struct auth_question *q, const char *doing, int rc)
+/* Debian's library does not say why a certificate would not do. */
+static const char *hint_for(const struct auth_question *q, int rc)
 {
+	const struct hba_ldap *l = q->rule->ldap;
+	bool is_tls = l->starttls || strncmp(l->uri, "ldaps:", 6) == 0;
+	return is_tls && (rc == LDAP_CONNECT_ERROR || rc == LDAP_SERVER_DOWN)
+	           ? "if it is there, its certificate must be for this name, and by an authority in ldap.conf's TLS_CACERT"
+	           : "";
+}
+
+/* With what the directory says besides; it knows no password of ours. */
+static void tell(const struct auth_question *q, LDAP *ld, const char *doing, int rc)
+{
+	char *detail = NULL;
+	if (ld)
+		ldap_get_option(ld, LDAP_OPT_DIAGNOSTIC_MESSAGE, &detail);
 	log_info(NULL, "ldap_failed", KV_STR("server", q->rule->ldap->uri), KV_STR("user", q->user), KV_STR("while", doing),
-	         KV_STR("error", ldap_err2string(rc)));
+	         KV_STR("error", ldap_err2string(rc)), KV_STR("detail", detail ? detail : ""), KV_STR("hint", hint_for(q, rc)));
+	ldap_memfree(detail);
 }
 
 /* The directory was not there, or would not talk; what it says about the password is an answer. */
@@ -109,9 +124,9 @@ static bool is_harmless(const char *user)
 	return *user != '\0' && *user != ' ' && user[strlen(user) - 1] != ' '; /* a directory does not see spaces at the ends */
 }
 
-static void fail(struct auth_question *q, const char *doing, int rc)
+static void fail(struct auth_question *q, LDAP *ld, const char *doing, int rc)
 {
-	tell(q, doing, rc);
+	tell(q, ld, doing, rc);
 	question_fail(q, "57P03", "the directory that knows the password cannot be asked now");
 }
 
@@ -134,7 +149,7 @@ static char *find_name(struct auth_question *q)
 	if (rc == LDAP_SUCCESS)
 		rc = find_entry(q, ld, &dn);
 	if (rc != LDAP_SUCCESS)
-		fail(q, "looking for the user", rc);
+		fail(q, ld, "looking for the user", rc);
 	name = mem_text(dn);
 	ldap_memfree(dn);
 	if (ld)
@@ -164,9 +179,9 @@ void work_ldap(struct auth_question *q)
 		rc = bind_as(ld, name, q->password);
 	q->answer.is_right = rc == LDAP_SUCCESS;
 	if (is_trouble(rc))
-		fail(q, "asking about the password", rc);
+		fail(q, ld, "asking about the password", rc);
 	else if (rc != LDAP_SUCCESS)
-		tell(q, "asking about the password", rc);
+		tell(q, ld, "asking about the password", rc);
 	if (ld)
 		ldap_unbind_ext_s(ld, NULL, NULL);
 	mem_free(name);
