@@ -10,7 +10,7 @@ if prove_all tests/wire/*.t tests/[a-v]*/*.t "$@" && LUNAPOOL_ENGINE=epoll prove
 	echo "make check ($VARIANT): passed"
 else
 	echo "What the failed tests said, from $said:"
-	grep -v '^#* *$' "$said" | cut -c1-200 | head -c 1300
+	grep -Ev '^#* *$|^20[0-9-]*T[0-9:.]*Z (debug|info|warn|error) ' "$said" | cut -c1-200 | head -c 1300
 	echo; echo "make check ($VARIANT): failed"
 	exit 1
 fi

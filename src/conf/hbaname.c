@@ -13,6 +13,8 @@
 
 /* A name that came in is at most as long as PostgreSQL's names: matching takes its time by that. */
 #define REGEX_MAX 1000u
+/* And what is repeated is copied when it is compiled, so nested repetitions multiply: ((x{1,255}){1,255}){1,255} takes gigabytes. */
+#define REGEX_COST_MAX 20000u
 
 void entry_free_regex(regex_t *regex)
 {
@@ -21,11 +23,63 @@ void entry_free_regex(regex_t *regex)
 	mem_free(regex);
 }
 
+static const char *skip_bracket(const char *c)
+{
+	c += c[1] == '^' ? 2 : 1;
+	for (c += *c == ']'; *c && *c != ']'; c++)
+		if (*c == '[' && c[1] && strchr(":.=", c[1])) {
+			const char end[] = { c[1], ']', 0 }, *at = strstr(c + 2, end);
+			c = at ? at + 1 : c;
+		}
+	return *c ? c : c - 1;
+}
+
+/* How often {m,n} repeats; *C moves to its end. */
+static uint64_t repeats(const char **c)
+{
+	uint64_t most = 1, n = 0;
+	for (; **c && **c != '}'; ++*c) {
+		n = **c >= '0' && **c <= '9' ? (n * 10 + (uint64_t)(**c - '0')) % REGEX_COST_MAX : 0;
+		most = n > most ? n : most;
+	}
+	*c -= !**c;
+	return most + 1;
+}
+
+/* No less than the nodes that regcomp() will make of TEXT, in a scale of its own. */
+static bool regex_is_cheap(const char *text)
+{
+	uint64_t outer[REGEX_MAX + 1], sum = 0, last = 0;
+	unsigned depth = 0;
+	for (const char *c = text; *c && sum + last <= REGEX_COST_MAX; c++) {
+		if (*c == '+')
+			last *= 2;
+		else if (*c == '{')
+			last *= repeats(&c);
+		else if (*c == '(') {
+			outer[depth++] = sum + last;
+			sum = last = 0;
+		} else if (*c == ')' && depth) {
+			last += sum + 1;
+			sum = outer[--depth];
+		} else if (*c != '*' && *c != '?') {
+			sum += last;
+			last = 1;
+			c = *c == '[' ? skip_bracket(c) : *c == '\\' && c[1] ? c + 1 : c;
+		}
+	}
+	return sum + last <= REGEX_COST_MAX;
+}
+
 regex_t *entry_compile(struct hbaline *l, const char *text, int flags)
 {
 	char why[200];
 	if (strlen(text) > REGEX_MAX) {
 		hbaline_bad(l, "a regular expression of more than %u bytes", REGEX_MAX);
+		return NULL;
+	}
+	if (!regex_is_cheap(text)) {
+		hbaline_bad(l, "\"/%.100s\" repeats too much in too many ways", text);
 		return NULL;
 	}
 	regex_t *regex = mem_alloc(sizeof *regex);

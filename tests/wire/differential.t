@@ -112,6 +112,7 @@ KNOWN = (
     ('', 'E 0A000 a Query that rolls back'),  # behind extended messages without a Sync, in a transaction that carried the session's settings
     ('t', 'E 25P02'),  # the same, described
     ('E 42601', 'E 25P02'),  # in a failed transaction, for a name that is taken by a statement that this server lacks
+    ('C BEGIN', 'E 25001'),  # with an isolation level, behind extended messages without a Sync that carried the session's settings
     ('E 42P05', 'E 25P02'),  # the same, with a text that PostgreSQL would take
 )
 

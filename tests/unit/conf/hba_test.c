@@ -196,6 +196,8 @@ static void what_is_not_understood_is_refused(void **state)
 		{ "local @nowhere all trust", "hba:1: cannot open nowhere: No such file or directory\n" },
 		{ "local all + trust", "hba:1: behind + stands the name of a role\n" },
 		{ "local all /(a trust", "hba:1: \"/(a\" is no regular expression (POSIX extended): Unmatched ( or \\(\n" },
+		{ "local all /(/++++++++++++++++++++++++++++ trust", "hba:1: \"/(/++++++++++++++++++++++++++++\" repeats too much in too many ways\n" },
+		{ "local all \"/((a{1,250}){1,250}){1,250}\" trust", "hba:1: \"/((a{1,250}){1,250}){1,250}\" repeats too much in too many ways\n" },
 		{ "include nowhere\nlocal x",
 		  "hba:1: cannot open nowhere: No such file or directory\nhba:2: the rule is too short: local database "
 		  "user method\n" },
