@@ -11,6 +11,7 @@
  * more open for those who waited reserve_timeout.  A connection that could not be opened: waiters are told the server's own FATAL when the
  * pool has no server but those that sessions keep and the error is final (28xxx, 3D000, 42xxx, 0A000 …); when the node cannot be reached or is starting up (08xxx, 57P03, 53300)
  * they go on waiting, connecting is retried with back-off (50 ms doubling to 1 s, jitter), and `on_trouble` of the registry is called.
+ * Those who wait for a node that is not the primary are told at once: they can go elsewhere.
  */
 #ifndef POOL_POOL_H
 #define POOL_POOL_H

@@ -114,6 +114,8 @@
 	  "limit.")                                                                                                               \
 	X(max_lag_time, DURATION, "10s", 0, 86400000000, RELOAD,                                                                  \
 	  "A standby that shows the primary's data as they were so long ago gets no reads, until it is half; 0 is no limit.")     \
+	X(read_write_split, BOOL, "true", 0, 0, RELOAD,                                                                           \
+	  "Statements that only read may run on standbys; false: all run on the primary.")                                        \
 	X(balance, BALANCE, "p2c", 0, 0, RELOAD,                                                                                  \
 	  "How reads are spread over the nodes that may take them: random, by weight; round-robin; least, fewest statements in "  \
 	  "flight; p2c, of two drawn by weight the less busy and slow.")                                                          \

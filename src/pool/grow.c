@@ -173,7 +173,7 @@ void grow_on_failed(struct server *srv, const struct err *from_server)
 	server_bury(srv);
 	limit_give(&s->opening);
 	tokens_return(s);
-	if (is_final(err.sqlstate) && !has_server_to_come(s))
+	if (!pool->plan.is_primary || (is_final(err.sqlstate) && !has_server_to_come(s)))
 		queue_fail(pool, &err);
 	if (grow_is_trouble(err.sqlstate))
 		pool_registry_trouble(s->registry, s->node_id);

@@ -70,6 +70,9 @@ static void borrow_attach(struct session *s, struct server *srv)
 	s->srv = srv;
 	srv->user = &relay_user;
 	srv->borrower = s;
+	s->is_away = s->trip && s->trip->pool;
+	if (UNLIKELY(s->is_away))
+		told_as_at_home(s);
 	if (pool_conf(s->pool)->mode == POOL_MODE_SESSION)
 		pins_set(s, s->pins | PIN_MODE);
 }
@@ -85,6 +88,11 @@ static void borrow_on_server(struct pool_wait *w, struct server *srv)
 static void borrow_on_failed(struct pool_wait *w, const struct err *err)
 {
 	struct session *s = CONTAINER_OF(w, struct session, wait);
+	if (s->trip && s->trip->pool) {
+		pulse_eject(s->trip->pulse);
+		trip_return(s, err->text);
+		return;
+	}
 	if (strcmp(err->sqlstate, "LP001") != 0) { /* LP001: the primary is another node now; look again */
 		s->wait_failed = s->wait_failed ? s->wait_failed : mem_alloc(sizeof *s->wait_failed);
 		*s->wait_failed = *err;
@@ -155,12 +163,14 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		if (!borrow_may_pin(s, class))
 			return borrow_wait_pin(s);
 		s->wait.ops = &wait_ops;
-		srv = pool_checkout(s->pool, &s->wait);
+		srv = pool_checkout(UNLIKELY(s->trip && s->trip->pool) ? s->trip->pool : s->pool, &s->wait);
 		if (!srv)
 			return borrow_wait(s, SESSION_WAIT_SERVER, NULL);
 		borrow_attach(s, srv);
 	} else if (!borrow_may_pin(s, class))
 		return borrow_wait_pin(s);
+	if (UNLIKELY(s->home->routes) && !(class && class->may_stay))
+		s->unit_wrote = 1;
 	s->held_since_us = 0;
 	s->noticed = 0;
 	if (s->srv->cancels && replies_is_empty(&s->srv->replies)) /* a cancel on its way must not meet the next statement */

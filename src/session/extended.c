@@ -65,7 +65,7 @@ void extended_answer(struct session *s, enum reply_kind kind, enum tag tag, void
 		borrow_push(s, kind, REPLY_LOCAL, tag, ref);
 		return;
 	}
-	stream_send(&s->stream, slice_of(message, sizeof message), NULL);
+	session_say(s, slice_of(message, sizeof message), NULL);
 	outcome_book(s, &entry, ENDED_DONE, slice_of(NULL, 0));
 }
 

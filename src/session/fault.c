@@ -130,10 +130,25 @@ static void keep(struct err **where, const struct pgerr *pe)
 	pgerr_to_err(pe, *where);
 }
 
+/* What a standby refuses, or fails at, the primary may do. */
+static void return_to_primary(struct relay *r, const struct reply *entry, const struct pgerr *pe)
+{
+	char why[6] = "";
+	memcpy(why, pe->sqlstate.at, pe->sqlstate.len < 5 ? pe->sqlstate.len : 5);
+	outcome_book(r->s, entry, ENDED_FAILED, slice_of(NULL, 0));
+	skip(r->s, entry);
+	r->run = r->at;
+	trip_return(r->s, why);
+}
+
 static enum fate failed(struct relay *r, const struct reply *entry, const struct pgerr *pe, struct slice body)
 {
 	struct session *s = r->s;
 	enum fate fate = FATE_DROP;
+	if (UNLIKELY(trip_may_return(s, pe))) {
+		return_to_primary(r, entry, pe);
+		return FATE_DROP;
+	}
 	if (s->setup_ahead)
 		keep(&s->wait_failed, pe);
 	else
@@ -147,7 +162,7 @@ static enum fate failed(struct relay *r, const struct reply *entry, const struct
 /* What an error tells about the node or the catalogue, beside failing the statement. */
 static void learn(struct session *s, const struct pgerr *pe)
 {
-	if (pgerr_has_state(pe, "25006"))
+	if (pgerr_has_state(pe, "25006") && !s->is_away)
 		pool_registry_trouble(s->home->env.pool_registry, pool_node_id(s->srv->pool));
 	if (pgerr_has_state(pe, "0A000") && slice_equal(pe->message, slice_text("cached plan must not change result type"))) {
 		pool_note_ddl(s->srv->pool);

@@ -53,7 +53,7 @@ static bool lost_answer(struct session *s, const struct err *word, bool errored)
 			session_send_error(s, word);
 		errored = !is_end;
 		if (is_end)
-			stream_send(&s->stream, slice_of(ready, sizeof ready), NULL);
+			session_say(s, slice_of(ready, sizeof ready), NULL);
 	}
 	if (!errored && open && s->segment_open) {
 		session_send_error(s, word);
@@ -117,10 +117,25 @@ static void lost_session_goes_on(struct session *s, const struct err *why)
 	}
 }
 
+/* A standby, which had not told the client anything yet: the primary is asked. */
+static bool lost_elsewhere(struct session *s)
+{
+	route_on_lost(s);
+	if (!trip_holds(s) || s->timed_out) {
+		trip_end(s);
+		return false;
+	}
+	lost_detach(s);
+	trip_return(s, "the server was lost");
+	return true;
+}
+
 void lost_server(struct session *s, const struct err *why)
 {
 	bool blocked = s->state == SESSION_WAIT_QUIET;
 	log_info(&s->log, "server_lost", KV_ERR(s->owed ? s->owed : why));
+	if (UNLIKELY(s->home->routes) && lost_elsewhere(s))
+		return;
 	if (s->reply_left && !s->reply_drop) {
 		lost_detach(s);
 		session_close(s, CLOSE_LOST_MESSAGE);

@@ -199,6 +199,24 @@ struct session_login {
 	size_t startup_len;
 };
 
+/* A run of the client's segments that only read, on a standby: see trip.c. */
+struct trip {
+	struct session *s;
+	struct pool *pool; /* joined; NULL: it has left the standby */
+	struct pulse *pulse;
+	uint64_t began_us;
+	uint32_t len;   /* of what is kept: whole segments */
+	uint32_t taken; /* so much of it was taken the first time */
+	uint32_t at;    /* where the segment under way begins; going back: what was taken again */
+	bool is_told;   /* the client has heard something of this segment's answer */
+	bool is_over;   /* … and its ReadyForQuery was taken */
+	bool goes_back;
+	struct writer held; /* what it has not */
+	struct loop_defer again;
+	char *begin; /* the deferred BEGIN that went ahead of it; NULL: none */
+	uint8_t kept[];
+};
+
 struct sessions;
 struct session {
 	struct stream stream; /* the client */
@@ -237,6 +255,8 @@ struct session {
 	struct session_login *login;
 	struct link *link_up;        /* replication: the server side */
 	void *talk;                  /* with the admin console, as it calls it */
+	struct trip *trip;           /* reads on a standby; NULL mostly */
+	uint64_t floor;              /* what reads elsewhere must show: route.c's */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
@@ -283,6 +303,9 @@ struct session {
 	unsigned row_refused : 1; /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
 	unsigned broke_copy : 1;  /* its server has said so and will close the connection */
 	unsigned draining : 1;
+	unsigned is_away : 1;    /* the server that it has is no primary */
+	unsigned unit_open : 1;  /* between the first extended message of a segment and its Sync */
+	unsigned unit_wrote : 1; /* what is under way on the primary may have written */
 	unsigned replicates : 2; /* 1: logical, 2: physical */
 	unsigned console : 2;    /* enum console_next: what the console goes on with */
 	unsigned key_words : 4;  /* of the cancel key: 0, 1 or 8 times 4 bytes */
@@ -309,6 +332,8 @@ struct sessions {
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
+	bool routes; /* some cluster has standbys that may take reads */
+	uint64_t turn;
 	struct dlist all, homeless, wait_pin, wait_facts, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
@@ -344,6 +369,7 @@ const struct conf *session_conf(const struct session *s);
 extern const char *const session_state_names[];
 struct loop *session_loop(const struct session *s);
 void session_send_report(struct session *s, const char *severity, uint8_t type, const struct err *err);
+size_t session_take(struct session *s, struct slice in, struct lent *lent); /* one message, or a part of it, while READY */
 void session_bury(struct session *s); /* closed: its memory goes when this turn's callbacks have unwound */
 void sessions_bury(struct loop_defer *d);
 
@@ -412,6 +438,35 @@ bool copyio_is_broken_by(const struct session *s, uint8_t type); /* a COPY reads
 bool copyio_is_broken_here(const struct session *s);
 void copyio_break(struct session *s, uint8_t type); /* TYPE 0: the server has said it already */
 size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
+
+/* trip.c */
+void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segments); /* SEGMENTS are copied */
+/* What is said to the client is kept back, as there is still a way back. */
+static inline bool trip_holds(const struct session *s)
+{
+	return s->trip && !s->trip->is_told;
+}
+void trip_hold(struct session *s, struct slice bytes);
+void trip_tell(struct session *s); /* from here on there is no way back; no trip is fine */
+void trip_segment_over(struct session *s);
+void trip_end(struct session *s); /* no trip is fine */
+bool trip_may_return(const struct session *s, const struct pgerr *pe);
+void trip_return(struct session *s, const char *why); /* gives the server back, if there is one, and takes the segment again */
+bool trip_pump(struct session *s);                    /* while it goes back; true: it has */
+void trip_go_on(struct session *s);                   /* the session is READY again */
+/* To the client, or held. */
+static inline void session_say(struct session *s, struct slice bytes, struct lent *lent)
+{
+	if (UNLIKELY(trip_holds(s)))
+		trip_hold(s, bytes);
+	else
+		stream_send(&s->stream, bytes, lent);
+}
+
+/* route.c: where a segment or Query goes */
+bool route_unit(struct session *s, const struct frame *f, struct slice in); /* before each message; false: it must wait */
+void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
+void route_on_lost(struct session *s);
 
 /* addresses.c */
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */
@@ -653,6 +708,7 @@ void relay_resolve_doubt(struct session *s);
 
 /* told.c: sends the ParameterStatus values that differ from what the client was told */
 void told_behind_ready(struct session *s); /* in front of a ReadyForQuery */
+void told_as_at_home(struct session *s);   /* it has just got a server that is no primary */
 
 /* outcome.c: an entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */
 void outcome_book(struct session *s, const struct reply *entry, enum ending how, struct slice command);

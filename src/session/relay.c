@@ -7,6 +7,8 @@
  * Always: a reply that the queue did not expect ends the server connection and is reported to this client only (08P01); when a server is lost, every
  * message that was under way gets its answer in order, so that the client's count of ReadyForQuery stays right and the session lives on.
  */
+#include <string.h>
+
 #include "priv.h"
 #include "wire/reader.h"
 
@@ -17,7 +19,7 @@ static const struct slice no_tag;
 void relay_flush(struct relay *r)
 {
 	if (r->at > r->run)
-		stream_send(&r->s->stream, slice_of(r->in.at + r->run, r->at - r->run), r->lent);
+		session_say(r->s, slice_of(r->in.at + r->run, r->at - r->run), r->lent);
 	r->run = r->at;
 }
 
@@ -29,7 +31,7 @@ void relay_settle(struct session *s)
 	while (replies_local(&s->srv->replies, &entry)) {
 		uint8_t message[5] = { entry.kind == REPLY_PARSE ? '1' : '3', 0, 0, 0, 4 };
 		if (entry.tag != TAG_DROP)
-			stream_send(&s->stream, slice_of(message, sizeof message), NULL);
+			session_say(s, slice_of(message, sizeof message), NULL);
 		outcome_book(s, &entry, ENDED_DONE, no_tag);
 	}
 }
@@ -100,6 +102,8 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	struct pool_tally *tally = pool_tally(s->srv->pool);
 	pool_tally_add(&tally->transactions, s->srv->tx_status == 'I');
 	pool_tally_add(&tally->queries, entry.kind != REPLY_SYNC);
+	if (UNLIKELY(s->home->routes))
+		route_on_ready(s);
 	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }
 
@@ -204,6 +208,12 @@ static bool relay_plain(struct relay *r)
 	return n && (replies_is_empty(q) || !replies_is_settled(q) || replies_copy(q) == REPLY_COPY_IN);
 }
 
+/* The client may hear it, and then there is no way back. */
+static bool ends_hold(uint8_t type)
+{
+	return !strchr("12tnTNS", type);
+}
+
 /* Takes the message at r->at.  False: come back with more, or this session has nothing to do with the server any more. */
 static bool relay_next(struct relay *r, struct server *srv)
 {
@@ -237,6 +247,8 @@ static bool relay_next(struct relay *r, struct server *srv)
 	}
 	if (fate == FATE_DROP)
 		relay_flush(r);
+	else if (UNLIKELY(trip_holds(s)) && ends_hold(f.type))
+		trip_tell(s);
 	r->at += here;
 	if (fate == FATE_DROP)
 		r->run = r->at;
@@ -291,6 +303,10 @@ static void relay_after(struct relay *r)
 		return;
 	if (q->doubtful && !s->segment_open)
 		relay_resolve_doubt(s);
+	if (UNLIKELY(s->trip && s->trip->is_over)) {
+		relay_flush(r);
+		trip_segment_over(s);
+	}
 	if (replies_is_empty(q)) {
 		stream_all_read(&s->srv->up.stream);
 		relay_flush(r);
@@ -310,7 +326,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	while (r.at < bytes.len) {
 		if (r.s->reply_left)
 			relay_rest(&r);
-		else if ((!r.s->row_refused && relay_plain(&r)) || relay_next(&r, srv))
+		else if ((!r.s->row_refused && !trip_holds(r.s) && relay_plain(&r)) || relay_next(&r, srv))
 			relay_after(&r);
 		else
 			break;

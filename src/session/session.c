@@ -50,7 +50,7 @@ void session_enter(struct session *s, enum session_state next)
 void session_send(struct session *s, struct writer *w)
 {
 	ASSERT(writer_ok(w));
-	stream_send(&s->stream, writer_slice(w), NULL);
+	session_say(s, writer_slice(w), NULL);
 }
 
 void session_send_report(struct session *s, const char *severity, uint8_t type, const struct err *err)
@@ -83,6 +83,7 @@ void session_send_ready(struct session *s)
 	writer_u8(&w, (uint8_t)session_status(s));
 	writer_end(&w);
 	session_send(s, &w);
+	trip_tell(s);
 }
 
 void session_block(struct session *s, enum session_state why)
@@ -99,10 +100,12 @@ void session_unblock(struct session *s)
 	dlist_remove(&s->homeless);
 	s->waits_for_earlier = 0;
 	session_enter(s, s->welcomed ? SESSION_READY : SESSION_WELCOME);
-	if (s->welcomed)
-		stream_resume(&s->stream);
-	else
+	if (!s->welcomed) {
 		startup_welcome(s);
+		return;
+	}
+	trip_go_on(s);
+	stream_resume(&s->stream);
 }
 
 void session_fail_wait(struct session *s, const char *sqlstate, const char *text, const char *hint)
@@ -185,6 +188,7 @@ static void session_end(struct session *s, enum close_reason why)
 	session_unlink(s);
 	pool_withdraw(&s->wait);
 	borrow_drop(s);
+	trip_end(s);
 	if (s->link_up)
 		link_end(s);
 	if (s->talk)
@@ -224,6 +228,7 @@ void session_fatal(struct session *s, enum close_reason why, const struct err *e
 	if (s->state == SESSION_CLOSED)
 		return;
 	log_info(&s->log, "client_refused", KV_STR("reason", close_words[why]), KV_ERR(err));
+	trip_tell(s);
 	if (!s->reply_left) /* in the middle of a message nothing can be said */
 		session_send_report(s, "FATAL", 'E', err);
 	session_end(s, why);
@@ -267,7 +272,7 @@ static size_t session_take_message(struct session *s, const struct frame *f, str
 	}
 }
 
-static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
+size_t session_take(struct session *s, struct slice in, struct lent *lent)
 {
 	struct frame f;
 	size_t taken;
@@ -292,6 +297,8 @@ static size_t ready_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
+	if (UNLIKELY(s->home->routes) && !route_unit(s, &f, in))
+		return 0;
 	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
 		s->held_since_us = 0;
@@ -322,12 +329,16 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 {
 	struct session *s = stream->owner;
 	size_t taken = 0;
+	if (UNLIKELY(s->trip && s->trip->goes_back) && !trip_pump(s))
+		return s->state == SESSION_CLOSED ? bytes.len : 0;
 	while (taken < bytes.len) {
 		struct slice in = slice_skip(bytes, taken);
-		size_t n = LIKELY(s->state == SESSION_READY) ? ready_take(s, in, lent) : take_otherwise(s, in, lent);
+		size_t n = LIKELY(s->state == SESSION_READY) ? session_take(s, in, lent) : take_otherwise(s, in, lent);
 		if (s->state == SESSION_CLOSED)
 			return bytes.len;
-		if (!n || (s->srv && stream_is_high(&s->srv->up.stream))) {
+		if (UNLIKELY(s->trip))
+			s->trip->taken += (uint32_t)n;
+		if (!n || UNLIKELY(s->trip && s->trip->goes_back) || (s->srv && stream_is_high(&s->srv->up.stream))) {
 			taken += n;
 			break;
 		}

@@ -74,11 +74,32 @@ static void hold_waiters(struct sessions *ss)
 	}
 }
 
+static bool answers(const struct topo *topo, const struct pulse *p)
+{
+	size_t cluster_at;
+	const struct topo_node *n = topo_node(topo, p->id, &cluster_at);
+	return n && n->is_reachable;
+}
+
+/* Reads whose standby does not answer go elsewhere, if nothing of their answer was told. */
+static void call_back(struct sessions *ss)
+{
+	DLIST_EACH(it, &ss->all)
+	{
+		struct session *s = CONTAINER_OF(it, struct session, link);
+		if (trip_holds(s) && !answers(ss->topo, s->trip->pulse))
+			trip_return(s, "the standby does not answer");
+	}
+}
+
 void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 {
 	const struct conf_limits *limits = &topo->conf->limits;
 	struct dlist homeless, *it;
 	ss->topo = topo;
+	ss->routes = false;
+	for (size_t i = 0; i < topo->n_clusters; i++)
+		ss->routes |= topo->clusters[i].n_nodes > 1 && topo->conf->clusters[i].read_write_split;
 	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;
 	ss->max_row = limits->max_row_size ? (uint32_t)limits->max_row_size : UINT32_MAX;
 	welcomes_forget(ss);
@@ -87,6 +108,8 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 		session_unblock(CONTAINER_OF(it, struct session, homeless));
 	if (topo->n_said)
 		hold_waiters(ss);
+	if (ss->routes)
+		call_back(ss);
 }
 
 static bool session_is_idle(const struct session *s)

@@ -83,3 +83,19 @@ void told_behind_ready(struct session *s)
 	else
 		tell(s, as_seen_by(s, s->vars, srv->applied));
 }
+
+/* What a standby says of itself is not so of the primary, which the client means. */
+void told_as_at_home(struct session *s)
+{
+	static const char *const of_node[] = { "in_hot_standby", "default_transaction_read_only", "server_version" };
+	if (!differs(s->told, s->srv->up.reported, of_node[0]))
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(of_node); i++) {
+		struct settings *before = s->srv->up.reported;
+		const char *value = settings_get(s->told, of_node[i]);
+		if (!value)
+			continue;
+		s->srv->up.reported = settings_with(before, slice_text(of_node[i]), slice_text(value));
+		settings_unref(before);
+	}
+}

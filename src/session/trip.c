@@ -1,0 +1,189 @@
+/*
+ * trip — reads on a standby, and the way back: what the client sent is kept, and what the standby says is held, until there is no way back.
+ *
+ *   begun: the client's segments are kept, answers are held --first row, completion, an error of the client's own--> told
+ *     told --ReadyForQuery--> the next segment, begun again; behind the last one the trip is over
+ *     begun --the standby refuses, fails, is lost--> goes back: what was kept of this segment is taken again, on the primary
+ *
+ * Always: a client hears of a segment from one server only; what is held has no row in it, so nothing large is kept.
+ * A trip is for segments that change nothing in the books but the unnamed statement and portal, so taking one again is harmless.
+ */
+#include <string.h>
+
+#include "base/clock.h"
+#include "priv.h"
+
+/* ---- begin and end ----------------------------------------------------------------------------------------------------------------------- */
+
+static void trip_pump_later(struct loop_defer *d);
+
+void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segments)
+{
+	struct trip *t = mem_alloc(sizeof *t + segments.len);
+	t->s = s;
+	t->pool = pool;
+	t->pulse = pulse_ref(pulse);
+	t->began_us = loop_now_us(session_loop(s));
+	t->len = (uint32_t)segments.len;
+	t->begin = s->begin ? mem_text(s->begin) : NULL;
+	memcpy(t->kept, segments.at, segments.len);
+	writer_init_grow(&t->held);
+	loop_defer_init(&t->again, trip_pump_later);
+	pool_join(pool);
+	pulse_begin(pulse, true);
+	s->trip = t;
+}
+
+static void leave_node(struct trip *t, uint64_t took_us)
+{
+	if (!t->pool)
+		return;
+	pulse_end(t->pulse, took_us);
+	pool_part(t->pool);
+	t->pool = NULL;
+}
+
+static void trip_free(struct session *s)
+{
+	struct trip *t = s->trip;
+	s->trip = NULL;
+	leave_node(t, PULSE_UNKNOWN);
+	pulse_unref(t->pulse);
+	loop_defer_cancel(&t->again);
+	writer_fini(&t->held);
+	mem_free(t->begin);
+	mem_free(t);
+}
+
+void trip_tell(struct session *s)
+{
+	struct trip *t = s->trip;
+	if (!t || t->is_told)
+		return;
+	t->is_told = true;
+	if (t->held.len)
+		stream_send(&s->stream, writer_slice(&t->held), NULL);
+	t->held.len = 0;
+}
+
+void trip_end(struct session *s)
+{
+	if (!s->trip)
+		return;
+	trip_tell(s);
+	trip_free(s);
+}
+
+void trip_hold(struct session *s, struct slice bytes)
+{
+	writer_bytes(&s->trip->held, bytes);
+}
+
+/* ---- from segment to segment --------------------------------------------------------------------------------------------------------------- */
+
+/* Behind the message that ends the segment at FROM. */
+static uint32_t segment_end(const struct trip *t, uint32_t from)
+{
+	struct frame f;
+	while (from < t->len) {
+		enum frame_result how = frame_next(slice_of(t->kept + from, t->len - from), FRAME_FROM_CLIENT, &f);
+		ASSERT(how == FRAME_OK && frame_is_whole(&f));
+		from += (uint32_t)frame_size(&f);
+		if (f.type == 'Q' || f.type == 'S')
+			break;
+	}
+	return from;
+}
+
+void trip_segment_over(struct session *s)
+{
+	struct trip *t = s->trip;
+	uint64_t now = loop_now_us(session_loop(s));
+	t->is_over = false;
+	if (t->goes_back) /* the pump knows where it is */
+		return;
+	t->at = segment_end(t, t->at);
+	if (t->at == t->len || session_status(s) != 'I') {
+		leave_node(t, now - t->began_us);
+		trip_free(s);
+		return;
+	}
+	t->is_told = false;
+}
+
+/* ---- back ------------------------------------------------------------------------------------------------------------------------------------ */
+
+/* Errors that the primary would give, too: the client's own, and what was asked for. */
+static bool is_clients_own(const struct pgerr *pe)
+{
+	return (pe->sqlstate.len == 5 && memcmp(pe->sqlstate.at, "22", 2) == 0) || pgerr_has_state(pe, "42601") ||
+	       pgerr_has_state(pe, "57014");
+}
+
+bool trip_may_return(const struct session *s, const struct pgerr *pe)
+{
+	return trip_holds(s) && !s->timed_out && !is_clients_own(pe);
+}
+
+/* The books as they were when the segment began. */
+static void forget_segment(struct session *s)
+{
+	portals_forget(s);
+	vars_on_lost(s);
+	s->skip_to_sync = s->unit_open = s->query_at_risk = s->portal_begins = s->portal_spent = 0;
+	s->reply_left = s->in_query = 0;
+	mem_free(s->owed);
+	s->owed = NULL;
+	mem_free(s->wait_failed);
+	s->wait_failed = NULL;
+	if (s->trip->begin && !s->begin) {
+		s->begin = mem_text(s->trip->begin);
+		s->vtx = VTX_DEFERRED;
+	}
+}
+
+void trip_return(struct session *s, const char *why)
+{
+	struct trip *t = s->trip;
+	log_debug(&s->log, "read_returns", KV_INT("node_id", pool_node_id(t->pool)), KV_STR("why", why));
+	t->held.len = 0;
+	t->is_told = t->goes_back = true;
+	if (s->srv)
+		borrow_drop(s);
+	pool_withdraw(&s->wait);
+	leave_node(t, PULSE_UNKNOWN);
+	forget_segment(s);
+	if (s->state == SESSION_WAIT_QUIET || s->state == SESSION_WAIT_SERVER)
+		session_unblock(s);
+	loop_defer(session_loop(s), &t->again);
+}
+
+/* True: all that was kept is taken. */
+bool trip_pump(struct session *s)
+{
+	struct trip *t = s->trip;
+	while (s->state == SESSION_READY && t->at < t->taken) {
+		size_t n = session_take(s, slice_of(t->kept + t->at, t->taken - t->at), NULL);
+		if (s->state == SESSION_CLOSED)
+			return false;
+		if (!n)
+			return false;
+		t->at += (uint32_t)n;
+	}
+	if (t->at < t->taken)
+		return false;
+	trip_free(s);
+	stream_resume(&s->stream);
+	return true;
+}
+
+static void trip_pump_later(struct loop_defer *d)
+{
+	trip_pump(CONTAINER_OF(d, struct trip, again)->s);
+}
+
+void trip_go_on(struct session *s)
+{
+	if (s->trip && s->trip->goes_back)
+		loop_defer(session_loop(s), &s->trip->again);
+}

@@ -1,0 +1,135 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""Reads run on standbys and nobody can tell: what a session wrote it reads, what a standby refuses the primary answers, a dead standby costs nobody a statement."""
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+import pgwire as w  # noqa: E402
+
+proxy_only()
+cluster = Cluster(standbys=2)
+db = cluster.database(setup='''
+create table t (i int primary key, v text);
+insert into t select i, 'v' || i from generate_series(1, 100) i;
+create table fresh (i int);
+create function needs_primary() returns text language plpgsql stable as $$ declare t text; begin execute 'select pg_current_wal_' || 'insert_lsn()' into t; return 'yes'; end $$;
+''')
+for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
+    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
+        f.write(f"test.node = 'n{i}'\n")
+    with cluster.at(i) as n:
+        n.q('select pg_reload_conf()')
+        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+HERE = "select current_setting('test.node')"
+
+
+def nodes(admin):
+    """SHOW NODES by node and column."""
+    answer = admin.ask(w.query('SHOW NODES'))
+    names = [c[0] for m in answer if m[0] == 'T' for c in w.columns(m[1])]
+    rows = [dict(zip(names, w.text_row(m[1]))) for m in answer if m[0] == 'D']
+    return {r['node']: r for r in rows}
+
+
+def proxies(**kw):
+    p = Proxy(cluster, **{'workers': 2, 'pool': {'size': 3, 'safe_functions': ['needs_primary']}, **kw})
+    admin = p.connect('lunapool')
+    wait_for(lambda: sum(n['fit'] == 'yes' for n in nodes(admin).values()) == 2, what='two standbys that are fit')
+    return p, admin
+
+
+def settled(c):
+    """All standbys show what was written, and this session's reads go there again."""
+    for i in (1, 2):
+        lsn = cluster.one('select pg_current_wal_insert_lsn()')
+        with cluster.at(i) as n:
+            wait_for(lambda: n.one(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == 't', what='replay')
+    wait_for(lambda: where(c) != 'n0', what='a read on a standby')
+
+
+def where(c):
+    return c.one(HERE)
+
+
+with scenario('reads and writes'):
+    proxy, admin = proxies()
+    c = proxy.connect(db)
+    settled(c)
+    is_({where(c) for _ in range(60)}, {'n1', 'n2'}, 'reads are spread over the standbys')
+    is_(c.x(HERE)[0][0] != 'n0', True, '… extended ones, too')
+    is_([c.q(q)[-1][0] for q in (f'begin; {HERE}; commit', f'{HERE} from t where i = 1 for update', f'with x as (delete from t where i = -1 returning 1) {HERE}')],
+        ['n0'] * 3, 'what writes or locks runs on the primary')
+    settled(c)
+    rows = c.ask(w.parse('', f'{HERE}, $1::int + v::int from (select 1 v) x') + w.bind('', '', [4]) + w.describe('P') + w.execute() + w.sync())
+    is_([m[0] for m in rows], ['1', '2', 'T', 'D', 'C', 'Z'], 'a segment is answered in order')
+    is_(w.text_row(rows[3][1])[0] != 'n0', True, '… by a standby')
+    c.x(f'{HERE} as named', name='s1')
+    is_([w.text_row(m[1])[0] != 'n0' for m in c.ask(w.bind('', 's1') + w.execute() + w.sync()) if m[0] == 'D'], [True], 'a prepared statement is a read by its name')
+    c.send(b''.join(w.query(HERE) for _ in range(5)) + w.query('insert into fresh values (0)') + w.query(HERE))
+    got = [w.text_row(m[1])[0] for m in c.until('Z', 7) if m[0] == 'D']
+    is_([g != 'n0' for g in got], [True] * 5 + [False], 'of a pipeline the reads in front of the write run on a standby, that behind it on the primary')
+
+with scenario('what a standby refuses'):
+    settled(c)
+    is_(c.q('select needs_primary()'), [['yes']], 'a function that only the primary can run is run there')
+    is_(c.x('select needs_primary()'), [['yes']], '… in the extended protocol')
+    is_(c.error('select 1/(i - i) from t'), '22012', 'an error of the client is its own')
+    is_(c.error('select nothing'), '42703', '… of any kind')
+    cluster.query('create table brand_new as select 7 i', db)
+    is_(c.q('select i from brand_new'), [['7']], 'what is not replayed is found on the primary')
+
+with scenario('read your writes'):
+    cluster.delay_node(1, '1s')
+    cluster.delay_node(2, '1s')
+    reader = proxy.connect(db)
+    missed = 0
+    for n in range(1, 300):
+        c.q(f'insert into fresh values ({n})')
+        missed += c.one(f'select count(*) from fresh where i = {n}') != '1'
+    is_(missed, 0, 'a session reads what it has written, although standbys are late')
+    is_(where(reader) != 'n0', True, '… and others still read there')
+    cluster.delay_node(1, '0')
+    cluster.delay_node(2, '0')
+
+with scenario('a standby dies'):
+    settled(c)
+    stop = threading.Event()
+    errors, counts = [], [0] * 8
+
+    def client(i):
+        with proxy.connect(db) as x:
+            while not stop.is_set():
+                try:
+                    if i % 2:
+                        x.q(f'select v from t where i = {i + 1}')
+                    else:
+                        x.x('select v from t where i = $1', [i + 1])
+                    counts[i] += 1
+                except Exception as e:
+                    errors.append(repr(e))
+                    return
+    ts = [threading.Thread(target=client, args=(i,)) for i in range(8)]
+    for t in ts:
+        t.start()
+    wait_for(lambda: min(counts) > 50, what='traffic')
+    cluster.kill_node(2)
+    before = list(counts)
+    wait_for(lambda: nodes(admin)['n2']['fit'] == 'no', what='the death seen')
+    try:
+        wait_for(lambda: min(a - b for a, b in zip(counts, before)) > 100, what='traffic without it')
+    except Timeout:
+        for r in admin.q('SHOW CLIENTS'):
+            print(r)
+        print(proxy.log()[-6000:])
+    cluster.start_node(2)
+    wait_for(lambda: nodes(admin)['n2']['fit'] == 'yes', 60, what='the return')
+    reads = int(nodes(admin)['n2']['reads'])
+    wait_for(lambda: int(nodes(admin)['n2']['reads']) > reads, 60, what='reads on it')
+    stop.set()
+    for t in ts:
+        t.join()
+    is_(errors, [], 'no client notices that a standby was killed, and none when it returns')
+
+done()
