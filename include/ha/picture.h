@@ -16,6 +16,8 @@ struct picture {
 	bool has_primary;    /* now */
 	bool has_moved;      /* to another timeline */
 	struct lag_track track;
+	size_t n_peers; /* as the primary said last */
+	struct sample_peer peers[SAMPLE_PEERS_MAX];
 };
 /* One node, as it was asked last. */
 struct picture_node {

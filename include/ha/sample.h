@@ -16,6 +16,13 @@ enum sample_receiver {
 	SAMPLE_CATCHING_UP, /* it has one, which does not stream */
 	SAMPLE_HIDDEN,      /* it has one, and the service role may not see what it does */
 };
+#define SAMPLE_NAME_MAX 64u /* NAMEDATALEN: PostgreSQL cuts longer ones */
+#define SAMPLE_PEERS_MAX 32u
+enum sample_sync { SAMPLE_SYNC_UNKNOWN, SAMPLE_ASYNC, SAMPLE_POTENTIAL, SAMPLE_SYNC, SAMPLE_QUORUM };
+struct sample_peer {
+	char name[SAMPLE_NAME_MAX];
+	enum sample_sync sync;
+};
 struct sample {
 	bool in_recovery;
 	uint64_t system_id; /* 0: not visible */
@@ -25,7 +32,11 @@ struct sample {
 	uint64_t replayed;
 	uint64_t replay_age_us; /* of the last transaction that was replayed, by the node's clock; SAMPLE_UNKNOWN */
 	enum sample_receiver receiver;
+	/* Of a primary: those it streams to.  Of a standby: one, itself, by the name that its receiver gives there; "" is not known. */
+	size_t n_peers;
+	struct sample_peer peers[SAMPLE_PEERS_MAX];
 };
+const char *sample_sync_name(enum sample_sync sync); /* NULL: not known */
 
 enum sample_scope {
 	SAMPLE_ALL,

@@ -17,7 +17,7 @@
 /* Read by everybody; the second half, which everybody writes, has cache lines of its own.  Only pulse.c and the functions below look inside. */
 struct pulse {
 	_Alignas(64) _Atomic uint64_t judgement; /* times it was ejected, shifted, and in the lowest bit whether it is fit */
-	_Atomic(const char *) why, unseen;
+	_Atomic(const char *) why, unseen, sync;
 	_Atomic uint64_t since_us, warm_from_us;
 	_Atomic uint64_t replayed, lag_bytes, lag_us, latency_us;
 	_Atomic uint64_t seq, written_us, written;
@@ -48,6 +48,7 @@ static inline bool pulse_is_fit(const struct pulse *p)
 const char *pulse_why(const struct pulse *p);     /* why it is not fit, static text; NULL: it is */
 uint64_t pulse_since_us(const struct pulse *p);   /* since when it is fit, or not, for this reason */
 const char *pulse_unseen(const struct pulse *p);  /* what the service role may not see there, static text; NULL: nothing */
+const char *pulse_sync(const struct pulse *p);    /* of a standby: "sync", "quorum", "potential" or "async"; NULL: not known */
 uint64_t pulse_timeline(const struct pulse *p);   /* 0: not known */
 uint64_t pulse_lag_bytes(const struct pulse *p);  /* behind what the primary had written when it was last asked; PULSE_UNKNOWN */
 uint64_t pulse_lag_us(const struct pulse *p);     /* age of what it shows; 0: everything; PULSE_UNKNOWN */
@@ -89,6 +90,7 @@ uint64_t pulse_ejections(const struct pulse *p);
 void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn);
 void pulse_note_replayed(struct pulse *p, uint64_t lsn);
 void pulse_note_unseen(struct pulse *p, const char *what); /* static text, or NULL */
+void pulse_note_sync(struct pulse *p, const char *sync);   /* the same */
 void pulse_note_timeline(struct pulse *p, uint32_t timeline);
 void pulse_note_lag(struct pulse *p, uint64_t bytes, uint64_t us);
 /* PULSE_UNKNOWN: it did not answer.  An idle node's ewma fades, so that a slow one is tried again. */

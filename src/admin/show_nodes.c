@@ -30,6 +30,7 @@ static const struct column nodes_columns[] = {
 	{ "lag_ms", COLUMN_INT8 },
 	{ "position", COLUMN_TEXT },
 	{ "timeline", COLUMN_INT8 },
+	{ "sync", COLUMN_TEXT },
 	{ "latency_us", COLUMN_INT8 },
 	{ "unseen", COLUMN_TEXT },
 };
@@ -99,6 +100,7 @@ static void pulse_cells(struct table *t, const struct topo_cluster *cluster, siz
 	cell_known(t, pulse_lag_us(p), US_PER_MS);
 	cell_position(t, p, is_primary);
 	cell_known(t, timeline ? timeline : PULSE_UNKNOWN, 1);
+	table_text(t, pulse_sync(p));
 	cell_known(t, pulse_latency_us(p), 1);
 	table_text(t, pulse_unseen(p));
 }

@@ -5,6 +5,8 @@
  */
 #include "ha/picture.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 static const char is_primary[] = "it is the primary";
@@ -59,6 +61,23 @@ static void note_primary(struct picture *pic, struct picture_node *n)
 		return;
 	lag_note(&pic->track, n->asked_us, n->sample.flushed);
 	pulse_note_lag(n->pulse, 0, 0);
+	pulse_note_sync(n->pulse, NULL);
+	pic->n_peers = n->sample.n_peers;
+	memcpy(pic->peers, n->sample.peers, sizeof pic->peers);
+}
+
+/* What the primary says of the one standby that has N's name; names may be the same, and then nobody can tell. */
+static enum sample_sync sync_of(const struct picture *pic, const struct picture_node *n)
+{
+	enum sample_sync sync = SAMPLE_SYNC_UNKNOWN;
+	const char *name = n->sample.n_peers ? n->sample.peers[0].name : "";
+	size_t found = 0;
+	for (size_t i = 0; i < pic->n_peers && *name; i++)
+		if (strcmp(pic->peers[i].name, name) == 0) {
+			sync = pic->peers[i].sync;
+			found++;
+		}
+	return found == 1 ? sync : SAMPLE_SYNC_UNKNOWN;
 }
 
 static struct lag note_standby(const struct picture *pic, const struct picture_node *n, uint64_t patience, uint64_t now_us)
@@ -66,6 +85,7 @@ static struct lag note_standby(const struct picture *pic, const struct picture_n
 	struct lag lag =
 	    lag_of(&pic->track, n->sample.replayed, n->sample.replay_age_us, pic->has_primary ? patience : LAG_UNKNOWN, now_us);
 	pulse_note_replayed(n->pulse, n->sample.replayed);
+	pulse_note_sync(n->pulse, pic->has_primary ? sample_sync_name(sync_of(pic, n)) : NULL);
 	pulse_note_timeline(n->pulse, (uint32_t)n->sample.timeline);
 	pulse_note_lag(n->pulse, lag.bytes, lag.us);
 	return lag;
@@ -74,6 +94,12 @@ static struct lag note_standby(const struct picture *pic, const struct picture_n
 static bool is_stray(const struct picture *pic, const struct sample *s)
 {
 	return pic->has_primary && pic->timeline && s->timeline && s->timeline != pic->timeline;
+}
+
+static void forget(struct picture_node *n)
+{
+	pulse_note_lag(n->pulse, PULSE_UNKNOWN, PULSE_UNKNOWN);
+	pulse_note_sync(n->pulse, NULL);
 }
 
 void picture_judge(struct picture *pic, struct picture_node *n, const struct conf_cluster *conf, uint64_t now_us)
@@ -96,7 +122,7 @@ void picture_judge(struct picture *pic, struct picture_node *n, const struct con
 	else if (is_alive && answer == VERDICT_STANDBY)
 		view.lag = note_standby(pic, n, patience_us(conf), now_us);
 	else
-		pulse_note_lag(n->pulse, PULSE_UNKNOWN, PULSE_UNKNOWN);
+		forget(n);
 	fitness_judge(&n->fitness, &view, &limits, now_us);
 	bool leads = answer == VERDICT_PRIMARY && pic->has_primary && n->id == pic->primary_id;
 	pulse_judge(n->pulse, n->ejections, leads ? is_primary : n->fitness.why, n->fitness.must_warm_up, now_us);

@@ -16,17 +16,21 @@
 #define HEADER 24
 #define HEADER_OF_SEGMENT 40
 
-enum column { RECOVERY, WRITTEN, FLUSHED, REPLAYED, TIMELINE, RECEIVER, BLOCK, SEGMENT, AGE, SYSTEM, COLUMNS };
+enum column { RECOVERY, WRITTEN, FLUSHED, REPLAYED, TIMELINE, RECEIVER, BLOCK, SEGMENT, AGE, SYSTEM, PEERS, COLUMNS };
 
-#define SELECT(system)                                                                                                         \
-	"select r, w-'0/0', case when not r then pg_current_wal_flush_lsn() end-'0/0', case when r then pg_last_wal_replay_lsn() " \
-	"end-'0/0',"                                                                                                               \
-	" case when r then (select received_tli from pg_stat_wal_receiver)"                                                        \
-	" else ('x'||substr(pg_walfile_name(w),1,8))::bit(32)::int8 end,"                                                          \
-	" case when r then (select coalesce(status,'') from pg_stat_wal_receiver) end,"                                            \
-	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"                                  \
-	" case when r then (extract(epoch from clock_timestamp()-pg_last_xact_replay_timestamp())*1000000)::int8 end, " system     \
-	" from (select r, case when not r then pg_current_wal_insert_lsn() end"                                                    \
+#define SELECT(system)                                                                                                          \
+	"select r, w-'0/0', case when not r then pg_current_wal_flush_lsn() end-'0/0', case when r then pg_last_wal_replay_lsn() "  \
+	"end-'0/0',"                                                                                                                \
+	" case when r then (select received_tli from pg_stat_wal_receiver)"                                                         \
+	" else ('x'||substr(pg_walfile_name(w),1,8))::bit(32)::int8 end,"                                                           \
+	" case when r then (select coalesce(status,'') from pg_stat_wal_receiver) end,"                                             \
+	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"                                   \
+	" case when r then (extract(epoch from clock_timestamp()-pg_last_xact_replay_timestamp())*1000000)::int8 end, " system ","  \
+	" case when r then (select coalesce(substring(conninfo from '(?:^| )application_name=([^ ]+)'),"                            \
+	" substring(conninfo from '(?:^| )fallback_application_name=([^ ]+)')) from pg_stat_wal_receiver)"                          \
+	" else (select string_agg(application_name||chr(9)||sync_state,chr(10)) from pg_stat_replication where state='streaming') " \
+	"end"                                                                                                                       \
+	" from (select r, case when not r then pg_current_wal_insert_lsn() end"                                                     \
 	" from (select pg_is_in_recovery() offset 0) _(r) offset 0) _(r,w)"
 
 const char *sample_sql(enum sample_scope scope)
@@ -79,6 +83,37 @@ static uint64_t read_age(const char *text)
 	return read_number(text, SAMPLE_UNKNOWN, &us) ? us : SAMPLE_UNKNOWN;
 }
 
+static const char *const syncs[] = {
+	[SAMPLE_ASYNC] = "async", [SAMPLE_POTENTIAL] = "potential", [SAMPLE_SYNC] = "sync", [SAMPLE_QUORUM] = "quorum"
+};
+
+const char *sample_sync_name(enum sample_sync sync)
+{
+	return syncs[sync];
+}
+
+static enum sample_sync read_sync(const char *at, size_t len)
+{
+	for (size_t i = SAMPLE_ASYNC; i < ARRAY_LEN(syncs); i++)
+		if (strlen(syncs[i]) == len && memcmp(syncs[i], at, len) == 0)
+			return (enum sample_sync)i;
+	return SAMPLE_SYNC_UNKNOWN;
+}
+
+/* "name TAB state" and a line feed between; one that cannot be a name, since it is quoted or too long, is none. */
+static void read_peers(struct sample *out, const char *at)
+{
+	while (at && *at && out->n_peers < SAMPLE_PEERS_MAX) {
+		size_t line = strcspn(at, "\n"), name = strcspn(at, "\t\n");
+		struct sample_peer *p = &out->peers[out->n_peers++];
+		if (name < SAMPLE_NAME_MAX && *at != '\'')
+			memcpy(p->name, at, name);
+		if (name < line)
+			p->sync = read_sync(at + name + 1, line - name - 1);
+		at += line + (at[line] == '\n');
+	}
+}
+
 bool sample_read(struct sample *out, const char *const *values, unsigned n)
 {
 	uint64_t block, segment;
@@ -94,5 +129,6 @@ bool sample_read(struct sample *out, const char *const *values, unsigned n)
 	out->flushed = sample_position(out->flushed, block, segment);
 	out->receiver = read_receiver(values[RECEIVER]);
 	out->replay_age_us = read_age(values[AGE]);
+	read_peers(out, values[PEERS]);
 	return true;
 }

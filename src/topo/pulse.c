@@ -73,6 +73,11 @@ const char *pulse_unseen(const struct pulse *p)
 	return atomic_load_explicit(&p->unseen, memory_order_relaxed);
 }
 
+const char *pulse_sync(const struct pulse *p)
+{
+	return atomic_load_explicit(&p->sync, memory_order_relaxed);
+}
+
 uint64_t pulse_timeline(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->timeline, memory_order_relaxed);
@@ -192,6 +197,11 @@ void pulse_note_replayed(struct pulse *p, uint64_t lsn)
 void pulse_note_unseen(struct pulse *p, const char *what)
 {
 	atomic_store_explicit(&p->unseen, what, memory_order_relaxed);
+}
+
+void pulse_note_sync(struct pulse *p, const char *sync)
+{
+	atomic_store_explicit(&p->sync, sync, memory_order_relaxed);
 }
 
 void pulse_note_timeline(struct pulse *p, uint32_t timeline)

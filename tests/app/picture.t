@@ -8,6 +8,9 @@ from harness import *  # noqa: E402,F403
 
 proxy_only()
 cluster = Cluster(standbys=2, extra='wal_retrieve_retry_interval = 100ms\n')
+for i in (1, 2):
+    cluster.set_node(i, primary_conninfo=f'host={cluster.host} port={cluster.port} user=postgres application_name=n{i}')
+cluster.set_node(0, synchronous_standby_names='n1')
 cluster.query('create table t (i int)')
 cluster.query('create role nobody_special login')
 stranger = Cluster()
@@ -42,6 +45,7 @@ def write(kilobytes=1):
 
 with scenario('the picture'):
     wait_fit('n1', 'n2')
+    wait_for(lambda: node('n1')['sync'] == 'sync' and node('n2')['sync'], what='the primary to see both standbys')
     now = picture()
     is_([now[n]['role'] for n in ('n0', 'n1', 'n2', 'n3')], ['primary', 'standby', 'standby', 'foreign'], 'roles')
     is_([now[n]['fit'] for n in ('n0', 'n1', 'n2', 'n3')], [None, 'yes', 'yes', 'no'], 'who takes reads')
@@ -50,6 +54,7 @@ with scenario('the picture'):
     is_([now[n]['timeline'] for n in ('n0', 'n1', 'n2')], ['1'] * 3, 'timelines')
     is_([now[n]['unseen'] for n in ('n0', 'n1', 'n2')], [None] * 3, 'a superuser may see it all')
     ok(all(int(now[n]['latency_us']) > 0 for n in ('n0', 'n1', 'n2')), 'probes are timed')
+    is_([now[n]['sync'] for n in ('n0', 'n1', 'n2')], [None, 'sync', 'async'], 'who is synchronous')
     is_([now[n]['weight'] for n in ('n0', 'n1', 'n2')], ['100'] * 3, 'weights')
 
 with scenario('an idle cluster, whose next record begins behind a page header, has no lag'):

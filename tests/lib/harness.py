@@ -354,7 +354,7 @@ class Cluster:
     def caught_up(self, i):
         """Waits until a standby has replayed what the primary has written by now."""
         with self.connect() as c:
-            c.q('set synchronous_commit = on')
+            c.q("set synchronous_commit = local")
             c.q("select pg_logical_emit_message(true, '', '')")  # its commit waits until all before it is on disk
             lsn = c.one('select pg_current_wal_flush_lsn()')
         with self.at(i) as c:

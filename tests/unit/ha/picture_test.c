@@ -89,6 +89,24 @@ static void a_standby_is_measured_by_its_primary(void **state)
 	assert_int_equal(pulse_timeline(a.pulse), 1);
 }
 
+static void the_primary_tells_who_is_synchronous(void **state)
+{
+	struct sample_peer peers[] = { { "x", SAMPLE_ASYNC }, { "b", SAMPLE_SYNC }, { "x", SAMPLE_SYNC } };
+	hear(&a);
+	hear(&b);
+	assert_null(pulse_sync(b.pulse));
+	memcpy(a.sample.peers, peers, sizeof peers);
+	a.sample.n_peers = 3;
+	hear(&a);
+	b.sample.n_peers = 1;
+	strcpy(b.sample.peers[0].name, "b");
+	hear(&b);
+	assert_string_equal(pulse_sync(b.pulse), "sync");
+	strcpy(b.sample.peers[0].name, "x"); /* which of them? */
+	hear(&b);
+	assert_null(pulse_sync(b.pulse));
+}
+
 static void of_another_cluster(void **state)
 {
 	hear(&a);
@@ -177,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_standby_is_measured_by_its_primary, begin, end),
+		cmocka_unit_test_setup_teardown(the_primary_tells_who_is_synchronous, begin, end),
 		cmocka_unit_test_setup_teardown(of_another_cluster, begin, end),
 		cmocka_unit_test_setup_teardown(a_promotion_makes_old_positions_void, begin, end),
 		cmocka_unit_test_setup_teardown(a_silent_primary_makes_lag, begin, end),

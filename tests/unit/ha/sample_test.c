@@ -1,14 +1,27 @@
 /* A probe's row: what is read, what is no row, and the place behind a page's header. */
 #include "ha/sample.h"
 
+#include <string.h>
+
 #include "base/compiler.h"
 #include "unit.h"
 
-#define ROW 10
+#define ROW 11
 
-static const char *const primary[ROW] = { "f",  "67108904", "67108864", NULL, "1",
-	                                      NULL, "8192",     "16777216", NULL, "7711213085820907155" };
-static const char *const standby[ROW] = { "t", NULL, NULL, "67108864", "2", "streaming", "8192", "16777216", "531822", NULL };
+static const char *const primary[ROW] = { "f",
+	                                      "67108904",
+	                                      "67108864",
+	                                      NULL,
+	                                      "1",
+	                                      NULL,
+	                                      "8192",
+	                                      "16777216",
+	                                      NULL,
+	                                      "7711213085820907155",
+	                                      "n1\tsync\nwalreceiver\tasync\nn3\t\nn4" };
+static const char *const standby[ROW] = {
+	"t", NULL, NULL, "67108864", "2", "streaming", "8192", "16777216", "531822", NULL, "n1"
+};
 
 static void rows_are_read(void **state)
 {
@@ -19,12 +32,21 @@ static void rows_are_read(void **state)
 	assert_int_equal(s.flushed, 67108864);
 	assert_int_equal(s.timeline, 1);
 	assert_int_equal(s.system_id, 7711213085820907155);
+	assert_int_equal(s.n_peers, 4);
+	assert_string_equal(s.peers[0].name, "n1");
+	assert_int_equal(s.peers[0].sync, SAMPLE_SYNC);
+	assert_int_equal(s.peers[1].sync, SAMPLE_ASYNC);
+	assert_string_equal(s.peers[2].name, "n3");
+	assert_int_equal(s.peers[2].sync, SAMPLE_SYNC_UNKNOWN);
+	assert_string_equal(s.peers[3].name, "n4");
 	assert_true(sample_read(&s, standby, ROW));
 	assert_true(s.in_recovery);
 	assert_int_equal(s.replayed, 67108864);
 	assert_int_equal(s.receiver, SAMPLE_STREAMING);
 	assert_int_equal(s.timeline, 2);
 	assert_int_equal(s.replay_age_us, 531822);
+	assert_int_equal(s.n_peers, 1);
+	assert_string_equal(s.peers[0].name, "n1");
 	assert_int_equal(s.system_id, 0);
 }
 
@@ -61,6 +83,30 @@ static void an_age_may_be_negative_or_absent(void **state)
 	row[8] = NULL;
 	assert_true(sample_read(&s, row, ROW));
 	assert_int_equal(s.replay_age_us, SAMPLE_UNKNOWN);
+}
+
+static void names_are_bounded(void **state)
+{
+	const char *row[ROW];
+	char many[4000] = "";
+	struct sample s;
+	for (size_t k = 0; k < ROW; k++)
+		row[k] = primary[k];
+	for (size_t i = 0; i < 100; i++)
+		strcat(many, "some_standby\tasync\n");
+	row[10] = many;
+	assert_true(sample_read(&s, row, ROW));
+	assert_int_equal(s.n_peers, SAMPLE_PEERS_MAX);
+	memset(many, 'x', 64);
+	many[64] = 0;
+	assert_true(sample_read(&s, row, ROW));
+	assert_string_equal(s.peers[0].name, "");
+	row[10] = "'a b'\tsync";
+	assert_true(sample_read(&s, row, ROW));
+	assert_string_equal(s.peers[0].name, "");
+	row[10] = "";
+	assert_true(sample_read(&s, row, ROW));
+	assert_int_equal(s.n_peers, 0);
 }
 
 static void what_is_no_row_is_refused(void **state)
@@ -104,6 +150,7 @@ int main(void)
 		cmocka_unit_test(rows_are_read),
 		cmocka_unit_test(a_receiver_has_its_state),
 		cmocka_unit_test(an_age_may_be_negative_or_absent),
+		cmocka_unit_test(names_are_bounded),
 		cmocka_unit_test(what_is_no_row_is_refused),
 		cmocka_unit_test(a_place_behind_a_header_is_the_page_s_start),
 	};
