@@ -7,6 +7,7 @@
 #ifndef AUTH_AUTH_H
 #define AUTH_AUTH_H
 
+#include "auth/hosts.h"
 #include "conf/hba.h"
 #include "net/addr.h"
 #include "net/mailbox.h"
@@ -29,7 +30,7 @@ struct auth_answer {
 	char *secret;  /* NULL: there is no such user, or none that may log in with a password now */
 	size_t n_roles;
 	char **roles;
-	char host[256]; /* "": it has no name, or one that leads elsewhere */
+	char host[HOSTS_NAME_MAX]; /* "": it has no name, or one that leads elsewhere */
 	struct scram_secret scram;
 };
 typedef void (*auth_fn)(void *arg, const struct auth_answer *answer);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "auth/hosts.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -259,6 +260,7 @@ struct auth *auth_new(struct loop *loop, struct resolver *resolver, struct mailb
 	a->askers = helpers_new(threads);
 	a->derived = derived_new();
 	a->guard = guard_new();
+	a->hosts = hosts_new();
 	pthread_mutex_init(&a->sockets, NULL);
 	prepare_ldap();
 	return a;
@@ -279,6 +281,7 @@ void auth_free(struct auth *a)
 	helpers_free(a->askers);
 	derived_free(a->derived);
 	guard_free(a->guard);
+	hosts_free(a->hosts);
 	pthread_mutex_destroy(&a->sockets);
 	mem_free(a);
 }

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/hosts.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "priv.h"
 
@@ -42,21 +44,36 @@ static int leads_back(const char *host, const struct addr *peer, bool *does)
 	return rc;
 }
 
-void work_host(struct auth_question *q)
+static void refuse(struct auth_question *q)
+{
+	question_fail(q, "57P03", "the name of the client's address cannot be looked up now");
+}
+
+static void look_up(struct auth_question *q)
 {
 	struct auth_answer *a = &q->answer;
 	bool does = false;
 	int rc = getnameinfo((const struct sockaddr *)&q->peer.sa, q->peer.len, a->host, sizeof a->host, NULL, 0, NI_NAMEREQD);
 	if (rc == 0)
 		rc = leads_back(a->host, &q->peer, &does);
-	if (rc != 0 && !is_absence(rc)) {
-		question_fail(q, "57P03", "the name of the client's address cannot be looked up now");
-		err_detail(&a->err, "%s", gai_strerror(rc));
-		return;
-	}
-	a->is_known = true;
+	a->is_known = rc == 0 || is_absence(rc);
 	if (!does)
 		a->host[0] = '\0';
+	if (a->is_known)
+		return;
+	refuse(q);
+	err_detail(&a->err, "%s", gai_strerror(rc));
+}
+
+/* Those of one address that have queued up behind the first get what it found. */
+void work_host(struct auth_question *q)
+{
+	struct auth_answer *a = &q->answer;
+	if (!hosts_get(q->home->hosts, &q->peer, clock_us(), &a->is_known, a->host)) {
+		look_up(q);
+		hosts_put(q->home->hosts, &q->peer, clock_us(), a->is_known, a->host);
+	} else if (!a->is_known)
+		refuse(q);
 }
 
 /* May ask a directory, where the system's users stand in one. */

@@ -74,6 +74,7 @@ struct auth {
 	struct helpers *hashers, *namers, *askers;
 	struct derived *derived;
 	struct guard *guard;
+	struct hosts *hosts;
 	pthread_mutex_t sockets;
 };
 

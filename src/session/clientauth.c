@@ -356,23 +356,26 @@ static void clientauth_choose(struct session *s)
 	}
 }
 
-void clientauth_begin(struct session *s)
+bool clientauth_is_barred(struct session *s)
 {
 	struct err e;
 	const struct addr peer = addr_lengthen(&s->peer);
 	int64_t most = session_conf(s)->limits.auth_failures_per_address;
+	if (!most || auth_failures(s->home->env.auth, &peer, loop_now_us(session_loop(s))) < most)
+		return false;
+	err_set(&e, "28000", "too many failed logins from this address");
+	err_hint(&e, "Try again in a minute.");
+	clientauth_refuse(s, &e);
+	return true;
+}
+
+void clientauth_begin(struct session *s)
+{
 	s->login->began_us = clock_us();
-	if (console_knows_peer(s)) {
+	if (console_knows_peer(s))
 		clientauth_accept(s);
-		return;
-	}
-	if (most && auth_failures(s->home->env.auth, &peer, loop_now_us(session_loop(s))) >= most) {
-		err_set(&e, "28000", "too many failed logins from this address");
-		err_hint(&e, "Try again in a minute.");
-		clientauth_refuse(s, &e);
-		return;
-	}
-	clientauth_choose(s);
+	else if (!clientauth_is_barred(s))
+		clientauth_choose(s);
 }
 
 void clientauth_free(struct session_login *l)

@@ -409,6 +409,7 @@ void clientauth_begin(struct session *s);
 void clientauth_free(struct session_login *l);
 void clientauth_give_up(struct session *s); /* whoever was asked did not answer in time */
 void clientauth_accept(struct session *s);
+bool clientauth_is_barred(struct session *s); /* its address has failed too often: the session was refused */
 void clientauth_refuse(struct session *s, const struct err *err); /* at once */
 void clientauth_fail(struct session *s);                          /* wrong password, in the words and the time of all others */
 void clientauth_fail_as(struct session *s, const struct err *err);

@@ -398,8 +398,11 @@ size_t clientauth_take(struct session *s, struct slice in)
 	}
 	if (!frame_is_whole(&f))
 		return 0;
-	if (!s->login->said_us) /* one that had to wait is offered again */
+	if (!s->login->said_us) { /* one that had to wait is offered again */
 		s->login->said_us = clock_us();
+		if (clientauth_is_barred(s)) /* else many connections would be as many guesses */
+			return 0;
+	}
 	if (!is_sasl)
 		prove_said(s, f.body);
 	else if (!prove_scram(s, f.body))

@@ -17,6 +17,8 @@
 #define PROTOCOL_NEWEST_MINOR 2
 #define CONSOLE_RESERVE 8 /* clients beyond max_clients that may ask the console what is wrong */
 #define NAME_BYTES 63u    /* NAMEDATALEN - 1 */
+#define SETTINGS_MOST \
+	400u /* more than servers have; each costs the more the more there are, and nobody has proved who he is yet */
 
 /* ---- the first packet -------------------------------------------------------------------------------------------------------------- */
 
@@ -115,6 +117,8 @@ static bool startup_is_secure_enough(struct session *s, struct err *err)
 static bool startup_add_setting(void *arg, struct slice name, struct slice value, struct err *err)
 {
 	struct settings **set = arg, *before = *set;
+	if (settings_len(before) >= SETTINGS_MOST)
+		return err_set(err, "54000", "more than %u settings at the start of a session", SETTINGS_MOST);
 	*set = settings_with(before, name, value);
 	settings_unref(before);
 	return true;

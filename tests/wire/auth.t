@@ -259,6 +259,20 @@ with scenario('malformed SASL'):
     is_(sqlstate(p, 's', 'scram_scram_clear', PASSWORD), '', 'and others come in')
     p.stop()
 
+with scenario('settings in the first packet'):
+    p = Proxy(cluster, hba='host all all all reject\n', databases={'app': {'dbname': 'postgres'}})
+
+    def first_packet(params):
+        c = Conn(p.addr, login=False)
+        c.send(startup({'user': 'x', 'database': 'app', **params}))
+        got = pgwire.fields(c.recv()[1])['C']
+        c.drop()
+        return got
+    for n, want in ((400, '28000'), (401, '54000'), (1100, '54000')):
+        is_(first_packet({f'a.{i}': '' for i in range(n)}), want, f'{n} settings: ' + ('as many as anybody has' if want == '28000' else 'refused before they cost much'))
+        is_(first_packet({'options': ' '.join(f'-ca.{i}=' for i in range(n))}), want, f'{n} of them in options')
+    p.stop()
+
 with scenario('CVE-2026-6665: a nonce of a server that wants to be believed'):
     for name, continued in (('10,000 bytes', lambda n: b'r=' + n + b'x' * 10000 + b',s=AAAA,i=4096'), ('900 bytes', lambda n: b'r=' + n + b'x' * 900 + b',s=AAAA,i=4096'),
                             ('1015 bytes', lambda n: b'r=' + n + b'x' * (1015 - len(n)) + b',s=AAAA,i=1'), ('not ours', lambda n: b'r=abc,s=AAAA,i=4096'), ('no salt', lambda n: b'r=' + n + b'x,i=4096'),
@@ -338,6 +352,20 @@ with scenario('failed logins'):
     p.settings['limits'] = {'auth_failure_delay': '1ms'}
     p.reload()
     is_(refused(p, 'app', 'scram_scram_clear', PASSWORD), '', 'without the limit they are')
+    p.stop()
+    p = Proxy(cluster, hba='host all all all password\n', secrets='"scram_scram_clear" "open sesame"\n', databases={'app': {'dbname': 'postgres'}}, limits={'auth_failures_per_address': 3, 'auth_failure_delay': '1ms'})
+    many = [Conn(p.addr, login=False) for _ in range(8)]
+    for c in many:
+        c.send(startup({'user': 'scram_scram_clear', 'database': 'app'}))
+        c.recv()
+    said = []
+    for n, c in enumerate(many):
+        c.send(password(f'guess {n}'))
+        said.append(pgwire.fields(c.recv()[1])['C'])
+        c.drop()
+    is_(said, ['28P01'] * 3 + ['28000'] * 5, 'connections that were opened before do not help')
+    p.settings['limits'] = {}
+    p.reload()
     p.settings['limits'] = {'auth_failure_delay': '10s', 'login_timeout': '1s'}
     p.reload()
     c = Conn(p.addr, login=False)
