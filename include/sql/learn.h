@@ -39,7 +39,7 @@ struct learn_edge {
 	char from_kind, to_kind;
 	uint32_t from, to; /* oids */
 	const char *from_name;
-	bool only_write;
+	bool only_write, reads_on_write; /* … and then TO is read */
 };
 bool learn_edge(struct learn *l, const struct learn_edge *e);
 /* A standby does not have it, or has something else: a sequence, an unlogged or foreign table. */

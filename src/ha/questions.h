@@ -42,7 +42,8 @@ static const char question_trees[] =
     "select oid, coalesce(pg_get_function_sqlbody(oid),'') from pg_proc where oid=any('{";
 
 /*
- * Who calls whom: how ("b" always, "w" when it is written to, "s" takes a sequence's next value, "n" is not on a standby), kind, oid and name of the caller, kind and
+ * Who calls whom: how ("b" always, "w" when it is written to, "m" reads it when it is written to or refreshed,
+ * "s" takes a sequence's next value, "n" is not on a standby), kind, oid and name of the caller, kind and
  * oid of what it calls.  Kinds as in sql/learn.h.  Functions that PostgreSQL brings along stand in no pg_depend.
  */
 #define QUESTION_USED(class) \
@@ -52,7 +53,8 @@ static const char question_edges[] =
     "('pg_type'::regclass,'t'))"
     " select 'w', 'r', t.tgrelid, c.relname, 'f', t.tgfoid from pg_trigger t join pg_class c on c.oid=t.tgrelid"
     " where t.tgfoid>=16384 and t.tgenabled<>'D'"
-    " union select 'b', 'r', r.ev_class, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_rewrite")
+    " union select case when r.ev_type='1' and c.relkind='v' then 'b' else 'm' end, 'r', r.ev_class, c.relname, k.kind, d.refobjid"
+    QUESTION_USED("pg_rewrite")
     " join pg_rewrite r on r.oid=d.objid and r.ev_class<>d.refobjid join pg_class c on c.oid=r.ev_class"
     " union select 'w', 'r', x.adrelid, c.relname, k.kind, d.refobjid" QUESTION_USED("pg_attrdef")
     " join pg_attrdef x on x.oid=d.objid and x.adrelid<>d.refobjid join pg_class c on c.oid=x.adrelid"
@@ -82,6 +84,7 @@ static const char question_edges[] =
     " and (relkind in ('S','f') or (relpersistence='u' and relkind in ('r','p')))"
     " union select 'b', 'r', i.inhparent, c.relname, 'r', i.inhrelid from pg_inherits i join pg_class c on c.oid=i.inhparent"
     " join pg_class child on child.oid=i.inhrelid where child.relkind in ('f','p') or (child.relkind='r' and child.relpersistence='u')"
+    " union select 'b', 't', oid, typname, 't', typbasetype from pg_type where typtype='d' and typbasetype>=16384"
     " union select 'b', 'd', 0, '', 'f', evtfoid from pg_event_trigger where evtenabled<>'D' and evtfoid>=16384"
     " limit %u";
 

@@ -124,6 +124,9 @@ static bool learn_edge_of(struct reading *r, const struct service_rows *rows, un
 	case 'n':
 		learn_no_standby(r->learn, e.from, e.from_name);
 		return true;
+	case 'm':
+		e.reads_on_write = true;
+		/* fall through */
 	case 'w':
 		e.only_write = true;
 		return learn_edge(r->learn, &e);

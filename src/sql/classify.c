@@ -392,7 +392,7 @@ static void read_other(struct reading *r, const node *n)
 	if (NODE_IS(n, TRUNCATE_STMT))
 		note_truncated(r, n->truncate_stmt);
 	if (NODE_IS(n, REFRESH_MAT_VIEW_STMT) && n->refresh_mat_view_stmt->relation)
-		effects_note(&r->found, FACTS_READ, n->refresh_mat_view_stmt->relation->relname);
+		effects_note(&r->found, FACTS_WRITE, n->refresh_mat_view_stmt->relation->relname);
 	switch (n->node_case) {
 	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:

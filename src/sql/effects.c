@@ -149,11 +149,24 @@ static bool note_change(struct findings *f, const ProtobufCMessage *m)
 	return true;
 }
 
+static void note_operator(struct findings *f, const PgQuery__AExpr *e)
+{
+	bool is_between =
+	    e->kind >= PG_QUERY__A__EXPR__KIND__AEXPR_BETWEEN && e->kind <= PG_QUERY__A__EXPR__KIND__AEXPR_NOT_BETWEEN_SYM;
+	note_last(f, FACTS_OPERATOR, e->name, e->n_name);
+	if (!is_between)
+		return;
+	effects_note(f, FACTS_OPERATOR, ">=");
+	effects_note(f, FACTS_OPERATOR, "<=");
+}
+
 static void note_names(struct findings *f, const ProtobufCMessage *m)
 {
 	const ProtobufCMessageDescriptor *d = m->descriptor;
 	if (d == &pg_query__a__expr__descriptor)
-		note_last(f, FACTS_OPERATOR, ((const PgQuery__AExpr *)m)->name, ((const PgQuery__AExpr *)m)->n_name);
+		note_operator(f, (const PgQuery__AExpr *)m);
+	else if (d == &pg_query__sort_by__descriptor)
+		note_last(f, FACTS_OPERATOR, ((const PgQuery__SortBy *)m)->use_op, ((const PgQuery__SortBy *)m)->n_use_op);
 	else if (d == &pg_query__sub_link__descriptor)
 		note_last(f, FACTS_OPERATOR, ((const PgQuery__SubLink *)m)->oper_name, ((const PgQuery__SubLink *)m)->n_oper_name);
 	else if (d == &pg_query__type_name__descriptor)

@@ -52,7 +52,7 @@ struct node {
 struct edge {
 	struct node *from, *to;
 	uint32_t next;             /* to the same node, plus 1 */
-	bool only_write, by_write; /* … only when FROM is written to; because it writes to TO */
+	bool only_write, by_write; /* … only when FROM is written to; what reading TO does belongs to it as well */
 };
 
 struct learn {
@@ -300,7 +300,7 @@ bool learn_edge(struct learn *l, const struct learn_edge *e)
 		node_rename(from, e->from_name);
 	if (to->kind == 'f' && !to->is_seen) /* made, or dropped, while we were asking */
 		to->own = SQL_OPAQUE_CALL;
-	return edge_add(l, (struct edge){ .from = from, .to = to, .only_write = e->only_write });
+	return edge_add(l, (struct edge){ .from = from, .to = to, .only_write = e->only_write, .by_write = e->reads_on_write });
 }
 
 void learn_sequence(struct learn *l, uint32_t relation, const char *name)
@@ -395,7 +395,7 @@ static bool spread_along(const struct edge *e)
 	const struct node *to = e->to;
 	uint32_t written = to->write | (e->by_write ? to->read : 0);
 	if (e->from->kind == 'r')
-		return gain(e->from, e->only_write ? 0 : to->read, to->write, to->cause);
+		return gain(e->from, e->only_write ? 0 : to->read, written, to->cause);
 	uint32_t effects = e->by_write || to->kind != 'r' ? written : to->read;
 	return gain(e->from, effects, effects, to->cause);
 }

@@ -154,7 +154,9 @@ static void in_language(struct learn *l, uint32_t oid, const char *name, const c
 
 static void edge(struct learn *l, const char *kinds, uint32_t from, const char *from_name, uint32_t to, bool only_write)
 {
-	const struct learn_edge e = { kinds[0], kinds[1], from, to, from_name, only_write };
+	const struct learn_edge e = {
+		.from_kind = kinds[0], .to_kind = kinds[1], .from = from, .to = to, .from_name = from_name, .only_write = only_write
+	};
 	assert_true(learn_edge(l, &e));
 }
 

@@ -191,11 +191,16 @@ static void with_facts(void **state)
 		  "reads what a standby does not have: a sequence, or an unlogged or foreign table: reads_unlogged" },
 		{ "select a from t join s.unlogged using (a)",
 		  "reads what a standby does not have: a sequence, or an unlogged or foreign table: unlogged" },
-		{ "select a from vol_view", "reads a relation behind which a function is called that is no read: vol_view" },
-		{ "copy (table vol_view) to stdout", "reads a relation behind which a function is called that is no read: vol_view" },
+		{ "select a from vol_view",
+		  "reads, casts to or uses something behind which a function is called that is no read: vol_view" },
+		{ "copy (table vol_view) to stdout",
+		  "reads, casts to or uses something behind which a function is called that is no read: vol_view" },
 		{ "select a from time_view", "read, bound" },
-		{ "select a <~~> b from t", "reads a relation behind which a function is called that is no read: <~~>" },
-		{ "select 1::dom", "reads a relation behind which a function is called that is no read: dom" },
+		{ "select a <~~> b from t", "reads, casts to or uses something behind which a function is called that is no read: <~~>" },
+		{ "select a from t order by a using <~~>",
+		  "reads, casts to or uses something behind which a function is called that is no read: <~~>" },
+		{ "select 1 from t where a between 1 and 2", "read" },
+		{ "select 1::dom", "reads, casts to or uses something behind which a function is called that is no read: dom" },
 		{ "explain select vol(1)", "calls a volatile function: vol" },
 		{ "explain select a from t", "read" },
 		{ "explain analyze select stable(a) from t", "read, bound" },
@@ -262,7 +267,7 @@ static void function(struct learn *l, uint32_t oid, const char *name, char volat
 
 static void edge(struct learn *l, const char *kinds, uint32_t from, const char *from_name, uint32_t to)
 {
-	const struct learn_edge e = { kinds[0], kinds[1], from, to, from_name, false };
+	const struct learn_edge e = { .from_kind = kinds[0], .to_kind = kinds[1], .from = from, .to = to, .from_name = from_name };
 	assert_true(learn_edge(l, &e));
 }
 
@@ -293,6 +298,11 @@ static void what_is_learnt(void **state)
 	edge(l, "rr", 30003, "view_of_view", 30002);
 	edge(l, "rf", 30004, "view_of_stable", 20001);
 	edge(l, "rf", 30005, "view_of_vol", 20002);
+	const struct learn_edge refreshed = {
+		.from_kind = 'r', .to_kind = 'f', .from = 30012, .to = 20002, .from_name = "m", .only_write = true, .reads_on_write = true
+	};
+	assert_true(learn_edge(l, &refreshed));
+	edge(l, "tt", 40002, "dom2", 40001);
 	own(l, 'r', 30006, "view_of_random", "random", false);
 	own(l, 'r', 30007, "view_of_now", "now", false);
 	own(l, 'r', 30008, "view_of_nextval", "nextval", false);
@@ -303,7 +313,7 @@ static void what_is_learnt(void **state)
 	edge(l, "of", 50001, "<~~>", 20002);
 	char *safe[] = { "exempt", "exempt_volatile" };
 	struct facts *f = learn_end(l, safe, 2);
-#define HIDDEN "reads a relation behind which a function is called that is no read: "
+#define HIDDEN "reads, casts to or uses something behind which a function is called that is no read: "
 #define LACKS "reads what a standby does not have: a sequence, or an unlogged or foreign table: "
 	static const struct row rows[] = {
 		{ "select stable()", "read, bound" },
@@ -331,6 +341,8 @@ static void what_is_learnt(void **state)
 		{ "table view_of_class", "read" },
 		{ "table view_of_lock", HIDDEN "view_of_lock" },
 		{ "select null::dom", HIDDEN "dom" },
+		{ "select null::dom2", HIDDEN "dom2" },
+		{ "table m", "read" },
 		{ "select a <~~> b", HIDDEN "<~~>" },
 	};
 	check(f, rows, ARRAY_LEN(rows));
