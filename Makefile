@@ -52,6 +52,8 @@ $(B)/%.o: %.c | $(B)/.deps
 	@echo "  CC $<"
 	@$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(B)/src/policy/stock.o build/fuzz/src/policy/stock.o: $(wildcard lua/lunapool/*.lua)
+
 $(B)/unit/%: tests/unit/%.c $(B)/liblunapool.a | $(B)/.deps-check
 	@mkdir -p $(@D)
 	@echo "  CC $<"

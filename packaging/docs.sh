@@ -13,6 +13,8 @@ sample() { # file, blocks
 mkdir -p docs conf.d
 "$program" --docs params >docs/parameters.md
 "$program" --docs commands >docs/commands.md
+mkdir -p lua/lunapool/meta
+"$program" --docs meta >lua/lunapool/meta/lunapool.lua
 "$program" --docs statements >docs/statements.md
 sample 00-listen.conf global listen
 sample 10-cluster.conf cluster

@@ -5,7 +5,7 @@
  *   lunapool --check -c PATH    say whether the configuration is good
  *   lunapool --takeover -c PATH take the place of the one that serves, without a client noticing
  *   lunapool --dry-run -c PATH  say what a reload of the one that serves would change
- *   lunapool --docs WHAT        print what the tables know: params, commands, statements, sample BLOCK
+ *   lunapool --docs WHAT        print what the tables know: params, commands, statements, meta, sample BLOCK
  */
 #include <getopt.h>
 #include <signal.h>
@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/version.h"
+#include "policy/meta.h"
 #include "sql/matrix.h"
 #include "upstream/keyring.h"
 
@@ -39,6 +40,7 @@ static const char usage[] =
     "  lunapool --docs params     print the parameter reference (markdown)\n"
     "  lunapool --docs commands   print the console's commands (markdown)\n"
     "  lunapool --docs statements print where each kind of statement may run (markdown)\n"
+    "  lunapool --docs meta       print what policies may use (LuaLS annotations)\n"
     "  lunapool --docs sample BLOCK\n"
     "                             print a sample file for one block (global, listen, auth, cluster, …)\n"
     "  lunapool --version\n"
@@ -77,13 +79,15 @@ static int print_docs(const char *what, const char *block)
 		console_print_manual(STDOUT_FILENO);
 	else if (strcmp(what, "statements") == 0 && !block)
 		matrix_print(STDOUT_FILENO);
+	else if (strcmp(what, "meta") == 0 && !block)
+		policy_print_meta(STDOUT_FILENO);
 	else if (strcmp(what, "sample") == 0 && block) {
 		if (!conf_print_sample(STDOUT_FILENO, block)) {
 			fprintf(stderr, "lunapool: there is no block %s; --docs params lists them\n", block);
 			return EXIT_USAGE;
 		}
 	} else {
-		fprintf(stderr, "lunapool: --docs takes params, commands, statements or sample BLOCK\n");
+		fprintf(stderr, "lunapool: --docs takes params, commands, statements, meta or sample BLOCK\n");
 		return EXIT_USAGE;
 	}
 	return EXIT_SUCCESS;

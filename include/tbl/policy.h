@@ -25,7 +25,6 @@
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
 
 #define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
-	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                               \
 	FIELD(kind, "string", SAME, "\"select\", \"insert\", \"begin\", \"set\", \"copy_in\", …; \"multi\" for several at once.") \
 	FIELD(is_read, "boolean", SAME, "It is proven to change nothing, and a standby may answer it.")                           \
 	FIELD(unknown, "boolean", SAME, "It was not understood; it may do anything.")                                             \
@@ -38,6 +37,7 @@
 
 /* What a query has beyond its statement. */
 #define POLICY_QUERY(FIELD, METHOD)                                                                             \
+	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                 \
 	FIELD(in_transaction, "boolean", NOW, "A transaction was begun before it.")                                 \
 	FIELD(read_only, "boolean", NOW, "… which is READ ONLY.")                                                   \
 	FIELD(wrote, "boolean", NOW, "… which has written.")                                                        \
@@ -59,6 +59,12 @@
 	FIELD(database, "string", NOW, "Which database he asks for.") \
 	FIELD(application, "string", NOW, "His application_name.")    \
 	FIELD(client_address, "string", NOW, "Where he comes from; \"\" is the unix socket.")
+
+/* Of the table that admit() may return. */
+#define POLICY_ADMISSION(FIELD)                                                                        \
+	FIELD(database, "string?", NOW, "The database that he gets instead of the one that he asked for.") \
+	FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")       \
+	FIELD(pool, "\"session\"|\"transaction\"|\"statement\"|nil", NOW, "When his server goes back to the pool.")
 
 #define POLICY_CLUSTER(FIELD, METHOD)                                                                                         \
 	FIELD(name, "string", SAME, "As the configuration has it.")                                                               \

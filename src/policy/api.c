@@ -121,6 +121,8 @@ static uint64_t check_ttl(lua_State *L)
 static void check_value(lua_State *L, struct policy_value *v)
 {
 	const char *text;
+	v->truth = false;
+	v->number = 0;
 	v->len = 0;
 	switch (lua_type(L, 2)) {
 	case LUA_TNIL:

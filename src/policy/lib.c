@@ -196,13 +196,14 @@ void lib_load(lua_State *L, const struct source_file *file)
 	lua_replace(L, -2);
 }
 
-static const struct source_file *find_file(lua_State *L, const char *name)
+static void load_module(lua_State *L, const char *name)
 {
+	struct source_file stock;
 	struct err err;
-	const struct source_file *f = source_find(vm_of(L)->source, name, &err);
+	const struct source_file *f = stock_find(name, &stock) ? &stock : source_find(vm_of(L)->source, name, &err);
 	if (!f)
 		luaL_error(L, "%s", err.text);
-	return f;
+	lib_load(L, f);
 }
 
 /* A module is run once; one that is not finished yet stands there as false. */
@@ -218,7 +219,7 @@ static int lib_require(lua_State *L)
 		return 1;
 	lua_pushboolean(L, 0);
 	lua_setfield(L, 2, name);
-	lib_load(L, find_file(L, name));
+	load_module(L, name);
 	lua_call(L, 0, 1);
 	if (lua_isnil(L, -1) || lua_isboolean(L, -1))
 		return luaL_error(L, "module %s must return a table or a function", name);

@@ -40,6 +40,7 @@ void source_free(struct source *s);
 /* The module NAME, from below the policy's folder.  NULL with ERR: there is none, or it was not asked for before the source was sealed. */
 const struct source_file *source_find(struct source *s, const char *name, struct err *err);
 bool source_equal(const struct source *a, const struct source *b);
+bool stock_find(const char *module, struct source_file *out); /* stock.c: those that are part of the program */
 
 /* ---- vm.c ----------------------------------------------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /* policyrig — policies in files, loaded for one worker, and a topology to ask them about: a primary pg1, standbys pg2 and pg3, and a second
- * cluster "other" of one node. */
+ * cluster "other" of one node, as are "shard1" and "shard2". */
 #ifndef POLICYRIG_H
 #define POLICYRIG_H
 
@@ -13,6 +13,7 @@
 #include "policy/kv.h"
 #include "policy/set.h"
 #include "sql/classify.h"
+#include "sql/facts.h"
 #include "topo/topo.h"
 #include "unit.h"
 
@@ -23,6 +24,7 @@ struct policyrig {
 	struct policy_set *set;
 	struct policy_vm *vm; /* of worker 0, cluster main */
 	struct sql_cache *cache;
+	struct facts *facts; /* every function is known: those that there are harmless */
 	struct sql_class *class;
 	struct policy_query query;
 	struct policy_decision decision;
@@ -34,6 +36,7 @@ static const char policyrig_conf[] =
     "cluster \"main\" {\n  service_user = \"probe\"  policy = \"main.lua\"\n"
     "  node \"pg1\" { host = \"h1\" }\n  node \"pg2\" { host = \"h2\" weight = 3 }\n  node \"pg3\" { host = \"h3\" }\n}\n"
     "cluster \"other\" { node \"x1\" { host = \"h9\" } }\n"
+    "cluster \"shard1\" { node \"s1\" { host = \"h11\" } }\ncluster \"shard2\" { node \"s2\" { host = \"h12\" } }\n"
     "database \"*\" { cluster = \"main\" }\n";
 
 static inline void policyrig_fit(struct policyrig *r, size_t node_at, bool is_fit)
@@ -61,6 +64,7 @@ static inline void policyrig_open(struct policyrig *r)
 	policyrig_fit(r, 1, true);
 	policyrig_fit(r, 2, true);
 	r->cache = sql_cache_new(1 << 20);
+	r->facts = facts_seal(facts_new(true));
 	r->kv = policy_kv_new(100);
 }
 
@@ -70,6 +74,7 @@ static inline void policyrig_close(struct policyrig *r)
 	policy_kv_free(r->kv);
 	sql_class_unref(r->class);
 	sql_cache_free(r->cache);
+	facts_unref(r->facts);
 	topo_free(r->topo);
 	confdir_fini(&r->dir);
 }
@@ -99,9 +104,21 @@ static inline void policyrig_load(struct policyrig *r, const char *text)
 		fail_msg("%s", r->error);
 }
 
+/* A policy of the tree. */
+static inline void policyrig_load_file(struct policyrig *r, const char *path)
+{
+	static char text[1 << 16];
+	FILE *f = fopen(path, "r");
+	assert_non_null(f);
+	text[fread(text, 1, sizeof text - 1, f)] = '\0';
+	fclose(f);
+	policyrig_load(r, text);
+}
+
 static inline void policyrig_statement(struct policyrig *r, const char *sql)
 {
 	struct sql_class *class = sql_classify(r->cache, slice_text(sql), (struct sql_dialect){ 0 });
+	class = sql_class_inform(class, r->facts, slice_text(sql));
 	sql_class_unref(r->class);
 	r->query.text = slice_text(sql);
 	r->query.class = r->class = class;
@@ -163,6 +180,19 @@ static inline const char *policyrig_plan(struct policyrig *r, const char *sql)
 	bool holds = policy_plan(r->vm, r->topo, 0, &r->query, &r->decision);
 	snprintf(text, sizeof text, "%s%s", holds ? "" : "ask: ", policyrig_show(r));
 	return text;
+}
+
+static inline void policyrig_note_status(void *arg, const struct policy_status *s)
+{
+	*(struct policy_status *)arg = *s;
+}
+
+static inline const char *policyrig_last_error(const struct policyrig *r)
+{
+	static struct policy_status s;
+	s.last_error[0] = '\0';
+	policy_set_each(r->set, policyrig_note_status, &s);
+	return s.last_error;
 }
 
 #endif

@@ -1,0 +1,135 @@
+---@meta lunapool
+-- What policies may use, for editors that know LuaLS's annotations.  Made by `make docs` from include/tbl/policy.h.
+
+---What plan() sees: what is the same each time the statement comes.
+---@class lunapool.Statement
+---@field kind string "select", "insert", "begin", "set", "copy_in", …; "multi" for several at once.
+---@field is_read boolean It is proven to change nothing, and a standby may answer it.
+---@field unknown boolean It was not understood; it may do anything.
+---@field locks boolean It locks rows or tables: FOR UPDATE, LOCK and kin.
+---@field functions string[] Names of functions that it calls, without their schema.
+---@field relations string[] Names of tables and views that it names, without their schema.
+---@field user string Who the client is.
+---@field database string Which database the client asked for.
+---@field touches fun(self: lunapool.Statement, relation: string): boolean It names this table or view; a schema in front of it is ignored.
+
+---What route() and balance() see.
+---@class lunapool.Query: lunapool.Statement
+---@field text string The statement as it came, at most 8 kB of it.
+---@field in_transaction boolean A transaction was begun before it.
+---@field read_only boolean … which is READ ONLY.
+---@field wrote boolean … which has written.
+---@field ms_since_write number Milliseconds since the session last wrote; math.huge if it has not.
+---@field application string The session's application_name.
+---@field client_address string Where the client comes from; "" is the unix socket.
+---@field class string? The class that admit() gave the session.
+---@field hint lunapool.Hint? What a comment in front of it asks for.
+---@field parameters integer How many parameters it has.
+
+---What a comment in front of a statement asks for.
+---@class lunapool.Hint
+---@field route string? The place it asks for; "primary" for NO LOAD BALANCE, too.
+---@field node string? The node it asks for.
+---@field class string? The class it names.
+
+---What admit() sees.
+---@class lunapool.Client
+---@field user string Who has logged in.
+---@field database string Which database he asks for.
+---@field application string His application_name.
+---@field client_address string Where he comes from; "" is the unix socket.
+
+---@class lunapool.Cluster
+---@field name string As the configuration has it.
+---@field primary lunapool.Node Whoever is the primary when the statement runs; its name is nil while nobody is.
+---@field standbys lunapool.Node[] Those that are fit for reads then.
+---@field any lunapool.Node[] Those and the primary.
+---@field nodes lunapool.Node[] All, in the configuration's order.
+---@field node fun(self: lunapool.Cluster, name: string): lunapool.Node? The node of that name; nil if there is none.
+---@field candidates fun(self: lunapool.Cluster, filter: fun(node: lunapool.Node): boolean): lunapool.Node[] The standbys that are fit for reads and for which the filter says true.
+
+---@class lunapool.Node
+---@field name string? As the configuration has it.
+---@field host string? Its host.
+---@field port integer? Its port.
+---@field role string? "primary", "standby" or "unknown".
+---@field status string? "up" or "down".
+---@field weight integer? Its share of the reads, beside the others'; 0: none.
+---@field is_fit boolean? A standby that takes reads now: up, receiving, and not too far behind.
+---@field timeline integer? PostgreSQL's; 0 while it is not known.
+---@field replay_lsn integer? How far a standby has replayed, as a number; 0 while it is not known.
+---@field lag_bytes number? Behind the primary; math.huge while it is not known.
+---@field lag_ms number? Age of what it shows; math.huge while it is not known.
+---@field latency_us number? Of the last probe; math.huge while none was answered.
+---@field in_flight integer? Statements that are under way there, of all workers.
+
+---What admit() may return.
+---@class lunapool.Admission
+---@field database string? The database that he gets instead of the one that he asked for.
+---@field class string? A name for what he does; his queries have it as query.class.
+---@field pool "session"|"transaction"|"statement"|nil When his server goes back to the pool.
+
+---What a policy file returns.
+---@class lunapool.Policy
+---@field api 1 The version of all this.
+---@field plan? fun(statement: lunapool.Statement, cluster: lunapool.Cluster): lunapool.Decision, string? Asked once for a statement, user and database. What it returns holds until the next reload, without asking route; nothing means that route is asked each time.
+---@field route? fun(query: lunapool.Query, cluster: lunapool.Cluster): lunapool.Decision, string? Asked for each statement outside a transaction, and for a transaction at its first statement. The second value is the reason that EXPLAIN ROUTE shows.
+---@field admit? fun(client: lunapool.Client): lunapool.Decision|lunapool.Admission|nil Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.
+---@field balance? fun(query: lunapool.Query, nodes: lunapool.Node[]): lunapool.Node? Asked when there is a list to choose from; nothing leaves it to the configured algorithm.
+---@field selftest? fun(): boolean?, string? Run whenever the policy is loaded; an error, or false, refuses it.
+
+---A node, a list of nodes, or what lp.reject() and lp.wait() make.
+---@alias lunapool.Decision lunapool.Node|lunapool.Node[]|userdata|nil
+
+---@class lunapool
+local lp = {}
+
+---A decision: the client gets this error (28000 if no SQLSTATE is given).
+---@param text string
+---@param sqlstate? string
+---@return lunapool.Decision
+function lp.reject(text, sqlstate) end
+
+---A decision: wait up to so many milliseconds for a standby that is fresh enough, then the primary.
+---@param ms number
+---@return lunapool.Decision
+function lp.wait(ms) end
+
+---Another cluster of the configuration; nil if there is none.
+---@param name string
+---@return lunapool.Cluster?
+function lp.cluster(name) end
+
+---A number from 0 to 4294967295, the same for the same text in every process (FNV-1a).
+---@param text string
+---@return integer
+function lp.hash(text) end
+
+---A line in the log; each worker writes ten a second at most.
+---@param text string
+---@param level? "debug"|"info"|"warn"|"error"
+function lp.log(text, level) end
+
+---What all workers remember together, also across reloads.
+lp.kv = {}
+
+---What was kept under this name.
+---@param key string
+---@return string|number|boolean|nil
+function lp.kv.get(key) end
+
+---Keeps a value (a text of at most 1 kB) until it is replaced, or for so long; nil forgets it. False: there is no room.
+---@param key string
+---@param value string|number|boolean|nil
+---@param seconds? number
+---@return boolean
+function lp.kv.set(key, value, seconds) end
+
+---Adds to a number, which is 0 and gets its time when it is not there; the sum. Nil: there is no room, or it is no number.
+---@param key string
+---@param by number
+---@param seconds? number
+---@return number?
+function lp.kv.add(key, by, seconds) end
+
+return lp
