@@ -131,14 +131,13 @@ static void keep(struct err **where, const struct pgerr *pe)
 }
 
 /* What a standby refuses, or fails at, the primary may do. */
-static void return_to_primary(struct relay *r, const struct reply *entry, const struct pgerr *pe)
+static enum fate return_to_primary(struct relay *r, const struct pgerr *pe)
 {
 	char why[6] = "";
 	memcpy(why, pe->sqlstate.at, pe->sqlstate.len < 5 ? pe->sqlstate.len : 5);
-	outcome_book(r->s, entry, ENDED_FAILED, slice_of(NULL, 0));
-	skip(r->s, entry);
 	r->run = r->at;
 	trip_return(r->s, why);
+	return FATE_DROP;
 }
 
 static enum fate failed(struct relay *r, const struct reply *entry, const struct pgerr *pe, struct slice body)
@@ -146,8 +145,9 @@ static enum fate failed(struct relay *r, const struct reply *entry, const struct
 	struct session *s = r->s;
 	enum fate fate = FATE_DROP;
 	if (UNLIKELY(trip_may_return(s, pe))) {
-		return_to_primary(r, entry, pe);
-		return FATE_DROP;
+		outcome_book(s, entry, ENDED_FAILED, slice_of(NULL, 0));
+		skip(s, entry);
+		return return_to_primary(r, pe);
 	}
 	if (s->setup_ahead)
 		keep(&s->wait_failed, pe);
@@ -187,6 +187,8 @@ enum fate fault_take(struct relay *r, const struct frame *f)
 		s->broke_copy = 1;
 	switch (replies_on_message(&s->srv->replies, 'E', &entry)) {
 	case REPLY_PART:
+		if (UNLIKELY(trip_may_return(s, &pe)))
+			return return_to_primary(r, &pe);
 		fate = word_error(r, &entry, &pe, f->body);
 		vars_on_error(s);
 		return fate;
