@@ -44,6 +44,8 @@ bool tls_conf_is_like(const struct tls_conf *c, const struct tls_setup *setup);
 
 /* One connection's TLS.  Its stream's thread. */
 struct tls;
+/* The other side has shown a certificate by an authority that is believed (once the handshake is over): nobody else can be it. */
+bool tls_is_verified(const struct tls *t);
 /* RFC 5929 "tls-server-end-point": the hash of the server's certificate, of ours where we are the server.  False: it has none (its signature
  * names no hash).  OUT is valid as long as the stream. */
 bool tls_binding(const struct tls *t, struct slice *out);

@@ -135,8 +135,8 @@
 	X(tls_cert, PATH, "", 0, 0, RELOAD, "Certificate that is shown to nodes that ask for one.")                               \
 	X(tls_key, PATH, "", 0, 0, RELOAD, "Its private key, which nobody else may read.")                                        \
 	X(cleartext_password, BOOL, "false", 0, 0, RELOAD,                                                                        \
-	  "Send a server that asks for it the password in clear text even where everybody on the way could read it: over TCP "    \
-	  "without TLS.")                                                                                                         \
+	  "Send a server that asks for it the password in clear text even where somebody on the way could read it: over TCP "     \
+	  "without TLS, or with TLS but without tls_ca, when anybody can say that he is the server.")                             \
 	X(require_channel_binding, BOOL, "false", 0, 0, RELOAD,                                                                   \
 	  "Log in to servers by SCRAM-SHA-256-PLUS only, which nobody in the middle can pass on; needs TLS.")                     \
 	PARAMS_TLS(X)

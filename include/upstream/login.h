@@ -35,7 +35,8 @@ struct login_who {
 	const char *md5;                  /* as stored, or NULL */
 	const struct upstream_keys *keys; /* or NULL; what stands above goes first */
 	struct scram_memory *memory;      /* the thread's, or NULL */
-	bool is_private;                  /* nobody between us and the server can read: TLS, a unix socket, or nobody cares */
+	bool
+	    is_private; /* nobody between us and the server can read: TLS with a server that is verified, a unix socket, or nobody cares */
 	bool is_tls;
 	struct slice binding;  /* of that TLS connection; empty: it has none */
 	bool requires_binding; /* no other method will do */

@@ -334,6 +334,11 @@ size_t tls_hash_certificate(X509 *cert, uint8_t out[TLS_BINDING_MAX])
 	return md && X509_digest(cert, md, out, &n) ? n : 0;
 }
 
+bool tls_is_verified(const struct tls *t)
+{
+	return tls_conf_setup(t->conf)->verify >= TLS_VERIFY_CA;
+}
+
 bool tls_binding(const struct tls *t, struct slice *out)
 {
 	if (tls_conf_setup(t->conf)->is_server) {

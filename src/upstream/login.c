@@ -71,9 +71,12 @@ static enum login_verdict send_password(struct login *l, struct writer *out, str
 	if (!l->password)
 		return lacks_password(err);
 	if (!l->is_private) {
-		fail(err, "28000", "the server asks for the password in clear text, over a connection that anybody on the way can read");
-		err_hint(err,
-		         "Use TLS to the servers, let their pg_hba.conf say scram-sha-256, or set cleartext_password in the cluster.");
+		fail(err, "28000",
+		     "the server asks for the password in clear text, over a connection that somebody on the way could read");
+		err_hint(
+		    err,
+		    "Use TLS with tls_ca, so that the server is known to be the right one, let its pg_hba.conf say scram-sha-256, or set "
+		    "cleartext_password in the cluster.");
 		return LOGIN_FAILED;
 	}
 	authmsg_write_password(out, l->password);

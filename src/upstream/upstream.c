@@ -344,7 +344,7 @@ static struct login_who who_of(const struct upstream_login *l)
 		                       .password = l->password,
 		                       .md5 = l->md5,
 		                       .memory = l->up->env.scram_memory,
-		                       .is_private = l->cleartext_password || tls || addr_is_unix(&l->up->addr),
+		                       .is_private = l->cleartext_password || (tls && tls_is_verified(tls)) || addr_is_unix(&l->up->addr),
 		                       .is_tls = tls != NULL,
 		                       .binding = has_binding ? binding : (struct slice){ 0 },
 		                       .requires_binding = l->requires_binding,

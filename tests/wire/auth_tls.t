@@ -90,7 +90,7 @@ def wanted(database, server, source, how, tls):
     client = expected(METHODS[database], 'trust', stored, source)
     if client or server == 'cert':
         return client or ('' if tls == 'require' else '28000')  # only then have we a certificate to show
-    return expected(METHODS[database], server, stored, source, private=tls != 'off')
+    return expected(METHODS[database], server, stored, source, private=tls == 'verify-full')
 
 
 contexts = {}
