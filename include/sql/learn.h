@@ -51,7 +51,8 @@ struct learn_own {
 	const char *from_name, *name;
 	bool is_relation;
 };
-void learn_own(struct learn *l, const struct learn_own *o);
+void learn_own(struct learn *l, const struct learn_own *o); /* stays from round to round … */
+void learn_forget_own(struct learn *l);                     /* … until all of them are to be told again */
 /* Writing to this relation takes a sequence's next value. */
 void learn_sequence(struct learn *l, uint32_t relation, const char *name);
 

@@ -5,7 +5,8 @@
 #ifndef HA_QUESTIONS_H
 #define HA_QUESTIONS_H
 
-/* The row versions of what the other questions read, summed up: of functions, then of who calls them; and the server's version. */
+/* The row versions of what the other questions read, summed up: of functions, of who calls them, of what question_own reads; and the server's
+ * version. */
 #define QUESTION_SUM "coalesce(sum(hashint8(xmin::text::int8)),0) from "
 static const char question_fingerprint[] =
     "with s(t, n, s) as ("
@@ -21,8 +22,12 @@ static const char question_fingerprint[] =
     " union all select 10, count(*), " QUESTION_SUM "pg_inherits"
     " union all select 11, count(*), " QUESTION_SUM "pg_event_trigger"
     " union all select 12, count(*), " QUESTION_SUM "pg_class where oid>=16384"
-    " and relkind in ('r','p','v','m','f','S') and relpersistence<>'t')"
+    " and relkind in ('r','p','v','m','f','S') and relpersistence<>'t'"
+    " union all select 13, count(*), " QUESTION_SUM "pg_class where oid>=16384 and (relkind='v' or relrowsecurity)"
+    " union all select 14, count(*), " QUESTION_SUM "pg_type where typtype='d' and oid>=16384"
+    " union all select 15, count(*), " QUESTION_SUM "pg_constraint where contypid<>0 and oid>=16384)"
     " select string_agg(n||':'||s, ' ' order by t) filter (where t<=2), string_agg(n||':'||s, ' ' order by t) filter (where t>2),"
+    " string_agg(n||':'||s, ' ' order by t) filter (where t in (4,7,13,14,15)),"
     " current_setting('server_version_num') from s";
 
 /* oid, version, name, language, extension, is it an aggregate, is its source kept as a tree (or empty), its length, volatility */

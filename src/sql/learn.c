@@ -11,7 +11,8 @@
  *
  * A function whose names would exceed NAMES_MAX is opaque, so that memory is bounded whatever the sources are.
  *
- * Always: a function's node stays until the round after the one that did not see it; edges and all other nodes live for one round.
+ * Always: a function's node stays until the round after the one that did not see it; edges and all other nodes live for one round, what is
+ * behind them of PostgreSQL's own until it is told again.
  * No node goes while edges are there.
  */
 #include "sql/learn.h"
@@ -55,11 +56,21 @@ struct edge {
 	bool only_write, by_write; /* … only when FROM is written to; what reading TO does belongs to it as well */
 };
 
+/* A function or view of PostgreSQL's own behind something. */
+struct own {
+	char kind;
+	uint32_t oid, effects;
+	char *from;
+	const char *cause; /* a name of tbl/builtins.h, or NULL */
+};
+
 struct learn {
 	struct map nodes; /* kind and oid -> struct node */
 	struct map names; /* 32 bits of hash -> struct node */
 	struct edge *edges;
 	uint32_t n_edges, cap_edges;
+	struct own *owns;
+	uint32_t n_owns, cap_owns;
 	size_t n_functions, n_opaque, n_names;
 	struct map builtin_names; /* functions of PostgreSQL's own that tbl/builtins.h does not know */
 };
@@ -107,6 +118,7 @@ void learn_free(struct learn *l)
 	map_fini(&l->nodes);
 	map_fini(&l->builtin_names);
 	forget_round(l);
+	learn_forget_own(l);
 	mem_free(l);
 }
 
@@ -326,14 +338,34 @@ void learn_own(struct learn *l, const struct learn_own *o)
 	                                                : builtin_effects(kind);
 	if (!effects)
 		return;
-	struct node *n = node_make(l, o->from_kind, o->from);
-	node_rename(n, o->from_name);
+	if (l->n_owns == l->cap_owns) {
+		l->cap_owns = l->cap_owns ? l->cap_owns * 2 : 64;
+		l->owns = mem_grow(l->owns, l->cap_owns * sizeof *l->owns);
+	}
+	l->owns[l->n_owns++] = (struct own){
+		.kind = o->from_kind, .oid = o->from, .from = mem_text(o->from_name), .cause = builtin_name(name), .effects = effects
+	};
+}
+
+void learn_forget_own(struct learn *l)
+{
+	for (uint32_t i = 0; i < l->n_owns; i++)
+		mem_free(l->owns[i].from);
+	mem_free(l->owns);
+	l->owns = NULL;
+	l->n_owns = l->cap_owns = 0;
+}
+
+static void apply_own(struct learn *l, const struct own *o)
+{
+	struct node *n = node_make(l, o->kind, o->oid);
+	node_rename(n, o->from);
 	if (!((n->own | n->own_read) & EFFECTS_OPAQUE))
-		n->own_cause = builtin_name(name);
+		n->own_cause = o->cause;
 	if (n->kind == 't')
-		n->own |= effects;
+		n->own |= o->effects;
 	else
-		n->own_read |= effects;
+		n->own_read |= o->effects;
 }
 
 /* Functions by the hash of a call, relations by that of a name. */
@@ -497,6 +529,8 @@ static void tell_all(struct learn *l, struct facts *f)
 
 struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe)
 {
+	for (uint32_t i = 0; i < l->n_owns; i++)
+		apply_own(l, &l->owns[i]);
 	index_names(l);
 	begin_spreading(l, safe, n_safe);
 	bool is_known = link_bodies(l);

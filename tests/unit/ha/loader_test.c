@@ -1,6 +1,7 @@
 /* loader on a real server: reads, reads again what changed, stays calm when it may not, forgets what nobody uses. */
 #include "ha/loader.h"
 
+#include "base/compiler.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "pgserver.h"
@@ -142,6 +143,43 @@ static void reads_at_the_first_look_and_after_ddl(void **state)
 	end(&s);
 }
 
+static uint32_t effects_of_reading(struct scene *s, const char *relation)
+{
+	enum catalog_look how;
+	uint32_t effects = 0;
+	const char *cause;
+	facts_find(catalog_look(s->view, &how), FACTS_READ, relation, &effects, &cause);
+	return effects;
+}
+
+/* What PostgreSQL's own functions and views are behind is not asked again when nothing of it has changed, and stays known. */
+static void knows_what_is_behind_relations(void **state)
+{
+	struct scene s;
+	static const struct {
+		const char *sql;
+		uint32_t pid, unlogged;
+	} steps[] = {
+		{ "create view behind_pid as select pg_backend_pid()", SQL_WRITES, 0 },
+		{ "create unlogged table behind_u (i int)", SQL_WRITES, SQL_NO_STANDBY },
+		{ "alter table behind_u set logged", SQL_WRITES, 0 },
+		{ "alter view behind_pid rename to behind_other", 0, 0 },
+		{ "alter view behind_other rename to behind_pid", SQL_WRITES, 0 },
+		{ "create or replace view behind_pid as select 1 as pg_backend_pid", 0, 0 },
+		{ "create table behind_t (i int)", 0, 0 },
+	};
+	begin(&s, "postgres", "1h", "nobody");
+	expect(&s, CATALOG_FRESH);
+	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+		pgserver_sql(&pg, steps[i].sql);
+		catalog_note_ddl(s.view);
+		expect(&s, CATALOG_FRESH);
+		assert_int_equal(effects_of_reading(&s, "behind_pid"), steps[i].pid);
+		assert_int_equal(effects_of_reading(&s, "behind_u"), steps[i].unlogged);
+	}
+	end(&s);
+}
+
 static void says_when_it_may_not(void **state)
 {
 	struct scene s;
@@ -208,6 +246,7 @@ int main(void)
 	log_init(open("/dev/null", O_WRONLY));
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(reads_at_the_first_look_and_after_ddl),
+		cmocka_unit_test(knows_what_is_behind_relations),
 		cmocka_unit_test(says_when_it_may_not),
 		cmocka_unit_test(forgets_what_nobody_uses),
 		cmocka_unit_test(a_server_that_goes_fails_a_load_only_after_ddl),

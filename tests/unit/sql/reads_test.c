@@ -347,16 +347,65 @@ static void what_is_learnt(void **state)
 	};
 	check(f, rows, ARRAY_LEN(rows));
 	facts_unref(f);
+	static const struct row later[] = { { "table view_of_lock", HIDDEN "view_of_lock" }, { "table view_of_vol", "read" } };
+	static const struct row last[] = { { "table view_of_lock", "read" }, { "table view_of_now", "read, bound" } };
+	for (int i = 0; i < 2; i++) {
+		learn_begin(l, false);
+		if (i == 1) {
+			learn_forget_own(l);
+			own(l, 'r', 30007, "view_of_now", "now", false);
+		}
+		f = learn_end(l, NULL, 0);
+		check(f, i ? last : later, 2);
+		facts_unref(f);
+	}
 	learn_free(l);
+}
+
+/* DDL after which what was known of a database may be wrong, for reads. */
+static void ddl_that_is_noticed(void **state)
+{
+	static const struct {
+		const char *text;
+		bool is_noticed;
+	} rows[] = {
+		{ "alter function f(int) volatile", true },
+		{ "create or replace function f() returns int language sql as 'select 1'", true },
+		{ "alter table t set unlogged", true },
+		{ "alter table t enable row level security", true },
+		{ "alter table p attach partition q default", true },
+		{ "create unlogged table u (a int)", true },
+		{ "create unlogged table u as select 1 as a", true },
+		{ "select 1 as a into unlogged u", true },
+		{ "create foreign table f (a int) server s", true },
+		{ "import foreign schema s from server s into public", true },
+		{ "create sequence s", true },
+		{ "create view v as select 1", true },
+		{ "create policy p on t using (true)", true },
+		{ "create domain d as int", true },
+		{ "alter view v rename to w", true },
+		{ "create extension e", true },
+		{ "select 1 as a into temp u", false },
+		{ "create temp table u (a int)", false },
+		{ "create table u as select 1 as a", false },
+		{ "drop table t", false },
+		{ "analyze t", false },
+	};
+	struct sql_cache *cache = sql_cache_new(1 << 20);
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct sql_class *c = sql_classify(cache, slice_text(rows[i].text), (struct sql_dialect){ 0 });
+		if (!(c->effects & SQL_CATALOG_DDL) == rows[i].is_noticed)
+			fail_msg("%s: noticed: %d", rows[i].text, !rows[i].is_noticed);
+		sql_class_unref(c);
+	}
+	sql_cache_free(cache);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_themselves),
-		cmocka_unit_test(with_facts),
-		cmocka_unit_test(databases_that_take_turns),
-		cmocka_unit_test(what_is_learnt),
+		cmocka_unit_test(by_themselves),  cmocka_unit_test(with_facts),          cmocka_unit_test(databases_that_take_turns),
+		cmocka_unit_test(what_is_learnt), cmocka_unit_test(ddl_that_is_noticed),
 	};
 	hash_init();
 	return UNIT_RUN(tests);
