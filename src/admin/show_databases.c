@@ -176,7 +176,7 @@ static void databases_row(struct table *t, const struct items *items, size_t i)
 	table_int(t, e.min_size);
 	table_int(t, e.reserve_size);
 	table_int(t, (int64_t)(topo->conf->pool.server_lifetime / US_PER_S));
-	table_text(t, pool_mode_name(e.mode));
+	table_text(t, or_null(pool_mode_name(d->pool_mode))); /* of its own; SHOW POOLS has what is in force */
 	table_null(t);
 	table_int(t, d->max_connections);
 	table_int(t, it->servers);

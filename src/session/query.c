@@ -43,6 +43,8 @@ static void query_answer(struct session *s, const char *tag)
 	uint8_t space[64];
 	struct writer w;
 	names_drop_unnamed(s);
+	if (s->pool)
+		POOL_COUNT(s->pool, queries, 1);
 	writer_init(&w, space, sizeof space);
 	writer_begin(&w, 'C');
 	writer_text(&w, tag);
@@ -60,8 +62,16 @@ static void query_answer_empty(struct session *s)
 	session_send_ready(s);
 }
 
+/* A transaction that no server has seen is one all the same. */
+static void query_count_end(struct session *s)
+{
+	if (s->pool)
+		POOL_COUNT(s->pool, transactions, 1);
+}
+
 static void query_end_deferred(struct session *s, const struct sql_part *p)
 {
+	query_count_end(s);
 	if (!(p->effects & SQL_AND_CHAIN)) {
 		s->vtx = VTX_NONE;
 		mem_free(s->begin);
@@ -73,6 +83,7 @@ static void query_end_deferred(struct session *s, const struct sql_part *p)
 /* The end of a transaction that failed without a server. */
 static void query_end_failed(struct session *s, const struct sql_part *p)
 {
+	query_count_end(s);
 	s->vtx = p->effects & SQL_AND_CHAIN ? VTX_DEFERRED : VTX_NONE;
 	if (s->vtx == VTX_DEFERRED)
 		s->begin = mem_text("BEGIN");

@@ -328,6 +328,7 @@ static NOT_INLINE size_t take_otherwise(struct session *s, struct slice in, stru
 static size_t session_on_data(struct stream *stream, struct slice bytes, struct lent *lent)
 {
 	struct session *s = stream->owner;
+	bool is_counted = s->pool; /* what it says to come in is not */
 	size_t taken = 0;
 	if (UNLIKELY(s->trip && s->trip->goes_back) && !trip_pump(s))
 		return s->state == SESSION_CLOSED ? bytes.len : 0;
@@ -344,7 +345,7 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 		}
 		taken += n;
 	}
-	if (s->pool)
+	if (is_counted && s->pool)
 		POOL_COUNT(s->pool, bytes_in, taken);
 	if (s->srv && stream_is_high(&s->srv->up.stream))
 		stream_pause(&s->stream);
