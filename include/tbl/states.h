@@ -14,6 +14,7 @@
 	X(WAIT_PAUSED, "paused", "holds a message until its database is resumed")                                   \
 	X(WAIT_PIN, "waiting_pin", "holds a statement that would keep a server until max_pinned allows it")         \
 	X(WAIT_FACTS, "waiting_catalog", "holds a statement until it is known what the functions that it calls do") \
+	X(WAIT_FRESH, "waiting_fresh", "holds a read until a standby shows what it must see")                       \
 	X(WAIT_QUIET, "settling", "holds a message until its server has answered what was sent before")             \
 	X(CONSOLE, "console", "asks the admin console")                                                             \
 	X(CANCELLING, "cancelling", "is a CancelRequest whose cancel is under way")                                 \

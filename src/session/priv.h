@@ -199,6 +199,14 @@ struct session_login {
 	size_t startup_len;
 };
 
+/* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
+struct unit {
+	size_t len; /* bytes, of a read that is here whole; several units that all read */
+	bool is_read;
+	struct slice text;       /* of its first statement, when that was seen */
+	struct sql_class *class; /* … and a reference; NULL: it was not */
+};
+
 /* A run of the client's segments that only read, on a standby: see trip.c. */
 struct trip {
 	struct session *s;
@@ -257,6 +265,7 @@ struct session {
 	void *talk;                  /* with the admin console, as it calls it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
 	uint64_t floor;              /* what reads elsewhere must show: route.c's */
+	uint32_t wrote_ms;           /* clock_ms() of its last write, or so; 0: none */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
@@ -332,9 +341,11 @@ struct sessions {
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
-	bool routes; /* some cluster has standbys that may take reads */
-	uint64_t turn;
-	struct dlist all, homeless, wait_pin, wait_facts, lingering, dead;
+	bool routes;   /* some cluster has standbys that may take reads */
+	uint64_t turn; /* balance_choose()'s */
+	struct plans *plans;
+	struct loop_timer fresh_retry;
+	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
 	struct session **slots;
@@ -409,7 +420,7 @@ void clientauth_begin(struct session *s);
 void clientauth_free(struct session_login *l);
 void clientauth_give_up(struct session *s); /* whoever was asked did not answer in time */
 void clientauth_accept(struct session *s);
-bool clientauth_is_barred(struct session *s); /* its address has failed too often: the session was refused */
+bool clientauth_is_barred(struct session *s);                     /* its address has failed too often: the session was refused */
 void clientauth_refuse(struct session *s, const struct err *err); /* at once */
 void clientauth_fail(struct session *s);                          /* wrong password, in the words and the time of all others */
 void clientauth_fail_as(struct session *s, const struct err *err);
@@ -468,6 +479,14 @@ static inline void session_say(struct session *s, struct slice bytes, struct len
 bool route_unit(struct session *s, const struct frame *f, struct slice in); /* before each message; false: it must wait */
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
+bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
+void routes_init(struct sessions *ss);
+void routes_fini(struct sessions *ss);
+/* steer.c: who decides where U goes, and what.  D is filled; NONE is never the answer */
+struct policy_decision;
+void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);
+int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */
+void steer_forget(struct sessions *ss);
 
 /* addresses.c */
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */

@@ -8,22 +8,27 @@
  * The floor is what a read elsewhere must show: the primary's position when the session's last write was over.  It is sampled, not asked
  * for: the first sample that was taken behind the write is the floor, and until there is one the primary takes the reads.
  */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "policy/set.h"
 #include "priv.h"
 #include "topo/balance.h"
 #include "wire/reader.h"
 
-#define UNITS_MAX 16384u                  /* bytes that are kept for the way back */
+#define UNITS_MAX 16384u /* bytes that are kept for the way back */
+#define FRESH_RETRY_US (5 * US_PER_MS)
 #define FLOOR_IS_TIME (UINT64_C(1) << 63) /* else a position; 0: none */
 
 /* ---- what a session must see ------------------------------------------------------------------------------------------------------------ */
 
 static void floor_note(struct session *s)
 {
-	s->floor = clock_us() | FLOOR_IS_TIME;
+	uint64_t now = clock_us();
+	s->floor = now | FLOOR_IS_TIME;
+	s->wrote_ms = (uint32_t)(now / US_PER_MS) | 1;
 }
 
 /* Whether the floor is known as a position. */
@@ -80,27 +85,55 @@ static bool shows_floor(const struct session *s, const struct topo_node *n)
 	return !s->floor || pulse_replayed(n->pulse) >= s->floor;
 }
 
-/* A standby for a read; NULL: the primary. */
-static const struct topo_node *choose(struct session *s, const struct topo_cluster *c)
+struct choice {
+	size_t n;
+	const struct topo_node *nodes[POLICY_NODES_MAX];
+	struct balance_candidate candidates[POLICY_NODES_MAX];
+	uint64_t bits;
+};
+
+/* Those of MASK that may take a read of this session now; the primary if it is among them. */
+static void candidates(struct session *s, const struct topo_cluster *c, uint64_t mask, struct choice *out)
 {
-	enum { MOST = 64 };
-	const struct conf_cluster *conf = conf_of(s, c);
-	struct balance_candidate candidates[MOST];
-	const struct topo_node *nodes[MOST];
 	uint64_t now = clock_us();
-	size_t n = 0;
-	int chosen;
-	if (c->primary < 0 || !floor_settle(s, &c->nodes[c->primary]))
-		return NULL;
-	for (size_t i = 0; i < c->n_nodes && n < MOST; i++) {
+	bool is_settled = floor_settle(s, &c->nodes[c->primary]);
+	out->n = 0;
+	out->bits = 0;
+	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++) {
 		const struct topo_node *node = &c->nodes[i];
-		if ((int)i == c->primary || !pulse_is_fit(node->pulse) || !shows_floor(s, node))
+		bool is_primary = (int)i == c->primary;
+		if (!(mask >> i & 1) || (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && shows_floor(s, node))))
 			continue;
-		nodes[n] = node;
-		candidates[n++] = balance_candidate(node, conf->slow_start, now);
+		out->nodes[out->n] = node;
+		out->candidates[out->n] = balance_candidate(node, conf_of(s, c)->slow_start, now);
+		if (is_primary)
+			out->candidates[out->n].warmth = 1000;
+		out->n++;
+		out->bits |= UINT64_C(1) << i;
 	}
-	chosen = balance_choose(conf->balance, candidates, n, &s->home->turn, rand_fast());
-	return chosen < 0 ? NULL : nodes[chosen];
+}
+
+static int index_of(const struct topo_cluster *c, const struct choice *from, int node_at)
+{
+	for (size_t i = 0; node_at >= 0 && i < from->n; i++)
+		if (from->nodes[i] == &c->nodes[node_at])
+			return (int)i;
+	return -1;
+}
+
+/* One of the nodes of MASK; NULL: the primary. */
+static const struct topo_node *choose(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t mask)
+{
+	struct choice from;
+	int at = -1;
+	candidates(s, c, mask, &from);
+	if (from.n > 1)
+		at = index_of(c, &from, steer_balance(s, c, u, from.bits));
+	if (at < 0)
+		at = balance_choose(conf_of(s, c)->balance, from.candidates, from.n, &s->home->turn, rand_fast());
+	if (at < 0 && from.n == 1 && from.candidates[0].weight) /* it warms up, but is the only one */
+		at = 0;
+	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
 }
 
 static void set_out(struct session *s, const struct topo_node *node, struct slice units)
@@ -119,6 +152,7 @@ enum look { LOOK_READ, LOOK_NOT, LOOK_WAIT };
 
 struct look_at { /* the extended messages of one unit */
 	struct session *s;
+	struct unit *u;
 	struct statement *unnamed; /* a reference: of a Parse in it */
 	bool is_bound, runs;
 };
@@ -139,12 +173,22 @@ static enum look look_class(const struct sql_class *class)
 	return LOOK_READ;
 }
 
-static enum look look_query(struct session *s, const struct frame *f)
+/* The first statement is the one that is asked for. */
+static void look_note(struct unit *u, struct slice text, struct sql_class *class)
+{
+	if (u->class || !class)
+		return;
+	u->text = text;
+	u->class = sql_class_ref(class);
+}
+
+static enum look look_query(struct session *s, const struct frame *f, struct unit *u)
 {
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
 	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
 	enum look look = known_class(s, &class, text) ? look_class(class) : LOOK_WAIT;
+	look_note(u, text, class);
 	sql_class_unref(class);
 	return look;
 }
@@ -156,6 +200,7 @@ static enum look look_statement(struct look_at *l, struct slice name)
 		return LOOK_NOT;
 	if (!known_statement(l->s, st))
 		return LOOK_WAIT;
+	look_note(l->u, statement_text(st), st->class);
 	return look_class(st->class);
 }
 
@@ -220,16 +265,16 @@ static bool look_next(const struct session *s, struct slice in, struct frame *f)
 }
 
 /* The unit that IN begins with; *LEN: its bytes, when it is a read. */
-static enum look look_unit(struct session *s, struct slice in, size_t *len)
+static enum look look_unit(struct session *s, struct slice in, struct unit *u, size_t *len)
 {
-	struct look_at l = { .s = s };
+	struct look_at l = { .s = s, .u = u };
 	struct frame f;
 	enum look look = LOOK_NOT;
 	size_t at = 0;
 	while (look_next(s, slice_skip(in, at), &f)) {
 		if (f.type == 'Q' && !at) {
 			*len = frame_size(&f);
-			return look_query(s, &f);
+			return look_query(s, &f, u);
 		}
 		at += frame_size(&f);
 		if (f.type == 'S') {
@@ -246,16 +291,22 @@ static enum look look_unit(struct session *s, struct slice in, size_t *len)
 	return look;
 }
 
-/* All units that IN begins with and that only read; those behind them decide for themselves. */
-static enum look look_units(struct session *s, struct slice in, size_t *len)
+/* All units that IN begins with and that only read; those behind them decide for themselves.  False: it must wait. */
+static bool look_units(struct session *s, struct slice in, struct unit *u)
 {
 	size_t one;
-	enum look first = look_unit(s, in, len);
-	if (first != LOOK_READ)
-		return first;
-	while (*len < in.len && look_unit(s, slice_skip(in, *len), &one) == LOOK_READ && *len + one <= UNITS_MAX)
-		*len += one;
-	return *len <= UNITS_MAX ? LOOK_READ : LOOK_NOT;
+	enum look first = look_unit(s, in, u, &u->len);
+	u->is_read = first == LOOK_READ && u->len <= UNITS_MAX;
+	while (u->is_read && u->len < in.len && look_unit(s, slice_skip(in, u->len), u, &one) == LOOK_READ &&
+	       u->len + one <= UNITS_MAX)
+		u->len += one;
+	return first != LOOK_WAIT;
+}
+
+bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at)
+{
+	return (topo->clusters[cluster_at].n_nodes > 1 && topo->conf->clusters[cluster_at].read_write_split) ||
+	       (topo->policies && policy_set_vm(topo->policies, worker, cluster_at));
 }
 
 /* ---- the door ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -267,11 +318,73 @@ static bool is_free(const struct session *s)
 	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
 }
 
+/* Until a standby shows what this session must see, as long as the policy lets it wait. */
+static bool wait_for_standby(struct session *s, const struct topo_cluster *c, uint32_t most_ms)
+{
+	uint64_t now = loop_now_us(session_loop(s));
+	if (s->held_since_us && now - s->held_since_us >= most_ms * US_PER_MS)
+		return false;
+	pulse_want(c->nodes[c->primary].pulse);
+	dlist_push_back(&s->home->wait_fresh, &s->homeless);
+	session_block(s, SESSION_WAIT_FRESH);
+	if (!loop_timer_is_running(&s->home->fresh_retry))
+		loop_timer_start(session_loop(s), &s->home->fresh_retry, FRESH_RETRY_US);
+	return true;
+}
+
+static void reject(struct session *s, const struct policy_decision *d)
+{
+	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
+	err_set(s->wait_failed, d->sqlstate, "%s", d->text);
+}
+
+static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
+{
+	uint64_t primary = UINT64_C(1) << c->primary;
+	switch (d->kind) {
+	case POLICY_NODES:
+		return d->nodes;
+	case POLICY_ANY:
+		return UINT64_MAX;
+	case POLICY_STANDBYS:
+	case POLICY_WAIT:
+		return ~primary;
+	default:
+		return primary;
+	}
+}
+
+/* False: it must wait. */
+static bool go(struct session *s, const struct topo_cluster *c, const struct unit *u, struct slice in)
+{
+	struct policy_decision d;
+	const struct topo_node *node;
+	steer(s, c, u, &d);
+	if (d.kind == POLICY_REJECT) {
+		reject(s, &d);
+		return true;
+	}
+	if (d.cluster_at != (size_t)(c - s->home->topo->clusters)) {
+		snprintf(d.sqlstate, sizeof d.sqlstate, "0A000");
+		snprintf(d.text, sizeof d.text, "the policy sends this statement to another cluster, which is not supported");
+		reject(s, &d);
+		return true;
+	}
+	if (!u->is_read || !conf_of(s, c)->read_write_split)
+		return true;
+	node = choose(s, c, u, nodes_of(c, &d));
+	if (!node && d.kind == POLICY_WAIT && wait_for_standby(s, c, d.wait_ms))
+		return false;
+	if (node)
+		set_out(s, node, slice_of(in.at, u->len));
+	return true;
+}
+
 static bool decide(struct session *s, struct slice in)
 {
 	const struct topo_cluster *c;
-	const struct topo_node *node;
-	size_t len;
+	struct unit u = { 0 };
+	bool goes;
 	if (s->srv && s->is_away)
 		borrow_give_back(s);
 	if (!s->srv)
@@ -279,20 +392,11 @@ static bool decide(struct session *s, struct slice in)
 	if (!is_free(s))
 		return true;
 	c = cluster_of(s);
-	if (!c || c->n_nodes < 2 || !conf_of(s, c)->read_write_split)
+	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return true;
-	switch (look_units(s, in, &len)) {
-	case LOOK_WAIT:
-		return false;
-	case LOOK_NOT:
-		return true;
-	case LOOK_READ:
-		break;
-	}
-	node = choose(s, c);
-	if (node)
-		set_out(s, node, slice_of(in.at, len));
-	return true;
+	goes = look_units(s, in, &u) && go(s, c, &u, in);
+	sql_class_unref(u.class);
+	return goes;
 }
 
 /* A message behind those of a trip waits until that is over. */
@@ -322,4 +426,25 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in)
 wait:
 	s->unit_open = !begins; /* it comes again */
 	return false;
+}
+
+static void try_again(struct loop_timer *t)
+{
+	struct sessions *ss = CONTAINER_OF(t, struct sessions, fresh_retry);
+	struct dlist waiting;
+	dlist_take(&waiting, &ss->wait_fresh); /* some will wait again */
+	DLIST_EACH(it, &waiting)
+	session_unblock(CONTAINER_OF(it, struct session, homeless));
+}
+
+void routes_init(struct sessions *ss)
+{
+	dlist_init(&ss->wait_fresh);
+	loop_timer_init(&ss->fresh_retry, try_again);
+}
+
+void routes_fini(struct sessions *ss)
+{
+	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->fresh_retry);
+	steer_forget(ss);
 }

@@ -26,6 +26,7 @@ struct sessions *sessions_new(const struct session_env *env)
 	dlist_init(&ss->lingering);
 	loop_defer_init(&ss->bury, sessions_bury);
 	loop_timer_init(&ss->pin_retry, sessions_retry_pins);
+	routes_init(ss);
 	slab_init(&ss->slab, sizeof(struct session));
 	struct session_registry_worker *w = &env->registry->worker[env->worker];
 	pthread_mutex_lock(&w->lock);
@@ -50,6 +51,7 @@ void sessions_free(struct sessions *ss)
 	loop_defer_cancel(&ss->bury);
 	sessions_bury(&ss->bury);
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
+	routes_fini(ss);
 	settings_unref(ss->dialect_of);
 	welcomes_forget(ss);
 	known_forget_all(ss);
@@ -99,7 +101,7 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 	ss->topo = topo;
 	ss->routes = false;
 	for (size_t i = 0; i < topo->n_clusters; i++)
-		ss->routes |= topo->clusters[i].n_nodes > 1 && topo->conf->clusters[i].read_write_split;
+		ss->routes |= route_is_asked(topo, ss->env.worker, i);
 	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;
 	ss->max_row = limits->max_row_size ? (uint32_t)limits->max_row_size : UINT32_MAX;
 	welcomes_forget(ss);

@@ -94,6 +94,54 @@ with scenario('read your writes'):
     cluster.delay_node(1, '0')
     cluster.delay_node(2, '0')
 
+with scenario('hints and the session\'s setting'):
+    settled(c)
+    is_(c.one('/* lunapool: route=primary */ ' + HERE), 'n0', 'a hint asks for the primary')
+    is_(c.one('/*NO LOAD BALANCE*/ ' + HERE), 'n0', '… in the words of Pgpool-II, too')
+    is_({c.one('/* lunapool: node=n2 */ ' + HERE) for _ in range(20)}, {'n2'}, '… or for a node')
+    c.q("set lunapool.route = 'primary'")
+    is_({where(c) for _ in range(10)}, {'n0'}, 'a session asks for the primary')
+    c.q('reset lunapool.route')
+    settled(c)
+    is_(c.q('/* lunapool: node=n2 */ insert into fresh values (1000) returning i'), [['1000']], 'a hint sends no write to a standby')
+
+with scenario('policy'):
+    POLICY = """
+local M = { api = 1 }
+function M.route(query, cluster)
+  if query.application == 'reporting' then return cluster:node('n2'), 'reports live on n2' end
+  if query.application == 'nobody' and query.is_read then return require('lunapool').reject('not today', '53000') end
+  if query.application == 'patient' then return require('lunapool').wait(20000) end
+  if query.application == 'loop' then while true do end end
+  if query.application == 'raises' then error('on purpose') end
+  return cluster.primary
+end
+return M
+"""
+    asked, aadmin = proxies(cluster_options={'policy': 'main.lua'}, files={'main.lua': POLICY})
+    b = asked.connect(db)
+
+    def as_(name):
+        b.q(f"set application_name = '{name}'")
+        return b
+    is_({where(as_('other')) for _ in range(10)}, {'n0'}, 'a policy keeps reads on the primary')
+    is_({where(as_('reporting')) for _ in range(20)}, {'n2'}, '… or sends them to a node')
+    is_(b.q('insert into fresh values (2000) returning i'), [['2000']], '… but writes to no standby')
+    as_('nobody')
+    is_(b.error(HERE), '53000', '… or refuses them')
+    is_(b.ask(w.parse('', HERE) + w.bind('', '') + w.execute() + w.sync())[-2:][0][0], 'E', '… also extended ones')
+    as_('patient')
+    b.q('insert into fresh values (2001)')
+    is_(where(b) != 'n0', True, 'a read waits until a standby shows what its session has written')
+    is_(b.one('select count(*) from fresh where i = 2001'), '1', '… and sees it')
+    as_('raises')
+    ok(where(b) in ('n1', 'n2', 'n0'), 'a policy that raises is done without')
+    as_('loop')
+    is_([where(b) in ('n1', 'n2', 'n0') for _ in range(8)], [True] * 8, 'a policy that does not end is stopped')
+    as_('other')
+    b.quit()
+    asked.stop()
+
 with scenario('a standby dies'):
     settled(c)
     stop = threading.Event()

@@ -1,0 +1,174 @@
+/*
+ * steer — who is asked where a unit shall go, in this order:
+ *
+ *   the statement's own hint, the session's setting lunapool.route  ->  the cluster's policy: plan, then route  ->  reads to the standbys
+ *
+ * What plan said holds for the statement, user and database until another policy is in force, so it is kept; a class is kept alive with it,
+ * that no other takes its place in memory.  None of them can send what is not proven a read to a standby: route.c sees to that.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/clock.h"
+#include "policy/set.h"
+#include "priv.h"
+#include "sql/hint.h"
+
+#define PLANS 512u /* a power of 2 */
+
+struct plan {
+	struct sql_class *class; /* a reference; NULL: free */
+	uint64_t pool_id, generation;
+	bool is_final; /* route need not be asked */
+	struct policy_decision decision;
+};
+struct plans {
+	struct plan at[PLANS];
+};
+
+void steer_forget(struct sessions *ss)
+{
+	for (unsigned i = 0; ss->plans && i < PLANS; i++)
+		sql_class_unref(ss->plans->at[i].class);
+	mem_free(ss->plans);
+	ss->plans = NULL;
+}
+
+/* ---- what the client says ----------------------------------------------------------------------------------------------------------------- */
+
+static void decide_as(struct policy_decision *d, enum policy_kind kind, const char *reason)
+{
+	d->kind = kind;
+	snprintf(d->reason, sizeof d->reason, "%s", reason);
+}
+
+static bool is_word(struct slice s, const char *word)
+{
+	return s.len == strlen(word) && strncasecmp((const char *)s.at, word, s.len) == 0;
+}
+
+static bool by_word(struct slice word, const char *whose, struct policy_decision *d)
+{
+	if (is_word(word, "primary"))
+		decide_as(d, POLICY_PRIMARY, whose);
+	else if (is_word(word, "standby") || is_word(word, "standbys"))
+		decide_as(d, POLICY_STANDBYS, whose);
+	else if (is_word(word, "any"))
+		decide_as(d, POLICY_ANY, whose);
+	else
+		return false;
+	return true;
+}
+
+static bool by_node(const struct topo_cluster *c, struct slice name, struct policy_decision *d)
+{
+	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
+		if (slice_equal(slice_text(c->nodes[i].name), name)) {
+			d->nodes = UINT64_C(1) << i;
+			decide_as(d, POLICY_NODES, "hint");
+			return true;
+		}
+	return false;
+}
+
+static bool by_client(const struct session *s, const struct topo_cluster *c, const struct sql_hint *hint,
+                      struct policy_decision *d)
+{
+	const char *setting = settings_len(s->vars) ? settings_get(s->vars, "lunapool.route") : NULL;
+	if (hint->wants_primary)
+		return decide_as(d, POLICY_PRIMARY, "hint"), true;
+	if (hint->node.len && by_node(c, hint->node, d))
+		return true;
+	if (hint->route.len && by_word(hint->route, "hint", d))
+		return true;
+	return setting && by_word(slice_text(setting), "setting lunapool.route", d);
+}
+
+/* ---- what the policy says ------------------------------------------------------------------------------------------------------------------- */
+
+static void put_address(const void *client, char *out, size_t room)
+{
+	const struct session *s = client;
+	const struct addr peer = addr_lengthen(&s->peer);
+	char text[ADDR_TEXT_MAX];
+	snprintf(out, room, "%s", addr_text(&peer, text));
+}
+
+static int64_t ms_since_write(const struct session *s)
+{
+	return s->wrote_ms ? (int64_t)((uint32_t)(clock_us() / US_PER_MS) - s->wrote_ms) : -1;
+}
+
+static struct policy_query query_of(struct session *s, const struct unit *u, const struct sql_hint *hint)
+{
+	return (struct policy_query){ .text = u->text,
+		                          .class = u->class,
+		                          .hint = hint,
+		                          .user = s->user,
+		                          .database = s->database,
+		                          .application = settings_get(s->vars, "application_name"),
+		                          .client = s,
+		                          .put_address = put_address,
+		                          .ms_since_write = ms_since_write(s) };
+}
+
+static struct plan *plan_of(struct session *s, struct sql_class *class, uint64_t generation)
+{
+	struct sessions *ss = s->home;
+	uint64_t id = pool_id(s->pool);
+	uint64_t h = ((uintptr_t) class >> 4) * UINT64_C(0x9e3779b97f4a7c15) ^ id * UINT64_C(0xc2b2ae3d27d4eb4f);
+	struct plan *p;
+	if (!ss->plans)
+		ss->plans = mem_alloc(sizeof *ss->plans);
+	p = &ss->plans->at[(h >> 40) & (PLANS - 1)];
+	if (p->class == class && p->pool_id == id && p->generation == generation)
+		return p;
+	sql_class_unref(p->class);
+	*p = (struct plan){ .pool_id = id, .generation = generation };
+	return p;
+}
+
+static void by_policy(struct session *s, size_t cluster_at, struct policy_vm *vm, const struct policy_query *q,
+                      struct sql_class *class, struct policy_decision *d)
+{
+	const struct topo *topo = s->home->topo;
+	struct plan *p = plan_of(s, class, policy_generation(vm));
+	if (!p->class) {
+		p->class = sql_class_ref(class);
+		p->is_final = policy_plan(vm, topo, cluster_at, q, &p->decision);
+	}
+	if (p->is_final)
+		*d = p->decision;
+	else
+		policy_route(vm, topo, cluster_at, q, d);
+}
+
+void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d)
+{
+	const struct topo *topo = s->home->topo;
+	size_t cluster_at = (size_t)(c - topo->clusters);
+	struct policy_vm *vm = topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, cluster_at) : NULL;
+	struct sql_hint hint = { 0 };
+	bool has_hint = sql_hint(u->text, &hint);
+	*d = (struct policy_decision){ .cluster_at = cluster_at };
+	if (by_client(s, c, &hint, d))
+		return;
+	if (vm && u->class) {
+		struct policy_query q = query_of(s, u, has_hint ? &hint : NULL);
+		by_policy(s, cluster_at, vm, &q, u->class, d);
+	}
+	if (d->kind == POLICY_NONE)
+		decide_as(d, u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY, "");
+}
+
+int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
+{
+	const struct topo *topo = s->home->topo;
+	size_t cluster_at = (size_t)(c - topo->clusters);
+	struct policy_vm *vm = topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, cluster_at) : NULL;
+	if (!vm || !u->class || !policy_has(vm, POLICY_HOOK_BALANCE))
+		return -1;
+	struct policy_query q = query_of(s, u, NULL);
+	return policy_balance(vm, topo, cluster_at, &q, nodes);
+}
