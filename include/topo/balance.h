@@ -4,8 +4,8 @@
  *   random            by weight
  *   round-robin       in turn, by weight: exact over a full round
  *   least             fewest statements in flight for its weight; several: by weight among them
- *   p2c               two are drawn by weight; the first, unless it is more than twice as costly as the other: (in flight + 1) × its
- *                     average time, for its weight.  Equal nodes so get their weights' shares, a slow one hardly any.
+ *   p2c               two are drawn by weight; the first, unless it is more than three times as costly as the other: (in flight + 1) × the
+ *                     time that its statements usually take, for its weight.  Equal nodes so get their weights' shares, a slow one hardly any.
  */
 #ifndef TOPO_BALANCE_H
 #define TOPO_BALANCE_H

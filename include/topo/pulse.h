@@ -19,6 +19,7 @@ struct pulse {
 	_Alignas(64) _Atomic uint64_t judgement; /* times it was ejected, shifted, and in the lowest bit whether it is fit */
 	_Atomic(const char *) why, unseen, sync;
 	_Atomic uint64_t since_us, warm_from_us;
+	_Atomic uint64_t time_ns; /* that a statement takes, on average; 0: not known */
 	_Atomic uint64_t replayed, lag_bytes, lag_us, latency_us;
 	_Atomic uint64_t seq, written_us, written;
 	_Atomic uint32_t timeline;
@@ -26,12 +27,13 @@ struct pulse {
 	void (*call)(void *arg, uint32_t id); /* set before anybody else sees it */
 	void *call_arg;
 	bool is_connected;
+	uint64_t rolled_us, busy_us; /* the control thread's, as the next */
+	double times, sum_of_logs;
 	_Atomic uint32_t refs;
 	atomic_bool is_wanted;
 
 	_Alignas(64) _Atomic uint32_t in_flight;
-	_Atomic uint64_t ewma; /* of statements' times, in 1/256 of a microsecond; 0: none yet */
-	_Atomic uint64_t ended, reads;
+	_Atomic uint64_t ended, reads; /* in this window: how many, and the sum of the logarithms of their times */
 };
 
 struct pulse *pulse_new(uint32_t id); /* one reference */
@@ -79,7 +81,8 @@ static inline void pulse_begin(struct pulse *p, bool is_read) /* a statement was
 /* … and has been answered after TOOK_US; PULSE_UNKNOWN: that says nothing of how quick the node is. */
 void pulse_end(struct pulse *p, uint64_t took_us);
 uint32_t pulse_in_flight(const struct pulse *p);
-uint64_t pulse_reads(const struct pulse *p); /* since the program began */
+uint64_t pulse_time_ns(const struct pulse *p); /* that its statements take, about; 0: too few ran lately */
+uint64_t pulse_reads(const struct pulse *p);   /* since the program began */
 
 /* ---- control thread */
 
@@ -93,8 +96,8 @@ void pulse_note_unseen(struct pulse *p, const char *what); /* static text, or NU
 void pulse_note_sync(struct pulse *p, const char *sync);   /* the same */
 void pulse_note_timeline(struct pulse *p, uint32_t timeline);
 void pulse_note_lag(struct pulse *p, uint64_t bytes, uint64_t us);
-/* PULSE_UNKNOWN: it did not answer.  An idle node's ewma fades, so that a slow one is tried again. */
-void pulse_note_latency(struct pulse *p, uint64_t us);
+/* PULSE_UNKNOWN: it did not answer.  Of a node that was idle for a second nobody knows how quick it is, so that a slow one is tried again. */
+void pulse_note_latency(struct pulse *p, uint64_t us, uint64_t now_us);
 /* WHY: NULL for fit.  EJECTIONS: as they were when the probe was sent; if there were more since, it stays unfit and false is returned.
  * WARM_UP: it takes its share slowly from now on. */
 bool pulse_judge(struct pulse *p, uint64_t ejections, const char *why, bool warm_up, uint64_t now_us);

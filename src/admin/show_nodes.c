@@ -23,6 +23,7 @@ static const struct column nodes_columns[] = {
 	{ "weight", COLUMN_INT4 },
 	{ "in_flight", COLUMN_INT4 },
 	{ "reads", COLUMN_INT8 },
+	{ "statement_us", COLUMN_INT8 },
 	{ "fit", COLUMN_TEXT },
 	{ "why_not", COLUMN_TEXT },
 	{ "since", COLUMN_TEXT },
@@ -86,10 +87,11 @@ static void pulse_cells(struct table *t, const struct topo_cluster *cluster, siz
 	const struct topo_node *n = &cluster->nodes[node_at];
 	const struct pulse *p = n->pulse;
 	bool is_primary = cluster->primary == (int)node_at;
-	uint64_t timeline = pulse_timeline(p);
+	uint64_t timeline = pulse_timeline(p), time_ns = pulse_time_ns(p);
 	table_int(t, n->weight);
 	table_int(t, pulse_in_flight(p));
 	table_int(t, (int64_t)pulse_reads(p));
+	cell_known(t, time_ns ? time_ns : PULSE_UNKNOWN, 1000);
 	if (is_primary)
 		table_null(t);
 	else

@@ -254,6 +254,7 @@ static void read_answer(struct probed *p, const char *const *values, unsigned n,
 {
 	struct picture_node *node = &p->node;
 	struct verdict_view *view = &node->view;
+	uint64_t now = clock_us();
 	node->is_late = false;
 	if (err)
 		view->last = verdict_of_error(err);
@@ -267,7 +268,7 @@ static void read_answer(struct probed *p, const char *const *values, unsigned n,
 	if (view->last == VERDICT_FAILED)
 		node->sees_less = false; /* who comes back may be asked for all again */
 	view->failures = view->last == VERDICT_FAILED ? view->failures + 1 : 0;
-	pulse_note_latency(node->pulse, has_answered && p->was_connected ? clock_us() - node->asked_us : PULSE_UNKNOWN);
+	pulse_note_latency(node->pulse, has_answered && p->was_connected ? now - node->asked_us : PULSE_UNKNOWN, now);
 	p->was_connected = has_answered;
 }
 

@@ -9,7 +9,7 @@
 
 #define WARM 1000u
 #define COLD 10u /* whoever has just come back takes a hundredth */
-#define TOO_COSTLY 2.0
+#define TOO_COSTLY 3.0
 
 static uint64_t weight_of(const struct balance_candidate *c)
 {
@@ -162,6 +162,6 @@ struct balance_candidate balance_candidate(const struct topo_node *node, uint64_
 		.weight = node->weight,
 		.warmth = warmth(atomic_load_explicit(&p->warm_from_us, memory_order_relaxed), slow_start_us, now_us),
 		.in_flight = pulse_in_flight(p),
-		.latency = atomic_load_explicit(&p->ewma, memory_order_relaxed),
+		.latency = pulse_time_ns(p),
 	};
 }

@@ -1,5 +1,5 @@
 /*
- * pulse — a node's figures, each an atomic; two things need more than that.
+ * pulse — a node's figures, each an atomic; three things need more than that.
  *
  * The primary's sample is a pair (when, how far) under a sequence number: odd while the one writer is at it.  Readers load the pair with
  * acquire, so that who sees a new half sees the odd number, too, and tries again.
@@ -7,19 +7,24 @@
  * The judgement is one word, so that an ejection between a probe and its verdict is not lost: the verdict is set by compare-and-swap, which
  * fails when the count of ejections has grown.
  *
+ * How quick a node is: the geometric mean of its statements' times, window by window.  It shows a node that is twice as slow at everything, and hardly
+ * a single statement that takes a thousand times as long; the mean of times would do the opposite, and two nodes would be left alone in turn.
+ *
  * Always: why is NULL exactly when it is fit, but for the moment between two stores;  what the control thread alone writes only grows older.
  */
 #include "topo/pulse.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 
-#define EWMA_UNIT 256u
-#define EWMA_WEIGHT 8u /* what is new counts an eighth */
-#define EWMA_MAX_US 60000000u
-#define FADE 8u /* an idle node's ewma loses an eighth with each probe */
+#define WINDOW_US (200 * US_PER_MS)
+#define FORGET_US US_PER_S
+#define FEW 16u                   /* statements that may all have been unusual ones: over new connections, say */
+#define COUNT (UINT64_C(1) << 40) /* of statements, above the sum of their logarithms */
+#define LOG_UNIT 256u
 
 static const char not_asked[] = "not asked yet";
 static const char ejected[] = "a connection to it failed";
@@ -130,28 +135,28 @@ void pulse_want(struct pulse *p)
 		p->call(p->call_arg, p->id);
 }
 
-static uint64_t ewma_after(uint64_t old, uint64_t took_us)
+/* log2(N) in 1/256, a straight line between powers of two. */
+static uint64_t logarithm(uint64_t n)
 {
-	uint64_t new = (took_us < EWMA_MAX_US ? took_us : EWMA_MAX_US) * EWMA_UNIT;
-	if (old == 0)
-		return new ? new : 1;
-	old = old - old / EWMA_WEIGHT + new / EWMA_WEIGHT;
-	return old ? old : 1;
+	unsigned places = 63u - (unsigned)__builtin_clzll(n | 1);
+	return places * LOG_UNIT + (n << (63u - places) >> 55 & (LOG_UNIT - 1));
 }
 
-/* Of two that end at once one may be lost: it is an average. */
 void pulse_end(struct pulse *p, uint64_t took_us)
 {
 	atomic_fetch_sub_explicit(&p->in_flight, 1, memory_order_relaxed);
-	if (took_us == PULSE_UNKNOWN)
-		return;
-	store(&p->ewma, ewma_after(load(&p->ewma), took_us));
-	store(&p->ended, load(&p->ended) + 1);
+	if (took_us != PULSE_UNKNOWN)
+		atomic_fetch_add_explicit(&p->ended, COUNT + logarithm(took_us), memory_order_relaxed);
 }
 
 uint32_t pulse_in_flight(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->in_flight, memory_order_relaxed);
+}
+
+uint64_t pulse_time_ns(const struct pulse *p)
+{
+	return load(&p->time_ns);
 }
 
 uint64_t pulse_reads(const struct pulse *p)
@@ -215,14 +220,34 @@ void pulse_note_lag(struct pulse *p, uint64_t bytes, uint64_t us)
 	store(&p->lag_us, us);
 }
 
-void pulse_note_latency(struct pulse *p, uint64_t us)
+/* The windows before count half of what they did: as many statements in a new one weigh as much as all of them. */
+static void roll(struct pulse *p, uint64_t ended)
 {
-	uint64_t ended = atomic_exchange_explicit(&p->ended, 0, memory_order_relaxed), ewma = load(&p->ewma);
+	p->times = p->times / 2 + (double)(ended / COUNT);
+	p->sum_of_logs = p->sum_of_logs / 2 + (double)(ended % COUNT) / LOG_UNIT;
+	if (p->times >= FEW)
+		store(&p->time_ns, (uint64_t)(exp2(p->sum_of_logs / p->times) * 1000) + 1);
+}
+
+static void forget_time(struct pulse *p)
+{
+	p->times = p->sum_of_logs = 0;
+	store(&p->time_ns, 0);
+}
+
+void pulse_note_latency(struct pulse *p, uint64_t us, uint64_t now_us)
+{
 	store(&p->latency_us, us);
-	if (ewma == 0 && us != PULSE_UNKNOWN)
-		store(&p->ewma, ewma_after(0, us));
-	else if (ended == 0 && pulse_in_flight(p) == 0)
-		store(&p->ewma, ewma - ewma / FADE);
+	if (now_us - p->rolled_us < WINDOW_US)
+		return;
+	uint64_t ended = atomic_exchange_explicit(&p->ended, 0, memory_order_relaxed);
+	p->rolled_us = now_us;
+	if (ended)
+		roll(p, ended);
+	if (ended || pulse_in_flight(p))
+		p->busy_us = now_us;
+	else if (now_us - p->busy_us >= FORGET_US)
+		forget_time(p);
 }
 
 bool pulse_judge(struct pulse *p, uint64_t ejections, const char *why, bool warm_up, uint64_t now_us)

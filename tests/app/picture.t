@@ -57,6 +57,32 @@ with scenario('the picture'):
     is_([now[n]['sync'] for n in ('n0', 'n1', 'n2')], [None, 'sync', 'async'], 'who is synchronous')
     is_([now[n]['weight'] for n in ('n0', 'n1', 'n2')], ['100'] * 3, 'weights')
 
+with scenario('reads are spread by weight'):
+    def shares(n, balance, **weights):
+        """How many of N reads of one session each standby has got."""
+        proxy.settings['cluster'] |= {'balance': balance}
+        proxy.settings['nodes'] = alien | {name: {'weight': w} for name, w in weights.items()}
+        proxy.reload()
+        before = picture()
+        with proxy.connect() as c:
+            c.q('select 1')
+            wait_for(lambda: is_fit('n1') and is_fit('n2'))
+            for _ in range(n):
+                c.q('select 1')
+        after = picture()
+        diag(f"{balance} {[(before[n]['statement_us'],after[n]['statement_us'],after[n]['latency_us']) for n in ('n1','n2')]}")
+        is_([after[name]['in_flight'] for name in ('n1', 'n2')], ['0', '0'], f'{balance}: nothing is in flight when all is answered')
+        return [int(after[name]['reads']) - int(before[name]['reads']) for name in ('n1', 'n2')]
+
+    one, two = shares(400, 'round-robin', n1=100, n2=300)
+    ok(abs(one - 100) <= 8 and abs(two - 300) <= 8, f'round-robin, 1 to 3: {one} and {two}')
+    one, two = shares(400, 'least', n1=100, n2=100)
+    ok(abs(one - two) < 120, f'least: {one} and {two}')  # six times the standard deviation
+    one, two = shares(400, 'p2c', n1=100, n2=100)
+    ok(one + two >= 392, f'p2c: {one} and {two}')
+    one, two = shares(400, 'random', n1=0, n2=100)
+    ok(one == 0 and two >= 392, f'weight 0: {one} and {two}')
+
 with scenario('an idle cluster, whose next record begins behind a page header, has no lag'):
     cluster.query('select pg_switch_wal()')
     insert = cluster.one('select pg_current_wal_insert_lsn()')
@@ -70,7 +96,8 @@ with scenario('lag in bytes'):
     write(2000)
     now = wait_unfit('n1', 'above max_lag$')
     ok(int(now['lag_bytes']) > 1 << 20, f"{now['lag_bytes']} bytes behind")
-    ok(is_fit('n2'), 'the other one stays')
+    wait_fit('n2')
+    ok(not is_fit('n1'), 'the other one has caught up')
     cluster.pause_node(1, False)
     wait_fit('n1')
     is_(node('n1')['lag_bytes'], '0', 'it has caught up and is back')

@@ -2,6 +2,7 @@
 #include "topo/balance.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/compiler.h"
@@ -25,7 +26,7 @@ static const enum conf_balance all[] = { CONF_BALANCE_RANDOM, CONF_BALANCE_ROUND
 
 static struct balance_candidate idle(uint32_t weight)
 {
-	return (struct balance_candidate){ .weight = weight, .warmth = 1000, .latency = 25600 };
+	return (struct balance_candidate){ .weight = weight, .warmth = 1000, .latency = 100000 };
 }
 
 static void count(enum conf_balance how, const struct balance_candidate *c, size_t n, unsigned counts[NODES])
@@ -110,31 +111,42 @@ static void the_least_busy_takes_it(void **state_)
 	}
 }
 
-/* A cluster in which statements take their time: nodes serve what they have in turn, RATE of each per tick. */
+/* A cluster in which statements take their time: nodes serve what they have in turn, RATE statements of each in a millisecond. */
 static void simulate(enum conf_balance how, const double *rate, size_t n, unsigned clients, unsigned counts[NODES])
 {
-	struct balance_candidate c[NODES];
+	struct topo_node nodes[NODES];
 	double done[NODES] = { 0 };
-	uint64_t turn = 0;
+	uint64_t turn = 0, begun[NODES][64] = { 0 };
 	unsigned waiting = clients;
 	for (size_t i = 0; i < n; i++) {
-		c[i] = idle(100);
+		nodes[i] = (struct topo_node){ .weight = 100, .pulse = pulse_new((uint32_t)i) };
 		counts[i] = 0;
 	}
-	for (unsigned tick = 0; tick < 20000; tick++) {
+	for (uint64_t ms = 1; ms < 20000; ms++) {
 		for (; waiting > 0; waiting--) {
+			struct balance_candidate c[NODES];
+			for (size_t i = 0; i < n; i++)
+				c[i] = balance_candidate(&nodes[i], 0, 0);
 			int at = balance_choose(how, c, n, &turn, next_random());
-			c[at].in_flight++;
+			begun[at][pulse_in_flight(nodes[at].pulse)] = ms;
+			pulse_begin(nodes[at].pulse, true);
 			counts[at]++;
 		}
 		for (size_t i = 0; i < n; i++) {
-			done[i] += c[i].in_flight ? rate[i] : 0;
-			for (; done[i] >= 1 && c[i].in_flight; done[i]--, waiting++) {
-				uint64_t took = (uint64_t)(c[i].in_flight / rate[i] * 256);
-				c[i].latency += took / 8 - c[i].latency / 8;
-				c[i].in_flight--;
+			unsigned in_flight = pulse_in_flight(nodes[i].pulse);
+			done[i] = in_flight ? done[i] + rate[i] : 0;
+			for (; done[i] >= 1 && in_flight; done[i]--, in_flight--, waiting++) {
+				pulse_end(nodes[i].pulse, (ms - begun[i][0]) * US_PER_MS + (uint64_t)(US_PER_MS / rate[i]));
+				memmove(begun[i], begun[i] + 1, sizeof begun[i] - sizeof begun[i][0]);
 			}
+			if (ms % 200 == 0)
+				pulse_note_latency(nodes[i].pulse, 500, ms * US_PER_MS);
 		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		for (unsigned left = pulse_in_flight(nodes[i].pulse); left > 0; left--)
+			pulse_end(nodes[i].pulse, PULSE_UNKNOWN);
+		pulse_unref(nodes[i].pulse);
 	}
 }
 
@@ -155,6 +167,16 @@ static void equal_nodes_share_alike_under_load(void **state_)
 		unsigned counts[NODES];
 		simulate(all[a], (double[]){ 4, 4 }, 2, 16, counts);
 		assert_true(fabs((double)counts[0] / (counts[0] + counts[1]) - 0.5) < 0.02);
+	}
+}
+
+/* One client, whose statements never meet: nobody starves, nor does one that was slow at first. */
+static void a_single_client_uses_all(void **state_)
+{
+	for (size_t a = 0; a < ARRAY_LEN(all); a++) {
+		unsigned counts[NODES];
+		simulate(all[a], (double[]){ 1, 1 }, 2, 1, counts);
+		assert_true(fabs((double)counts[0] / (counts[0] + counts[1]) - 0.5) < 0.05);
 	}
 }
 
@@ -182,7 +204,7 @@ static void who_comes_back_is_warmed_up(void **state_)
 	assert_int_equal(last, 1000);
 	assert_int_equal(balance_candidate(&n, 0, 100 * US_PER_S).warmth, 1000);
 	struct balance_candidate two[NODES] = { idle(100), balance_candidate(&n, 10 * US_PER_S, 101 * US_PER_S) };
-	two[1].latency = 25600;
+	two[1].latency = 100000;
 	for (size_t a = 0; a < ARRAY_LEN(all); a++) {
 		unsigned counts[NODES];
 		count(all[a], two, 2, counts);
@@ -197,7 +219,7 @@ int main(void)
 		cmocka_unit_test(idle_nodes_take_their_weights), cmocka_unit_test(nobody_is_chosen_of_those_who_take_none),
 		cmocka_unit_test(round_robin_takes_turns),       cmocka_unit_test(the_least_busy_takes_it),
 		cmocka_unit_test(p2c_leaves_a_slow_node_alone),  cmocka_unit_test(equal_nodes_share_alike_under_load),
-		cmocka_unit_test(who_comes_back_is_warmed_up),
+		cmocka_unit_test(a_single_client_uses_all),      cmocka_unit_test(who_comes_back_is_warmed_up),
 	};
 	return UNIT_RUN(tests);
 }

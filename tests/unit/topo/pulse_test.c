@@ -65,28 +65,94 @@ static void is_asked_for_once_until_it_is_asked(void **state)
 	pulse_unref(p);
 }
 
-static void an_average_follows_and_fades(void **state)
+static uint64_t average_us(const struct pulse *p)
+{
+	return pulse_time_ns(p) / 1000;
+}
+
+static uint64_t now;
+
+static void statements(struct pulse *p, unsigned n, uint64_t took_us)
+{
+	for (unsigned i = 0; i < n; i++) {
+		pulse_begin(p, true);
+		pulse_end(p, took_us);
+	}
+}
+
+static void window(struct pulse *p)
+{
+	now += 200000;
+	pulse_note_latency(p, 500, now);
+}
+
+static void an_average_follows(void **state)
 {
 	struct pulse *p = pulse_new(7);
-	pulse_note_latency(p, 500);
-	uint64_t of_probe = atomic_load(&p->ewma);
-	assert_int_equal(of_probe, 500 * 256);
-	for (unsigned i = 0; i < 100; i++) {
-		pulse_begin(p, i % 2);
-		pulse_end(p, 100);
+	window(p);
+	assert_int_equal(pulse_time_ns(p), 0); /* a probe is something else */
+	statements(p, 15, 5000);
+	window(p);
+	assert_int_equal(pulse_time_ns(p), 0); /* few say nothing */
+	statements(p, 1000, 100);
+	window(p);
+	assert_in_range(average_us(p), 90, 110);
+	/* One that takes long is no slow node. */
+	statements(p, 100, 100);
+	statements(p, 1, 5000000);
+	window(p);
+	assert_in_range(average_us(p), 90, 125);
+	/* It is when all do. */
+	statements(p, 100, 1000);
+	window(p);
+	assert_in_range(average_us(p), 150, 1000);
+	for (unsigned i = 0; i < 5; i++) {
+		statements(p, 100, 1000);
+		window(p);
 	}
-	assert_in_range(atomic_load(&p->ewma), 99 * 256, 102 * 256);
+	assert_in_range(average_us(p), 950, 1050);
+	/* Few say little beside many. */
+	statements(p, 1, 8000);
+	window(p);
+	assert_in_range(average_us(p), 1000, 1100);
 	assert_int_equal(pulse_in_flight(p), 0);
-	assert_int_equal(pulse_reads(p), 50);
-	uint64_t busy = atomic_load(&p->ewma);
-	pulse_note_latency(p, 500);
-	assert_int_equal(atomic_load(&p->ewma), busy);
+	assert_int_equal(pulse_reads(p), 1717);
+	pulse_unref(p);
+}
+
+/* Every power of two, and between: within a tenth. */
+static void times_of_any_length_are_told(void **state)
+{
+	for (uint64_t us = 1; us < 1000000000; us += us / 3 + 1) {
+		struct pulse *p = pulse_new(7);
+		window(p);
+		statements(p, 20, us);
+		window(p);
+		assert_in_range(pulse_time_ns(p), us * 900, us * 1100);
+		pulse_unref(p);
+	}
+}
+
+static void what_was_long_ago_is_forgotten(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	window(p);
+	statements(p, 20, 9000);
+	for (unsigned i = 0; i < 5; i++)
+		window(p);
+	assert_in_range(average_us(p), 8100, 9900);
+	window(p);
+	assert_int_equal(pulse_time_ns(p), 0);
+	/* One that is still at work is not idle. */
+	statements(p, 20, 9000);
 	pulse_begin(p, true);
-	pulse_end(p, PULSE_UNKNOWN);
-	assert_int_equal(atomic_load(&p->ewma), busy);
 	for (unsigned i = 0; i < 20; i++)
-		pulse_note_latency(p, 500);
-	assert_true(atomic_load(&p->ewma) < busy / 4);
+		window(p);
+	assert_in_range(average_us(p), 8100, 9900);
+	pulse_end(p, PULSE_UNKNOWN);
+	for (unsigned i = 0; i < 6; i++)
+		window(p);
+	assert_int_equal(pulse_time_ns(p), 0);
 	pulse_unref(p);
 }
 
@@ -142,7 +208,9 @@ int main(void)
 		cmocka_unit_test(is_not_fit_before_it_was_asked),
 		cmocka_unit_test(an_ejection_outlives_the_probe_that_was_under_way),
 		cmocka_unit_test(is_asked_for_once_until_it_is_asked),
-		cmocka_unit_test(an_average_follows_and_fades),
+		cmocka_unit_test(an_average_follows),
+		cmocka_unit_test(times_of_any_length_are_told),
+		cmocka_unit_test(what_was_long_ago_is_forgotten),
 		cmocka_unit_test(a_sample_is_one_pair),
 		cmocka_unit_test(no_ejection_is_lost_among_verdicts),
 	};
