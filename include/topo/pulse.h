@@ -69,6 +69,8 @@ bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *ls
 
 /* A connection to it failed or broke: not fit before it has answered a probe sent after this, which comes soon. */
 void pulse_eject(struct pulse *p);
+/* The same if SQLSTATE, which a connection failed with, speaks against the node and not against who wanted it, or how many did. */
+void pulse_eject_for(struct pulse *p, const char *sqlstate);
 /* Somebody waits for what it will say: all nodes of its cluster are asked soon.  Cheap when often: asked for once until they are. */
 void pulse_want(struct pulse *p);
 

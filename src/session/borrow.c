@@ -89,7 +89,7 @@ static void borrow_on_failed(struct pool_wait *w, const struct err *err)
 {
 	struct session *s = CONTAINER_OF(w, struct session, wait);
 	if (s->trip && s->trip->pool) {
-		pulse_eject(s->trip->pulse);
+		pulse_eject_for(s->trip->pulse, err->sqlstate);
 		trip_return(s, err->text);
 		return;
 	}

@@ -16,6 +16,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -127,6 +128,13 @@ void pulse_eject(struct pulse *p)
 		store(&p->since_us, clock_us());
 	}
 	pulse_want(p);
+}
+
+void pulse_eject_for(struct pulse *p, const char *sqlstate)
+{
+	bool is_lost = strncmp(sqlstate, "08", 2) == 0 && strcmp(sqlstate, "08P01") != 0;
+	if (is_lost || strncmp(sqlstate, "57P0", 4) == 0) /* shutting down, crashed, starting up */
+		pulse_eject(p);
 }
 
 void pulse_want(struct pulse *p)
