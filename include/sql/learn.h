@@ -44,12 +44,12 @@ struct learn_edge {
 bool learn_edge(struct learn *l, const struct learn_edge *e);
 /* A standby does not have it, or has something else: a sequence, an unlogged or foreign table. */
 void learn_no_standby(struct learn *l, uint32_t relation, const char *name);
-/* Reading FROM, a relation or type, calls a function of PostgreSQL's own, or reads a view of its own (IS_RELATION). */
+/* Reading FROM, a relation or type, calls a function of PostgreSQL's own (WHAT: f), reads a view of its own (r), or locks rows (l: no name). */
 struct learn_own {
 	char from_kind;
 	uint32_t from;
 	const char *from_name, *name;
-	bool is_relation;
+	char what;
 };
 void learn_own(struct learn *l, const struct learn_own *o); /* stays from round to round … */
 void learn_forget_own(struct learn *l);                     /* … until all of them are to be told again */

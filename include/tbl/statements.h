@@ -11,7 +11,7 @@
  * The names: t (a int, b text) is a table, v a view of it, m a materialized view, p a partitioned table, s a sequence, unlogged_t, foreign_t
  * and partly_unlogged what they say; guarded has row level security by a stable function; immutable_f, stable_f and volatile_f
  * are functions, both_f has overloads of either kind; calls_volatile_f is stable but calls volatile_f; v_hidden is a view that calls volatile_f(), v_nextval
- * nextval(), v_pid pg_backend_pid(), v_now now(), v_activity pg_stat_activity; <~~> is an operator and dom a domain that call volatile_f.
+ * nextval(), v_pid pg_backend_pid(), v_now now(), v_activity pg_stat_activity; v_locking locks rows; <~~> is an operator and dom a domain that call volatile_f.
  */
 GROUP("Queries")
 STATEMENT(READ, READ, "SELECT a, b FROM t WHERE a = 1")
@@ -59,6 +59,7 @@ STATEMENT(PRIMARY, HIDDEN, "SELECT * FROM v_hidden")
 STATEMENT(PRIMARY, HIDDEN, "SELECT * FROM v_pid")
 STATEMENT(PRIMARY, HIDDEN, "SELECT * FROM v_activity")
 STATEMENT(PRIMARY, NO_STANDBY, "SELECT * FROM v_nextval")
+STATEMENT(PRIMARY, HIDDEN, "SELECT * FROM v_locking")
 STATEMENT(PRIMARY, HIDDEN, "SELECT a <~~> 1 FROM t")
 STATEMENT(PRIMARY, HIDDEN, "SELECT a::dom FROM t")
 STATEMENT(PRIMARY, TEMPORARY, "SELECT 1 FROM pg_temp.nothing")

@@ -94,8 +94,8 @@ static const char question_edges[] =
     " limit %u";
 
 /*
- * Which functions and views of PostgreSQL's own are behind views, policies and domains: kind, oid and name of who calls or reads them, "f" or
- * "r", their name.  pg_depend does not have them, so their oids are looked for in the stored trees.  What cannot be but a read is left out.
+ * Which functions ("f") and views ("r") of PostgreSQL's own, and locks of rows ("l"), are behind views, policies and domains: kind, oid and
+ * name of who calls, reads or takes them, which of the three, its name.  pg_depend does not have them, so their oids are looked for in the stored trees.  What cannot be but a read is left out.
  */
 static const char question_own[] =
     "with t(kind, oid, name, tree) as ("
@@ -111,6 +111,7 @@ static const char question_own[] =
     " where u.what in (':funcid', ':aggfnoid', ':winfnoid') and p.oid<16384 and p.provolatile<>'i'"
     " union select u.kind, u.oid, u.name, 'r', c.relname from u join pg_class c on c.oid=u.called"
     " where u.what=':relid' and c.oid<16384"
+    " union select kind, oid, name, 'l', '' from t where kind='r' and strpos(tree, '{ROWMARKCLAUSE ')>0"
     " union select kind, oid, name, 'f', 'now' from u where what like '{SQL%%' and called<=8"
     " limit %u";
 

@@ -97,7 +97,7 @@ static void on_own(void *arg, const struct service_rows *rows, const struct err 
 		learn_own(r->learn, &(struct learn_own){ .from_kind = service_value(rows, i, 0)[0],
 		                                         .from = number_at(rows, i, 1),
 		                                         .from_name = service_value(rows, i, 2),
-		                                         .is_relation = service_value(rows, i, 3)[0] == 'r',
+		                                         .what = service_value(rows, i, 3)[0],
 		                                         .name = service_value(rows, i, 4) });
 	snprintf(r->own, sizeof r->own, "%s", r->next.own);
 	complete(r);

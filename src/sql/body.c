@@ -18,7 +18,7 @@
 #include "base/mem.h"
 #include "builtins.h"
 #include "lex.h"
-#include "sql/class.h"
+#include "priv.h"
 
 #define NAME_MAX_BYTES 63u /* PostgreSQL's NAMEDATALEN - 1 */
 #define EXECUTED_MAX 16u
@@ -51,8 +51,9 @@ struct reading {
 	bool has_word;
 	struct token word; /* held back */
 	enum before before_word, before;
-	bool makes_temp;    /* in the statement at hand; ON COMMIT DROP may still come */
-	bool set_is_clause; /* UPDATE, ALTER or ON DELETE came before: the next SET belongs to it */
+	bool shows, names_servers; /* current_setting(), and in some text the name of a setting that is the server's own */
+	bool makes_temp;           /* in the statement at hand; ON COMMIT DROP may still come */
+	bool set_is_clause;        /* UPDATE, ALTER or ON DELETE came before: the next SET belongs to it */
 	struct config_call config;
 	enum { EXECUTE_NONE, EXECUTE_WHAT, EXECUTE_FORMAT, EXECUTE_NAME } execute;
 	uint32_t last[2]; /* names before the present token: what ':=' assigns to */
@@ -285,6 +286,8 @@ static void judge(struct reading *r, const struct token *next)
 		r->b->effects |= SQL_OPAQUE_CALL;
 	if (builtin_is_servers_view(name_of(w)))
 		r->b->effects |= SQL_WRITES;
+	r->shows |= is_call && slice_equal(name_of(w), slice_text("current_setting"));
+	r->names_servers |= (r->in_text || next->what == WHAT_CLOSE) && reads_of_setting(w->name) == SQL_WHY_SERVER;
 	if (w->what == WHAT_WORD)
 		judge_keyword(r, next);
 	if (is_call)
@@ -432,6 +435,8 @@ void body_read(struct body *b, struct slice source)
 	feed_plain(&r, WHAT_CLOSE, 0, false);
 	end_statement(&r);
 	judge_executed(&r);
+	if (r.shows && r.names_servers)
+		b->effects |= SQL_WRITES;
 	if (lex.is_broken || r.config.depth > 0 || r.config.is_pending)
 		b->effects |= SQL_OPAQUE_CALL;
 	sort_names(b);

@@ -329,22 +329,31 @@ void learn_no_standby(struct learn *l, uint32_t relation, const char *name)
 	n->own_read |= SQL_NO_STANDBY;
 }
 
-void learn_own(struct learn *l, const struct learn_own *o)
+static uint32_t effects_of_own(const struct learn_own *o)
 {
 	struct slice name = slice_text(o->name);
+	if (o->what == 'l')
+		return SQL_WRITES;
+	if (o->what == 'r')
+		return builtin_is_servers_view(name) ? SQL_WRITES : 0;
 	enum builtin kind = builtin_find(name);
-	uint32_t effects = o->is_relation               ? builtin_is_servers_view(name) ? SQL_WRITES : 0
-	                   : kind == BUILTIN_SET_CONFIG ? SQL_WRITES | SQL_OPAQUE_CALL
-	                                                : builtin_effects(kind);
+	return kind == BUILTIN_SET_CONFIG ? SQL_WRITES | SQL_OPAQUE_CALL : builtin_effects(kind);
+}
+
+void learn_own(struct learn *l, const struct learn_own *o)
+{
+	uint32_t effects = effects_of_own(o);
 	if (!effects)
 		return;
 	if (l->n_owns == l->cap_owns) {
 		l->cap_owns = l->cap_owns ? l->cap_owns * 2 : 64;
 		l->owns = mem_grow(l->owns, l->cap_owns * sizeof *l->owns);
 	}
-	l->owns[l->n_owns++] = (struct own){
-		.kind = o->from_kind, .oid = o->from, .from = mem_text(o->from_name), .cause = builtin_name(name), .effects = effects
-	};
+	l->owns[l->n_owns++] = (struct own){ .kind = o->from_kind,
+		                                 .oid = o->from,
+		                                 .from = mem_text(o->from_name),
+		                                 .cause = builtin_name(slice_text(o->name)),
+		                                 .effects = effects };
 }
 
 void learn_forget_own(struct learn *l)

@@ -32,7 +32,7 @@ static const char intro[] = "# Where statements run\n"
                             "`unlogged_t`, `foreign_t` and `partly_unlogged` are what they say. `immutable_f`, `stable_f` and "
                             "`volatile_f` are functions, `both_f` has\n"
                             "overloads of either kind, `calls_volatile_f` is declared stable. Behind `v_hidden`, `v_nextval`, "
-                            "`v_pid`, `v_now`, `v_activity`, the\n"
+                            "`v_pid`, `v_now`, `v_activity`, `v_locking`, the\n"
                             "operator `<~~>` and the domain `dom` is what their names say, or `volatile_f`.\n";
 
 static void print_cell(int fd, const char *sql)

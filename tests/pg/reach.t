@@ -35,6 +35,7 @@ create view v_nextval as select nextval('s');
 create view v_pid as select pg_backend_pid();
 create view v_now as select now();
 create view v_activity as select count(*) from pg_stat_activity;
+create view v_locking as select a from t for update;
 create procedure procedure_p() language sql as 'select 1';
 """
 

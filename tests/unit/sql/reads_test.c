@@ -271,9 +271,9 @@ static void edge(struct learn *l, const char *kinds, uint32_t from, const char *
 	assert_true(learn_edge(l, &e));
 }
 
-static void own(struct learn *l, char kind, uint32_t oid, const char *from, const char *name, bool is_relation)
+static void own(struct learn *l, char kind, uint32_t oid, const char *from, const char *name, char what)
 {
-	learn_own(l, &(struct learn_own){ kind, oid, from, name, is_relation });
+	learn_own(l, &(struct learn_own){ kind, oid, from, name, what });
 }
 
 static void what_is_learnt(void **state)
@@ -285,6 +285,8 @@ static void what_is_learnt(void **state)
 	function(l, 20003, "calls_vol", 's', "select vol()");
 	function(l, 20004, "calls_builtin", 's', "select pg_backend_pid()");
 	function(l, 20005, "reads_locks", 's', "select 1 from pg_locks");
+	function(l, 20011, "shows_port", 's', "select current_setting('port')");
+	function(l, 20012, "shows_tenant", 's', "select current_setting('app.tenant') from t where port = 1");
 	function(l, 20006, "reads_unlogged", 's', "select 1 from ul");
 	function(l, 20007, "twins", 'i', "select 1");
 	function(l, 20008, "twins", 'v', "select 2");
@@ -303,13 +305,14 @@ static void what_is_learnt(void **state)
 	};
 	assert_true(learn_edge(l, &refreshed));
 	edge(l, "tt", 40002, "dom2", 40001);
-	own(l, 'r', 30006, "view_of_random", "random", false);
-	own(l, 'r', 30007, "view_of_now", "now", false);
-	own(l, 'r', 30008, "view_of_nextval", "nextval", false);
-	own(l, 'r', 30009, "view_of_activity", "pg_stat_activity", true);
-	own(l, 'r', 30010, "view_of_class", "pg_class", true);
-	own(l, 'r', 30011, "view_of_lock", "pg_advisory_lock", false);
-	own(l, 't', 40001, "dom", "txid_current", false);
+	own(l, 'r', 30006, "view_of_random", "random", 'f');
+	own(l, 'r', 30007, "view_of_now", "now", 'f');
+	own(l, 'r', 30008, "view_of_nextval", "nextval", 'f');
+	own(l, 'r', 30009, "view_of_activity", "pg_stat_activity", 'r');
+	own(l, 'r', 30010, "view_of_class", "pg_class", 'r');
+	own(l, 'r', 30011, "view_of_lock", "pg_advisory_lock", 'f');
+	own(l, 'r', 30013, "view_for_update", "", 'l');
+	own(l, 't', 40001, "dom", "txid_current", 'f');
 	edge(l, "of", 50001, "<~~>", 20002);
 	char *safe[] = { "exempt", "exempt_volatile" };
 	struct facts *f = learn_end(l, safe, 2);
@@ -321,6 +324,8 @@ static void what_is_learnt(void **state)
 		{ "select calls_vol()", "calls a volatile function: calls_vol" },
 		{ "select calls_builtin()", "calls a volatile function: calls_builtin" },
 		{ "select reads_locks()", "calls a volatile function: reads_locks" },
+		{ "select shows_port()", "calls a volatile function: shows_port" },
+		{ "select shows_tenant()", "read, bound" },
 		{ "select reads_unlogged()", LACKS "reads_unlogged" },
 		{ "select twins()", "calls a volatile function: twins" },
 		{ "select new_immutable()", "read, bound" },
@@ -340,6 +345,7 @@ static void what_is_learnt(void **state)
 		{ "table view_of_activity", HIDDEN "view_of_activity" },
 		{ "table view_of_class", "read" },
 		{ "table view_of_lock", HIDDEN "view_of_lock" },
+		{ "table view_for_update", HIDDEN "view_for_update" },
 		{ "select null::dom", HIDDEN "dom" },
 		{ "select null::dom2", HIDDEN "dom2" },
 		{ "table m", "read" },
@@ -353,7 +359,7 @@ static void what_is_learnt(void **state)
 		learn_begin(l, false);
 		if (i == 1) {
 			learn_forget_own(l);
-			own(l, 'r', 30007, "view_of_now", "now", false);
+			own(l, 'r', 30007, "view_of_now", "now", 'f');
 		}
 		f = learn_end(l, NULL, 0);
 		check(f, i ? last : later, 2);
