@@ -35,7 +35,7 @@ struct service {
 	char *host, *dbname, *user, *password;
 	uint16_t port;
 	/* libpq's words for TLS. */
-	const char *sslmode, *sslsni, *ssl_min_protocol;
+	const char *sslmode, *sslsni, *ssl_min_protocol, *channel_binding;
 	char *sslrootcert, *sslcrl, *sslcert, *sslkey;
 	enum service_state state;
 	PGconn *conn; /* NULL: not connected */
@@ -282,7 +282,7 @@ static void begin_connecting(struct service *s, const char *host, const char *ho
 		{ "sslsni", s->sslsni },
 		{ "ssl_min_protocol_version", s->ssl_min_protocol },
 		{ "gssencmode", "disable" },
-		{ "channel_binding", "prefer" },
+		{ "channel_binding", s->channel_binding },
 		{ "target_session_attrs", "any" },
 		{ "connect_timeout", "0" }, /* the timer is ours */
 		{ "keepalives", "1" },
@@ -400,6 +400,7 @@ static void copy_tls(struct service *s, const struct conf_cluster *c)
 {
 	s->sslmode = sslmode_of(c);
 	s->sslsni = !c || c->tls_sni ? "1" : "0";
+	s->channel_binding = c && c->require_channel_binding ? "require" : "prefer";
 	s->ssl_min_protocol = conf_protocol_name(c ? c->tls_min_protocol : CONF_PROTOCOL_TLS_1_2);
 	s->sslrootcert = mem_text(path_or_none(c ? c->tls_ca : ""));
 	s->sslcrl = mem_text(path_or_none(c ? c->tls_crl : ""));
@@ -420,6 +421,7 @@ static bool has_tls_of(const struct service *s, const struct conf_cluster *c)
 	struct service other = { 0 };
 	copy_tls(&other, c);
 	bool is_same = strcmp(s->sslmode, other.sslmode) == 0 && strcmp(s->sslsni, other.sslsni) == 0 &&
+	               strcmp(s->channel_binding, other.channel_binding) == 0 &&
 	               strcmp(s->ssl_min_protocol, other.ssl_min_protocol) == 0 && strcmp(s->sslrootcert, other.sslrootcert) == 0 &&
 	               strcmp(s->sslcrl, other.sslcrl) == 0 && strcmp(s->sslcert, other.sslcert) == 0 &&
 	               strcmp(s->sslkey, other.sslkey) == 0;

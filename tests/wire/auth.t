@@ -302,7 +302,7 @@ with scenario('a server that asks for ten million hashes'):
 with scenario('CVE-2026-6666: a server whose error has no SQLSTATE'):
     for body in (b'SFATAL\0VFATAL\0Mgone\0\0', b'\0', b'', b'Mno end', b'C\0\0', b'Cxx\0\0', b'SFATAL\0C42\0Mshort\0\0'):
         server = FakeServer(msg('E', body))
-        p = Proxy(server, hba='host all all all trust', databases={'app': {}}, pool={'connect_timeout': '2s', 'query_wait_timeout': '3s'}, cluster_options={'tls': 'off', 'service_user': 'u'})
+        p = Proxy(server, hba='host all all all trust', databases={'app': {}}, pool={'connect_timeout': '2s', 'query_wait_timeout': '500ms'}, cluster_options={'tls': 'off', 'service_user': 'u'})
         like(refused(p, 'app', 'u', ''), r'^\S{5} ', f'{body!r}: the client is told something')
         ok(p.process.poll() is None, 'and we live')
         p.stop()

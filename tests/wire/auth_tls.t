@@ -159,6 +159,23 @@ with scenario('channel binding to servers'):
             ok(re.search(want, got) if want else got == '', f'required, tls {tls}, server {server}') or diag(got)
         proxy.stop()
 
+with scenario("channel binding of Lunapool's own questions"):
+    # A server that proves nothing must not say what users' secrets are; postgres is trusted there.
+    for required, want in ((False, ''), (True, '57P03 the user cannot be looked up now')):
+        proxy = make(1, **SERVER_TLS['require'], **({'require_channel_binding': True} if required else {}))
+        is_(refused(proxy, 'any_scram', 's_scram_query', 1), want, f"required: {required}: {want or 'works'}")
+        proxy.stop()
+    cluster.query(f"create role asker superuser login password '{PASSWORD}'")
+    with open(f'{cluster.dir}/n0/pg_hba.conf', 'r+') as f:
+        text = f.read()
+        f.seek(0)
+        f.write('host all asker 127.0.0.1/32 scram-sha-256\n' + text)
+    cluster.query('select pg_reload_conf()')
+    wait_for(lambda: run([tool('psql'), '-h', '127.0.0.1', '-p', str(cluster.port), '-U', 'asker', '-w', '-c', '', 'postgres'], env={'PGPASSWORD': PASSWORD})[0] == 0, what='the new pg_hba.conf')
+    proxy = make(1, **SERVER_TLS['require'], require_channel_binding=True, service_user='asker', service_password=PASSWORD)
+    is_(refused(proxy, 'any_scram', 's_scram_query', 1), '', 'with a password, and bound')
+    proxy.stop()
+
 with scenario('channel binding of clients'):
     proxy = make()
     for database, mode, binding, want in (('any_scram', 'require', 'require', ''), ('any_scram', 'require', 'disable', ''), ('any_scram', 'disable', 'require', 'channel binding'), ('any_scram', 'disable', 'prefer', ''),
