@@ -2,7 +2,8 @@
  * guard — failed logins by address.
  *
  * Counted is from the first failure for a minute; then from the next one.  IPv6 hosts have a /64 each to choose addresses from, so that is what
- * counts as one.  Any thread.  Always: at most MOST addresses, so that a stranger with many cannot make it grow.
+ * counts as one.  Any thread.  Always: at most MOST addresses, so that a stranger with many cannot make it grow; beyond that all are forgotten,
+ * which is quick: who has so many addresses needs none of them twice.
  */
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -31,16 +32,6 @@ struct guard *guard_new(void)
 	return g;
 }
 
-void guard_free(struct guard *g)
-{
-	void *value;
-	for (uint32_t at = 0; map_next(&g->by_address, &at, NULL, &value);)
-		mem_free(value);
-	map_fini(&g->by_address);
-	pthread_mutex_destroy(&g->lock);
-	mem_free(g);
-}
-
 /* What counts as one address; false: a unix socket. */
 static bool key_of(const struct addr *peer, struct slice *key)
 {
@@ -61,25 +52,20 @@ static bool is_over(const struct entry *e, uint64_t now_us)
 	return now_us - e->since_us >= WINDOW_US;
 }
 
-static void drop(struct guard *g, struct slice key)
+static void forget_all(struct guard *g)
 {
-	mem_free(map_remove(&g->by_address, key));
-	atomic_store_explicit(&g->n, map_len(&g->by_address), memory_order_relaxed);
+	void *value;
+	for (uint32_t at = 0; map_next(&g->by_address, &at, NULL, &value);)
+		mem_free(value);
+	map_fini(&g->by_address);
+	g->by_address = (struct map){ 0 };
 }
 
-/* Room for one more: what is over goes, or, if nothing is, the first at hand. */
-static void make_room(struct guard *g, uint64_t now_us)
+void guard_free(struct guard *g)
 {
-	struct slice key;
-	void *value;
-	if (map_len(&g->by_address) < MOST)
-		return;
-	for (uint32_t at = 0; map_next(&g->by_address, &at, &key, &value);)
-		if (is_over(value, now_us))
-			drop(g, key);
-	uint32_t at = 0;
-	if (map_len(&g->by_address) >= MOST && map_next(&g->by_address, &at, &key, &value))
-		drop(g, key);
+	forget_all(g);
+	pthread_mutex_destroy(&g->lock);
+	mem_free(g);
 }
 
 unsigned auth_failures(struct auth *a, const struct addr *peer, uint64_t now_us)
@@ -104,7 +90,8 @@ unsigned auth_note_failure(struct auth *a, const struct addr *peer, uint64_t now
 	pthread_mutex_lock(&g->lock);
 	struct entry *e = map_get(&g->by_address, key);
 	if (!e) {
-		make_room(g, now_us);
+		if (map_len(&g->by_address) >= MOST)
+			forget_all(g);
 		e = mem_alloc(sizeof *e);
 		e->since_us = now_us;
 		map_put(&g->by_address, key, e);
