@@ -2,12 +2,15 @@
 """A reload changes what has changed, at once or not at all, and costs no client an error that it did not have to."""
 import os
 import re
+import shutil
+import ssl
 import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from pgwire import bind, brief, execute, parse, query, sync  # noqa: E402
+from pgwire import SSL_REQUEST, bind, brief, execute, parse, query, request, sync  # noqa: E402
+from pki import Pki  # noqa: E402
 
 proxy_only()
 cluster = Cluster.get()
@@ -67,7 +70,8 @@ with scenario('nothing changed, something changed, something is wrong'):
 class Load:
     """Clients that work until told to stop; any error is one too many."""
 
-    def __init__(self, p, databases):
+    def __init__(self, p, databases, connect=None):
+        self.connect = connect or (lambda name: p.connect(name, timeout=60))
         self.p, self.stop, self.served, self.databases = p, False, 0, databases
         self.workers = [threading.Thread(target=self.guard, args=(w, i)) for i, w in enumerate((self.steady, self.steady, self.extended, self.extended, self.fresh, self.fresh))]
         self.errors = []
@@ -81,7 +85,7 @@ class Load:
             self.errors.append(f'{work.__name__}: {type(e).__name__}: {e}')
 
     def steady(self, name, i):
-        with self.p.connect(name, timeout=60) as c:
+        with self.connect(name) as c:
             c.q(f"set application_name = 'load{i}'")
             while not self.stop:
                 c.q('begin')
@@ -92,7 +96,7 @@ class Load:
                 self.served += 4
 
     def extended(self, name, i):
-        with self.p.connect(name, timeout=60) as c:
+        with self.connect(name) as c:
             c.ask(parse('mine', f'select {i}') + sync())
             while not self.stop:
                 got = brief(c.ask(bind('', 'mine') + execute() + sync()))
@@ -101,7 +105,7 @@ class Load:
 
     def fresh(self, name, i):
         while not self.stop:
-            with self.p.connect(name, timeout=60) as c:
+            with self.connect(name) as c:
                 c.one('select 1')
                 self.served += 1
 
@@ -153,5 +157,74 @@ def nodes(s, i):
 reloads('sizes and limits change', count, [db], sizes)
 reloads('databases come and go', count, ['load', db], databases, databases={'*': {}, 'load': {'dbname': db}})
 reloads('the node is another', count // 4, [db], nodes, paced=True)
+
+pki = Pki()
+for name in ('a', 'b'):
+    pki.sign(name, san='IP:127.0.0.1')
+trust = ssl.create_default_context(cafile=pki.ca)
+
+
+def secured(p, name):
+    """A client that comes with TLS, looks at the certificate and has a password."""
+    c = Conn(p.addr, login=False, timeout=60)
+    c.send(request(SSL_REQUEST))
+    assert c.recv_byte() == b'S'
+    c.sock = trust.wrap_socket(c.sock, server_hostname='127.0.0.1')
+    c.login('postgres', name, {}, secret='right')
+    return c
+
+
+def shows(p, name):
+    for kind in ('crt', 'key'):
+        shutil.copy(f'{pki.dir}/{name}.{kind}', f'{p.dir}/shown.{kind}')
+
+
+def certificate(p, i):
+    shows(p, 'ab'[i // 10 % 2])
+
+
+def broken_key(p, i):
+    shutil.copy(pki.key('ab'[(i // 10 + 1) % 2]), f'{p.dir}/shown.key')
+
+
+def secrets(p, i):
+    p.secrets = f'"postgres" "right"\n"somebody{i}" "else"\n'
+
+
+def rules(p, i):
+    p.hba = f'local all all trust\nhost all stranger{i} all reject\nhostssl all all 127.0.0.1/32 scram-sha-256\n'
+
+
+def server_tls(p, i):
+    p.settings['cluster'] = {'tls': ('off', 'prefer')[i // 10 % 2]}
+
+
+def wrong(p, i):
+    p.settings['pool'] = {'sise': i}
+
+
+KINDS = [lambda p, i: sizes(p.settings, i), lambda p, i: databases(p.settings, i), lambda p, i: nodes(p.settings, i), certificate, secrets, rules, server_tls, broken_key, wrong]
+count = 1250 if LONG else 90 // SLOW
+for workers in 2, 1:
+    with scenario('everything changes'):
+        p = Proxy(cluster, workers=workers, start=False, databases={'*': {}, 'load': {'dbname': db}}, listen={'tls': 'require', 'tls_cert': 'shown.crt', 'tls_key': 'shown.key', 'tls_ca': pki.ca})
+        shows(p, 'a')
+        rules(p, 0)
+        secrets(p, 0)
+        p.write_config()
+        p.start()
+        load = Load(p, ['load', db], lambda name: secured(p, name))
+        wait_for(lambda: load.served > 20 or load.errors, what='a statement')
+        got = {'reloaded': 0, 'reload_refused': 0}
+        for i in range(count):
+            KINDS[i % len(KINDS)](p, i)
+            got[re.search('reloaded|reload_refused', p.reload()).group(0)] += 1
+            if 'sise' in p.settings['pool']:
+                p.settings['pool'] = {}
+        load.end()
+        is_(got, {'reloaded': count - count // 9, 'reload_refused': count // 9}, f'{workers} workers: nodes, pools, databases, users, hba, certificates, TLS, limits: the broken file is refused')
+        is_(load.errors, [], f'no client of TLS has an error ({load.served} statements)')
+        is_(len(re.findall('tls_not_renewed', p.log())) > 0, True, 'a key that does not match changes nothing')
+        p.stop()
 
 done()
