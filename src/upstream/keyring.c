@@ -39,19 +39,16 @@ static struct key *find(const struct keyring_plan *p, const char *cluster)
 	return NULL;
 }
 
+/* What the blocks listen and cluster have under the same names. */
+#define FILES_AND_ALGORITHMS(block)                                                                     \
+	.cert = (block)->tls_cert, .key = (block)->tls_key, .ca = (block)->tls_ca, .crl = (block)->tls_crl, \
+	.min_protocol = conf_protocol_name((block)->tls_min_protocol), .ciphers = (block)->tls_ciphers,     \
+	.ciphersuites = (block)->tls13_ciphers, .groups = (block)->tls_groups
+
 static struct tls_setup setup_of_clients(const struct conf_listen *c)
 {
 	enum tls_verify verify = c->tls == CONF_CLIENT_TLS_VERIFY ? TLS_VERIFY_CA : TLS_VERIFY_IF_GIVEN;
-	return (struct tls_setup){ .is_server = true,
-		                       .verify = *c->tls_ca ? verify : TLS_VERIFY_NONE,
-		                       .cert = c->tls_cert,
-		                       .key = c->tls_key,
-		                       .ca = c->tls_ca,
-		                       .crl = c->tls_crl,
-		                       .min_protocol = conf_protocol_name(c->tls_min_protocol),
-		                       .ciphers = c->tls_ciphers,
-		                       .ciphersuites = c->tls13_ciphers,
-		                       .groups = c->tls_groups };
+	return (struct tls_setup){ .is_server = true, .verify = *c->tls_ca ? verify : TLS_VERIFY_NONE, FILES_AND_ALGORITHMS(c) };
 }
 
 /* With authorities at hand, require verifies them, as libpq does. */
@@ -59,15 +56,8 @@ static struct tls_setup setup_of_cluster(const struct conf_cluster *c)
 {
 	enum tls_verify verify = *c->tls_ca ? TLS_VERIFY_CA : TLS_VERIFY_NONE;
 	return (struct tls_setup){ .verify = c->tls == CONF_SERVER_TLS_VERIFY_FULL ? TLS_VERIFY_FULL : verify,
-		                       .cert = c->tls_cert,
-		                       .key = c->tls_key,
-		                       .ca = c->tls_ca,
-		                       .crl = c->tls_crl,
-		                       .min_protocol = conf_protocol_name(c->tls_min_protocol),
-		                       .ciphers = c->tls_ciphers,
-		                       .ciphersuites = c->tls13_ciphers,
-		                       .groups = c->tls_groups,
-		                       .has_sni = c->tls_sni };
+		                       .has_sni = c->tls_sni,
+		                       FILES_AND_ALGORITHMS(c) };
 }
 
 /* The old one, if SETUP is what it was made from; a new one; the old one again, if only files have changed and are no good; or NULL. */
