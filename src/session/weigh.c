@@ -104,16 +104,16 @@ static void part_deliver(struct letter *letter, void *receiver)
 	mailbox_send(p->back, &p->letter);
 }
 
-/* A worker that has not begun yet has none, and no clients. */
-static void send_to(struct session_registry *r, unsigned worker, struct letter *letter)
+/* A worker that has not begun yet has no mailbox, and no clients: its part goes back as it is. */
+static void send_part(struct census_part *p)
 {
-	pthread_mutex_lock(&r->worker[worker].lock);
-	struct mailbox *to = r->worker[worker].mailbox;
-	pthread_mutex_unlock(&r->worker[worker].lock);
-	if (to)
-		mailbox_send(to, letter);
-	else
-		letter->refuse(letter);
+	struct session_registry_worker *w = &p->registry->worker[p->worker];
+	pthread_mutex_lock(&w->lock);
+	struct mailbox *to = w->mailbox;
+	pthread_mutex_unlock(&w->lock);
+	if (!to)
+		p->letter.deliver = part_deliver_back;
+	mailbox_send(to ? to : p->back, &p->letter);
 }
 
 void session_registry_weigh(struct session_registry *r, struct mailbox *back, session_weights_fn fn, void *arg)
@@ -127,7 +127,7 @@ void session_registry_weigh(struct session_registry *r, struct mailbox *back, se
 		*p = (struct census_part){
 			.letter = { .deliver = part_deliver, .refuse = part_refused }, .census = c, .back = back, .registry = r, .worker = i
 		};
-		send_to(r, i, &p->letter);
+		send_part(p);
 	}
 }
 

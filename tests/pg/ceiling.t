@@ -107,4 +107,11 @@ with scenario('nothing to shed'):
     is_(login(), 'in', 'until there is room')
     p.stop()
 
+with scenario('full from the start'):
+    for _ in range(5):  # at the first look a worker may not have begun yet
+        p = Proxy(cluster, workers=2, options={'memory_limit': '1kB'})
+        p.wait_log('memory_limit_reached')
+        ok(True, 'clients are weighed')
+        p.stop()
+
 done()
