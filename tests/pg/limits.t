@@ -131,6 +131,8 @@ with scenario('waiting'):
 
     p = Proxy(cluster, workers=2, pool={'size': 1})
     a = p.connect(db)
+    a.one("select nextval('s')")
+    p.wait_log(f'catalog_loaded .*database={db} ')  # until then they would wait for what nextval does
     a.q('begin; select 1')
     cs = [p.connect(db) for _ in range(12)]
     for n, c in enumerate(cs):
@@ -178,19 +180,41 @@ with scenario('timeouts'):
     is_(b.one('select count(*) from t where i = 77'), '0', 'idle_transaction_timeout frees the server')
     got = a.until('Z', timeout=5)
     ok(got[-1] is None, 'and ends the client') or diag(brief(got))
-    ok(got[0] is None or got[0][0] == 'E', f'with a word: {brief(got)}')
+    is_(brief(got), 'E:25P03 EOF', 'with PostgreSQL\'s own word')
     start = time.monotonic()
     b.one('select 1')
     got = b.until('Z', timeout=10)
     took = time.monotonic() - start
-    ok(got[-1] is None and 1.4 < took < 1.5 + 4 * SLOW, f'client_idle_timeout ends an idle client: {brief(got)} after {took:.1f} s')
+    ok(brief(got) == 'E:57P05 EOF' and 1.4 < took < 1.5 + 4 * SLOW, f'client_idle_timeout ends an idle client: {brief(got)} after {took:.1f} s')
     c = p.connect(db)
     for _ in range(8):
         c.q('select pg_sleep(0.25)')
     ok(True, 'not one that works')
     c.q('begin')
-    got = c.until('Z', timeout=10)
-    ok(got[-1] is None, 'a transaction that was put off is idle in transaction too') or diag(brief(got))
+    is_(brief(c.until('', timeout=10)), 'E:25P03 EOF', 'a transaction that was put off is idle in transaction too')
+    p.stop()
+
+    cluster.query('grant insert on t to limited', db)
+    for mode in 'transaction', 'session':
+        p = Proxy(cluster, workers=2, pool={'size': 1, 'mode': mode, 'reset_timeout': '500ms'}, users={'limited': {'query_timeout': '400ms', 'idle_transaction_timeout': '400ms', 'client_idle_timeout': '3s'}})
+        a = p.connect(db, user='limited')
+        a.send(query('copy t from stdin'))
+        is_(brief(a.until('Z', timeout=10)), 'G E:57014 Z:I', f'{mode} mode: a COPY that gets no rows is a statement, too')
+        is_(brief(a.ask(query('select 1; select pg_sleep(20); select 2'))), 'D:1 C:SELECT_1 E:57014 Z:I', 'of several parts the one that lasts too long')
+        a.q('begin')
+        is_(a.error('select 1/0'), '22012', 'a failed transaction')
+        is_(brief(a.until('', timeout=10)), 'E:25P03 EOF', 'is idle in transaction, too')
+        is_(brief(p.connect(db, user='limited').until('', timeout=20)), 'E:57P05 EOF', 'who says nothing at all is idle')
+        p.stop()
+
+    p = Proxy(cluster, workers=2, pool={'size': 1, 'reset_timeout': '500ms'}, users={'limited': {'query_timeout': '300ms', 'transaction_timeout': 0}, 'plain': {'transaction_timeout': '300ms'}})
+    for user in 'limited', 'plain':
+        deaf = p.connect(db, user=user)
+        deaf.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.send(query("select repeat('x', 1000) from generate_series(1, 100000)"))
+        wait_for(lambda: cluster.backends(db, f"and usename = '{user}' and wait_event = 'ClientWrite'") == 1, what='a full socket')
+        is_(p.connect(db, user=user).one('select 1'), '1', f'{user}: one that does not read its result keeps no server for longer')
+        deaf.sock.close()
     p.stop()
 
 with scenario('transaction_timeout'):
