@@ -1,11 +1,13 @@
 /*
  * ceiling — memory_limit.
  *
- *   below --over the limit--> full: no logins;  weigh all clients --> close the heaviest until what they hold is what is too much --> look again
- *                                                       ^---- each worker tells its heaviest only, so it is asked again ----'
+ *   below --over the limit--> weigh all clients --> close the heaviest until what they hold is what is too much --> look again
+ *                                      ^---- each worker tells its heaviest only, so it is asked again ----'
+ *                                      \--> nobody weighs enough: full, no logins, until it is below again
  *
  * What is freed by closing a client is counted at the next look, so each look closes at most what was too much at that time.  Who holds less than
- * SHED_LEAST is not closed: that would free nothing worth a session.  Between two looks nothing holds, so near the limit they come often.
+ * SHED_LEAST is not closed: that would free nothing worth a session.  Some room is made, so that the limit is not met again at once.  Between two
+ * looks nothing holds, so near the limit they come often.
  */
 #include "app/ceiling.h"
 
@@ -15,6 +17,7 @@
 
 #define LOOK_US (US_PER_S / 2)
 #define LOOK_NEAR_US (US_PER_S / 20)
+#define ROOM 8 /* that part of the limit */
 #define SHED_LEAST (32u * 1024)
 
 struct ceiling {
@@ -22,11 +25,11 @@ struct ceiling {
 	struct mailbox *mailbox;
 	struct session_registry *sessions;
 	struct loop_timer timer;
-	size_t limit, excess;
+	size_t limit, in_use, excess;
 	size_t closed, they_held; /* since the last look */
-	size_t all_closed;        /* since it is full */
+	size_t all_closed;        /* since it is over */
 	uint64_t told_us;
-	bool is_full, is_weighing, is_in_vain; /* in vain: nobody weighs enough */
+	bool is_over, is_weighing, is_full; /* full: over the limit, and nobody weighs enough */
 };
 
 /* At most a line a second. */
@@ -36,8 +39,14 @@ static void tell(struct ceiling *c)
 	if (c->told_us && now - c->told_us < US_PER_S)
 		return;
 	c->told_us = now;
-	log_warn(NULL, "memory_limit_reached", KV_INT("limit", c->limit), KV_INT("in_use", c->limit + c->excess),
+	log_warn(NULL, "memory_limit_reached", KV_INT("limit", c->limit), KV_INT("in_use", c->in_use),
 	         KV_INT("clients_closed", c->all_closed));
+}
+
+static void set_full(struct ceiling *c, bool is_full)
+{
+	c->is_full = is_full;
+	session_registry_set_full(c->sessions, is_full);
 }
 
 static void on_weights(void *arg, const struct session_weight *all, size_t n);
@@ -54,7 +63,7 @@ static void on_weights(void *arg, const struct session_weight *all, size_t n)
 	struct ceiling *c = arg;
 	size_t at = 0;
 	c->is_weighing = false;
-	if (!c->is_full) /* the limit is another now */
+	if (!c->is_over) /* the limit is another now */
 		c->excess = 0;
 	for (; at < n && c->they_held < c->excess && all[at].bytes >= SHED_LEAST; at++) {
 		session_registry_shed(c->sessions, &all[at]);
@@ -66,36 +75,43 @@ static void on_weights(void *arg, const struct session_weight *all, size_t n)
 		weigh(c);
 		return;
 	}
-	c->is_in_vain = c->is_full && c->closed == 0;
-	if (c->is_full)
-		tell(c);
+	if (!c->is_over)
+		return;
+	set_full(c, c->closed == 0);
+	tell(c);
 }
 
-static void set_full(struct ceiling *c, bool is_full)
+static void below(struct ceiling *c)
 {
-	if (c->is_full && !is_full) {
+	if (c->is_over) {
 		mem_trim();
 		log_info(NULL, "memory_limit_kept", KV_INT("limit", c->limit), KV_INT("clients_closed", c->all_closed));
 	}
-	if (!is_full) {
-		c->all_closed = c->told_us = 0;
-		c->is_in_vain = false;
-	}
-	c->is_full = is_full;
-	session_registry_set_full(c->sessions, is_full);
+	c->is_over = false;
+	c->all_closed = c->told_us = 0;
+	set_full(c, false);
+}
+
+static void over(struct ceiling *c, size_t used)
+{
+	c->is_over = true;
+	if (c->is_weighing)
+		return;
+	c->in_use = used;
+	c->excess = used - c->limit + c->limit / ROOM;
+	c->closed = c->they_held = 0;
+	weigh(c);
 }
 
 static void look(struct loop_timer *t)
 {
 	struct ceiling *c = CONTAINER_OF(t, struct ceiling, timer);
 	size_t used = mem_in_use();
-	set_full(c, used > c->limit);
-	if (c->is_full && !c->is_weighing) {
-		c->excess = used - c->limit;
-		c->closed = c->they_held = 0;
-		weigh(c);
-	}
-	loop_timer_start(c->loop, t, used > c->limit / 2 && !c->is_in_vain ? LOOK_NEAR_US : LOOK_US);
+	if (used > c->limit)
+		over(c, used);
+	else
+		below(c);
+	loop_timer_start(c->loop, t, used > c->limit / 2 && !c->is_full ? LOOK_NEAR_US : LOOK_US);
 }
 
 struct ceiling *ceiling_new(struct loop *loop, struct mailbox *mailbox, struct session_registry *sessions)
@@ -114,7 +130,7 @@ void ceiling_set(struct ceiling *c, size_t limit)
 	if (limit)
 		return;
 	loop_timer_stop(c->loop, &c->timer);
-	set_full(c, false);
+	below(c);
 }
 
 void ceiling_free(struct ceiling *c)

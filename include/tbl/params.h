@@ -25,8 +25,8 @@
 	  "Averages in SHOW STATS are over the last one to two of these.")                                                           \
 	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                           \
 	X(memory_limit, SIZE, "0", 0, 1099511627776, RELOAD,                                                                         \
-	  "Memory that the process may have in use: beyond it, clients that hold most are closed, and no new ones come in; 0 is no " \
-	  "limit.")                                                                                                                  \
+	  "Memory that the process may have in use: beyond it, clients that hold most are closed, and if nobody holds much, no new " \
+	  "ones come in; 0 is no limit.")                                                                                            \
 	X(statement_cache, SIZE, "16MB", 65536, 1073741824, RESTART, "Memory for classified statements, per worker.")                \
 	X(drain_timeout, DURATION, "0", 0, 86400000000, RELOAD,                                                                      \
 	  "After SIGTERM: how long clients may go on before they are closed; 0 waits for the last one to leave.")                    \
