@@ -7,7 +7,7 @@ drivers="python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl golang-
  libpostgresql-jdbc-java prometheus-pgbouncer-exporter pgcli"
 command -v npm >/dev/null || drivers="$drivers nodejs npm"
 check="$build clang libclang-rt-14-dev perl libcmocka-dev postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
- python3 util-linux procps openssl sslscan slapd $drivers"
+ python3 util-linux procps openssl sslscan slapd systemd $drivers"
 bench="$check pgbouncer haproxy pgpool2 valgrind strace"
 demo="$build postgresql-15 postgresql-client-15 util-linux"
 case ${1:-build} in

@@ -385,6 +385,40 @@ with scenario('systemd'):
         b.stop()
         like(s.recv(1000).decode(), '^STOPPING=1', 'the end of the service is the end of the new one')
 
+with scenario('systemd-socket-activate'):
+    a = Proxy(cluster, start=False, options={'takeover_idle_timeout': '300ms'})
+    a.port = free_port()
+    a.settings['options']['control_socket'] = f'{a.dir}/control'
+    a.write_config()
+    a.log_path = f'{a.dir}/log'
+    with open(a.log_path, 'w') as log:
+        a.process = subprocess.Popen(['setpriv', '--pdeathsig', 'SIGKILL', 'systemd-socket-activate', '--fdname=public:local', '-l', f'{a.host}:{a.port}', '-l', a.unix, '-E', 'ASAN_OPTIONS', '-E', 'TSAN_OPTIONS',
+                                      PROGRAM, '-c', a.path], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=ENV)
+    Proxy.all.append(a)
+    wait_for(lambda: 'Listening on /' in a.log(), what='systemd\'s sockets')
+    both = lambda: (a.connect(db).one('select 1'), a.connect(db, unix=True).one('select 2'))  # noqa: E731
+    is_(both(), ('1', '2'), 'the first client starts it, and both sockets are served')
+    like(a.reload(), 'reloaded', 'a reload')
+    a.signal(signal.SIGUSR2)
+    wait_for(lambda: ' handed_over ' in a.log(), what='a successor')
+    pid = int(re.search(r'successor_started pid=(\d+)', a.log()).group(1))
+    is_(both(), ('1', '2'), 'its successor has both')
+    a.process.wait(30 * SLOW)
+    Proxy.all.remove(a)
+    is_((a.process.returncode, *both()), (0, '1', '2'), 'also after its end')
+    os.kill(pid, signal.SIGTERM)
+    wait_for(lambda: len(re.findall(r' stopped\n', a.log())) == 2, what='its end')
+    ok(os.path.exists(a.unix), 'the file of a socket is systemd\'s and stays')
+    ok(not re.search('Sanitizer|runtime error', a.log()), 'in order')
+
+with scenario('the units'):
+    at = temp_dir()
+    for name in 'lunapool.service', 'lunapool.socket':
+        with open(f'{ROOT}/packaging/{name}') as source, open(f'{at}/{name}', 'w') as copied:
+            copied.write(source.read().replace('/usr/bin/lunapool', PROGRAM))
+    status, out, err = run(['systemd-analyze', 'verify', f'{at}/lunapool.service', f'{at}/lunapool.socket'])
+    ok(status == 0 and 'lunapool' not in out + err, 'systemd finds nothing wrong with them') or diag(out + err)
+
 with scenario('--dry-run'):
     a = Proxy(cluster, workers=2)
     plan = lambda: run([PROGRAM, '--dry-run', '-c', a.path])  # noqa: E731
