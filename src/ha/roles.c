@@ -20,6 +20,7 @@
 #include "base/secret.h"
 #include "ha/picture.h"
 #include "ha/sample.h"
+#include "ha/tell.h"
 #include "ha/verdict.h"
 #include "upstream/service.h"
 
@@ -43,7 +44,7 @@ struct probed {
 	struct loop_timer timer;
 	bool is_asking, is_doubted, is_kept;
 	bool was_connected; /* what it takes to answer is not what it takes to connect */
-	bool has_told_fit, has_told_unseen;
+	struct told told;
 	struct picture_node node;
 };
 
@@ -91,37 +92,6 @@ static struct verdict decide(struct roles *r, const struct topo_cluster *c, cons
 	return v;
 }
 
-static const char *name_of(const struct topo_cluster *c, int i)
-{
-	return i < 0 ? NULL : c->nodes[i].name;
-}
-
-static void log_node(const struct topo_cluster *c, const struct topo_node *n, bool is_reachable, const struct err *err)
-{
-	if (is_reachable)
-		log_info(NULL, "node_up", KV_STR("cluster", c->name), KV_STR("node", n->name));
-	else
-		log_warn(NULL, "node_down", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_ERR(err));
-}
-
-static void log_foreign(const struct topo_cluster *c, const struct topo_node *n, const struct probed *p, bool is_foreign)
-{
-	log_write(is_foreign ? LOG_LEVEL_ERROR : LOG_LEVEL_INFO, NULL, is_foreign ? "node_refused" : "node_accepted",
-	          (struct log_kv[]){
-	              KV_STR("cluster", c->name), KV_STR("node", n->name), KV_INT("system_identifier", p->node.view.system_id),
-	              KV_INT("of_the_cluster", p->cluster->picture.system_id),
-	              KV_STR("effect", is_foreign ? "it is of another cluster: nothing is sent there" : "it is of this cluster") },
-	          5);
-}
-
-static void log_primary(const struct topo_cluster *c, const struct verdict *v)
-{
-	log_write(v->primary < 0 ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, NULL, "primary_changed",
-	          (struct log_kv[]){ KV_STR("cluster", c->name), KV_STR("from", name_of(c, c->primary)),
-	                             KV_STR("to", name_of(c, v->primary)), KV_STR("reason", v->reason) },
-	          4);
-}
-
 static void identify(struct probed *p, const struct topo_cluster *c)
 {
 	struct picture *pic = &p->cluster->picture;
@@ -129,7 +99,7 @@ static void identify(struct probed *p, const struct topo_cluster *c)
 	uint64_t id = verdict_identity(views, c->n_nodes, pic->system_id);
 	mem_free(views);
 	if (pic->system_id && id != pic->system_id)
-		log_warn(NULL, "cluster_replaced", KV_STR("cluster", c->name), KV_INT("from", pic->system_id), KV_INT("to", id));
+		tell_replaced(c, pic->system_id, id);
 	pic->system_id = id;
 }
 
@@ -161,9 +131,9 @@ static bool take_over_nodes(struct topo_cluster *next, struct probed *p, const s
 		struct topo_node was = next->nodes[i], now = as_it_is_now(other, &was);
 		has_changed |= !is_same(&was, &now);
 		if (now.is_reachable != was.is_reachable)
-			log_node(next, &was, now.is_reachable, err);
+			tell_reachable(next, &was, now.is_reachable, err);
 		if (now.is_foreign != was.is_foreign)
-			log_foreign(next, &was, other, now.is_foreign);
+			tell_foreign(next, &was, now.is_foreign, other->node.view.system_id, p->cluster->picture.system_id);
 		next->nodes[i] = now;
 	}
 	return has_changed;
@@ -186,7 +156,7 @@ static void settle(struct probed *p, size_t at, const struct err *err)
 	}
 	bool is_news = v.primary != c->primary;
 	if (is_news)
-		log_primary(c, &v);
+		tell_primary(c, &v);
 	c->primary = v.primary;
 	c->epoch += has_moved;
 	topo_publish(r->board, next);
@@ -195,35 +165,12 @@ static void settle(struct probed *p, size_t at, const struct err *err)
 }
 
 /* For people, when what a node says is new. */
-static void log_change(struct probed *p, const struct topo_cluster *c, const struct topo_node *n, const struct err *err)
+static void tell_change(struct probed *p, const struct topo_cluster *c, const struct topo_node *n, const struct err *err)
 {
 	if (p->node.view.last == VERDICT_REFUSED)
-		log_warn(NULL, "probe_refused", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_ERR(err));
+		tell_refused(c, n, err);
 	if (decide(p->roles, c, &p->cluster->picture).has_conflict)
-		log_error(NULL, "several_primaries", KV_STR("cluster", c->name), KV_STR("node", n->name),
-		          KV_STR("primary", name_of(c, c->primary)));
-}
-
-static void log_unseen(struct probed *p, const struct topo_cluster *c, const struct topo_node *n)
-{
-	const char *unseen = pulse_unseen(p->node.pulse);
-	if (unseen && !p->has_told_unseen)
-		log_warn(NULL, "probe_sees_less", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_STR("unseen", unseen),
-		         KV_STR("hint", "grant pg_monitor to service_user"));
-	p->has_told_unseen = unseen != NULL;
-}
-
-static void log_fitness(struct probed *p, const struct topo_cluster *c, const struct topo_node *n)
-{
-	const struct pulse *pulse = p->node.pulse;
-	bool is_fit = pulse_is_fit(pulse);
-	if (is_fit == p->has_told_fit)
-		return;
-	p->has_told_fit = is_fit;
-	if (is_fit)
-		log_info(NULL, "standby_fit", KV_STR("cluster", c->name), KV_STR("node", n->name));
-	else
-		log_warn(NULL, "standby_unfit", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_STR("reason", pulse_why(pulse)));
+		tell_conflict(c, n);
 }
 
 static void judge(struct probed *p)
@@ -233,13 +180,8 @@ static void judge(struct probed *p)
 	const struct topo_node *n = topo_node(now, p->node.id, &at);
 	if (!n)
 		return;
-	uint64_t ejections = p->node.fitness.ejections;
 	picture_judge(&p->cluster->picture, &p->node, &now->conf->clusters[at], clock_us());
-	if (p->node.fitness.ejections != ejections && p->node.sample.in_recovery)
-		log_warn(NULL, "standby_ejected", KV_STR("cluster", now->clusters[at].name), KV_STR("node", n->name),
-		         KV_INT("times", p->node.fitness.strikes));
-	log_fitness(p, &now->clusters[at], n);
-	log_unseen(p, &now->clusters[at], n);
+	tell_pulse(&p->told, &now->clusters[at], n);
 }
 
 /* -- measuring ----------------------------------------------------------------------------------- */
@@ -284,7 +226,7 @@ static void note(struct probed *p, const char *const *values, unsigned n, const 
 	settle(p, at, err);
 	const struct topo_cluster *c = &topo_latest(p->roles->board)->clusters[at];
 	if (p->node.view.last != was)
-		log_change(p, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), err ? err : &no_sample);
+		tell_change(p, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), err ? err : &no_sample);
 	judge(p);
 }
 
