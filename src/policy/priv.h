@@ -3,7 +3,10 @@
  *
  *   source.c  files as the control thread read them        set.c     the policies in force, breakers, counters
  *   vm.c      a Lua state: memory, time, protected calls   lib.c     what of Lua's library a policy may use
- *   view.c    query, cluster, node: fields answered by C   api.c     the module lunapool
+ *   view.c    objects: userdata whose fields C answers     api.c     the module lunapool
+ *   asked.c   … query, statement, hint, client             places.c  … clusters, nodes, lists of nodes
+ *   text.c    string functions with an end, on match.c     stock.c   modules that are part of the program
+ *   breaker.c when a policy is left alone                  kv.c      what policies remember
  *   decide.c  what a hook returned -> policy_decision      policy.c  the calls of policy.h
  */
 #ifndef POLICY_PRIV_H
@@ -153,7 +156,7 @@ int text_insert(lua_State *L);
 void text_charge(lua_State *L,
                  double per_entry); /* the function on top -> one that counts its work: steps for an entry of a table */
 
-/* ---- view.c, api.c -------------------------------------------------------------------------------------------------- */
+/* ---- view.c, asked.c, places.c, api.c -------------------------------------------------------------------------------------------------- */
 
 enum handle_is {
 	HANDLE_QUERY,
@@ -181,13 +184,36 @@ struct decision {
 	char sqlstate[6];
 	char text[POLICY_REJECT_MAX];
 };
+/* The objects that are made with the VM, for each cluster. */
+enum { HANDLE_OF_CLUSTER, HANDLE_OF_PRIMARY, HANDLE_OF_STANDBYS, HANDLE_OF_ANY, HANDLE_OF_ALL, HANDLE_OF_NODES /* and so on */ };
+#define HANDLES_PER_CLUSTER (HANDLE_OF_NODES + (int)POLICY_NODES_MAX)
+
+/* A field is answered by a getter, which pushes one value; a method is a function of its own. */
+struct field {
+	const char *name;
+	enum { SAME, NOW } when;
+	void (*get)(lua_State *L, struct policy_vm *vm, const struct handle *h);
+	lua_CFunction method;
+};
+struct fields {
+	const struct field *at;
+	size_t n;
+};
+extern const struct fields query_fields, hint_fields, client_fields; /* asked.c */
+extern const struct fields cluster_fields, node_fields;              /* places.c */
+int nodes_index(lua_State *L);
+int nodes_len(lua_State *L);
+int node_equal(lua_State *L);
+int view_pairs(lua_State *L);
+
 /* The handle at INDEX; NULL: it is something else. */
 const struct handle *handle_at(lua_State *L, int index);
-void view_open(lua_State *L, const struct conf *conf); /* sets REF_CLASSES, REF_HANDLES, REF_QUERY … REF_CLUSTER */
+const struct handle *check_handle(lua_State *L, int arg, enum handle_is is, const char *name); /* raises an error */
+void push_handle(lua_State *L, size_t cluster_at, int at);                                     /* HANDLE_OF_… */
+void view_open(lua_State *L, const struct conf *conf); /* sets REF_CLASSES, REF_HANDLES, REF_QUERY … REF_CHOICE */
 void view_push_cluster(lua_State *L, size_t cluster_at);
 void *view_new(lua_State *L, enum handle_is is, size_t size); /* pushes it */
-int view_pairs(lua_State *L);
-void api_open(lua_State *L); /* pushes the module */
+void api_open(lua_State *L);                                  /* pushes the module */
 
 /* ---- breaker.c ------------------------------------------------------------------------------------------------------ */
 
