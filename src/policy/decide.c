@@ -82,10 +82,13 @@ static bool has_place(const struct policy_vm *vm, const struct policy_decision *
 	return out->kind != POLICY_NODES || n >= POLICY_NODES_MAX || out->nodes >> n == 0;
 }
 
-static void take_reason(struct policy_vm *vm, char *out, size_t room)
+static void take_reason(struct policy_vm *vm, char out[POLICY_REASON_MAX])
 {
-	if (lua_type(vm->L, -1) == LUA_TSTRING)
-		snprintf(out, room, "%s", lua_tostring(vm->L, -1));
+	size_t len;
+	const char *text = lua_tolstring(vm->L, -1, &len);
+	len = len < POLICY_REASON_MAX ? len : POLICY_REASON_MAX - 1;
+	memcpy(out, text, len);
+	out[len] = '\0';
 }
 
 bool decide(struct policy_vm *vm, enum policy_hook hook, struct policy_decision *out)
@@ -94,21 +97,23 @@ bool decide(struct policy_vm *vm, enum policy_hook hook, struct policy_decision 
 	lua_State *L = vm->L;
 	int index = lua_gettop(L) - 1;
 	const struct handle *h = handle_at(L, index);
-	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
+	int reason = lua_type(L, -1);
+	if (reason != LUA_TNIL && reason != LUA_TSTRING)
 		return complain(vm, hook, "its second value, the reason, must be a text");
-	if (lua_istable(L, index)) {
+	if (LIKELY(h && (h->is == HANDLE_NODE || h->is == HANDLE_NODES || h->is == HANDLE_DECISION))) {
+		decide_handle(h, out);
+	} else if (h) {
+		return complain(vm, hook, "it must return a place: a cluster's primary, standbys, any, or some of its nodes");
+	} else if (lua_istable(L, index)) {
 		if (!decide_table(vm, hook, index, out))
 			return false;
-	} else if (h && h->is != HANDLE_NODE && h->is != HANDLE_NODES && h->is != HANDLE_DECISION) {
-		return complain(vm, hook, "it must return a place: a cluster's primary, standbys, any, or some of its nodes");
-	} else if (h) {
-		decide_handle(h, out);
 	} else if (!lua_isnil(L, index)) {
 		return complain_of_type(vm, hook, index, wanted);
 	}
 	if (!has_place(vm, out))
 		return complain(vm, hook, "it returned a node that is gone");
-	take_reason(vm, out->reason, sizeof out->reason);
+	if (reason == LUA_TSTRING)
+		take_reason(vm, out->reason);
 	return true;
 }
 

@@ -15,7 +15,7 @@
 
 const struct handle *handle_at(lua_State *L, int index)
 {
-	return lua_type(L, index) == LUA_TUSERDATA ? lua_touserdata(L, index) : NULL;
+	return lua_touserdata(L, index); /* of others there are none: no script has light userdata */
 }
 
 void *view_new(lua_State *L, enum handle_is is, size_t size)
@@ -100,7 +100,7 @@ static int on_index(lua_State *L)
 {
 	struct policy_vm *vm = vm_of(L);
 	const struct handle *h = lua_touserdata(L, 1);
-	const char *key = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+	const char *key = lua_tolstring(L, 2, NULL);
 	const struct field *f = key ? slot_of(vm, h->is, key)->field : NULL;
 	if (UNLIKELY(!f))
 		return refuse_field(L, h);

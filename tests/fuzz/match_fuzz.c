@@ -20,7 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char out[8192];
 	uint8_t *p = fuzz_copy(pattern), *t = fuzz_copy(rest);
 	oracle_ours(slice_of(t, rest.len), slice_of(p, pattern.len), out, sizeof out);
-	if (rest.len <= 20 && pattern.len <= 14)
+	/* For Lua 5.1 a pattern ends at its first zero byte. */
+	if (rest.len <= 20 && pattern.len <= 14 && !memchr(p, 0, pattern.len))
 		check_same(slice_of(t, rest.len), slice_of(p, pattern.len));
 	free(p);
 	free(t);
