@@ -71,9 +71,7 @@ struct policy_admission {
 	bool is_rejected;
 	char sqlstate[6];
 	char text[POLICY_REJECT_MAX];
-	char database[POLICY_NAME_MAX]; /* "": as the client asked */
 	char workload[POLICY_NAME_MAX]; /* "": none */
-	enum pool_mode mode;            /* POOL_MODE_UNSET: as configured */
 };
 
 enum policy_hook { POLICY_HOOK_PLAN, POLICY_HOOK_ROUTE, POLICY_HOOK_ADMIT, POLICY_HOOK_BALANCE, POLICY_HOOKS };

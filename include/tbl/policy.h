@@ -61,10 +61,7 @@
 	FIELD(client_address, "string", NOW, "Where he comes from; \"\" is the unix socket.")
 
 /* Of the table that admit() may return. */
-#define POLICY_ADMISSION(FIELD)                                                                        \
-	FIELD(database, "string?", NOW, "The database that he gets instead of the one that he asked for.") \
-	FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")       \
-	FIELD(pool, "\"session\"|\"transaction\"|\"statement\"|nil", NOW, "When his server goes back to the pool.")
+#define POLICY_ADMISSION(FIELD) FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")
 
 #define POLICY_CLUSTER(FIELD, METHOD)                                                                                         \
 	FIELD(name, "string", SAME, "As the configuration has it.")                                                               \

@@ -134,31 +134,21 @@ static bool take_name(struct policy_vm *vm, int index, int key, char out[POLICY_
 	return is_good;
 }
 
+/* The fields of the table that admit() may return: class, and nothing else yet. */
 static bool has_other_fields(lua_State *L, int index)
 {
 	bool is_known = true;
-	for (lua_pushnil(L); is_known && lua_next(L, index); lua_pop(L, 1)) {
-		is_known = false;
-		for (int key = REF_KEY_DATABASE; key <= REF_KEY_POOL; key++)
-			is_known |= lua_rawequal(L, -2, key);
-	}
+	for (lua_pushnil(L); is_known && lua_next(L, index); lua_pop(L, 1))
+		is_known = lua_rawequal(L, -2, REF_KEY_CLASS);
 	return !is_known;
 }
 
 static bool take_overrides(struct policy_vm *vm, int index, struct policy_admission *out)
 {
-	char pool[POLICY_NAME_MAX] = "";
 	if (has_other_fields(vm->L, index))
-		return complain(vm, POLICY_HOOK_ADMIT, "it returned a table with something else than database, class and pool");
-	if (!take_name(vm, index, REF_KEY_DATABASE, out->database) || !take_name(vm, index, REF_KEY_CLASS, out->workload) ||
-	    !take_name(vm, index, REF_KEY_POOL, pool))
-		return complain(vm, POLICY_HOOK_ADMIT, "database, class and pool are texts of less than 64 bytes");
-	for (enum pool_mode m = POOL_MODE_SESSION; m <= POOL_MODE_STATEMENT; m++)
-		if (strcmp(pool_mode_name(m), pool) == 0)
-			out->mode = m;
-	if (*pool && out->mode == POOL_MODE_UNSET)
-		return complain(vm, POLICY_HOOK_ADMIT, "pool is \"session\", \"transaction\" or \"statement\"");
-	return true;
+		return complain(vm, POLICY_HOOK_ADMIT, "it returned a table with something else than a class");
+	return take_name(vm, index, REF_KEY_CLASS, out->workload) ||
+	       complain(vm, POLICY_HOOK_ADMIT, "a class is a text of less than 64 bytes");
 }
 
 bool decide_admission(struct policy_vm *vm, struct policy_admission *out)
@@ -171,7 +161,7 @@ bool decide_admission(struct policy_vm *vm, struct policy_admission *out)
 	if (lua_istable(vm->L, index))
 		return take_overrides(vm, index, out);
 	if (!h || h->is != HANDLE_DECISION || h->kind != POLICY_REJECT)
-		return complain_of_type(vm, POLICY_HOOK_ADMIT, index, "nothing, lp.reject() or a table of database, class, pool");
+		return complain_of_type(vm, POLICY_HOOK_ADMIT, index, "nothing, lp.reject() or a table with a class");
 	out->is_rejected = true;
 	memcpy(out->sqlstate, d->sqlstate, sizeof out->sqlstate);
 	memcpy(out->text, d->text, sizeof out->text);

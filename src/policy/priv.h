@@ -60,12 +60,10 @@ enum {
 	REF_QUERY = REF_HOOKS + POLICY_HOOKS,
 	REF_STATEMENT,
 	REF_CLIENT,
-	REF_CLUSTER,      /* its own */
-	REF_CHOICE,       /* the list that balance() is given */
-	REF_KEY_DATABASE, /* what admit() may return: names of its fields */
-	REF_KEY_CLASS,
-	REF_KEY_POOL,
-	REF_LAST = REF_KEY_POOL,
+	REF_CLUSTER,   /* its own */
+	REF_CHOICE,    /* the list that balance() is given */
+	REF_KEY_CLASS, /* "class": the field of what admit() may return */
+	REF_LAST = REF_KEY_CLASS,
 	REF_LP,
 	REF_HINT,
 	REF_LOADER,

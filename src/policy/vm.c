@@ -332,9 +332,7 @@ static int build(lua_State *L)
 	const struct building *b = lua_touserdata(L, 1);
 	keep_function(L, on_error, REF_ON_ERROR);
 	keep_function(L, load_policy, REF_LOADER);
-	keep_text(L, "database", REF_KEY_DATABASE);
 	keep_text(L, "class", REF_KEY_CLASS);
-	keep_text(L, "pool", REF_KEY_POOL);
 	view_open(L, b->conf);
 	api_open(L);
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_LP);

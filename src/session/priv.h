@@ -189,6 +189,7 @@ struct session_login {
 	size_t n_roles;
 	char **roles;
 	bool has_host, has_roles;
+	bool is_admitted; /* the policy was asked and has nothing against it */
 	uint64_t began_us; /* clock_us() */
 	uint64_t said_us;  /* … of the client's message that is judged */
 	uint64_t wait_us;  /* ASKING and REFUSING last at most so long */
@@ -260,6 +261,7 @@ struct session {
 	struct catalog_view *catalog;                 /* home's; NULL: not looked up yet */
 	char *pinned_by;                              /* the function that pinned it, if one did; under the registry's lock */
 	char *begin;                                  /* text of the deferred BEGIN */
+	char *workload;                               /* its class, as the policy's admit() called it; NULL: none */
 	struct session_login *login;
 	struct link *link_up;        /* replication: the server side */
 	void *talk;                  /* with the admin console, as it calls it */
@@ -487,6 +489,8 @@ struct policy_decision;
 void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */
 void steer_forget(struct sessions *ss);
+/* The policy's admit(), once for a login.  False with E: the client is refused. */
+bool steer_admit(struct session *s, struct err *e) MUST_CHECK;
 
 /* addresses.c */
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */

@@ -139,6 +139,7 @@ static void session_free(struct session *s)
 	mem_free(s->wait_failed);
 	mem_free(s->begin);
 	mem_free(s->pinned_by);
+	mem_free(s->workload);
 	mem_free(s->scan);
 	secret_wipe(s->key, sizeof s->key);
 	slab_put(&ss->slab, s);

@@ -423,7 +423,7 @@ void startup_welcome(struct session *s)
 		startup_refuse(s, &e);
 		return;
 	}
-	if (!s->by_database && !startup_count_client(s, &e)) {
+	if (!steer_admit(s, &e) || (!s->by_database && !startup_count_client(s, &e))) {
 		startup_refuse(s, &e);
 		return;
 	}

@@ -110,6 +110,7 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .application = settings_get(s->vars, "application_name"),
 		                          .client = s,
 		                          .put_address = put_address,
+		                          .workload = s->workload,
 		                          .ms_since_write = ms_since_write(s) };
 }
 
@@ -171,4 +172,26 @@ int steer_balance(struct session *s, const struct topo_cluster *c, const struct 
 		return -1;
 	struct policy_query q = query_of(s, u, NULL);
 	return policy_balance(vm, topo, cluster_at, &q, nodes);
+}
+
+bool steer_admit(struct session *s, struct err *e)
+{
+	const struct topo *topo = s->home->topo;
+	size_t cluster_at = conf_database(topo->conf, s->database)->cluster_at;
+	struct policy_vm *vm = topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, cluster_at) : NULL;
+	struct policy_client client = { .user = s->user,
+		                            .database = s->database,
+		                            .application = settings_get(s->vars, "application_name"),
+		                            .client = s,
+		                            .put_address = put_address };
+	struct policy_admission a;
+	if (s->login->is_admitted || !vm)
+		return true;
+	policy_admit(vm, topo, cluster_at, &client, &a);
+	if (a.is_rejected)
+		return err_set(e, a.sqlstate, "%s", a.text);
+	s->login->is_admitted = true;
+	mem_free(s->workload);
+	s->workload = *a.workload ? mem_text(a.workload) : NULL;
+	return true;
 }

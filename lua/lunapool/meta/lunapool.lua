@@ -65,9 +65,7 @@
 
 ---What admit() may return.
 ---@class lunapool.Admission
----@field database string? The database that he gets instead of the one that he asked for.
 ---@field class string? A name for what he does; his queries have it as query.class.
----@field pool "session"|"transaction"|"statement"|nil When his server goes back to the pool.
 
 ---What a policy file returns.
 ---@class lunapool.Policy

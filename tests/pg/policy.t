@@ -1,0 +1,131 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""A policy decides where statements run and who comes in; it is replaced under load, good ones and bad ones, and no client sees an error."""
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+import pgwire as w  # noqa: E402
+
+proxy_only()
+cluster = Cluster(standbys=2)
+db = cluster.database(setup='create table t (i int primary key); insert into t select generate_series(1, 100)')
+for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
+    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
+        f.write(f"test.node = 'n{i}'\n")
+    with cluster.at(i) as n:
+        n.q('select pg_reload_conf()')
+        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+HERE = "select current_setting('test.node') from t where i = 7"
+LOCKED = f'{HERE} for update'
+
+
+def rows(admin, what):
+    answer = admin.ask(w.query(what))
+    names = [c[0] for m in answer if m[0] == 'T' for c in w.columns(m[1])]
+    return [dict(zip(names, w.text_row(m[1]))) for m in answer if m[0] == 'D']
+
+
+def policy(text):
+    return 'local lp = require "lunapool"\nlocal M = { api = 1 }\n' + text + '\nreturn M\n'
+
+
+def to(node):
+    return policy(f'function M.route(query, cluster)\n  if query.is_read then return cluster:node("{node}"), "all to {node}" end\nend')
+
+
+p = Proxy(cluster, workers=2, pool={'size': 8}, cluster_options={'policy': 'main.lua'}, files={'main.lua': to('n1')})
+admin = p.connect('lunapool')
+wait_for(lambda: sum(n['fit'] == 'yes' for n in rows(admin, 'SHOW NODES')) == 2, what='two standbys that are fit')
+
+
+def where(c, sql=HERE):
+    return c.one(sql)
+
+
+def put(text):
+    p.files['main.lua'] = text
+    return p.reload()
+
+
+with scenario('a policy decides'):
+    c = p.connect(db)
+    wait_for(lambda: where(c) == 'n1', what='the catalogue is known, so that this is a read')
+    is_([where(c) for _ in range(20)], ['n1'] * 20, 'reads run where it says')
+    is_(where(c, LOCKED), 'n0', 'what is no read runs on the primary, whatever it says')
+    put(to('n2'))
+    wait_for(lambda: where(c) == 'n2', what='another policy')
+    is_([where(c) for _ in range(20)], ['n2'] * 20, 'after a reload they run where the new one says')
+    put(policy('function M.route(query, cluster)\n  if query.application == "closed" then return lp.reject("come back later", "57P03") end\n'
+               '  return cluster.primary\nend'))
+    wait_for(lambda: where(c) == 'n0', what='another policy')
+    closed = p.connect(db, params={'application_name': 'closed'})
+    is_(closed.error(HERE), '57P03', 'lp.reject() is the answer to that statement')
+    is_(closed.error('select 1 from nothing'), '57P03', '… to each')
+    is_(where(c), 'n0', '… and to nobody else')
+
+with scenario('a policy fails'):
+    put(policy('function M.route(query, cluster)\n  while true do end\nend'))
+    wait_for(lambda: int(rows(admin, 'SHOW POLICY')[0]['calls']) == 0, what='the policy in force')
+    for _ in range(8):
+        c.q(HERE)
+    state = rows(admin, 'SHOW POLICY')[0]
+    is_((state['breaker'], state['errors'], state['calls']), ('open', '5', '5'), 'an endless loop: stopped five times, then left alone')
+    like(state['last_error'], r'main\.lua:4: it ran longer than 5 ms', '… SHOW POLICY has file and line')
+    like(p.log(), r'policy_failed cluster=main hook=route error=".*main\.lua:4: it ran', '… and so has the log')
+    like(p.log(), r'policy_off cluster=main', '… which says that it is left alone')
+    put(policy('function M.route(query, cluster)\n  local t = {}\n  while true do t[#t + 1] = ("x"):rep(1e6) .. #t end\nend'))
+    is_(c.one('select 1'), '1', 'a memory bomb costs nothing but its call')
+    put(to('n1'))
+    wait_for(lambda: where(c) == 'n1', what='a good policy again')
+    is_(rows(admin, 'SHOW POLICY')[0]['breaker'], 'closed', 'a good one is in force at once')
+
+with scenario('who comes in'):
+    put(policy('function M.admit(client)\n  if client.application == "nobody" then return lp.reject("not you, " .. client.user, "28000") end\n'
+               '  return { class = client.application }\nend\n'
+               'function M.route(query, cluster)\n  if query.class == "reports" then return cluster:node("n2") end\n  return cluster.primary\nend'))
+    wait_for(lambda: where(c) == 'n0', what='the policy in force')
+    try:
+        p.connect(db, params={'application_name': 'nobody'})
+        ok(False, 'a client that admit() refuses')
+    except Exception as e:  # noqa: BLE001
+        like(str(e), 'not you, postgres', 'a client that admit() refuses is told why')
+    is_(where(p.connect(db, params={'application_name': 'reports'})), 'n2', 'a class that admit() gave is what route() sees')
+    is_(where(p.connect(db, params={'application_name': 'others'})), 'n0', '… of that session only')
+
+with scenario('a thousand reloads under load'):
+    put(to('n1'))
+    errors, counts, over = [], [0] * 4, threading.Event()
+
+    def client(k):
+        conn = p.connect(db)
+        while not over.is_set():
+            try:
+                conn.q(HERE if k % 2 else 'begin; select 1; commit')
+                conn.x('select $1::int', [str(k)])
+                counts[k] += 1
+            except Exception as e:  # noqa: BLE001
+                errors.append(str(e))
+                return
+
+    threads_ = [threading.Thread(target=client, args=(k,)) for k in range(4)]
+    for t in threads_:
+        t.start()
+    reloads = 1000 if os.environ.get('LUNAPOOL_LONG') else 60
+    refused = 0
+    for i in range(reloads):
+        bad = i % 7 == 3
+        line = put('return {' if bad else to(f'n{i % 3}') + f'-- {i}\n')
+        refused += 'reload_refused' in line
+        if bad != ('reload_refused' in line):
+            errors.append(line)
+    over.set()
+    for t in threads_:
+        t.join()
+    is_(errors, [], f'{reloads} reloads, every seventh of a broken policy: no client saw an error')
+    is_(refused, len([i for i in range(reloads) if i % 7 == 3]), '… the broken ones were refused')
+    ok(min(counts) > 0, '… while all of them worked')
+    ok(p.memory() < 400 << 20, '… and old policies are gone')
+p.stop()
+done()
