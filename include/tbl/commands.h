@@ -26,7 +26,7 @@
 	SHOW(help, "SHOW HELP", STATS, "These commands.")                                                                            \
 	SHOW(limits, "SHOW LIMITS", STATS, "Whatever is counted against a limit: how many there are, and how many there may be.")    \
 	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \
-	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker.")                                              \
+	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker; where the size of one differs, it is NULL.")   \
 	SHOW(nodes, "SHOW NODES", STATS, "The nodes of each cluster: role, server connections, fitness for reads, lag.")             \
 	SHOW(peers, "SHOW PEERS", STATS, "Empty: cancel requests need no peers.")                                                    \
 	SHOW(peer_pools, "SHOW PEER_POOLS", STATS, "Empty: cancel requests need no peers.")                                          \

@@ -175,14 +175,21 @@ static const struct column mem_columns[] = {
 	{ "free", COLUMN_INT4 }, { "memtotal", COLUMN_INT4 }, { "worker", COLUMN_INT4 },
 };
 
+/* SIZE or TOTAL 0: they have none that is known. */
 static void mem_row(struct table *t, const char *name, size_t size, size_t used, size_t unused, size_t total)
 {
 	table_row(t);
 	table_text(t, name);
-	table_int(t, (int64_t)size);
+	if (size)
+		table_int(t, (int64_t)size);
+	else
+		table_null(t);
 	table_int(t, (int64_t)used);
 	table_int(t, (int64_t)unused);
-	table_int(t, (int64_t)total);
+	if (total || !used)
+		table_int(t, (int64_t)total);
+	else
+		table_null(t);
 	table_int(t, t->console->worker);
 }
 

@@ -14,7 +14,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from pgwire import bind, brief, columns, describe, execute, fields, parse, query, sync, text_row  # noqa: E402
+from pgwire import bind, brief, columns, describe, execute, fields, parse, query, startup, sync, text_row  # noqa: E402
 
 proxy_only()
 cluster = Cluster.get()
@@ -168,6 +168,30 @@ with scenario('who waits, whatever for, waits in SHOW POOLS, too'):
     for c in three + [late]:
         c.quit()
 
+with scenario('who waits for a primary is shown, too'):
+    p = Proxy(cluster, workers=2, node={'port': free_port()}, start=False)
+    with open(p.path) as f:
+        text = f.read()
+    with open(p.path, 'w') as f:
+        f.write(text.replace('node "n0" {', f'node "n1" {{ host = "127.0.0.1" port = {free_port()} }}\nnode "n0" {{'))
+    p.start()
+    p.wait_log(' started ')
+    waiting = []
+    for _ in range(3):
+        s = socket.create_connection(p.addr)
+        s.sendall(startup({'user': 'postgres', 'database': db}))
+        waiting.append(s)
+    a = p.connect('lunapool')
+    wait_for(lambda: [r['doing'] for r in rows(a, 'SHOW CLIENTS')].count('no_primary') == 3, what='the waiters')
+    is_([(r['database'], r['user'], r['cl_active'], r['cl_waiting'], r['node'], r['pool_mode'], int(r['maxwait_us']) > 0) for r in rows(a, 'SHOW POOLS')],
+        [(db, 'postgres', '0', '3', None, 'transaction', True)], 'in a pool that there is not')
+    is_(run([PROGRAM, 'ctl', '-s', p.unix, 'show', 'nodes'])[0], 0, '… and the console can be asked')
+    for s in waiting:
+        s.close()
+    wait_for(lambda: not rows(a, 'SHOW POOLS'), what='their end')
+    a.quit()
+    p.stop()
+
 with scenario('who is counted for what, with a user of the database\'s own'):
     cluster.role('boss')
     p = Proxy(cluster, workers=1, databases={'*': {'max_client_connections': 9}, 'forced': {'dbname': db, 'user': 'boss', 'max_connections': 8}}, pool={'size': 3},
@@ -230,6 +254,26 @@ with scenario('the console can be reached when nothing else can'):
     p.wait_log(' started ')
     p.wait_log('memory_limit_reached')
     like(run([PROGRAM, 'ctl', '-s', p.unix, 'show', 'limits'])[1], 'bytes of memory\tall\t[0-9]+\t1048576\n', '… nor does memory_limit keep him out')
+    p.stop()
+
+with scenario('memory'):
+    p = Proxy(cluster, workers=1)
+    a = p.connect('lunapool')
+    cs = [p.connect(db) for _ in range(10)]
+    for i, c in enumerate(cs):
+        c.x('select $1::int', ['1'], name='s')
+        c.x(f'select $1::int + {i % 3}', ['1'], name='t')
+    mem = {r['name']: r for r in rows(a, 'SHOW MEM')}
+    used = {k: r['used'] for k, r in mem.items()}
+    is_(used, {'client_cache': '11', 'server_cache': '1', 'client_prepared_statement_cache': '4', 'server_prepared_statement_cache': '4'},
+        'SHOW MEM: clients, a server, what is prepared, each text once')
+    ok(all(int(r['memtotal']) == int(r['size']) * (int(r['used']) + int(r['free'])) for r in mem.values() if r['size']), '… and what it takes')
+    half = socket.create_connection(p.addr)
+    lists = wait_for(lambda: (x := dict(a.q('SHOW LISTS')))['login_clients'] == '1' and x, what='who has not said hello')
+    is_((lists['used_clients'], lists['used_servers'], lists['pools'], lists['databases']), ('11', '1', '1', '1'), 'SHOW LISTS')
+    half.close()
+    for c in cs + [a]:
+        c.quit()
     p.stop()
 
 with scenario('descriptors'):
