@@ -200,6 +200,9 @@ struct session_login {
 	size_t startup_len;
 };
 
+struct policy_decision;
+struct plans;
+
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
 struct unit {
 	size_t len; /* bytes, of a read that is here whole; several units that all read */
@@ -482,15 +485,24 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in); /* b
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
+const struct topo_cluster *route_cluster(const struct session *s);                /* NULL: its database is gone */
+bool route_shows_floor(const struct session *s, const struct topo_node *n);
+const char *route_node_name(const struct session *s, const struct server *srv);
+/* What would become of U now: the standby, or NULL for the primary. */
+const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
+                                      struct policy_decision *d);
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* steer.c: who decides where U goes, and what.  D is filled; NONE is never the answer */
-struct policy_decision;
 void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */
 void steer_forget(struct sessions *ss);
 /* The policy's admit(), once for a login.  False with E: the client is refused. */
 bool steer_admit(struct session *s, struct err *e) MUST_CHECK;
+
+/* explain.c */
+struct slice explain_route_of(struct slice text);         /* the statement behind EXPLAIN ROUTE; .at NULL: it is something else */
+bool explain_route(struct session *s, struct slice text); /* answers; false: it must wait */
 
 /* addresses.c */
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */

@@ -281,6 +281,10 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 {
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
+	struct slice asked = explain_route_of(text);
+	if (UNLIKELY(asked.at != NULL) && !s->segment_open && !(s->srv && s->srv->tx_status == 'E') && s->vtx != VTX_FAILED &&
+	    s->pool)
+		return explain_route(s, asked) ? frame_size(f) : 0;
 	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
 	size_t taken = known_class(s, &class, text) ? query_run(s, f, in, lent, class, text) : 0;
 	sql_class_unref(class);

@@ -68,7 +68,7 @@ void route_on_lost(struct session *s)
 
 /* ---- where to ---------------------------------------------------------------------------------------------------------------------------- */
 
-static const struct topo_cluster *cluster_of(const struct session *s)
+const struct topo_cluster *route_cluster(const struct session *s)
 {
 	const struct topo *topo = s->home->topo;
 	const struct conf_database *d = conf_database(topo->conf, s->database);
@@ -80,9 +80,9 @@ static const struct conf_cluster *conf_of(const struct session *s, const struct 
 	return &session_conf(s)->clusters[c - s->home->topo->clusters];
 }
 
-static bool shows_floor(const struct session *s, const struct topo_node *n)
+bool route_shows_floor(const struct session *s, const struct topo_node *n)
 {
-	return !s->floor || pulse_replayed(n->pulse) >= s->floor;
+	return !s->floor || (!(s->floor & FLOOR_IS_TIME) && pulse_replayed(n->pulse) >= s->floor);
 }
 
 struct choice {
@@ -102,7 +102,7 @@ static void candidates(struct session *s, const struct topo_cluster *c, uint64_t
 	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++) {
 		const struct topo_node *node = &c->nodes[i];
 		bool is_primary = (int)i == c->primary;
-		if (!(mask >> i & 1) || (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && shows_floor(s, node))))
+		if (!(mask >> i & 1) || (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && route_shows_floor(s, node))))
 			continue;
 		out->nodes[out->n] = node;
 		out->candidates[out->n] = balance_candidate(node, conf_of(s, c)->slow_start, now);
@@ -193,14 +193,15 @@ static enum look look_query(struct session *s, const struct frame *f, struct uni
 	return look;
 }
 
-static enum look look_statement(struct look_at *l, struct slice name)
+/* TEXT: where it stands in the client's bytes; .at NULL: the session has the statement. */
+static enum look look_statement(struct look_at *l, struct slice name, struct slice text)
 {
 	struct statement *st = !name.len && l->unnamed ? l->unnamed : names_meant(l->s, name);
 	if (!st || st->names_statements)
 		return LOOK_NOT;
 	if (!known_statement(l->s, st))
 		return LOOK_WAIT;
-	look_note(l->u, statement_text(st), st->class);
+	look_note(l->u, text.at ? text : statement_text(st), st->class);
 	return look_class(st->class);
 }
 
@@ -211,14 +212,14 @@ static enum look look_parse(struct look_at *l, struct reader *r)
 		return LOOK_NOT;
 	statement_unref(l->s, l->unnamed);
 	l->unnamed = statement_intern(l->s, text, types, false);
-	return look_statement(l, name);
+	return look_statement(l, name, text);
 }
 
 static enum look look_bind(struct look_at *l, struct reader *r)
 {
 	struct slice portal = reader_text(r), name = reader_text(r);
 	l->is_bound = true;
-	return reader_ok(r) && !portal.len ? look_statement(l, name) : LOOK_NOT;
+	return reader_ok(r) && !portal.len ? look_statement(l, name, slice_of(NULL, 0)) : LOOK_NOT;
 }
 
 static enum look look_describe(struct look_at *l, struct reader *r)
@@ -228,7 +229,7 @@ static enum look look_describe(struct look_at *l, struct reader *r)
 	if (!reader_ok(r))
 		return LOOK_NOT;
 	if (what == 'S')
-		return look_statement(l, name);
+		return look_statement(l, name, slice_of(NULL, 0));
 	return what == 'P' && !name.len && l->is_bound ? LOOK_READ : LOOK_NOT;
 }
 
@@ -303,6 +304,36 @@ static bool look_units(struct session *s, struct slice in, struct unit *u)
 	return first != LOOK_WAIT;
 }
 
+static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
+{
+	uint64_t primary = UINT64_C(1) << c->primary;
+	switch (d->kind) {
+	case POLICY_NODES:
+		return d->nodes;
+	case POLICY_ANY:
+		return UINT64_MAX;
+	case POLICY_STANDBYS:
+	case POLICY_WAIT:
+		return ~primary;
+	default:
+		return primary;
+	}
+}
+
+const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
+                                      struct policy_decision *d)
+{
+	steer(s, c, u, d);
+	return u->is_read && conf_of(s, c)->read_write_split ? choose(s, c, u, nodes_of(c, d)) : NULL;
+}
+
+const char *route_node_name(const struct session *s, const struct server *srv)
+{
+	size_t cluster_at;
+	const struct topo_node *n = topo_node(s->home->topo, pool_node_id(srv->pool), &cluster_at);
+	return n ? n->name : "a node that is not configured any more";
+}
+
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at)
 {
 	return (topo->clusters[cluster_at].n_nodes > 1 && topo->conf->clusters[cluster_at].read_write_split) ||
@@ -336,22 +367,6 @@ static void reject(struct session *s, const struct policy_decision *d)
 {
 	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
 	err_set(s->wait_failed, d->sqlstate, "%s", d->text);
-}
-
-static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
-{
-	uint64_t primary = UINT64_C(1) << c->primary;
-	switch (d->kind) {
-	case POLICY_NODES:
-		return d->nodes;
-	case POLICY_ANY:
-		return UINT64_MAX;
-	case POLICY_STANDBYS:
-	case POLICY_WAIT:
-		return ~primary;
-	default:
-		return primary;
-	}
 }
 
 /* False: it must wait. */
@@ -391,7 +406,7 @@ static bool decide(struct session *s, struct slice in)
 		borrow_pool(s);
 	if (!is_free(s))
 		return true;
-	c = cluster_of(s);
+	c = route_cluster(s);
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return true;
 	goes = look_units(s, in, &u) && go(s, c, &u, in);

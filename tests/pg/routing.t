@@ -105,6 +105,23 @@ with scenario('hints and the session\'s setting'):
     settled(c)
     is_(c.q('/* lunapool: node=n2 */ insert into fresh values (1000) returning i'), [['1000']], 'a hint sends no write to a standby')
 
+def explained(c, sql):
+    return dict(c.q('explain route ' + sql))
+
+
+with scenario('EXPLAIN ROUTE'):
+    settled(c)
+    e = explained(c, HERE)
+    is_((e['statement'], e['runs on'] in ('n1', 'n2'), e['decision'], e['decided by']), ('only reads', True, 'the standbys', 'built-in routing'), 'of a read')
+    like(e['n1'], '^candidate, lag ', '… with what is known of a standby')
+    e = explained(c, 'insert into fresh values (3000)')
+    is_((e['statement'], e['runs on']), ('is for the primary: writes', 'n0'), 'of a write')
+    is_(c.one('select count(*) from fresh where i = 3000'), '0', '… which does not run')
+    is_(explained(c, '/* lunapool: node=n2 */ ' + HERE)['runs on'], 'n2', 'of a hint')
+    c.q('begin; insert into fresh values (3001)')
+    like(explained(c, HERE)['runs on'], '^the server of its transaction or session: n0$', 'in a transaction')
+    c.q('rollback')
+
 with scenario('policy'):
     POLICY = """
 local M = { api = 1 }
@@ -134,6 +151,10 @@ return M
     b.q('insert into fresh values (2001)')
     is_(where(b) != 'n0', True, 'a read waits until a standby shows what its session has written')
     is_(b.one('select count(*) from fresh where i = 2001'), '1', '… and sees it')
+    as_('reporting')
+    e = explained(b, HERE)
+    is_((e['runs on'], e['decision']), ('n2', 'certain nodes: reports live on n2'), 'EXPLAIN ROUTE tells what the policy says')
+    like(e['decided by'], 'main.lua:', '… and where')
     as_('raises')
     ok(where(b) in ('n1', 'n2', 'n0'), 'a policy that raises is done without')
     as_('loop')
