@@ -45,8 +45,8 @@ class Pki:
             if self.owner:
                 os.chown(p, self.owner.pw_uid, self.owner.pw_gid)
 
-    def _crl(self):
-        self._openssl('ca', '-config', f'{self.dir}/conf', '-gencrl', '-keyfile', self.key(self.name), '-cert', self.ca, '-out', self.crl)
+    def _crl(self, *dates):
+        self._openssl('ca', '-config', f'{self.dir}/conf', '-gencrl', '-keyfile', self.key(self.name), '-cert', self.ca, '-out', self.crl, *dates)
         os.chmod(self.crl, 0o644)
 
     def sign(self, name, cn=None, san=None, days=30, kind='ec'):
@@ -67,6 +67,9 @@ class Pki:
         self._openssl('ca', '-batch', '-notext', '-config', f'{self.dir}/conf', '-policy', 'p', '-in', f'{self.dir}/req', '-keyfile',
                       self.key(self.name), '-cert', self.ca, '-startdate', '20200101000000Z', '-enddate', '20200201000000Z',
                       '-extfile', f'{self.dir}/ext', '-outdir', self.dir, '-out', self.crt(name))
+
+    def let_crl_expire(self):
+        self._crl('-crl_lastupdate', '20200101000000Z', '-crl_nextupdate', '20200201000000Z')
 
     def revoke(self, name):
         self._openssl('ca', '-config', f'{self.dir}/conf', '-revoke', self.crt(name), '-keyfile', self.key(self.name), '-cert', self.ca)

@@ -61,6 +61,12 @@ def secured(ctx=None, direct=False):
     return c
 
 
+def with_certificate(name, **options):
+    c = context(**options)
+    c.load_cert_chain(pki.crt(name), pki.key(name))
+    return c
+
+
 def certificate():
     """The serial number of what is shown."""
     c = secured()
@@ -98,8 +104,29 @@ with scenario('certificates of clients'):
         at = len(proxy.log())
         ok('alert' in visit('require', name, by), f'one that is {name} is refused, and its owner is told in an alert')
         proxy.wait_log(f'client_tls_failed.*{why}', start=at)
-    at = len(proxy.log())
     ok('plain' == visit('disable', 'revoked'), 'who comes without TLS shows none')
+    VERIFY = {'tls': 'verify', 'tls_ca': pki.ca, 'tls_crl': pki.crl, **CERT}
+    pki.sign('late')
+    listen(**VERIFY)
+    stays = secured(with_certificate('late'))
+    stays.login('postgres', db, {})
+    pki.revoke('late')
+    is_(visit('require', 'late'), 'TLS', 'one that is revoked while we run, before a reload')
+    listen(**VERIFY)
+    at = len(proxy.log())
+    ok('alert' in visit('require', 'late') and visit('require', 'client') == 'TLS', 'and after it')
+    proxy.wait_log('client_tls_failed.*certificate revoked', start=at)
+    is_(stays.one('select 1'), '1', 'who is there stays')
+    stays.drop()
+    pki.let_crl_expire()
+    listen(**VERIFY)
+    at = len(proxy.log())
+    ok('alert' in visit('require', 'client'), 'a list that has expired lets nobody in')
+    proxy.wait_log('client_tls_failed.*CRL has expired', start=at)
+    for what in (pki.ca, pki.crt('server')):
+        shutil.copy(what, f'{proxy.dir}/list.crl')
+        like(listen(**VERIFY | {'tls_crl': 'list.crl'}), 'reload_refused.*revocation list', 'a certificate is no list')
+    pki._crl()
 
 with scenario('what travels'):
     listen(tls='require', **CERT)
@@ -246,6 +273,23 @@ with scenario('sessions that go on'):
     c.login('postgres', db, {})
     is_((c.sock.session_reused, c.one('select 1')), (True, '1'), 'the second goes on, and must log in all the same')
     c.drop()
+    for ca, ctx in ((pki.ca, ctx), (strangers.ca, with_certificate('client'))):
+        listen(tls='require', **CERT)
+        c = secured(ctx)
+        c.login('postgres', db, {})
+        kept = c.sock.session
+        c.drop()
+        listen(tls='verify', tls_ca=ca, **CERT)
+        c = Conn(proxy.addr, login=False)
+        c.send(request(SSL_REQUEST))
+        c.recv_byte()
+        try:
+            c.sock = ctx.wrap_socket(c.sock, server_hostname='localhost', session=kept)
+            c.login('postgres', db, {})
+            ok(False, 'a session from before certificates were asked for lets nobody in')
+        except (OSError, WireError):
+            ok(True, 'a session from before certificates were asked for lets nobody in')
+    listen(tls='require', **CERT)
 
 with scenario('a reload'):
     first = certificate()
