@@ -21,7 +21,7 @@ struct balance_candidate {
 };
 /* NODE as a candidate, whether it is fit or not. */
 struct balance_candidate balance_candidate(const struct topo_node *node, uint64_t slow_start_us, uint64_t now_us);
-/* Index of the chosen one; -1: none takes any.  TURN: the caller's, for this set of nodes, 0 at first.  RANDOM: 64 fresh bits. */
+/* Index of the chosen one; -1: none takes any.  TURN: the caller's, 0 at first.  RANDOM: 64 fresh bits. */
 int balance_choose(enum conf_balance how, const struct balance_candidate *c, size_t n, uint64_t *turn, uint64_t random);
 
 #endif

@@ -9,6 +9,7 @@
 
 #define WARM 1000u
 #define COLD 10u /* whoever has just come back takes a hundredth */
+#define SHORT_ROUND 16u
 #define TOO_COSTLY 3.0
 
 static uint64_t weight_of(const struct balance_candidate *c)
@@ -82,8 +83,10 @@ static int take_turn(const struct balance_candidate *c, size_t n, uint64_t *turn
 		unit = common_divisor(weight_of(&c[i]), unit);
 	if (sum == 0)
 		return -1;
-	uint64_t round = sum / unit;
-	uint64_t at = (uint64_t)((unsigned __int128)(*turn)++ * stride_of(round) % round);
+	uint64_t round = sum / unit, now = (*turn)++;
+	/* Each short round begins elsewhere: else two who take turns from one count, for two clusters say, would each get one node only. */
+	uint64_t first = round <= SHORT_ROUND ? another(now / round) % round : 0;
+	uint64_t at = (uint64_t)((unsigned __int128)(now % round + first) * stride_of(round) % round);
 	return owner_of(c, n, -1, at * unit);
 }
 

@@ -101,6 +101,18 @@ static void round_robin_takes_turns(void **state_)
 		}
 }
 
+static void a_shared_count_starves_nobody(void **state_)
+{
+	for (size_t n = 2; n <= 4; n++)
+		for (uint64_t step = 2; step <= 4; step++) {
+			struct balance_candidate c[NODES] = { idle(100), idle(100), idle(100), idle(100) };
+			unsigned counts[NODES] = { 0 };
+			for (uint64_t turn = 0, i = 0; i < DRAWS; i++, turn += step - 1)
+				counts[balance_choose(CONF_BALANCE_ROUND_ROBIN, c, n, &turn, 0)]++;
+			assert_shares(counts, c, n);
+		}
+}
+
 static void the_least_busy_takes_it(void **state_)
 {
 	struct balance_candidate c[NODES] = { idle(100), idle(100), idle(300), idle(0) };
@@ -216,10 +228,15 @@ static void who_comes_back_is_warmed_up(void **state_)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(idle_nodes_take_their_weights), cmocka_unit_test(nobody_is_chosen_of_those_who_take_none),
-		cmocka_unit_test(round_robin_takes_turns),       cmocka_unit_test(the_least_busy_takes_it),
-		cmocka_unit_test(p2c_leaves_a_slow_node_alone),  cmocka_unit_test(equal_nodes_share_alike_under_load),
-		cmocka_unit_test(a_single_client_uses_all),      cmocka_unit_test(who_comes_back_is_warmed_up),
+		cmocka_unit_test(idle_nodes_take_their_weights),
+		cmocka_unit_test(nobody_is_chosen_of_those_who_take_none),
+		cmocka_unit_test(round_robin_takes_turns),
+		cmocka_unit_test(a_shared_count_starves_nobody),
+		cmocka_unit_test(the_least_busy_takes_it),
+		cmocka_unit_test(p2c_leaves_a_slow_node_alone),
+		cmocka_unit_test(equal_nodes_share_alike_under_load),
+		cmocka_unit_test(a_single_client_uses_all),
+		cmocka_unit_test(who_comes_back_is_warmed_up),
 	};
 	return UNIT_RUN(tests);
 }
