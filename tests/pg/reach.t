@@ -7,37 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
 from pgwire import fields, query  # noqa: E402
-
-SETUP = r"""
-create sequence s;
-create table t (a int primary key, b text); insert into t select i, 'x' || i from generate_series(1, 5) i;
-create table p (a int, b text) partition by list (a); create table p1 partition of p default; insert into p select * from t;
-create view v as select a, b from t;
-create unlogged table unlogged_t (a int);
-create table partly_unlogged (a int) partition by list (a); create table partly_2 partition of partly_unlogged for values in (2) partition by list (a);
-create unlogged table partly_22 partition of partly_2 default;
-create extension file_fdw; create server files foreign data wrapper file_fdw;
-create foreign table foreign_t (a int) server files options (program 'echo 1');
-create function immutable_f(int) returns int immutable language sql as 'select $1 + 1';
-create function stable_f(int) returns int stable language sql as 'select count(*)::int + $1 from t';
-create function volatile_f(int) returns int language sql as 'select $1';
-create materialized view m as select volatile_f(a) a from t;
-create function both_f(int) returns int stable language sql as 'select $1';
-create function both_f(text) returns text volatile language sql as 'select $1';
-create function calls_volatile_f(int) returns int stable language plpgsql as 'begin return volatile_f($1); end';
-create function volatile_op(int, int) returns bool language sql as 'select $1 = volatile_f($2)';
-create operator <~~> (leftarg = int, rightarg = int, function = volatile_op);
-create domain dom as int check (volatile_f(value) > 0);
-create table guarded (a int); insert into guarded select a from t; alter table guarded enable row level security;
-create policy by_stable on guarded using (stable_f(a) > 0);
-create view v_hidden as select volatile_f(1);
-create view v_nextval as select nextval('s');
-create view v_pid as select pg_backend_pid();
-create view v_now as select now();
-create view v_activity as select count(*) from pg_stat_activity;
-create view v_locking as select a from t for update;
-create procedure procedure_p() language sql as 'select 1';
-"""
+from statements import SETUP, statements  # noqa: E402
 
 proxy_only()
 classes = f"{ROOT}/build/{os.environ.get('VARIANT', 'release')}/classes"
@@ -83,8 +53,7 @@ def before(sql, where):
     return ['BEGIN READ ONLY'] if where == 'primary, stays' else []
 
 
-rows = [(sql.replace(r'\|', '|'), where, why) for sql, where, why in
-        re.findall(r'^\| `(.*)` \| (.*?) \| (.*?) \|$', open(f'{ROOT}/docs/statements.md').read(), re.M)]
+rows = statements()
 
 with scenario('the table'):
     ok(len(rows) > 180, f'docs/statements.md tells of {len(rows)} statements')
