@@ -55,7 +55,7 @@ static void what_would_never_end_is_stopped(void **state)
 		{ "string.find('x', ('x?'):rep(300))", "pattern too complex" },
 		{ "local function f() return (('x'):gsub('x', f)) end f()", "nest too deeply" },
 		{ "local t = {} for i = 1, 20000 do t[i] = 1 end while true do table.sort(t, function() return false end) end", "" },
-		{ "local t = { 1, 2 } local function f() table.sort(t, f) end f()", "nest too deeply" },
+		{ "local t = { 1, 2 } local function f() table.sort(t, f) end f()", "" },
 		{ "local t = setmetatable({}, { __tostring = function(t) return tostring(t) end }) tostring(t)", "" },
 		{ "('x'):rep(1e9)", "the result would be longer than 1 MB" },
 		{ "('x'):rep(1e300)", NULL },
