@@ -170,6 +170,14 @@ static void note_failure(struct policy_vm *vm, int status)
 		         "%.120s: a function calls itself without end, or an error came up while one was handled", place);
 }
 
+/* Unprotected, so nothing may be refused: making the table of texts smaller takes a new one. */
+static void collect(struct policy_vm *vm)
+{
+	vm->bytes_max = SIZE_MAX;
+	lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	vm->bytes_max = VM_MEMORY_MAX;
+}
+
 bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
 {
 	start_clock(vm, limit_us);
@@ -180,7 +188,7 @@ bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
 	note_failure(vm, status);
 	lua_pop(vm->L, 1);
 	if (status == LUA_ERRMEM)
-		lua_gc(vm->L, LUA_GCCOLLECT, 0);
+		collect(vm);
 	return false;
 }
 
@@ -373,7 +381,7 @@ static bool load(struct policy_vm *vm, struct err *err)
 	lua_rawgeti(vm->L, LUA_REGISTRYINDEX, REF_LOADER);
 	if (!vm_call(vm, 0, 0, VM_LOAD_US))
 		return err_set(err, "F0000", "%s", vm->error);
-	lua_gc(vm->L, LUA_GCCOLLECT, 0);
+	collect(vm);
 	lay_bottom(vm);
 	return true;
 }

@@ -105,6 +105,8 @@ static void a_memory_bomb_goes_off_harmlessly(void **state)
 		"local t = {} for i = 1, 1e9 do t[i] = i end",
 		"local t = {} while true do pcall(function() t[#t + 1] = ('x'):rep(1e6) .. #t end) end",
 		"kept = kept or {} for i = 1, 1e9 do local k = kept k[#k + 1] = ('x'):rep(1e5) .. #k end",
+		"for i = 1, 1e9 do local t = {} for j = 1, 1e4 do t[j] = 'a text of some length ' .. i .. ' ' .. j end kept = { kept, t "
+		"} end",
 		"local s = ('x'):rep(1e6) s = s:gsub('x', ('y'):rep(100))",
 		"local t = {} for i = 1, 1e6 do t[i] = 'x' end local s = table.concat(t, ('y'):rep(1e5))",
 	};
