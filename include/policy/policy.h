@@ -60,6 +60,7 @@ enum policy_kind {
 };
 struct policy_decision {
 	enum policy_kind kind;
+	bool has_failed;   /* the policy did, or is left alone: nothing to keep */
 	size_t cluster_at; /* index into topo->clusters: mostly the one whose policy was asked */
 	uint64_t nodes;    /* POLICY_NODES: bit i is nodes[i] of that cluster; never 0 */
 	uint32_t wait_ms;

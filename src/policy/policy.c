@@ -82,6 +82,7 @@ static void end(struct policy_vm *vm, enum policy_hook hook, bool is_good)
 static void clear(struct policy_decision *out, size_t cluster_at)
 {
 	out->kind = POLICY_NONE;
+	out->has_failed = false;
 	out->cluster_at = cluster_at;
 	out->nodes = 0;
 	out->wait_ms = 0;
@@ -95,6 +96,7 @@ static bool ask(struct policy_vm *vm, enum policy_hook hook, size_t cluster_at, 
 	bool is_good = call(vm, 2) && decide(vm, hook, out);
 	if (!is_good) {
 		clear(out, cluster_at);
+		out->has_failed = true;
 		snprintf(out->reason, sizeof out->reason, "the policy failed: %.140s", vm->error);
 	}
 	end(vm, hook, is_good);
@@ -122,7 +124,8 @@ bool policy_plan(struct policy_vm *vm, const struct topo *topo, size_t cluster_a
 	clear(out, cluster_at);
 	if (!policy_has(vm, POLICY_HOOK_PLAN))
 		return !policy_has(vm, POLICY_HOOK_ROUTE);
-	if (!begin(vm, POLICY_HOOK_PLAN, topo))
+	out->has_failed = !begin(vm, POLICY_HOOK_PLAN, topo);
+	if (out->has_failed)
 		return false;
 	vm->query = q;
 	vm->is_planning = true;

@@ -136,8 +136,8 @@ static void by_policy(struct session *s, size_t cluster_at, struct policy_vm *vm
 	const struct topo *topo = s->home->topo;
 	struct plan *p = plan_of(s, class, policy_generation(vm));
 	if (!p->class) {
-		p->class = sql_class_ref(class);
 		p->is_final = policy_plan(vm, topo, cluster_at, q, &p->decision);
+		p->class = p->decision.has_failed ? NULL : sql_class_ref(class);
 	}
 	if (p->is_final)
 		*d = p->decision;

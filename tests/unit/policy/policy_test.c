@@ -250,6 +250,22 @@ static void what_plan_says_holds(void **state)
 	}
 }
 
+static void what_failed_is_not_to_be_kept(void **state)
+{
+	struct policyrig *r = *state;
+	policyrig_load(r, PLAN("if statement.user == 'bad' then error('no') end return cluster.primary") "return M");
+	assert_string_equal(policyrig_plan(r, "SELECT 1"), "primary");
+	assert_false(r->decision.has_failed);
+	r->query.user = "bad";
+	for (int i = 0; i < 5; i++) {
+		policyrig_plan(r, "SELECT 1");
+		assert_true(r->decision.has_failed);
+	}
+	r->query.user = "app";
+	assert_string_equal(policyrig_plan(r, "SELECT 1"), "ask: none"); /* it is left alone now */
+	assert_true(r->decision.has_failed);
+}
+
 static void objects_of_another_call_are_errors_and_nothing_worse(void **state)
 {
 	struct policyrig *r = *state;
@@ -501,6 +517,7 @@ int main(void)
 		TEST(without_a_primary_it_is_still_the_primary),
 		TEST(a_standby_that_is_not_fit_is_no_candidate),
 		TEST(what_plan_says_holds),
+		TEST(what_failed_is_not_to_be_kept),
 		TEST(objects_of_another_call_are_errors_and_nothing_worse),
 		TEST(a_node_that_is_kept_shows_what_is_now),
 		TEST(who_is_admitted_how),
