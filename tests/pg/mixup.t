@@ -32,21 +32,34 @@ def secured():
                'cluster_options': {'tls': 'verify-full', 'tls_ca': theirs.ca}}
 
 
-for workers, share, sslmode in ((2, 0.6, 'disable'), (1, 0.2, 'disable'), (2, 0.2, 'require')):
-    if DIRECT and sslmode == 'require':
+def with_standbys():
+    """Reads run on standbys, and come back from there."""
+    return Cluster(standbys=2), {'cluster_options': {'probe_interval': '10ms'}}
+
+
+def plain():
+    return Cluster.get(), {}
+
+
+for workers, share, kind in ((2, 0.5, plain), (1, 0.2, plain), (2, 0.2, secured), (2, 0.1, with_standbys)):
+    sslmode = 'require' if kind == secured else 'disable'
+    if DIRECT and kind != plain:
         continue
-    with scenario(f'{workers} workers, sslmode={sslmode}'):
-        cluster, tls = secured() if sslmode == 'require' else (Cluster.get(), {})
+    with scenario(f'{workers} workers, {kind.__name__}'):
+        cluster, more = kind()
         for i in range(8):
             cluster.role(f'mix_role_{i}')
         cluster.database(db, SETUP)
-        p = Proxy(cluster, workers=workers, pool={'size': 30, 'query_wait_notify': 0}, **tls)
+        p = Proxy(cluster, workers=workers, pool={'size': 30, 'query_wait_notify': 0}, **more)
         seed = os.environ.get('LUNAPOOL_SEED', str(os.getpid()))
         where = f'host={p.host} port={p.port} user=postgres dbname={db} sslmode={sslmode} gssencmode=disable'
         rc, out, err = run([program, where, str(clients), str(int(statements * share)), '8', seed], timeout=3600,
                            env={'MIXUP_DIRECT': f'host={cluster.host} port={cluster.port} user=postgres dbname={db}'})
-        ok(rc == 0, f'{workers} workers, sslmode={sslmode}: ' + (out.strip().split('\n') or [''])[-1])
+        ok(rc == 0, f'{workers} workers, {kind.__name__}: ' + (out.strip().split('\n') or [''])[-1])
         diag(out + err + f'seed {seed}')
+        if kind == with_standbys:
+            with p.connect('lunapool') as admin:
+                ok(sum(int(n['reads']) for n in admin.table('SHOW NODES')) > statements * share / 100, 'the standbys took their part')
         if not DIRECT:
             ok(cluster.backends(db) <= 30, 'the pool kept its size')
             p.stop()

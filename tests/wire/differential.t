@@ -12,15 +12,19 @@ from harness import *  # noqa: E402,F403
 from dialogue import SETUP, Author, converse, smaller  # noqa: E402
 
 CLIENTS = 4
-cluster = Cluster.get()
-near = cluster.database('t_diff_near')
-far = cluster.database('t_diff_far')
-for i in range(CLIENTS):
-    cluster.role(f'c{i}')
-for d in (near, far):
-    for i in range(CLIENTS):
-        cluster.query(f'grant all on database "{d}" to c{i}')
+near, far = 't_diff_near', 't_diff_far'
 TIMEOUT = 10 * SLOW
+
+
+def prepare(c):
+    """The two databases, on the server or servers C."""
+    for i in range(CLIENTS):
+        c.role(f'c{i}')
+    for d in (near, far):
+        c.database(d)
+        for i in range(CLIENTS):
+            c.query(f'grant all on database "{d}" to c{i}')
+    return c
 
 
 def reset(database, me):
@@ -41,6 +45,8 @@ def play(proxy, seed, me, flights=None, timeout=TIMEOUT):
     flights = flights or Author(seed, me).dialogue()
     reset(near, me)
     reset(far, me)
+    if len(cluster.ports) > 1:
+        cluster.caught_up(1)
     return flights, talk((cluster.host, cluster.port), near, flights, timeout), talk(proxy.addr, far, flights, timeout)
 
 
@@ -144,10 +150,14 @@ def part(name, proxy, seeds):
 
 
 failures = []
+cluster = prepare(Cluster.get())
 first, last = (int(x) for x in os.environ.get('LUNAPOOL_SEEDS', '1-20001' if LONG else '1-401').split('-'))
 half = (first + last) // 2
 with scenario('two workers, two servers'):
     part('two workers, two servers', Proxy(cluster, workers=2, pool={'size': 2, 'max_pinned': 2, 'query_wait_notify': 0}), range(first, half))
 with scenario('one worker, one server'):
     part('one worker, one server', Proxy(cluster, workers=1, pool={'size': 1, 'max_pinned': 1, 'query_wait_notify': 0}), range(half, last))
+with scenario('standbys that take reads'):
+    cluster = prepare(Cluster(standbys=1))
+    part('standbys', Proxy(cluster, workers=2, pool={'size': 2, 'max_pinned': 2, 'query_wait_notify': 0}, cluster_options={'probe_interval': '10ms'}), range(first, (first + half) // 2))
 done()
