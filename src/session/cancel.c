@@ -47,7 +47,9 @@ void cancel_retire(struct session *s)
 void cancel_mint(struct session *s, uint16_t minor)
 {
 	s->key_words = minor >= 2 ? 8 : 1; /* protocol 3.2 has long keys; 3.0 exactly 4 bytes */
-	rand_bytes(s->key, session_key(s).len);
+	if (s->key_words > 1)
+		s->key.far = mem_alloc(s->key_words * 4u);
+	rand_bytes(s->key_words > 1 ? s->key.far : s->key.near, session_key(s).len);
 }
 
 uint32_t cancel_pid(const struct session *s)

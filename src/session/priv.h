@@ -189,7 +189,7 @@ struct session_login {
 	size_t n_roles;
 	char **roles;
 	bool has_host, has_roles;
-	bool is_admitted; /* the policy was asked and has nothing against it */
+	bool is_admitted;  /* the policy was asked and has nothing against it */
 	uint64_t began_us; /* clock_us() */
 	uint64_t said_us;  /* … of the client's message that is judged */
 	uint64_t wait_us;  /* ASKING and REFUSING last at most so long */
@@ -229,6 +229,11 @@ struct trip {
 	uint8_t kept[];
 };
 
+/* Most have 4 bytes, those of protocol 3.2 32 in memory of their own. */
+union session_secret {
+	uint8_t near[4], *far;
+};
+
 struct sessions;
 struct session {
 	struct stream stream; /* the client */
@@ -238,6 +243,7 @@ struct session {
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
+	uint32_t wrote_ms;        /* of clock_us(), when it last wrote, or so; 0: it has not */
 	struct dlist
 	    homeless; /* in home->homeless while WAIT_PRIMARY or WAIT_PAUSED, home->wait_pin while WAIT_PIN, wait_facts while WAIT_FACTS */
 	struct log log;
@@ -270,7 +276,6 @@ struct session {
 	void *talk;                  /* with the admin console, as it calls it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
 	uint64_t floor;              /* what reads elsewhere must show: route.c's */
-	uint32_t wrote_ms;           /* clock_ms() of its last write, or so; 0: none */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
@@ -278,7 +283,7 @@ struct session {
 	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 	struct sql_scan *scan;       /* of a Query that streams through */
 	uint32_t slot;               /* in home->slots; part of the cancel key */
-	uint8_t key[32];             /* cancel key: session_key() */
+	union session_secret key;    /* cancel key: session_key() */
 	uint32_t statement_bytes;    /* text held in names and unnamed */
 	uint32_t body_left;          /* of the client's message that streams through */
 	uint32_t reply_left;         /* of the server's message that streams through */
@@ -338,7 +343,7 @@ static inline uint64_t session_shown_id(const struct session *s)
 
 static inline struct slice session_key(const struct session *s)
 {
-	return slice_of(s->key, s->key_words * 4u);
+	return slice_of(s->key_words > 1 ? s->key.far : s->key.near, s->key_words * 4u);
 }
 
 struct sessions {

@@ -141,7 +141,11 @@ static void session_free(struct session *s)
 	mem_free(s->pinned_by);
 	mem_free(s->workload);
 	mem_free(s->scan);
-	secret_wipe(s->key, sizeof s->key);
+	if (s->key_words > 1) {
+		secret_wipe(s->key.far, session_key(s).len);
+		mem_free(s->key.far);
+	}
+	secret_wipe(&s->key, sizeof s->key);
 	slab_put(&ss->slab, s);
 }
 
