@@ -203,6 +203,7 @@ struct session_login {
 struct policy_decision;
 struct plans;
 
+#define UNITS_MAX 16384u /* bytes that are kept for the way back from a standby */
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
 struct unit {
 	size_t len; /* bytes, of a read that is here whole; several units that all read */
@@ -498,6 +499,8 @@ const struct topo_node *route_explain(struct session *s, const struct topo_clust
                                       struct policy_decision *d);
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
+/* unit.c: all units that IN begins with and that only read, or one that does not.  U was zeroed; its class is the caller's.  False: it must wait. */
+bool unit_look(struct session *s, struct slice in, struct unit *u);
 /* steer.c: who decides where U goes, and what.  D is filled; NONE is never the answer */
 void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */

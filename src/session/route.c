@@ -16,9 +16,7 @@
 #include "policy/set.h"
 #include "priv.h"
 #include "topo/balance.h"
-#include "wire/reader.h"
 
-#define UNITS_MAX 16384u /* bytes that are kept for the way back */
 #define FRESH_RETRY_US (5 * US_PER_MS)
 #define FLOOR_IS_TIME (UINT64_C(1) << 63) /* else a position; 0: none */
 
@@ -146,164 +144,6 @@ static void set_out(struct session *s, const struct topo_node *node, struct slic
 		trip_begin(s, pool, node->pulse, units);
 }
 
-/* ---- what a unit is ------------------------------------------------------------------------------------------------------------------------ */
-
-enum look { LOOK_READ, LOOK_NOT, LOOK_WAIT };
-
-struct look_at { /* the extended messages of one unit */
-	struct session *s;
-	struct unit *u;
-	struct statement *unnamed; /* a reference: of a Parse in it */
-	bool is_bound, runs;
-};
-
-/* Statements that return rows.  What begins or ends transactions has a way of its own. */
-static bool is_query(enum sql_kind kind)
-{
-	return kind == SQL_SELECT || kind == SQL_EXPLAIN || kind == SQL_SHOW || kind == SQL_COPY_OUT;
-}
-
-static enum look look_class(const struct sql_class *class)
-{
-	if (!class || !class->is_read)
-		return LOOK_NOT;
-	for (uint32_t i = 0; i < class->n; i++)
-		if (!is_query(class->part[i].kind))
-			return LOOK_NOT;
-	return LOOK_READ;
-}
-
-/* The first statement is the one that is asked for. */
-static void look_note(struct unit *u, struct slice text, struct sql_class *class)
-{
-	if (u->class || !class)
-		return;
-	u->text = text;
-	u->class = sql_class_ref(class);
-}
-
-static enum look look_query(struct session *s, const struct frame *f, struct unit *u)
-{
-	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
-	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
-	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	enum look look = known_class(s, &class, text) ? look_class(class) : LOOK_WAIT;
-	look_note(u, text, class);
-	sql_class_unref(class);
-	return look;
-}
-
-/* TEXT: where it stands in the client's bytes; .at NULL: the session has the statement. */
-static enum look look_statement(struct look_at *l, struct slice name, struct slice text)
-{
-	struct statement *st = !name.len && l->unnamed ? l->unnamed : names_meant(l->s, name);
-	if (!st || st->names_statements)
-		return LOOK_NOT;
-	if (!known_statement(l->s, st))
-		return LOOK_WAIT;
-	look_note(l->u, text.at ? text : statement_text(st), st->class);
-	return look_class(st->class);
-}
-
-static enum look look_parse(struct look_at *l, struct reader *r)
-{
-	struct slice name = reader_text(r), text = reader_text(r), types = slice_of(r->at, reader_left(r));
-	if (!reader_ok(r) || name.len)
-		return LOOK_NOT;
-	statement_unref(l->s, l->unnamed);
-	l->unnamed = statement_intern(l->s, text, types, false);
-	return look_statement(l, name, text);
-}
-
-static enum look look_bind(struct look_at *l, struct reader *r)
-{
-	struct slice portal = reader_text(r), name = reader_text(r);
-	l->is_bound = true;
-	return reader_ok(r) && !portal.len ? look_statement(l, name, slice_of(NULL, 0)) : LOOK_NOT;
-}
-
-static enum look look_describe(struct look_at *l, struct reader *r)
-{
-	uint8_t what = reader_u8(r);
-	struct slice name = reader_text(r);
-	if (!reader_ok(r))
-		return LOOK_NOT;
-	if (what == 'S')
-		return look_statement(l, name, slice_of(NULL, 0));
-	return what == 'P' && !name.len && l->is_bound ? LOOK_READ : LOOK_NOT;
-}
-
-static enum look look_execute(struct look_at *l, struct reader *r)
-{
-	struct slice portal = reader_text(r);
-	uint32_t most = reader_u32(r);
-	l->runs = true;
-	return reader_ok(r) && !portal.len && !most && l->is_bound ? LOOK_READ : LOOK_NOT;
-}
-
-static enum look look_message(struct look_at *l, const struct frame *f)
-{
-	struct reader r;
-	reader_init(&r, f->body);
-	switch (f->type) {
-	case 'P':
-		return look_parse(l, &r);
-	case 'B':
-		return look_bind(l, &r);
-	case 'D':
-		return look_describe(l, &r);
-	case 'E':
-		return look_execute(l, &r);
-	default:
-		return LOOK_NOT;
-	}
-}
-
-static bool look_next(const struct session *s, struct slice in, struct frame *f)
-{
-	return frame_next(in, FRAME_FROM_CLIENT, f) == FRAME_OK && frame_is_whole(f) && frame_size(f) <= UNITS_MAX &&
-	       f->body_len <= s->home->max_message;
-}
-
-/* The unit that IN begins with; *LEN: its bytes, when it is a read. */
-static enum look look_unit(struct session *s, struct slice in, struct unit *u, size_t *len)
-{
-	struct look_at l = { .s = s, .u = u };
-	struct frame f;
-	enum look look = LOOK_NOT;
-	size_t at = 0;
-	while (look_next(s, slice_skip(in, at), &f)) {
-		if (f.type == 'Q' && !at) {
-			*len = frame_size(&f);
-			return look_query(s, &f, u);
-		}
-		at += frame_size(&f);
-		if (f.type == 'S') {
-			look = l.runs ? LOOK_READ : LOOK_NOT;
-			break;
-		}
-		look = look_message(&l, &f);
-		if (look != LOOK_READ)
-			break;
-		look = LOOK_NOT; /* unless a Sync follows */
-	}
-	statement_unref(s, l.unnamed);
-	*len = at;
-	return look;
-}
-
-/* All units that IN begins with and that only read; those behind them decide for themselves.  False: it must wait. */
-static bool look_units(struct session *s, struct slice in, struct unit *u)
-{
-	size_t one;
-	enum look first = look_unit(s, in, u, &u->len);
-	u->is_read = first == LOOK_READ && u->len <= UNITS_MAX;
-	while (u->is_read && u->len < in.len && look_unit(s, slice_skip(in, u->len), u, &one) == LOOK_READ &&
-	       u->len + one <= UNITS_MAX)
-		u->len += one;
-	return first != LOOK_WAIT;
-}
-
 static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
 {
 	uint64_t primary = UINT64_C(1) << c->primary;
@@ -409,7 +249,7 @@ static bool decide(struct session *s, struct slice in)
 	c = route_cluster(s);
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return true;
-	goes = look_units(s, in, &u) && go(s, c, &u, in);
+	goes = unit_look(s, in, &u) && go(s, c, &u, in);
 	sql_class_unref(u.class);
 	return goes;
 }
@@ -434,13 +274,12 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in)
 		return true;
 	if (s->trip && s->trip->goes_back)
 		return true;
-	if (s->trip && !trip_is_over(s))
-		goto wait;
-	if (!begins || (f->type != 'Q' && !s->unit_open) || decide(s, in))
-		return true;
-wait:
-	s->unit_open = !begins; /* it comes again */
-	return false;
+	bool goes = !s->trip || trip_is_over(s);
+	if (goes && begins && (f->type == 'Q' || s->unit_open))
+		goes = decide(s, in);
+	if (!goes) /* it comes again */
+		s->unit_open = !begins;
+	return goes;
 }
 
 static void try_again(struct loop_timer *t)
