@@ -134,7 +134,7 @@ void lost_server(struct session *s, const struct err *why)
 {
 	bool blocked = s->state == SESSION_WAIT_QUIET;
 	log_info(&s->log, "server_lost", KV_ERR(s->owed ? s->owed : why));
-	if (UNLIKELY(s->home->routes) && lost_elsewhere(s))
+	if (UNLIKELY(s->home->routes || s->trip) && lost_elsewhere(s))
 		return;
 	if (s->reply_left && !s->reply_drop) {
 		lost_detach(s);

@@ -470,7 +470,8 @@ static inline bool trip_holds(const struct session *s)
 	return s->trip && !s->trip->is_told;
 }
 void trip_hold(struct session *s, struct slice bytes);
-void trip_tell(struct session *s); /* from here on there is no way back; no trip is fine */
+void trip_tell(struct session *s);           /* from here on there is no way back; no trip is fine */
+void trip_took(struct session *s, size_t n); /* bytes of the client were taken for it */
 void trip_segment_over(struct session *s);
 void trip_end(struct session *s); /* no trip is fine */
 bool trip_may_return(const struct session *s, const struct pgerr *pe);

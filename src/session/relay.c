@@ -102,7 +102,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	struct pool_tally *tally = pool_tally(s->srv->pool);
 	pool_tally_add(&tally->transactions, s->srv->tx_status == 'I');
 	pool_tally_add(&tally->queries, entry.kind != REPLY_SYNC);
-	if (UNLIKELY(s->home->routes))
+	if (UNLIKELY(s->home->routes || s->trip))
 		route_on_ready(s);
 	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }

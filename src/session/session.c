@@ -302,7 +302,7 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
-	if (UNLIKELY(s->home->routes) && !route_unit(s, &f, in))
+	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in))
 		return 0;
 	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
@@ -343,7 +343,7 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 		if (s->state == SESSION_CLOSED)
 			return bytes.len;
 		if (UNLIKELY(s->trip))
-			s->trip->taken += (uint32_t)n;
+			trip_took(s, n);
 		if (!n || UNLIKELY(s->trip && s->trip->goes_back) || (s->srv && stream_is_high(&s->srv->up.stream))) {
 			taken += n;
 			break;

@@ -79,6 +79,15 @@ void trip_hold(struct session *s, struct slice bytes)
 	writer_bytes(&s->trip->held, bytes);
 }
 
+/* One that was answered without a server is over with its last byte. */
+void trip_took(struct session *s, size_t n)
+{
+	struct trip *t = s->trip;
+	t->taken += (uint32_t)n;
+	if (t->taken >= t->len && t->is_told && !t->goes_back && !s->srv && s->state == SESSION_READY)
+		trip_end(s);
+}
+
 /* ---- from segment to segment --------------------------------------------------------------------------------------------------------------- */
 
 /* Behind the message that ends the segment at FROM. */

@@ -163,6 +163,21 @@ return M
     b.quit()
     asked.stop()
 
+with scenario('routing is switched off while a read is under way'):
+    own, oadmin = proxies(workers=1)
+    d = own.connect(db)
+    settled(d)
+    d.send(w.query(f'{HERE}, count(*) from generate_series(1, 3000000)'))
+    wait_for(lambda: sum(int(n['in_flight']) for n in nodes(oadmin).values()) == 1, what='a read under way')
+    own.settings['cluster'] = {'read_write_split': False}
+    own.write_config()
+    oadmin.q('RELOAD')
+    is_([m[0] for m in d.until()], ['T', 'D', 'C', 'Z'], 'it ends')
+    is_(d.q('insert into fresh values (4000) returning i'), [['4000']], 'a write behind it runs on the primary')
+    is_({where(d) for _ in range(10)}, {'n0'}, '… and so do reads')
+    is_(sum(int(n['in_flight']) for n in nodes(oadmin).values()), 0, 'nothing is in flight')
+    own.stop()
+
 with scenario('a standby dies'):
     settled(c)
     stop = threading.Event()
