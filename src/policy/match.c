@@ -107,28 +107,39 @@ static unsigned char take(struct compiling *c)
 	return (unsigned char)*c->at++;
 }
 
-/* Behind "[". */
+/* The ']' of the set that begins at FROM, which may be its first character; NULL: there is none.  What a '%' stands in front of does not end
+ * it, even where the '%' itself turns out to be the end of a range (Lua 5.1, lstrlib.c: classend). */
+static const char *set_end(const struct compiling *c, const char *from)
+{
+	const char *at = from;
+	do {
+		if (at == c->end)
+			return NULL;
+		if (*at++ == '%' && at < c->end)
+			at++;
+	} while (at == c->end || *at != ']');
+	return at;
+}
+
+/* Behind "[".  As Lua reads it (matchbracketclass), the ']' included that a '%' in front of it stands for when that ended a range. */
 static const char *compile_set(struct compiling *c, struct match_set *out)
 {
-	bool is_negated = c->at < c->end && *c->at == '^', is_first = true;
-	c->at += is_negated;
-	for (; c->at < c->end && (*c->at != ']' || is_first); is_first = false) {
-		unsigned char from = take(c);
-		if (from == '%') {
-			if (c->at == c->end)
-				break;
-			struct match_set class = class_of(take(c));
+	bool is_negated = c->at < c->end && *c->at == '^';
+	const char *from = c->at + is_negated, *end = set_end(c, from);
+	if (!end)
+		return "malformed pattern (missing ']')";
+	for (const char *at = from; at < end; at++) {
+		if (*at == '%') {
+			struct match_set class = class_of((unsigned char)*++at);
 			set_add_set(out, &class);
-		} else if (c->end - c->at >= 2 && c->at[0] == '-' && c->at[1] != ']') {
-			c->at++;
-			set_add_range(out, from, take(c));
+		} else if (at[1] == '-' && at + 2 < end) {
+			at += 2;
+			set_add_range(out, (unsigned char)at[-2], (unsigned char)*at);
 		} else {
-			set_add(out, from);
+			set_add(out, (unsigned char)*at);
 		}
 	}
-	if (c->at == c->end)
-		return "malformed pattern (missing ']')";
-	c->at++;
+	c->at = end + 1;
 	if (is_negated)
 		set_flip(out);
 	return NULL;

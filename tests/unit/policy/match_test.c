@@ -49,6 +49,8 @@ static void what_is_well_known(void **state)
 		{ "tab\there", "%c" },
 		{ "((x))", "((%(*)(x))" },
 		{ "x", "[a-%z]" },
+		{ "]", "[!-%%]" },
+		{ "%", "[!-%]x]" },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		check(slice_text(cases[i][0]), slice_text(cases[i][1]));
@@ -56,8 +58,8 @@ static void what_is_well_known(void **state)
 
 static void what_is_no_pattern_is_said_so(void **state)
 {
-	static const char *const cases[] = { "%",  "[a", "[",   "[^", "(a",  "a)", "%1", "(%1)",
-		                                 "%0", "%b", "%bx", "%f", "%fa", "[%", "(()" };
+	static const char *const cases[] = { "%",    "[a", "[",  "[^",  "(a", "a)",  "[b-%]", "%1",
+		                                 "(%1)", "%0", "%b", "%bx", "%f", "%fa", "[%",    "(()" };
 	struct pattern p;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		if (!pattern_compile(&p, cases[i], strlen(cases[i]), true))
