@@ -102,7 +102,7 @@ $(B)/%.h.ok: %.h | $(B)/.deps
 fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (600)
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 fuzz-smoke: $(FUZZ) ## every fuzz target for 5 seconds
-	@tests/fuzz/run 5 $(FUZZ)
+	@FUZZ_SEED=1 tests/fuzz/run 5 $(FUZZ)
 bench: ## what a transaction costs beside pgbouncer, haproxy and pgpool2; QUICK=1 for a first look
 	@packaging/deps.sh bench
 	@$(MAKE) -j$$(nproc) build/release/lunapool
