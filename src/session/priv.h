@@ -226,7 +226,6 @@ struct trip {
 	bool goes_back;
 	struct writer held; /* what it has not */
 	struct loop_defer again;
-	char *begin; /* the deferred BEGIN that went ahead of it; NULL: none */
 	uint8_t kept[];
 };
 

@@ -3,7 +3,7 @@
  *
  *   a unit begins --all of it is here, and only reads--> a standby that is fit, and shows what this session must see: trip.c
  *                 --else--> the primary
- *   in a READ ONLY transaction the first unit decides; it goes over to the primary at the first one that a standby cannot do
+ *   in a transaction    --> the primary
  *
  * The floor is what a read elsewhere must show: the primary's position when the session's last write was over.  It is sampled, not asked
  * for: the first sample that was taken behind the write is the floor, and until there is one the primary takes the reads.

@@ -25,7 +25,6 @@ void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struc
 	t->pulse = pulse_ref(pulse);
 	t->began_us = loop_now_us(session_loop(s));
 	t->len = (uint32_t)segments.len;
-	t->begin = s->begin ? mem_text(s->begin) : NULL;
 	memcpy(t->kept, segments.at, segments.len);
 	writer_init_grow(&t->held);
 	loop_defer_init(&t->again, trip_pump_later);
@@ -51,7 +50,6 @@ static void trip_free(struct session *s)
 	pulse_unref(t->pulse);
 	loop_defer_cancel(&t->again);
 	writer_fini(&t->held);
-	mem_free(t->begin);
 	mem_free(t);
 }
 
@@ -145,10 +143,6 @@ static void forget_segment(struct session *s)
 	s->owed = NULL;
 	mem_free(s->wait_failed);
 	s->wait_failed = NULL;
-	if (s->trip->begin && !s->begin) {
-		s->begin = mem_text(s->trip->begin);
-		s->vtx = VTX_DEFERRED;
-	}
 }
 
 void trip_return(struct session *s, const char *why)
