@@ -95,6 +95,9 @@ build/tests/mixup: $(wildcard tests/mixup/*.[ch]) | $(B)/.deps-check
 	@gcc -O2 -g -std=c11 -D_GNU_SOURCE $(WARN) -I$$(pg_config --includedir) -o $@ $(filter %.c,$^) -lpq -lssl -lcrypto
 $(B)/classes: tests/pg/classes.c $(B)/liblunapool.a | $(B)/.deps-check
 	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(B)/liblunapool.a $(LIBS)
+$(B)/bench/%: tests/bench/%.c $(B)/liblunapool.a
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS) -MMD -MP -o $@ $< $(B)/liblunapool.a $(LIBS)
 headers: $(patsubst %.h,$(B)/%.h.ok,$(filter-out include/tbl/%,$(wildcard include/*/*.h)))
 $(B)/%.h.ok: %.h | $(B)/.deps
 	@mkdir -p $(@D)
@@ -103,9 +106,9 @@ fuzz: $(FUZZ) ## every fuzz target for FUZZ_SECONDS (600)
 	@tests/fuzz/run $(FUZZ_SECONDS) $(FUZZ)
 fuzz-smoke: $(FUZZ) ## every fuzz target for 5 seconds
 	@FUZZ_SEED=1 tests/fuzz/run 5 $(FUZZ)
-bench: ## what a transaction costs beside pgbouncer, haproxy and pgpool2; QUICK=1 for a first look
+bench: ## what a transaction and its routing cost beside pgbouncer, haproxy and pgpool2; QUICK=1 for a first look
 	@packaging/deps.sh bench
-	@$(MAKE) -j$$(nproc) build/release/lunapool
+	@$(MAKE) -j$$(nproc) VARIANT=release build/lunapool build/release/bench/sql_bench build/release/bench/policy_bench
 	@tests/bench/bench.py $(if $(QUICK),--quick)
 demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
 	@{ packaging/deps.sh demo && $(MAKE) -s -j$$(nproc) build/lunapool; } >&2
@@ -118,4 +121,4 @@ clean: ## removes build/
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile
 
--include $(B)/classes.d $(FUZZ_OBJ:.o=.d) $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)
+-include $(wildcard $(B)/bench/*.d) $(B)/classes.d $(FUZZ_OBJ:.o=.d) $(OBJ:.o=.d) $(MAIN_OBJ:.o=.d) $(UNIT:%=%.d) $(wildcard $(B)/include/*/*.d)

@@ -4,6 +4,7 @@
     make bench              the whole table, about ten minutes
     make bench QUICK=1      shorter runs, fewer of them
     tests/bench/bench.py --only cpu,latency,memory,instructions --loads simple,prepared --peers pgbouncer
+    tests/bench/bench.py --only routing,spread
 
 All peers serve the same private server, and runs alternate between them (A B C A B C), so that what else the machine does hits all alike.  A
 figure is the median of its runs, a ratio the median of the ratios within each round.  CPU is of the proxy alone, from the scheduler's account.
@@ -23,8 +24,10 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
-from harness import ENGINE, Cluster, run, temp_dir, tool  # noqa: E402
+from harness import Cluster, run, temp_dir, tool  # noqa: E402
+from figures import cell, instructions_each, note, ratio_of, say, table, verdict, verdicts  # noqa: E402
 import pgwire  # noqa: E402
+import routing  # noqa: E402
 from peers import (Haproxy, Lunapool, LunapoolScram, LunapoolTls, PgBouncer, PgBouncerScram, PgBouncerSession, PgBouncerTls, Pgpool,  # noqa: E402
                    cpu_us, memory_bytes)
 
@@ -47,14 +50,6 @@ BARS = [('cpu', 'simple', 1.1), ('cpu', 'prepared', 0.8), ('cpu', '2 MB results'
 ratios = {}  # (kind, load) -> ours / pgbouncer's
 
 
-def say(text=''):
-    print(text, flush=True)
-
-
-def note(text):
-    print(f'bench: {text}', file=sys.stderr, flush=True)
-
-
 class Bench:
     def __init__(self, args):
         self.args = args
@@ -62,10 +57,20 @@ class Bench:
         for name, text in SCRIPTS.items():
             with open(f'{self.dir}/{name}', 'w') as f:
                 f.write(text)
-        self.cluster = Cluster()
+        self.cluster = None
+
+    def standbys(self, n):
+        """From here on the server is one with N standbys."""
+        if self.cluster and len(self.cluster.ports) == n + 1:
+            return
+        if self.cluster:
+            self.cluster.stop()
+        self.cluster = Cluster(standbys=n)
         status, _, err = self.pgbench(self.cluster.port, 'disable', '-i', '-q', '-s', str(SCALE))
         if status:
             raise RuntimeError(err)
+        for i in range(1, n + 1):
+            self.cluster.caught_up(i)
 
     def pgbench(self, port, sslmode, *args, user='postgres'):
         env = {'PGHOST': '127.0.0.1', 'PGPORT': str(port), 'PGUSER': user, 'PGPASSWORD': 'scram secret', 'PGDATABASE': 'postgres',
@@ -85,28 +90,6 @@ class Bench:
         special = {PgBouncerTls: LunapoolTls, PgBouncerScram: LunapoolScram}
         wanted = [special[bouncer], bouncer] if bouncer in special else [Lunapool, bouncer, Haproxy, Pgpool]
         return [p for p in wanted if issubclass(p, Lunapool) or not self.args.peers or p.name.split()[0] in self.args.peers]
-
-
-def table(title, unit, loads, names, cells):
-    say()
-    say(f'{title} ({unit}); in brackets: Lunapool / it')
-    say(f'{"":22}' + ''.join(f'{n:>20}' for n in names))
-    for load in loads:
-        say(f'{load:22}' + ''.join(f'{cells.get((load, n), "-"):>20}' for n in names))
-
-
-def ratio_of(ours, theirs):
-    pairs = [a / b for a, b in zip(ours, theirs) if a is not None and b]
-    return statistics.median(pairs) if pairs else None
-
-
-def cell(values, ours, is_ours, form='{:.1f}'):
-    good = [v for v in values if v is not None]
-    if not good:
-        return '-'
-    text = form.format(statistics.median(good))
-    ratio = None if is_ours else ratio_of(ours, values)
-    return f'{text} ({ratio:.2f})' if ratio is not None else text
 
 
 def column(peer):
@@ -245,32 +228,6 @@ def memory(bench):
 
 # ---- instructions ------------------------------------------------------------------------------------------------
 
-def counted(path):
-    """Instructions by thread."""
-    threads = {}
-    for part in glob.glob(path + '*'):
-        with open(part) as f:
-            totals = [int(m.group(1)) for m in re.finditer(r'^(?:totals|summary): (\d+)', f.read(), re.M)]
-        if totals:
-            threads[part.rsplit('-', 1)[-1]] = max(totals)
-    return threads
-
-
-def instructions_once(bench, kind, args, transactions):
-    out = f'{temp_dir(None)}/counts'
-    os.chmod(os.path.dirname(out), 0o777)
-    was = dict(ENGINE)
-    ENGINE['engine'] = 'epoll'  # valgrind lets no other thread run while one sleeps in io_uring_enter
-    peer = kind(bench.cluster, ['valgrind', '-q', '--tool=callgrind', '--separate-threads=yes', f'--callgrind-out-file={out}'])
-    try:
-        bench.load(peer, args, '-t', str(transactions))
-    finally:
-        peer.stop()
-        ENGINE.clear()
-        ENGINE.update(was)
-    return counted(out)
-
-
 def instructions(bench):
     short, long = 50, 50 + (100 if bench.args.quick else 300)
     cells, loads = {}, [name for name in ('simple', 'prepared') if not bench.args.loads or name in bench.args.loads]
@@ -278,9 +235,7 @@ def instructions(bench):
         args, bouncer = LOADS[name]
         figures = {}
         for kind in [k for k in bench.peers_for(bouncer) if k in (Lunapool, bouncer)]:
-            a, b = (instructions_once(bench, kind, args, t) for t in (short, long))
-            # Of the thread that serves: what the others do goes with time, which callgrind stretches.
-            figures[kind.name] = max(b[t] - a.get(t, 0) for t in b) / ((long - short) * 16)
+            figures[kind.name] = instructions_each(bench, kind, args, 16, short, long)
             cells[name, column(kind)] = cell([figures[kind.name]], [figures['lunapool']], kind is Lunapool, '{:.0f}')
         if bouncer.name in figures:
             ratios['instructions', name] = figures['lunapool'] / figures[bouncer.name]
@@ -289,18 +244,20 @@ def instructions(bench):
 
 # ---- all of it ---------------------------------------------------------------------------------------------------
 
-PARTS = {'cpu': cpu, 'latency': latency, 'memory': memory, 'instructions': instructions}
+PARTS = {'cpu': cpu, 'latency': latency, 'memory': memory, 'instructions': instructions, 'routing': routing.cost, 'spread': routing.spread}
 
 
-def verdicts():
-    say()
+def judge():
     for kind, load, bar in BARS:
         ratio = ratios.get((kind, load))
         if ratio is None:
             continue
         more = ratios.get(('instructions', load)) if kind == 'cpu' else None
         also = f'; instructions {more:.2f}' if more is not None else ''
-        say(f'{"held" if ratio <= bar else "MISSED":7} {kind}, {load}: {ratio:.2f} of pgbouncer, bar {bar}{also}')
+        verdict(ratio <= bar, f'{kind}, {load}: {ratio:.2f} of pgbouncer, bar {bar}{also}')
+    say()
+    for line in verdicts:
+        say(line)
 
 
 def main():
@@ -312,6 +269,7 @@ def main():
     p.add_argument('--rounds', type=int)
     p.add_argument('--seconds', type=int)
     p.add_argument('--clients', type=int, default=5000)
+    p.add_argument('--keep', help="a directory in which callgrind's files stay")
     args = p.parse_args()
     args.rounds = args.rounds or (3 if args.quick else 7)
     args.seconds = args.seconds or (1 if args.quick else 2)
@@ -319,8 +277,9 @@ def main():
     version = subprocess.run(['uname', '-sr'], capture_output=True, text=True).stdout.strip()
     say(f'{version}, {os.cpu_count()} cores, {args.rounds} rounds of {args.seconds} s, workers = 1')
     for part in args.only:
+        bench.standbys(0)
         PARTS[part](bench)
-    verdicts()
+    judge()
 
 
 main()

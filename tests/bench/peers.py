@@ -204,19 +204,22 @@ pcp_listen_addresses = '127.0.0.1'
 pcp_port = {free_port()}
 unix_socket_directories = '{self.dir}'
 pcp_socket_dir = '{self.dir}'
-backend_hostname0 = '127.0.0.1'
-backend_port0 = {self.cluster.port}
-backend_weight0 = 1
-backend_flag0 = 'ALWAYS_PRIMARY'
-num_init_children = 32
+{self.balancing()}num_init_children = 32
 max_pool = 1
-load_balance_mode = off
 enable_pool_hba = off
-sr_check_period = 0
 health_check_period = 0
 pid_file_name = '{self.dir}/pgpool.pid'
 logdir = '{self.dir}'
 """)]
+
+    def balancing(self):
+        return f"""backend_hostname0 = '127.0.0.1'
+backend_port0 = {self.cluster.port}
+backend_weight0 = 1
+backend_flag0 = 'ALWAYS_PRIMARY'
+load_balance_mode = off
+sr_check_period = 0
+"""
 
 
 class Lunapool:
@@ -224,6 +227,9 @@ class Lunapool:
     name = 'lunapool'
     sslmode = 'disable'
     user = 'postgres'
+    engine = None  # whichever it chooses
+    cluster_options = {}
+    nodes = {}
 
     def listen(self):
         return {}
@@ -233,8 +239,9 @@ class Lunapool:
 
     def __init__(self, cluster, wrapper=()):
         self.cluster = cluster
+        engine = 'epoll' if wrapper else self.engine  # valgrind cannot follow io_uring
         p = self.proxy = Proxy(cluster, workers=1, pool={'size': POOL}, limits={'max_clients': CLIENTS_MAX}, listen=self.listen(), **self.auth(),
-                               options={'engine': 'epoll'} if wrapper else {}, start=False)  # valgrind cannot follow io_uring
+                               options={'engine': engine} if engine else {}, cluster_options=self.cluster_options, nodes=self.nodes, start=False)
         p.log_path = f'{p.dir}/log'
         command = ['setpriv', '--pdeathsig', 'SIGKILL', *wrapper, PROGRAM, '-c', p.path]
         with open(p.log_path, 'w') as log:  # in a session of its own, like the others: the kernel shares the CPU out by sessions
