@@ -58,8 +58,15 @@ enum policy_kind {
 	POLICY_REJECT,   /* an error: sqlstate, text */
 	POLICY_WAIT,     /* wait_ms for a standby that is fresh enough */
 };
+enum decider {
+#define DECIDER(id, name) DECIDER_##id,
+#include "tbl/deciders.h"
+	DECIDERS
+};
 struct policy_decision {
 	enum policy_kind kind;
+	uint8_t by;        /* enum decider: for whoever asks the policy, and others */
+	uint32_t note;     /* his, too: the policy leaves it alone */
 	bool has_failed;   /* the policy did, or is left alone: nothing to keep */
 	size_t cluster_at; /* index into topo->clusters: mostly the one whose policy was asked */
 	uint64_t nodes;    /* POLICY_NODES: bit i is nodes[i] of that cluster; never 0 */

@@ -96,21 +96,27 @@ static void node_line(struct writer *w, const struct session *s, const struct to
 	     pulse_in_flight(n->pulse));
 }
 
-static void decided_line(struct writer *w, const struct session *s, const struct topo_cluster *c, const struct policy_decision *d,
-                         bool is_said)
+static const char *decider_name(const struct session *s, const struct topo_cluster *c, enum decider by)
+{
+	static const char *const names[] = {
+#define DECIDER(id, name) [DECIDER_##id] = name,
+#include "tbl/deciders.h"
+	};
+	const struct topo *topo = s->home->topo;
+	if (by != DECIDER_PLAN && by != DECIDER_ROUTE)
+		return names[by];
+	return policy_where(policy_set_vm(topo->policies, s->home->env.worker, (size_t)(c - topo->clusters)),
+	                    by == DECIDER_PLAN ? POLICY_HOOK_PLAN : POLICY_HOOK_ROUTE);
+}
+
+static void decided_line(struct writer *w, const struct session *s, const struct topo_cluster *c, const struct policy_decision *d)
 {
 	static const char *const kinds[] = {
 		[POLICY_PRIMARY] = "the primary", [POLICY_STANDBYS] = "the standbys", [POLICY_ANY] = "any node",
 		[POLICY_NODES] = "certain nodes", [POLICY_REJECT] = "refused",        [POLICY_WAIT] = "a standby that is fresh"
 	};
-	const struct topo *topo = s->home->topo;
-	struct policy_vm *vm =
-	    topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, (size_t)(c - topo->clusters)) : NULL;
-	const char *where = vm && policy_has(vm, POLICY_HOOK_ROUTE) ? policy_where(vm, POLICY_HOOK_ROUTE)
-	                    : vm                                    ? policy_where(vm, POLICY_HOOK_PLAN)
-	                                                            : "";
 	line(w, "decision", "%s%s%s", kinds[d->kind], d->reason[0] ? ": " : "", d->reason);
-	line(w, "decided by", "%s", is_said ? "the client" : *where ? where : "built-in routing");
+	line(w, "decided by", "%s", decider_name(s, c, d->by));
 }
 
 static void explain_lines(struct writer *w, struct session *s, const struct sql_class *class, struct slice text)
@@ -129,7 +135,7 @@ static void explain_lines(struct writer *w, struct session *s, const struct sql_
 		return;
 	}
 	node = route_explain(s, c, &u, &d);
-	decided_line(w, s, c, &d, node && strcmp(d.reason, "hint") == 0);
+	decided_line(w, s, c, &d);
 	if (d.kind == POLICY_REJECT)
 		line(w, "error", "%s %s", d.sqlstate, d.text);
 	else if (s->srv || s->vtx != VTX_NONE)

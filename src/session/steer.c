@@ -37,9 +37,10 @@ void steer_forget(struct sessions *ss)
 
 /* ---- what the client says ----------------------------------------------------------------------------------------------------------------- */
 
-static void decide_as(struct policy_decision *d, enum policy_kind kind, const char *reason)
+static void decide_as(struct policy_decision *d, enum policy_kind kind, enum decider by, const char *reason)
 {
 	d->kind = kind;
+	d->by = by;
 	snprintf(d->reason, sizeof d->reason, "%s", reason);
 }
 
@@ -48,14 +49,14 @@ static bool is_word(struct slice s, const char *word)
 	return s.len == strlen(word) && strncasecmp((const char *)s.at, word, s.len) == 0;
 }
 
-static bool by_word(struct slice word, const char *whose, struct policy_decision *d)
+static bool by_word(struct slice word, enum decider by, const char *whose, struct policy_decision *d)
 {
 	if (is_word(word, "primary"))
-		decide_as(d, POLICY_PRIMARY, whose);
+		decide_as(d, POLICY_PRIMARY, by, whose);
 	else if (is_word(word, "standby") || is_word(word, "standbys"))
-		decide_as(d, POLICY_STANDBYS, whose);
+		decide_as(d, POLICY_STANDBYS, by, whose);
 	else if (is_word(word, "any"))
-		decide_as(d, POLICY_ANY, whose);
+		decide_as(d, POLICY_ANY, by, whose);
 	else
 		return false;
 	return true;
@@ -66,7 +67,7 @@ static bool by_node(const struct topo_cluster *c, struct slice name, struct poli
 	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
 		if (slice_equal(slice_text(c->nodes[i].name), name)) {
 			d->nodes = UINT64_C(1) << i;
-			decide_as(d, POLICY_NODES, "hint");
+			decide_as(d, POLICY_NODES, DECIDER_HINT, "hint");
 			return true;
 		}
 	return false;
@@ -77,12 +78,12 @@ static bool by_client(const struct session *s, const struct topo_cluster *c, con
 {
 	const char *setting = settings_len(s->vars) ? settings_get(s->vars, "lunapool.route") : NULL;
 	if (hint->wants_primary)
-		return decide_as(d, POLICY_PRIMARY, "hint"), true;
+		return decide_as(d, POLICY_PRIMARY, DECIDER_HINT, "hint"), true;
 	if (hint->node.len && by_node(c, hint->node, d))
 		return true;
-	if (hint->route.len && by_word(hint->route, "hint", d))
+	if (hint->route.len && by_word(hint->route, DECIDER_HINT, "hint", d))
 		return true;
-	return setting && by_word(slice_text(setting), "setting lunapool.route", d);
+	return setting && by_word(slice_text(setting), DECIDER_SETTING, "setting lunapool.route", d);
 }
 
 /* ---- what the policy says ------------------------------------------------------------------------------------------------------------------- */
@@ -143,6 +144,7 @@ static void by_policy(struct session *s, size_t cluster_at, struct policy_vm *vm
 		*d = p->decision;
 	else
 		policy_route(vm, topo, cluster_at, q, d);
+	d->by = p->is_final ? DECIDER_PLAN : DECIDER_ROUTE;
 }
 
 void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d)
@@ -159,8 +161,10 @@ void steer(struct session *s, const struct topo_cluster *c, const struct unit *u
 		struct policy_query q = query_of(s, u, has_hint ? &hint : NULL);
 		by_policy(s, cluster_at, vm, &q, u->class, d);
 	}
-	if (d->kind == POLICY_NONE)
-		decide_as(d, u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY, "");
+	if (d->kind == POLICY_NONE) { /* a reason that is there says why the policy failed */
+		d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY;
+		d->by = DECIDER_BUILT_IN;
+	}
 }
 
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
