@@ -203,10 +203,10 @@ struct session_login {
 struct policy_decision;
 struct plans;
 
-#define UNITS_MAX 16384u /* bytes that are kept for the way back from a standby */
+#define UNITS_MAX 16384u /* bytes, of one or several, that are kept for the way back from a standby */
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
 struct unit {
-	size_t len; /* bytes, of a read that is here whole; several units that all read */
+	size_t len; /* bytes, of a read that is here whole */
 	bool is_read;
 	struct slice text;       /* of its first statement, when that was seen */
 	struct sql_class *class; /* … and a reference; NULL: it was not */
@@ -218,15 +218,14 @@ struct trip {
 	struct pool *pool; /* joined; NULL: it has left the standby */
 	struct pulse *pulse;
 	uint64_t began_us;
-	uint32_t len;   /* of what is kept: whole segments */
-	uint32_t taken; /* so much of it was taken the first time */
+	uint32_t taken; /* so much of what is kept was taken the first time */
 	uint32_t at;    /* where the segment under way begins; going back: what was taken again */
 	bool is_told;   /* the client has heard something of this segment's answer */
 	bool is_over;   /* … and its ReadyForQuery was taken */
 	bool goes_back;
-	struct writer held; /* what it has not */
+	struct writer kept; /* whole segments of the client's */
+	struct writer held; /* answers that it has not heard */
 	struct loop_defer again;
-	uint8_t kept[];
 };
 
 /* Most have 4 bytes, those of protocol 3.2 32 in memory of their own. */
@@ -324,6 +323,7 @@ struct session {
 	unsigned draining : 1;
 	unsigned is_away : 1;    /* the server that it has is no primary */
 	unsigned unit_open : 1;  /* between the first extended message of a segment and its Sync */
+	unsigned unit_parts : 1; /* the unit at hand waits for those before it, to go elsewhere */
 	unsigned unit_wrote : 1; /* what is under way on the primary may have written */
 	unsigned replicates : 2; /* 1: logical, 2: physical */
 	unsigned console : 2;    /* enum console_next: what the console goes on with */
@@ -462,7 +462,12 @@ void copyio_break(struct session *s, uint8_t type); /* TYPE 0: the server has sa
 size_t copyio_drop(struct session *s, const struct frame *f, struct slice in);
 
 /* trip.c */
-void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segments); /* SEGMENTS are copied */
+void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segment); /* SEGMENT is copied */
+bool trip_join(struct session *s, struct slice segment); /* the same for one behind those; false: there is no room for it */
+static inline bool trip_is_all_taken(const struct trip *t)
+{
+	return t->taken >= t->kept.len;
+}
 /* What is said to the client is kept back, as there is still a way back. */
 static inline bool trip_holds(const struct session *s)
 {
@@ -499,7 +504,7 @@ const struct topo_node *route_explain(struct session *s, const struct topo_clust
                                       struct policy_decision *d);
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
-/* unit.c: all units that IN begins with and that only read, or one that does not.  U was zeroed; its class is the caller's.  False: it must wait. */
+/* unit.c: the unit that IN begins with.  U was zeroed; its class is the caller's.  False: it must wait. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
 /* steer.c: who decides where U goes, and what.  D is filled; NONE is never the answer */
 void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);

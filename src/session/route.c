@@ -4,13 +4,11 @@
  *   a unit begins --all of it is here, and only reads--> a standby that is fit, and shows what this session must see: trip.c
  *                 --else--> the primary
  *   in a transaction    --> the primary
+ *   behind units that are under way --> where they are, or it waits for them if it may not go there
  *
  * The floor is what a read elsewhere must show: the primary's position when the session's last write was over.  It is sampled, not asked
  * for: the first sample that was taken behind the write is the floor, and until there is one the primary takes the reads.
  */
-#include <stdio.h>
-#include <string.h>
-
 #include "base/clock.h"
 #include "base/rand.h"
 #include "policy/set.h"
@@ -134,14 +132,14 @@ static const struct topo_node *choose(struct session *s, const struct topo_clust
 	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
 }
 
-static void set_out(struct session *s, const struct topo_node *node, struct slice units)
+static void set_out(struct session *s, const struct topo_node *node, struct slice unit)
 {
 	const struct topo *topo = s->home->topo;
 	const struct conf_database *d = conf_database(topo->conf, s->database);
 	struct pool_key key = { .node_id = node->id, .database = s->database, .user = *d->user ? d->user : s->user };
 	struct pool *pool = pools_get(s->home->env.pools, topo, &key);
 	if (pool)
-		trip_begin(s, pool, node->pulse, units);
+		trip_begin(s, pool, node->pulse, unit);
 }
 
 static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
@@ -182,11 +180,20 @@ bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at)
 
 /* ---- the door ---------------------------------------------------------------------------------------------------------------------------------- */
 
-/* Nothing ties the session to the primary. */
+/* Units before this one are under way and not in a transaction, as far as is known.  A COPY has its own way to end. */
+static bool is_behind_others(const struct session *s)
+{
+	const struct server *srv = s->srv;
+	return srv->tx_status == 'I' && borrow_earlier_is_under_way(s) && !s->segment_open &&
+	       replies_copy(&srv->replies) == REPLY_COPY_NONE;
+}
+
+/* Nothing ties the session to its server. */
 static bool is_free(const struct session *s)
 {
-	return !s->srv && s->vtx == VTX_NONE && !s->pins && !s->skip_to_sync && !s->owed && !s->wait_failed && s->pool &&
-	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
+	return (!s->srv || is_behind_others(s)) && s->vtx == VTX_NONE && !s->pins && !s->skip_to_sync && !s->owed &&
+	       !s->wait_failed && s->pool && pool_conf(s->pool)->mode != POOL_MODE_SESSION &&
+	       !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
 }
 
 /* Until a standby shows what this session must see, as long as the policy lets it wait. */
@@ -203,80 +210,108 @@ static bool wait_for_standby(struct session *s, const struct topo_cluster *c, ui
 	return true;
 }
 
-static void reject(struct session *s, const struct policy_decision *d)
+static bool is_allowed(const struct session *s, const struct topo_cluster *c, const struct policy_decision *d)
 {
-	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
-	err_set(s->wait_failed, d->sqlstate, "%s", d->text);
+	return d->kind != POLICY_REJECT && d->cluster_at == (size_t)(c - s->home->topo->clusters);
 }
 
-/* False: it must wait. */
-static bool go(struct session *s, const struct topo_cluster *c, const struct unit *u, struct slice in)
+static void refuse(struct session *s, const struct policy_decision *d)
 {
-	struct policy_decision d;
+	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
+	if (d->kind == POLICY_REJECT)
+		err_set(s->wait_failed, d->sqlstate, "%s", d->text);
+	else
+		err_set(s->wait_failed, "0A000", "the policy sends this statement to another cluster, which is not supported");
+}
+
+/* The first one.  False: it must wait. */
+static bool go(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
+               struct slice in)
+{
 	const struct topo_node *node;
-	steer(s, c, u, &d);
-	if (d.kind == POLICY_REJECT) {
-		reject(s, &d);
-		return true;
-	}
-	if (d.cluster_at != (size_t)(c - s->home->topo->clusters)) {
-		snprintf(d.sqlstate, sizeof d.sqlstate, "0A000");
-		snprintf(d.text, sizeof d.text, "the policy sends this statement to another cluster, which is not supported");
-		reject(s, &d);
+	if (!is_allowed(s, c, d)) {
+		refuse(s, d);
 		return true;
 	}
 	if (!u->is_read || !conf_of(s, c)->read_write_split)
 		return true;
-	node = choose(s, c, u, nodes_of(c, &d));
-	if (!node && d.kind == POLICY_WAIT && wait_for_standby(s, c, d.wait_ms))
+	node = choose(s, c, u, nodes_of(c, d));
+	if (!node && d->kind == POLICY_WAIT && wait_for_standby(s, c, d->wait_ms))
 		return false;
 	if (node)
 		set_out(s, node, slice_of(in.at, u->len));
 	return true;
 }
 
+/* The node of the trip is among those of MASK, and may take one more. */
+static bool leads_to(const struct session *s, const struct topo_cluster *c, uint64_t mask)
+{
+	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
+		if (c->nodes[i].pulse == s->trip->pulse)
+			return (mask >> i & 1) && pulse_is_fit(s->trip->pulse) && route_shows_floor(s, &c->nodes[i]);
+	return false;
+}
+
+/* One behind others goes where they are, so that nobody waits, unless it is to go elsewhere: then when they are over.  False: it waits. */
+static bool follow(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
+                   struct slice in)
+{
+	uint64_t primary = UINT64_C(1) << c->primary;
+	bool is_away = s->trip, goes = is_allowed(s, c, d);
+	if (is_away)
+		goes = goes && u->is_read && conf_of(s, c)->read_write_split && leads_to(s, c, nodes_of(c, d)) &&
+		       trip_join(s, slice_of(in.at, u->len));
+	else if (u->is_read && conf_of(s, c)->read_write_split && d->kind == POLICY_NODES)
+		goes = goes && (d->nodes & primary);
+	if (!goes) {
+		s->unit_parts = 1;
+		borrow_wait_for_earlier(s);
+	}
+	return goes;
+}
+
+/* Behind the messages of a trip nothing is sent before that is over. */
+static bool comes_behind(struct session *s)
+{
+	if (s->trip)
+		borrow_wait_for_earlier(s);
+	return !s->trip;
+}
+
+/* False: it must wait. */
 static bool decide(struct session *s, struct slice in)
 {
 	const struct topo_cluster *c;
 	struct unit u = { 0 };
+	struct policy_decision d;
 	bool goes;
-	if (s->srv && s->is_away)
+	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
+	s->unit_parts = 0;
 	if (!s->srv)
 		borrow_pool(s);
-	if (!is_free(s))
-		return true;
-	c = route_cluster(s);
+	c = is_free(s) ? route_cluster(s) : NULL;
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
-		return true;
-	goes = unit_look(s, in, &u) && go(s, c, &u, in);
+		return comes_behind(s);
+	goes = unit_look(s, in, &u);
+	if (goes) {
+		steer(s, c, &u, &d);
+		goes = s->srv ? follow(s, c, &u, &d, in) : go(s, c, &u, &d, in);
+	}
 	sql_class_unref(u.class);
 	return goes;
 }
 
-/* A message behind those of a trip waits until that is over. */
-static bool trip_is_over(struct session *s)
-{
-	if (borrow_is_owed(s)) {
-		borrow_wait_for_earlier(s);
-		return false;
-	}
-	trip_end(s);
-	return true;
-}
-
 bool route_unit(struct session *s, const struct frame *f, struct slice in)
 {
-	bool begins = !s->unit_open;
+	bool begins = !s->unit_open, goes;
 	s->unit_open = f->type != 'S' && f->type != 'Q' && f->type != 'F' && f->type != 'X' && f->type != 'd' && f->type != 'c' &&
 	               f->type != 'f';
-	if (s->trip && s->trip->taken < s->trip->len)
+	if (s->trip && (!trip_is_all_taken(s->trip) || s->trip->goes_back))
 		return true;
-	if (s->trip && s->trip->goes_back)
-		return true;
-	bool goes = !s->trip || trip_is_over(s);
-	if (goes && begins && (f->type == 'Q' || s->unit_open))
-		goes = decide(s, in);
+	if (s->trip && !borrow_is_owed(s))
+		trip_end(s);
+	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in) : comes_behind(s);
 	if (!goes) /* it comes again */
 		s->unit_open = !begins;
 	return goes;

@@ -1,8 +1,8 @@
 /*
  * trip — reads on a standby, and the way back: what the client sent is kept, and what the standby says is held, until there is no way back.
  *
- *   begun: the client's segments are kept, answers are held --first row, completion, an error of the client's own--> told
- *     told --ReadyForQuery--> the next segment, begun again; behind the last one the trip is over
+ *   begun: the client's segment is kept, answers are held --first row, completion, an error of the client's own--> told
+ *     told --ReadyForQuery--> the next segment, if one has joined meanwhile, begun again; behind the last one the trip is over
  *     begun --the standby refuses, fails, is lost--> goes back: what was kept of this segment is taken again, on the primary
  *
  * Always: a client hears of a segment from one server only; what is held has no row in it, so nothing large is kept.
@@ -17,20 +17,29 @@
 
 static void trip_pump_later(struct loop_defer *d);
 
-void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segments)
+void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segment)
 {
-	struct trip *t = mem_alloc(sizeof *t + segments.len);
+	struct trip *t = mem_alloc(sizeof *t);
 	t->s = s;
 	t->pool = pool;
 	t->pulse = pulse_ref(pulse);
 	t->began_us = loop_now_us(session_loop(s));
-	t->len = (uint32_t)segments.len;
-	memcpy(t->kept, segments.at, segments.len);
+	writer_init_grow(&t->kept);
+	writer_bytes(&t->kept, segment);
 	writer_init_grow(&t->held);
 	loop_defer_init(&t->again, trip_pump_later);
 	pool_join(pool);
 	pulse_begin(pulse, true);
 	s->trip = t;
+}
+
+bool trip_join(struct session *s, struct slice segment)
+{
+	struct trip *t = s->trip;
+	if (t->kept.len + segment.len > UNITS_MAX)
+		return false;
+	writer_bytes(&t->kept, segment);
+	return true;
 }
 
 static void leave_node(struct trip *t, uint64_t took_us)
@@ -49,6 +58,7 @@ static void trip_free(struct session *s)
 	leave_node(t, PULSE_UNKNOWN);
 	pulse_unref(t->pulse);
 	loop_defer_cancel(&t->again);
+	writer_fini(&t->kept);
 	writer_fini(&t->held);
 	mem_free(t);
 }
@@ -82,7 +92,7 @@ void trip_took(struct session *s, size_t n)
 {
 	struct trip *t = s->trip;
 	t->taken += (uint32_t)n;
-	if (t->taken >= t->len && t->is_told && !t->goes_back && !s->srv && s->state == SESSION_READY)
+	if (trip_is_all_taken(t) && t->is_told && !t->goes_back && !s->srv && s->state == SESSION_READY)
 		trip_end(s);
 }
 
@@ -91,9 +101,10 @@ void trip_took(struct session *s, size_t n)
 /* Behind the message that ends the segment at FROM. */
 static uint32_t segment_end(const struct trip *t, uint32_t from)
 {
+	struct slice kept = writer_slice(&t->kept);
 	struct frame f;
-	while (from < t->len) {
-		enum frame_result how = frame_next(slice_of(t->kept + from, t->len - from), FRAME_FROM_CLIENT, &f);
+	while (from < kept.len) {
+		enum frame_result how = frame_next(slice_skip(kept, from), FRAME_FROM_CLIENT, &f);
 		ASSERT(how == FRAME_OK && frame_is_whole(&f));
 		from += (uint32_t)frame_size(&f);
 		if (f.type == 'Q' || f.type == 'S')
@@ -110,7 +121,7 @@ void trip_segment_over(struct session *s)
 	if (t->goes_back) /* the pump knows where it is */
 		return;
 	t->at = segment_end(t, t->at);
-	if (t->at == t->len || session_status(s) != 'I') {
+	if (t->at == t->kept.len || session_status(s) != 'I') {
 		leave_node(t, now - t->began_us);
 		trip_free(s);
 		return;
@@ -166,7 +177,7 @@ bool trip_pump(struct session *s)
 {
 	struct trip *t = s->trip;
 	while (s->state == SESSION_READY && t->at < t->taken) {
-		size_t n = session_take(s, slice_of(t->kept + t->at, t->taken - t->at), NULL);
+		size_t n = session_take(s, slice_of(t->kept.data + t->at, t->taken - t->at), NULL);
 		if (s->state == SESSION_CLOSED)
 			return false;
 		if (!n)

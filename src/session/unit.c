@@ -125,41 +125,40 @@ static bool look_next(const struct session *s, struct slice in, struct frame *f)
 	       f->body_len <= s->home->max_message;
 }
 
-/* The unit that IN begins with; *LEN: its bytes, when it is a read. */
-static enum look look_unit(struct session *s, struct slice in, struct unit *u, size_t *len)
+/* The extended messages that IN begins with. */
+static enum look look_segment(struct look_at *l, struct slice in)
+{
+	struct frame f;
+	enum look look;
+	while (look_next(l->s, slice_skip(in, l->u->len), &f)) {
+		l->u->len += frame_size(&f);
+		if (f.type == 'S')
+			return l->runs ? LOOK_READ : LOOK_NOT;
+		look = look_message(l, &f);
+		if (look != LOOK_READ)
+			return look;
+	}
+	return LOOK_NOT; /* it is not here whole */
+}
+
+static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 {
 	struct look_at l = { .s = s, .u = u };
 	struct frame f;
-	enum look look = LOOK_NOT;
-	size_t at = 0;
-	while (look_next(s, slice_skip(in, at), &f)) {
-		if (f.type == 'Q' && !at) {
-			*len = frame_size(&f);
-			return look_query(s, &f, u);
-		}
-		at += frame_size(&f);
-		if (f.type == 'S') {
-			look = l.runs ? LOOK_READ : LOOK_NOT;
-			break;
-		}
-		look = look_message(&l, &f);
-		if (look != LOOK_READ)
-			break;
-		look = LOOK_NOT; /* unless a Sync follows */
+	enum look look;
+	if (!look_next(s, in, &f))
+		return LOOK_NOT;
+	if (f.type == 'Q') {
+		u->len = frame_size(&f);
+		return look_query(s, &f, u);
 	}
+	look = look_segment(&l, in);
 	statement_unref(s, l.unnamed);
-	*len = at;
 	return look;
 }
 
-/* All units that IN begins with and that only read; those behind them decide for themselves.  False: it must wait. */
 bool unit_look(struct session *s, struct slice in, struct unit *u)
 {
-	size_t one;
-	enum look first = look_unit(s, in, u, &u->len);
-	u->is_read = first == LOOK_READ && u->len <= UNITS_MAX;
-	while (u->is_read && u->len < in.len && look_unit(s, slice_skip(in, u->len), u, &one) == LOOK_READ &&
-	       u->len + one <= UNITS_MAX)
-		u->len += one;
-	return s->state == SESSION_READY; /* one of them may wait for what is known of the catalogue */
+	u->is_read = look_unit(s, in, u) == LOOK_READ && u->len <= UNITS_MAX;
+	return s->state == SESSION_READY; /* it may wait for what is known of the catalogue */
 }

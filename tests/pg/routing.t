@@ -53,6 +53,16 @@ def where(c):
     return c.one(HERE)
 
 
+def segment(sql):
+    return w.parse('', sql) + w.bind('', '') + w.execute() + w.sync()
+
+
+def pipelined(c, units):
+    """What each of them says, or its SQLSTATE, sent at once."""
+    c.send(b''.join(units))
+    return [w.text_row(m[1])[0] if m[0] == 'D' else w.fields(m[1])['C'] for m in c.until('Z', len(units)) if m[0] in 'DE']
+
+
 with scenario('reads and writes'):
     proxy, admin = proxies()
     c = proxy.connect(db)
@@ -104,6 +114,16 @@ with scenario('hints and the session\'s setting'):
     c.q('reset lunapool.route')
     settled(c)
     is_(c.q('/* lunapool: node=n2 */ insert into fresh values (1000) returning i'), [['1000']], 'a hint sends no write to a standby')
+    settled(c)
+    asked = ['node=n1', 'route=primary', 'node=n2', 'node=n1', 'route=standby', 'node=n2', 'route=primary', 'node=n2']
+    asked = [f'/* lunapool: {a} */ {HERE}' for a in asked]
+    meant = ['n1', 'n0', 'n2', 'n1', 'n1', 'n2', 'n0', 'n2']
+    is_(pipelined(c, [w.query(a) for a in asked]), meant, 'in a pipeline each read has its own hint')
+    is_(pipelined(c, [segment(a) for a in asked]), meant, '… extended ones, too')
+    reads = sum(int(n['reads']) for n in nodes(admin).values())
+    is_(len(set(pipelined(c, [w.query(HERE)] * 20))), 1, 'plain reads in one pipeline go together')
+    is_(sum(int(n['reads']) for n in nodes(admin).values()) - reads, 1, '… in one trip')
+
 
 def explained(c, sql):
     return dict(c.q('explain route ' + sql))
@@ -126,6 +146,8 @@ with scenario('policy'):
     POLICY = """
 local M = { api = 1 }
 function M.route(query, cluster)
+  if query.text:find('at home', 1, true) then return cluster.primary end
+  if query.text:find('unwanted', 1, true) then return require('lunapool').reject('not today', '53000') end
   if query.application == 'reporting' then return cluster:node('n2'), 'reports live on n2' end
   if query.application == 'nobody' and query.is_read then return require('lunapool').reject('not today', '53000') end
   if query.application == 'patient' then return require('lunapool').wait(20000) end
@@ -147,6 +169,10 @@ return M
     as_('nobody')
     is_(b.error(HERE), '53000', '… or refuses them')
     is_(b.ask(w.parse('', HERE) + w.bind('', '') + w.execute() + w.sync())[-2:][0][0], 'E', '… also extended ones')
+    settled(as_('reporting'))
+    parts = [f"{HERE} as \"{name}\"" for name in ('any', 'at home', 'any', 'unwanted', 'any')]
+    is_(pipelined(b, [w.query(p) for p in parts]), ['n2', 'n0', 'n2', '53000', 'n2'], 'of a pipeline each statement is asked for')
+    is_(pipelined(b, [segment(p) for p in parts]), ['n2', 'n0', 'n2', '53000', 'n2'], '… of extended ones, too')
     as_('patient')
     b.q('insert into fresh values (2001)')
     is_(where(b) != 'n0', True, 'a read waits until a standby shows what its session has written')
