@@ -33,6 +33,9 @@ const char *conf_server_tls_name(enum conf_server_tls mode); /* as libpq's sslmo
 enum conf_tls_start { CONF_TLS_START_POSTGRES, CONF_TLS_START_DIRECT };
 enum conf_protocol { CONF_PROTOCOL_TLS_1_2, CONF_PROTOCOL_TLS_1_3 };
 const char *conf_protocol_name(enum conf_protocol p);
+/* Whose writes a read must show.  UNSET: as the cluster has it. */
+enum conf_freshness { CONF_FRESH_UNSET, CONF_FRESH_OFF, CONF_FRESH_SESSION, CONF_FRESH_CLUSTER };
+enum conf_scope { CONF_SCOPE_STATEMENT, CONF_SCOPE_SESSION };
 enum conf_balance { CONF_BALANCE_RANDOM, CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST, CONF_BALANCE_P2C };
 
 #define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */
@@ -60,6 +63,8 @@ struct conf_list {
 #define CONF_T_TLS_START enum conf_tls_start
 #define CONF_T_PROTOCOL enum conf_protocol
 #define CONF_T_BALANCE enum conf_balance
+#define CONF_T_FRESHNESS enum conf_freshness
+#define CONF_T_SCOPE enum conf_scope
 #define CONF_FIELD(field, type, ...) CONF_T_##type field;
 
 struct conf_listen {

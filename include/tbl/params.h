@@ -6,7 +6,7 @@
  * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
  * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
  * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE, CLIENT_TLS, SERVER_TLS (what is asked of either side), TLS_START,
- * PROTOCOL (of TLS), BALANCE (how reads are spread).  The default is the text as a file would have it; "" is "not set", and a
+ * PROTOCOL (of TLS), BALANCE (how reads are spread), SCOPE (how often), FRESHNESS (whose writes they show).  The default is the text as a file would have it; "" is "not set", and a
  * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
  * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
@@ -114,11 +114,17 @@
 	  "limit.")                                                                                                               \
 	X(max_lag_time, DURATION, "10s", 0, 86400000000, RELOAD,                                                                  \
 	  "A standby that shows the primary's data as they were so long ago gets no reads, until it is half; 0 is no limit.")     \
+	X(read_your_writes, FRESHNESS, "session", 0, 0, RELOAD,                                                                   \
+	  "What a read on a standby must show, beside max_lag: session, what its own session has written; cluster, what any "     \
+	  "client of this Lunapool has; off, neither.")                                                                           \
 	X(read_write_split, BOOL, "true", 0, 0, RELOAD,                                                                           \
 	  "Statements that only read may run on standbys; false: all run on the primary.")                                        \
 	X(balance, BALANCE, "p2c", 0, 0, RELOAD,                                                                                  \
 	  "How reads are spread over the nodes that may take them: random, by weight; round-robin; least, fewest statements in "  \
 	  "flight; p2c, of two drawn by weight the less busy and slow.")                                                          \
+	X(balance_scope, SCOPE, "statement", 0, 0, RELOAD,                                                                        \
+	  "How often a node is chosen: statement, for each read; session, once, until that node may not take a read or does not " \
+	  "show yet what it must.")                                                                                               \
 	X(slow_start, DURATION, "10s", 0, 3600000000, RELOAD,                                                                     \
 	  "A standby that comes back takes its share of the reads step by step over this time; 0: at once.")                      \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
@@ -182,6 +188,7 @@
 	X(auth_query, TEXT, "", 0, 0, RELOAD, "As auth query, for clients of this database.")                                        \
 	X(auth_user, TEXT, "", 0, 0, RELOAD, "As auth query_user, for clients of this database; his password stands in users_file.") \
 	X(auth_dbname, TEXT, "", 0, 0, RELOAD, "As auth query_dbname, for clients of this database.")                                \
+	X(read_your_writes, FRESHNESS, "", 0, 0, RELOAD, "As the cluster's read_your_writes, for this database.")                    \
 	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this database.")                                                     \
 	X(pool_size, INT, "-1", -1, 100000, RELOAD, "As pool size, for this database.")                                              \
 	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                      \

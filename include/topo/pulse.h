@@ -22,6 +22,7 @@ struct pulse {
 	_Atomic uint64_t time_ns; /* that a statement takes, on average; 0: not known */
 	_Atomic uint64_t replayed, lag_bytes, lag_us, latency_us;
 	_Atomic uint64_t seq, written_us, written;
+	_Atomic uint64_t marked_us, marked; /* the first sample behind what was known to be written then */
 	_Atomic uint32_t timeline;
 	uint32_t id;
 	void (*call)(void *arg, uint32_t id); /* set before anybody else sees it */
@@ -33,6 +34,7 @@ struct pulse {
 	atomic_bool is_wanted;
 
 	_Alignas(64) _Atomic uint32_t in_flight;
+	_Atomic uint64_t wrote_us;     /* when a client last wrote there, of those that count: pulse_note_write() */
 	_Atomic uint64_t ended, reads; /* in this window: how many, and the sum of the logarithms of their times */
 };
 
@@ -64,6 +66,8 @@ static inline uint64_t pulse_replayed(const struct pulse *p)
 /* Of a primary: LSN is at or behind all that it had written, committed without waiting or not, at the time *ASKED_US: a standby that has
  * replayed LSN shows every change that had ended by then.  False: never asked. */
 bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *lsn);
+/* … and all that pulse_note_write() told of; *LSN 0: nothing.  False: no sample was taken behind the last of it. */
+bool pulse_marked(const struct pulse *primary, uint64_t *lsn);
 
 /* ---- any thread: what is said of it */
 
@@ -71,6 +75,8 @@ bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *ls
 void pulse_eject(struct pulse *p);
 /* The same if SQLSTATE, which a connection failed with, speaks against the node and not against who wanted it, or how many did. */
 void pulse_eject_for(struct pulse *p, const char *sqlstate);
+/* Of a primary: what a client wrote there was over at NOW_US. */
+void pulse_note_write(struct pulse *p, uint64_t now_us);
 /* Somebody waits for what it will say: all nodes of its cluster are asked soon.  Cheap when often: asked for once until they are. */
 void pulse_want(struct pulse *p);
 

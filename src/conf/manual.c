@@ -76,6 +76,15 @@ static void print_range(int fd, const struct param *p)
 	case PARAM_ENGINE:
 		dprintf(fd, "auto, epoll, io_uring");
 		return;
+	case PARAM_BALANCE:
+		dprintf(fd, "p2c, random, round-robin, least");
+		return;
+	case PARAM_FRESHNESS:
+		dprintf(fd, "session, cluster, off");
+		return;
+	case PARAM_SCOPE:
+		dprintf(fd, "statement, session");
+		return;
 	case PARAM_INT:
 	case PARAM_OCTAL:
 	case PARAM_DURATION:

@@ -62,6 +62,8 @@ static const char *const server_tls[] = { "off", "allow", "prefer", "require", "
 static const char *const tls_starts[] = { "postgres", "direct" };
 static const char *const protocols[] = { "TLSv1.2", "TLSv1.3" };
 static const char *const balances[] = { "random", "round-robin", "least", "p2c" };
+static const char *const freshnesses[] = { "off", "session", "cluster" }; /* enum conf_freshness begins with UNSET */
+static const char *const scopes[] = { "statement", "session" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 
 const char *pool_mode_name(enum pool_mode mode)
@@ -81,9 +83,9 @@ const char *conf_protocol_name(enum conf_protocol p)
 
 const char *param_type_name(enum param_type type)
 {
-	static const char *const names[] = { "integer", "octal",    "boolean",  "text",      "text",        "path",
-		                                 "list",    "duration", "size",     "pool mode", "log level",   "log format",
-		                                 "engine",  "TLS mode", "TLS mode", "TLS start", "TLS version", "algorithm" };
+	static const char *const names[] = { "integer",  "octal",     "boolean",     "text",      "text",       "path",   "list",
+		                                 "duration", "size",      "pool mode",   "log level", "log format", "engine", "TLS mode",
+		                                 "TLS mode", "TLS start", "TLS version", "algorithm", "writes",     "scope" };
 	return names[type];
 }
 
@@ -285,6 +287,8 @@ static const struct words *words_of(enum param_type type)
 		[PARAM_TLS_START] = { tls_starts, ARRAY_LEN(tls_starts), 0 },
 		[PARAM_PROTOCOL] = { protocols, ARRAY_LEN(protocols), 0 },
 		[PARAM_BALANCE] = { balances, ARRAY_LEN(balances), 0 },
+		[PARAM_FRESHNESS] = { freshnesses, ARRAY_LEN(freshnesses), CONF_FRESH_UNSET + 1 },
+		[PARAM_SCOPE] = { scopes, ARRAY_LEN(scopes), 0 },
 	};
 	return type < ARRAY_LEN(all) && all[type].n ? &all[type] : NULL;
 }
@@ -317,6 +321,8 @@ static void set_unset(const struct param *p, void *at)
 {
 	if (p->type == PARAM_MODE)
 		*(enum pool_mode *)at = POOL_MODE_UNSET;
+	else if (p->type == PARAM_FRESHNESS)
+		*(enum conf_freshness *)at = CONF_FRESH_UNSET;
 	else if (p->type == PARAM_DURATION)
 		*(uint64_t *)at = CONF_DURATION_UNSET;
 }

@@ -47,7 +47,9 @@ enum param_type {
 	PARAM_SERVER_TLS,
 	PARAM_TLS_START,
 	PARAM_PROTOCOL,
-	PARAM_BALANCE
+	PARAM_BALANCE,
+	PARAM_FRESHNESS,
+	PARAM_SCOPE
 };
 struct param {
 	const char *name;

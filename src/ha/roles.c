@@ -159,6 +159,9 @@ static void settle(struct probed *p, size_t at, const struct err *err)
 		tell_primary(c, &v);
 	c->primary = v.primary;
 	c->epoch += has_moved;
+	if (primary &&
+	    (is_news || has_moved)) /* what was written before is to be seen, too, and nobody knows how far that is there */
+		pulse_note_write(c->nodes[v.primary].pulse, clock_us());
 	topo_publish(r->board, next);
 	if (is_news) /* what the others have said was judged by another primary */
 		roles_doubt(r, p->node.id);

@@ -51,6 +51,8 @@ void borrow_pool_anew(struct session *s)
 		struct pool_key key = { .node_id = primary->id, .database = s->database, .user = *d->user ? d->user : s->user };
 		pool = pools_get(s->home->env.pools, topo, &key);
 	}
+	if (d)
+		s->freshness = floor_whose(topo->conf, d, d->cluster_at);
 	s->topo_generation = topo->generation;
 	if (pool == s->pool)
 		return;

@@ -76,7 +76,7 @@ static const char *known(uint64_t value, uint64_t unit, const char *of, char out
 	return out;
 }
 
-static void node_line(struct writer *w, const struct session *s, const struct topo_cluster *c, size_t at)
+static void node_line(struct writer *w, struct session *s, const struct topo_cluster *c, size_t at)
 {
 	char bytes[32], ms[32];
 	const struct topo_node *n = &c->nodes[at];
@@ -87,8 +87,8 @@ static void node_line(struct writer *w, const struct session *s, const struct to
 	}
 	if (!pulse_is_fit(n->pulse))
 		why = why ? why : "not known yet";
-	else if (!route_shows_floor(s, n))
-		why = "does not show yet what this session has written";
+	else if (!floor_is_shown(s, c, n))
+		why = "does not show yet what was written";
 	else
 		why = NULL;
 	line(w, n->name, "%s%s, lag %s, %s, weight %u, %u in flight", why ? "no candidate: " : "candidate", why ? why : "",

@@ -233,6 +233,11 @@ union session_secret {
 	uint8_t near[4], *far;
 };
 
+struct floor {      /* floor.c's */
+	uint64_t at;    /* a position, or a time; 0: anything will do */
+	uint32_t epoch; /* of the cluster, of a position */
+};
+
 struct sessions;
 struct session {
 	struct stream stream; /* the client */
@@ -274,7 +279,8 @@ struct session {
 	struct link *link_up;        /* replication: the server side */
 	void *talk;                  /* with the admin console, as it calls it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
-	uint64_t floor;              /* what reads elsewhere must show: route.c's */
+	struct floor floor;          /* what reads elsewhere must show */
+	uint32_t kept_id;            /* the node that its reads stay with, under balance_scope = session; 0: none was chosen */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
@@ -321,6 +327,7 @@ struct session {
 	unsigned row_refused : 1; /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
 	unsigned broke_copy : 1;  /* its server has said so and will close the connection */
 	unsigned draining : 1;
+	unsigned freshness : 2;  /* enum conf_freshness: whose writes its reads must show */
 	unsigned is_away : 1;    /* the server that it has is no primary */
 	unsigned unit_open : 1;  /* between the first extended message of a segment and its Sync */
 	unsigned unit_parts : 1; /* the unit at hand waits for those before it, to go elsewhere */
@@ -351,8 +358,9 @@ struct sessions {
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
-	bool routes;   /* some cluster has standbys that may take reads */
-	uint64_t turn; /* balance_choose()'s */
+	bool marks_writes; /* somebody must show what others have written */
+	bool routes;       /* some cluster has standbys that may take reads */
+	uint64_t turn;     /* balance_choose()'s */
 	struct plans *plans;
 	struct loop_timer fresh_retry;
 	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
@@ -497,11 +505,18 @@ void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it go
 void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
 const struct topo_cluster *route_cluster(const struct session *s);                /* NULL: its database is gone */
-bool route_shows_floor(const struct session *s, const struct topo_node *n);
 const char *route_node_name(const struct session *s, const struct server *srv);
 /* What would become of U now: the standby, or NULL for the primary. */
 const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
                                       struct policy_decision *d);
+/* floor.c: what reads of a session elsewhere than on the primary must show */
+void floor_note(struct session *s); /* what its server was asked to write is over */
+/* *LSN: a standby of C must have replayed it.  False: nobody knows yet.  C has a primary. */
+bool floor_settle(struct session *s, const struct topo_cluster *c, uint64_t *lsn);
+bool floor_is_shown(struct session *s, const struct topo_cluster *c, const struct topo_node *n); /* … by N, a standby of C */
+enum conf_freshness floor_whose(const struct conf *conf, const struct conf_database *d, size_t cluster_at);
+bool floor_marks_writes(const struct topo *topo); /* somebody must show what other sessions have written */
+
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with.  U was zeroed; its class is the caller's.  False: it must wait. */

@@ -5,9 +5,6 @@
  *                 --else--> the primary
  *   in a transaction    --> the primary
  *   behind units that are under way --> where they are, or it waits for them if it may not go there
- *
- * The floor is what a read elsewhere must show: the primary's position when the session's last write was over.  It is sampled, not asked
- * for: the first sample that was taken behind the write is the floor, and until there is one the primary takes the reads.
  */
 #include "base/clock.h"
 #include "base/rand.h"
@@ -16,30 +13,6 @@
 #include "topo/balance.h"
 
 #define FRESH_RETRY_US (5 * US_PER_MS)
-#define FLOOR_IS_TIME (UINT64_C(1) << 63) /* else a position; 0: none */
-
-/* ---- what a session must see ------------------------------------------------------------------------------------------------------------ */
-
-static void floor_note(struct session *s)
-{
-	uint64_t now = clock_us();
-	s->floor = now | FLOOR_IS_TIME;
-	s->wrote_ms = (uint32_t)(now / US_PER_MS) | 1;
-}
-
-/* Whether the floor is known as a position. */
-static bool floor_settle(struct session *s, const struct topo_node *primary)
-{
-	uint64_t asked_us, lsn;
-	if (!(s->floor & FLOOR_IS_TIME))
-		return true;
-	if (!pulse_written(primary->pulse, &asked_us, &lsn) || asked_us < (s->floor & ~FLOOR_IS_TIME)) {
-		pulse_want(primary->pulse);
-		return false;
-	}
-	s->floor = lsn;
-	return true;
-}
 
 void route_on_ready(struct session *s)
 {
@@ -76,11 +49,6 @@ static const struct conf_cluster *conf_of(const struct session *s, const struct 
 	return &session_conf(s)->clusters[c - s->home->topo->clusters];
 }
 
-bool route_shows_floor(const struct session *s, const struct topo_node *n)
-{
-	return !s->floor || (!(s->floor & FLOOR_IS_TIME) && pulse_replayed(n->pulse) >= s->floor);
-}
-
 struct choice {
 	size_t n;
 	const struct topo_node *nodes[POLICY_NODES_MAX];
@@ -92,13 +60,15 @@ struct choice {
 static void candidates(struct session *s, const struct topo_cluster *c, uint64_t mask, struct choice *out)
 {
 	uint64_t now = clock_us();
-	bool is_settled = floor_settle(s, &c->nodes[c->primary]);
+	uint64_t floor;
+	bool is_settled = floor_settle(s, c, &floor);
 	out->n = 0;
 	out->bits = 0;
 	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++) {
 		const struct topo_node *node = &c->nodes[i];
 		bool is_primary = (int)i == c->primary;
-		if (!(mask >> i & 1) || (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && route_shows_floor(s, node))))
+		if (!(mask >> i & 1) ||
+		    (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && pulse_replayed(node->pulse) >= floor)))
 			continue;
 		out->nodes[out->n] = node;
 		out->candidates[out->n] = balance_candidate(node, conf_of(s, c)->slow_start, now);
@@ -117,18 +87,31 @@ static int index_of(const struct topo_cluster *c, const struct choice *from, int
 	return -1;
 }
 
+/* Where a session stays that chooses once; -1: it may choose. */
+static int index_of_kept(const struct session *s, const struct topo_cluster *c, const struct choice *from)
+{
+	if (LIKELY(conf_of(s, c)->balance_scope == CONF_SCOPE_STATEMENT))
+		return -1;
+	for (size_t i = 0; i < from->n; i++)
+		if (from->nodes[i]->id == s->kept_id && from->candidates[i].weight)
+			return (int)i;
+	return -1;
+}
+
 /* One of the nodes of MASK; NULL: the primary. */
 static const struct topo_node *choose(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t mask)
 {
 	struct choice from;
-	int at = -1;
 	candidates(s, c, mask, &from);
-	if (from.n > 1)
+	int at = index_of_kept(s, c, &from);
+	if (at < 0 && from.n > 1)
 		at = index_of(c, &from, steer_balance(s, c, u, from.bits));
 	if (at < 0)
 		at = balance_choose(conf_of(s, c)->balance, from.candidates, from.n, &s->home->turn, rand_fast());
-	if (at < 0 && from.n == 1 && from.candidates[0].weight) /* it warms up, but is the only one */
+	if (at < 0 && from.n == 1 && !(mask & (mask - 1))) /* it was named: its weight is a matter of those that were not */
 		at = 0;
+	if (at >= 0)
+		s->kept_id = from.nodes[at]->id;
 	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
 }
 
@@ -244,11 +227,11 @@ static bool go(struct session *s, const struct topo_cluster *c, const struct uni
 }
 
 /* The node of the trip is among those of MASK, and may take one more. */
-static bool leads_to(const struct session *s, const struct topo_cluster *c, uint64_t mask)
+static bool leads_to(struct session *s, const struct topo_cluster *c, uint64_t mask)
 {
 	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
 		if (c->nodes[i].pulse == s->trip->pulse)
-			return (mask >> i & 1) && pulse_is_fit(s->trip->pulse) && route_shows_floor(s, &c->nodes[i]);
+			return (mask >> i & 1) && pulse_is_fit(s->trip->pulse) && floor_is_shown(s, c, &c->nodes[i]);
 	return false;
 }
 

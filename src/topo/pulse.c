@@ -115,7 +115,29 @@ bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *ls
 	}
 }
 
+bool pulse_marked(const struct pulse *primary, uint64_t *lsn)
+{
+	uint64_t wrote_us = atomic_load_explicit(&primary->wrote_us, memory_order_acquire);
+	*lsn = 0;
+	while (wrote_us) {
+		uint64_t seq = atomic_load_explicit(&primary->seq, memory_order_acquire);
+		uint64_t marked_us = atomic_load_explicit(&primary->marked_us, memory_order_acquire);
+		*lsn = atomic_load_explicit(&primary->marked, memory_order_acquire);
+		if (!(seq & 1) && load(&primary->seq) == seq)
+			return marked_us >= wrote_us;
+	}
+	return true;
+}
+
 /* ---- what is said of it */
+
+void pulse_note_write(struct pulse *p, uint64_t now_us)
+{
+	uint64_t old = load(&p->wrote_us);
+	while (old < now_us &&
+	       !atomic_compare_exchange_weak_explicit(&p->wrote_us, &old, now_us, memory_order_release, memory_order_relaxed))
+		;
+}
 
 void pulse_eject(struct pulse *p)
 {
@@ -195,8 +217,12 @@ uint64_t pulse_ejections(const struct pulse *p)
 
 void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn)
 {
-	uint64_t seq = load(&p->seq);
+	uint64_t seq = load(&p->seq), wrote_us = atomic_load_explicit(&p->wrote_us, memory_order_acquire);
 	store(&p->seq, seq + 1);
+	if (load(&p->marked_us) < wrote_us && wrote_us <= asked_us) {
+		atomic_store_explicit(&p->marked_us, asked_us, memory_order_release);
+		atomic_store_explicit(&p->marked, lsn, memory_order_release);
+	}
 	atomic_store_explicit(&p->written_us, asked_us, memory_order_release);
 	atomic_store_explicit(&p->written, lsn, memory_order_release);
 	atomic_store_explicit(&p->seq, seq + 2, memory_order_release);

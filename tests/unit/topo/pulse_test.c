@@ -64,6 +64,34 @@ static void only_the_node_s_own_errors_eject_it(void **state)
 	pulse_unref(p);
 }
 
+static void the_first_sample_behind_a_write_is_its_mark(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	uint64_t lsn = 1;
+	assert_true(pulse_marked(p, &lsn));
+	assert_int_equal(lsn, 0);
+	pulse_note_written(p, 10, 100);
+	assert_true(pulse_marked(p, &lsn));
+	assert_int_equal(lsn, 0);
+	pulse_note_write(p, 20);
+	pulse_note_write(p, 15); /* another worker's, told late */
+	assert_false(pulse_marked(p, &lsn));
+	pulse_note_written(p, 19, 200); /* asked for before it */
+	assert_false(pulse_marked(p, &lsn));
+	pulse_note_written(p, 20, 300);
+	assert_true(pulse_marked(p, &lsn));
+	assert_int_equal(lsn, 300);
+	pulse_note_written(p, 30, 400); /* nobody has written since */
+	assert_true(pulse_marked(p, &lsn));
+	assert_int_equal(lsn, 300);
+	pulse_note_write(p, 40);
+	assert_false(pulse_marked(p, &lsn));
+	pulse_note_written(p, 50, 500);
+	assert_true(pulse_marked(p, &lsn));
+	assert_int_equal(lsn, 500);
+	pulse_unref(p);
+}
+
 static void is_asked_for_once_until_it_is_asked(void **state)
 {
 	struct pulse *p = pulse_new(7);
@@ -222,6 +250,7 @@ int main(void)
 		cmocka_unit_test(is_not_fit_before_it_was_asked),
 		cmocka_unit_test(an_ejection_outlives_the_probe_that_was_under_way),
 		cmocka_unit_test(only_the_node_s_own_errors_eject_it),
+		cmocka_unit_test(the_first_sample_behind_a_write_is_its_mark),
 		cmocka_unit_test(is_asked_for_once_until_it_is_asked),
 		cmocka_unit_test(an_average_follows),
 		cmocka_unit_test(times_of_any_length_are_told),
