@@ -50,10 +50,13 @@ struct pool_key {
 /* The pool, made on first use; lives as long as it has servers, waiters or clients.  NULL: the database is not configured.
  * pool_join()/pool_part() count the clients that use it (min_size, freeing). */
 struct pool *pools_get(struct pools *p, const struct topo *topo, const struct pool_key *key);
+/* The pool of the same database and user on another node of its cluster: the same as pools_get(), remembered. */
+struct pool *pool_sibling(struct pool *pool, const struct topo *topo, uint32_t node_id);
 void pool_join(struct pool *pool);
 void pool_part(struct pool *pool);
 uint64_t pool_id(const struct pool *pool); /* same in every worker for the same (node, database, user) */
 uint32_t pool_node_id(const struct pool *pool);
+size_t pool_cluster_at(const struct pool *pool); /* index into the clusters of this turn's snapshot, if it is configured there */
 const struct conf_effective *pool_conf(const struct pool *pool);
 int64_t pool_max_server_statements(const struct pool *pool);
 /* The ParameterStatus values that a server of this pool reports to a client with these STARTUP settings, learnt from the first such client of any

@@ -49,6 +49,7 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 	plan->port = node->port;
 	plan->node_name = mem_text(node->name);
 	plan->cluster = mem_text(topo->clusters[cluster_at].name);
+	plan->cluster_at = cluster_at;
 	plan->dbname = mem_text(d->dbname[0] ? d->dbname : database);
 	plan->is_primary = primary && primary->id == node_id;
 	plan->upper_max[UPPER_NODE] = node->max_connections;
@@ -209,6 +210,7 @@ static void re_read(struct pool *pool, const struct topo *topo)
 
 void pools_on_topology(struct pools *p, const struct topo *topo)
 {
+	p->changes++;
 	DLIST_EACH(it, &p->all)
 	re_read(CONTAINER_OF(it, struct pool, link), topo);
 }

@@ -60,6 +60,7 @@ void pool_drop(struct pool *pool)
 	loop_timer_stop(p->loop, &pool->timer);
 	dlist_remove(&pool->link);
 	map_remove(&p->by_key, pool->shared->key);
+	p->changes++;
 	pool->slot->local = NULL;
 	plan_fini(&pool->plan);
 	shared_unref(pool->shared);
@@ -90,6 +91,21 @@ struct pool *pools_get(struct pools *p, const struct topo *topo, const struct po
 		pool = pool_new(p, plan, topo_holds(topo, key->database, TOPO_PAUSED), key, map_key);
 	mem_free(text);
 	return pool;
+}
+
+struct pool *pool_sibling(struct pool *pool, const struct topo *topo, uint32_t node_id)
+{
+	struct pools *p = pool->pools;
+	struct pool **at = &pool->siblings[node_id % POOL_SIBLINGS];
+	if (UNLIKELY(pool->siblings_as_of != p->changes)) {
+		memset(pool->siblings, 0, sizeof pool->siblings);
+		pool->siblings_as_of = p->changes;
+	}
+	if (UNLIKELY(!*at || (*at)->shared->node_id != node_id)) {
+		struct pool_key key = { .node_id = node_id, .database = pool->shared->database, .user = pool->shared->user };
+		*at = pools_get(p, topo, &key);
+	}
+	return *at;
 }
 
 void pool_join(struct pool *pool)
@@ -230,6 +246,11 @@ uint64_t pool_id(const struct pool *pool)
 uint32_t pool_node_id(const struct pool *pool)
 {
 	return pool->shared->node_id;
+}
+
+size_t pool_cluster_at(const struct pool *pool)
+{
+	return pool->plan.cluster_at;
 }
 
 const struct conf_effective *pool_conf(const struct pool *pool)

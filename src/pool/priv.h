@@ -92,6 +92,7 @@ struct pool_registry {
 /* What the configuration and the topology say for one pool: a copy, since no snapshot outlives its turn. */
 struct plan {
 	char *host, *dbname, *node_name, *cluster;
+	size_t cluster_at;
 	char *password; /* clear text, or NULL */
 	char *md5;      /* the stored secret, or NULL */
 	bool cleartext_password, requires_binding;
@@ -103,6 +104,8 @@ struct plan {
 	unsigned tcp_user_timeout_ms;
 	struct upstream_tls tls; /* its conf is a reference */
 };
+
+#define POOL_SIBLINGS 8u
 
 struct pool {
 	struct pool_face face; /* first: pool_tally() */
@@ -123,6 +126,9 @@ struct pool {
 	bool is_paused;        /* its database is: no server is opened or kept */
 	bool is_deposed;       /* its node was the primary and is not now */
 	const char *ask_again; /* why those who wait are about to be told LP001; NULL: they are not */
+	struct pool
+	    *siblings[POOL_SIBLINGS]; /* pool_sibling(), by node id, when pools->changes was siblings_as_of; NULL: not asked for */
+	uint64_t siblings_as_of;
 };
 
 /* A worker's pools. */
@@ -133,6 +139,7 @@ struct pools {
 	struct mailbox *mailbox;
 	unsigned worker;
 	struct map by_key;
+	uint64_t changes; /* counts what makes one found before no longer the one to find */
 	struct dlist all;
 	struct loop_timer tick;
 	struct loop_defer hand, bury, tell;

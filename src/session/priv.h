@@ -201,7 +201,7 @@ struct session_login {
 };
 
 struct policy_decision;
-struct plans;
+struct steering;
 
 #define UNITS_MAX 16384u /* bytes, of one or several, that are kept for the way back from a standby */
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
@@ -223,9 +223,12 @@ struct trip {
 	bool is_told;   /* the client has heard something of this segment's answer */
 	bool is_over;   /* … and its ReadyForQuery was taken */
 	bool goes_back;
-	struct writer kept; /* whole segments of the client's */
-	struct writer held; /* answers that it has not heard */
 	struct loop_defer again;
+	struct trip_bytes {
+		uint8_t *at, *near;
+		uint32_t len, room;
+	} kept, held;                          /* whole segments of the client's; answers that it has not heard */
+	uint8_t kept_near[256], held_near[64]; /* mostly enough */
 };
 
 /* Most have 4 bytes, those of protocol 3.2 32 in memory of their own. */
@@ -358,10 +361,11 @@ struct sessions {
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
-	bool marks_writes; /* somebody must show what others have written */
-	bool routes;       /* some cluster has standbys that may take reads */
-	uint64_t turn;     /* balance_choose()'s */
-	struct plans *plans;
+	bool marks_writes;         /* somebody must show what others have written */
+	bool routes;               /* some cluster has standbys that may take reads */
+	uint64_t turn;             /* balance_choose()'s */
+	struct steering *steering; /* steer.c's */
+	struct slab trips;
 	struct loop_timer fresh_retry;
 	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
 	struct loop_defer bury;
@@ -451,7 +455,8 @@ void clientauth_find_secret(struct session *s, uint64_t not_before_us, auth_fn f
 void prove_begin(struct session *s);
 
 /* message handlers; return the bytes taken, 0 when blocked or short */
-size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
+                  struct sql_class *class); /* CLASS: if that was found already, else NULL */
 size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
 size_t copyio_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
 size_t copyio_body(struct session *s, struct slice in, struct lent *lent); /* the rest of a message that streams through */
@@ -500,7 +505,8 @@ static inline void session_say(struct session *s, struct slice bytes, struct len
 }
 
 /* route.c: where a segment or Query goes */
-bool route_unit(struct session *s, const struct frame *f, struct slice in); /* before each message; false: it must wait */
+/* Before each message; false: it must wait.  *CLASS: a reference if it is a Query that was classified, else as it was. */
+bool route_unit(struct session *s, const struct frame *f, struct slice in, struct sql_class **class);
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
@@ -521,10 +527,11 @@ void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with.  U was zeroed; its class is the caller's.  False: it must wait. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
-/* steer.c: who decides where U goes, and what.  D is filled; NONE is never the answer */
-void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d);
+/* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
+const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */
-void steer_forget(struct sessions *ss);
+void steer_init(struct sessions *ss);
+void steer_fini(struct sessions *ss);
 /* The policy's admit(), once for a login.  False with E: the client is refused. */
 bool steer_admit(struct session *s, struct err *e) MUST_CHECK;
 

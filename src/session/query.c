@@ -277,7 +277,15 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	return copyio_pass(s, f, in, lent);
 }
 
-static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static size_t query_classified(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice text)
+{
+	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
+	size_t taken = known_class(s, &class, text) ? query_run(s, f, in, lent, class, text) : 0;
+	sql_class_unref(class);
+	return taken;
+}
+
+static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class)
 {
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
@@ -285,17 +293,14 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 	if (UNLIKELY(asked.at != NULL) && !s->segment_open && !(s->srv && s->srv->tx_status == 'E') && s->vtx != VTX_FAILED &&
 	    s->pool)
 		return explain_route(s, asked) ? frame_size(f) : 0;
-	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	size_t taken = known_class(s, &class, text) ? query_run(s, f, in, lent, class, text) : 0;
-	sql_class_unref(class);
-	return taken;
+	return class ? query_run(s, f, in, lent, class, text) : query_classified(s, f, in, lent, text);
 }
 
-size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class)
 {
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
-	return frame_is_whole(f) ? query_whole(s, f, in, lent) : query_stream(s, f, in, lent);
+	return frame_is_whole(f) ? query_whole(s, f, in, lent, class) : query_stream(s, f, in, lent);
 }

@@ -198,20 +198,34 @@ static void relay_rest(struct relay *r)
 		r->run = r->at;
 }
 
+/* The client may hear it, and then there is no way back. */
+static bool ends_hold(uint8_t type)
+{
+	return !strchr("12tnTNS", type);
+}
+
+/* The same of one among whole messages. */
+static bool one_ends_hold(struct slice run)
+{
+	struct frame f;
+	while (frame_next(run, FRAME_FROM_SERVER, &f) == FRAME_OK) {
+		if (ends_hold(f.type))
+			return true;
+		run = slice_skip(run, frame_size(&f));
+	}
+	return false;
+}
+
 /* Takes what merely goes to the client: most of a result.  True: that was the last that the queue can tell without relay_after(). */
 static bool relay_plain(struct relay *r)
 {
 	struct replies *q = &r->s->srv->replies;
 	uint32_t max_row = r->s->home->max_row;
 	size_t n = replies_pass(q, slice_skip(r->in, r->at), max_row == UINT32_MAX ? SIZE_MAX : FRAME_HEADER + (size_t)max_row);
+	if (UNLIKELY(trip_holds(r->s)) && one_ends_hold(slice_of(r->in.at + r->at, n)))
+		trip_tell(r->s);
 	r->at += n;
 	return n && (replies_is_empty(q) || !replies_is_settled(q) || replies_copy(q) == REPLY_COPY_IN);
-}
-
-/* The client may hear it, and then there is no way back. */
-static bool ends_hold(uint8_t type)
-{
-	return !strchr("12tnTNS", type);
 }
 
 /* Takes the message at r->at.  False: come back with more, or this session has nothing to do with the server any more. */
@@ -326,7 +340,7 @@ static size_t relay_on_data(struct server *srv, struct slice bytes, struct lent 
 	while (r.at < bytes.len) {
 		if (r.s->reply_left)
 			relay_rest(&r);
-		else if ((!r.s->row_refused && !trip_holds(r.s) && relay_plain(&r)) || relay_next(&r, srv))
+		else if ((!r.s->row_refused && relay_plain(&r)) || relay_next(&r, srv))
 			relay_after(&r);
 		else
 			break;

@@ -40,7 +40,10 @@ void route_on_lost(struct session *s)
 const struct topo_cluster *route_cluster(const struct session *s)
 {
 	const struct topo *topo = s->home->topo;
-	const struct conf_database *d = conf_database(topo->conf, s->database);
+	const struct conf_database *d;
+	if (LIKELY(s->pool && s->topo_generation == topo->generation))
+		return &topo->clusters[pool_cluster_at(s->pool)];
+	d = conf_database(topo->conf, s->database);
 	return d ? &topo->clusters[d->cluster_at] : NULL;
 }
 
@@ -59,7 +62,7 @@ struct choice {
 /* Those of MASK that may take a read of this session now; the primary if it is among them. */
 static void candidates(struct session *s, const struct topo_cluster *c, uint64_t mask, struct choice *out)
 {
-	uint64_t now = clock_us();
+	uint64_t now = loop_now_us(session_loop(s));
 	uint64_t floor;
 	bool is_settled = floor_settle(s, c, &floor);
 	out->n = 0;
@@ -104,12 +107,12 @@ static const struct topo_node *choose(struct session *s, const struct topo_clust
 	struct choice from;
 	candidates(s, c, mask, &from);
 	int at = index_of_kept(s, c, &from);
+	if (at < 0 && from.n == 1) /* it was named: its weight is a matter of those that were not */
+		at = from.candidates[0].weight || !(mask & (mask - 1)) ? 0 : -1;
 	if (at < 0 && from.n > 1)
 		at = index_of(c, &from, steer_balance(s, c, u, from.bits));
-	if (at < 0)
+	if (at < 0 && from.n > 1)
 		at = balance_choose(conf_of(s, c)->balance, from.candidates, from.n, &s->home->turn, rand_fast());
-	if (at < 0 && from.n == 1 && !(mask & (mask - 1))) /* it was named: its weight is a matter of those that were not */
-		at = 0;
 	if (at >= 0)
 		s->kept_id = from.nodes[at]->id;
 	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
@@ -117,10 +120,7 @@ static const struct topo_node *choose(struct session *s, const struct topo_clust
 
 static void set_out(struct session *s, const struct topo_node *node, struct slice unit)
 {
-	const struct topo *topo = s->home->topo;
-	const struct conf_database *d = conf_database(topo->conf, s->database);
-	struct pool_key key = { .node_id = node->id, .database = s->database, .user = *d->user ? d->user : s->user };
-	struct pool *pool = pools_get(s->home->env.pools, topo, &key);
+	struct pool *pool = pool_sibling(s->pool, s->home->topo, node->id);
 	if (pool)
 		trip_begin(s, pool, node->pulse, unit);
 }
@@ -144,7 +144,7 @@ static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decis
 const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
                                       struct policy_decision *d)
 {
-	steer(s, c, u, d);
+	*d = *steer(s, c, u);
 	return u->is_read && conf_of(s, c)->read_write_split ? choose(s, c, u, nodes_of(c, d)) : NULL;
 }
 
@@ -174,9 +174,9 @@ static bool is_behind_others(const struct session *s)
 /* Nothing ties the session to its server. */
 static bool is_free(const struct session *s)
 {
-	return (!s->srv || is_behind_others(s)) && s->vtx == VTX_NONE && !s->pins && !s->skip_to_sync && !s->owed &&
-	       !s->wait_failed && s->pool && pool_conf(s->pool)->mode != POOL_MODE_SESSION &&
-	       !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
+	return (!s->srv || (is_behind_others(s) && s->topo_generation == s->home->topo->generation)) && s->vtx == VTX_NONE &&
+	       !s->pins && !s->skip_to_sync && !s->owed && !s->wait_failed && s->pool &&
+	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
 }
 
 /* Until a standby shows what this session must see, as long as the policy lets it wait. */
@@ -262,12 +262,11 @@ static bool comes_behind(struct session *s)
 }
 
 /* False: it must wait. */
-static bool decide(struct session *s, struct slice in)
+static bool decide(struct session *s, struct slice in, struct sql_class **class)
 {
 	const struct topo_cluster *c;
+	const struct policy_decision *d;
 	struct unit u = { 0 };
-	struct policy_decision d;
-	bool goes;
 	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
 	s->unit_parts = 0;
@@ -276,16 +275,16 @@ static bool decide(struct session *s, struct slice in)
 	c = is_free(s) ? route_cluster(s) : NULL;
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return comes_behind(s);
-	goes = unit_look(s, in, &u);
-	if (goes) {
-		steer(s, c, &u, &d);
-		goes = s->srv ? follow(s, c, &u, &d, in) : go(s, c, &u, &d, in);
+	if (!unit_look(s, in, &u)) {
+		sql_class_unref(u.class);
+		return false;
 	}
-	sql_class_unref(u.class);
-	return goes;
+	*class = u.class;
+	d = steer(s, c, &u);
+	return s->srv ? follow(s, c, &u, d, in) : go(s, c, &u, d, in);
 }
 
-bool route_unit(struct session *s, const struct frame *f, struct slice in)
+bool route_unit(struct session *s, const struct frame *f, struct slice in, struct sql_class **class)
 {
 	bool begins = !s->unit_open, goes;
 	s->unit_open = f->type != 'S' && f->type != 'Q' && f->type != 'F' && f->type != 'X' && f->type != 'd' && f->type != 'c' &&
@@ -294,7 +293,7 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in)
 		return true;
 	if (s->trip && !borrow_is_owed(s))
 		trip_end(s);
-	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in) : comes_behind(s);
+	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in, class) : comes_behind(s);
 	if (!goes) /* it comes again */
 		s->unit_open = !begins;
 	return goes;
@@ -311,6 +310,8 @@ static void try_again(struct loop_timer *t)
 
 void routes_init(struct sessions *ss)
 {
+	slab_init(&ss->trips, sizeof(struct trip));
+	steer_init(ss);
 	dlist_init(&ss->wait_fresh);
 	loop_timer_init(&ss->fresh_retry, try_again);
 }
@@ -318,5 +319,6 @@ void routes_init(struct sessions *ss)
 void routes_fini(struct sessions *ss)
 {
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->fresh_retry);
-	steer_forget(ss);
+	steer_fini(ss);
+	slab_fini(&ss->trips);
 }

@@ -250,11 +250,12 @@ static void session_break(struct session *s, const char *what)
 	session_fatal(s, CLOSE_PROTOCOL, &e);
 }
 
-static size_t session_take_message(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+static size_t session_take_message(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
+                                   struct sql_class *class)
 {
 	switch (f->type) {
 	case 'Q':
-		return query_take(s, f, in, lent);
+		return query_take(s, f, in, lent, class);
 	case 'P':
 	case 'B':
 	case 'D':
@@ -279,6 +280,7 @@ static size_t session_take_message(struct session *s, const struct frame *f, str
 
 size_t session_take(struct session *s, struct slice in, struct lent *lent)
 {
+	struct sql_class *class = NULL;
 	struct frame f;
 	size_t taken;
 	if (s->body_left)
@@ -302,9 +304,13 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
-	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in))
+	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in, &class)) {
+		sql_class_unref(class);
 		return 0;
-	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent);
+	}
+	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent, class);
+	if (UNLIKELY(class))
+		sql_class_unref(class);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
 		s->held_since_us = 0;
 		borrow_give_back(s);

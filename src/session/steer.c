@@ -23,16 +23,26 @@ struct plan {
 	bool is_final; /* route need not be asked */
 	struct policy_decision decision;
 };
-struct plans {
-	struct plan at[PLANS];
+struct steering {
+	struct policy_decision now; /* what was decided, when it is not kept in a plan */
+	struct settings *asked;     /* settings of which lunapool.route was looked up last: a reference */
+	const char *route;          /* … and what it is */
+	struct plan *plans;         /* PLANS of them, once a policy was asked */
 };
 
-void steer_forget(struct sessions *ss)
+void steer_init(struct sessions *ss)
 {
-	for (unsigned i = 0; ss->plans && i < PLANS; i++)
-		sql_class_unref(ss->plans->at[i].class);
-	mem_free(ss->plans);
-	ss->plans = NULL;
+	ss->steering = mem_alloc(sizeof *ss->steering);
+}
+
+void steer_fini(struct sessions *ss)
+{
+	struct steering *st = ss->steering;
+	for (unsigned i = 0; st->plans && i < PLANS; i++)
+		sql_class_unref(st->plans[i].class);
+	settings_unref(st->asked);
+	mem_free(st->plans);
+	mem_free(st);
 }
 
 /* ---- what the client says ----------------------------------------------------------------------------------------------------------------- */
@@ -41,7 +51,7 @@ static void decide_as(struct policy_decision *d, enum policy_kind kind, enum dec
 {
 	d->kind = kind;
 	d->by = by;
-	snprintf(d->reason, sizeof d->reason, "%s", reason);
+	strcpy(d->reason, reason); /* one of the few words below */
 }
 
 static bool is_word(struct slice s, const char *word)
@@ -73,10 +83,20 @@ static bool by_node(const struct topo_cluster *c, struct slice name, struct poli
 	return false;
 }
 
+static const char *setting_of(const struct session *s)
+{
+	struct steering *st = s->home->steering;
+	if (LIKELY(st->asked == s->vars))
+		return st->route;
+	settings_unref(st->asked);
+	st->asked = settings_ref(s->vars);
+	return st->route = settings_get(s->vars, "lunapool.route");
+}
+
 static bool by_client(const struct session *s, const struct topo_cluster *c, const struct sql_hint *hint,
                       struct policy_decision *d)
 {
-	const char *setting = settings_len(s->vars) ? settings_get(s->vars, "lunapool.route") : NULL;
+	const char *setting = setting_of(s);
 	if (hint->wants_primary)
 		return decide_as(d, POLICY_PRIMARY, DECIDER_HINT, "hint"), true;
 	if (hint->node.len && by_node(c, hint->node, d))
@@ -117,65 +137,84 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 
 static struct plan *plan_of(struct session *s, struct sql_class *class, uint64_t generation)
 {
-	struct sessions *ss = s->home;
+	struct steering *st = s->home->steering;
 	uint64_t id = pool_id(s->pool);
 	uint64_t h = ((uintptr_t) class >> 4) * UINT64_C(0x9e3779b97f4a7c15) ^ id * UINT64_C(0xc2b2ae3d27d4eb4f);
 	struct plan *p;
-	if (!ss->plans)
-		ss->plans = mem_alloc(sizeof *ss->plans);
-	p = &ss->plans->at[(h >> 40) & (PLANS - 1)];
-	if (p->class == class && p->pool_id == id && p->generation == generation)
+	if (!st->plans)
+		st->plans = mem_alloc(PLANS * sizeof *st->plans);
+	p = &st->plans[(h >> 40) & (PLANS - 1)];
+	if (LIKELY(p->class == class && p->pool_id == id && p->generation == generation))
 		return p;
 	sql_class_unref(p->class);
 	*p = (struct plan){ .pool_id = id, .generation = generation };
 	return p;
 }
 
-static void by_policy(struct session *s, size_t cluster_at, struct policy_vm *vm, const struct policy_query *q,
-                      struct sql_class *class, struct policy_decision *d)
-{
-	const struct topo *topo = s->home->topo;
-	struct plan *p = plan_of(s, class, policy_generation(vm));
-	if (!p->class) {
-		p->is_final = policy_plan(vm, topo, cluster_at, q, &p->decision);
-		p->class = p->decision.has_failed ? NULL : sql_class_ref(class);
-	}
-	if (p->is_final)
-		*d = p->decision;
-	else
-		policy_route(vm, topo, cluster_at, q, d);
-	d->by = p->is_final ? DECIDER_PLAN : DECIDER_ROUTE;
-}
-
-void steer(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d)
+static const struct policy_decision *by_policy(struct session *s, const struct topo_cluster *c, struct policy_vm *vm,
+                                               const struct unit *u, const struct sql_hint *hint)
 {
 	const struct topo *topo = s->home->topo;
 	size_t cluster_at = (size_t)(c - topo->clusters);
-	struct policy_vm *vm = topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, cluster_at) : NULL;
-	struct sql_hint hint = { 0 };
+	struct policy_decision *now = &s->home->steering->now;
+	struct plan *p = plan_of(s, u->class, policy_generation(vm));
+	if (LIKELY(p->class && p->is_final))
+		return &p->decision;
+	struct policy_query q = query_of(s, u, hint);
+	if (!p->class) {
+		p->is_final = policy_plan(vm, topo, cluster_at, &q, &p->decision);
+		p->class = p->decision.has_failed ? NULL : sql_class_ref(u->class);
+	}
+	p->decision.by = DECIDER_PLAN;
+	if (p->is_final)
+		return &p->decision;
+	policy_route(vm, topo, cluster_at, &q, now);
+	now->by = DECIDER_ROUTE;
+	return now;
+}
+
+static struct policy_vm *vm_of(const struct session *s, const struct topo_cluster *c)
+{
+	const struct topo *topo = s->home->topo;
+	return topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, (size_t)(c - topo->clusters)) : NULL;
+}
+
+/* All but the texts that belong to one. */
+static void nobody_says(struct policy_decision *d, const struct topo_cluster *c, const struct topo *topo)
+{
+	d->kind = POLICY_NONE;
+	d->by = DECIDER_BUILT_IN;
+	d->has_failed = false;
+	d->cluster_at = (size_t)(c - topo->clusters);
+	d->nodes = 0;
+	d->reason[0] = '\0';
+}
+
+const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u)
+{
+	struct policy_vm *vm = vm_of(s, c);
+	struct policy_decision *d = &s->home->steering->now;
+	const struct policy_decision *said;
+	struct sql_hint hint;
 	bool has_hint = sql_hint(u->text, &hint);
-	*d = (struct policy_decision){ .cluster_at = cluster_at };
+	nobody_says(d, c, s->home->topo);
 	if (by_client(s, c, &hint, d))
-		return;
-	if (vm && u->class) {
-		struct policy_query q = query_of(s, u, has_hint ? &hint : NULL);
-		by_policy(s, cluster_at, vm, &q, u->class, d);
-	}
-	if (d->kind == POLICY_NONE) { /* a reason that is there says why the policy failed */
-		d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY;
-		d->by = DECIDER_BUILT_IN;
-	}
+		return d;
+	said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
+	if (said->kind != POLICY_NONE)
+		return said;
+	d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
+	d->by = DECIDER_BUILT_IN;
+	return d;
 }
 
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
 {
-	const struct topo *topo = s->home->topo;
-	size_t cluster_at = (size_t)(c - topo->clusters);
-	struct policy_vm *vm = topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, cluster_at) : NULL;
-	if (!vm || !u->class || !policy_has(vm, POLICY_HOOK_BALANCE))
+	struct policy_vm *vm = vm_of(s, c);
+	if (LIKELY(!vm) || !u->class || !policy_has(vm, POLICY_HOOK_BALANCE))
 		return -1;
 	struct policy_query q = query_of(s, u, NULL);
-	return policy_balance(vm, topo, cluster_at, &q, nodes);
+	return policy_balance(vm, s->home->topo, (size_t)(c - s->home->topo->clusters), &q, nodes);
 }
 
 bool steer_admit(struct session *s, struct err *e)

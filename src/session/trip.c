@@ -13,20 +13,51 @@
 #include "base/clock.h"
 #include "priv.h"
 
+/* ---- bytes: near at first, else in memory of their own --------------------------------------------------------------------------------------- */
+
+static void bytes_begin(struct trip_bytes *b, uint8_t *near, size_t room)
+{
+	b->at = b->near = near;
+	b->room = (uint32_t)room;
+}
+
+static NOT_INLINE void bytes_make_room(struct trip_bytes *b, size_t least)
+{
+	uint8_t *was = b->at;
+	b->room = (uint32_t)(2 * least);
+	b->at = mem_grow(was == b->near ? NULL : was, b->room);
+	if (was == b->near)
+		memcpy(b->at, was, b->len);
+}
+
+static void bytes_add(struct trip_bytes *b, struct slice more)
+{
+	if (UNLIKELY(b->len + more.len > b->room))
+		bytes_make_room(b, b->len + more.len);
+	memcpy(b->at + b->len, more.at, more.len);
+	b->len += (uint32_t)more.len;
+}
+
+static void bytes_end(struct trip_bytes *b)
+{
+	if (UNLIKELY(b->at != b->near))
+		mem_free(b->at);
+}
+
 /* ---- begin and end ----------------------------------------------------------------------------------------------------------------------- */
 
 static void trip_pump_later(struct loop_defer *d);
 
 void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segment)
 {
-	struct trip *t = mem_alloc(sizeof *t);
+	struct trip *t = slab_get(&s->home->trips);
 	t->s = s;
 	t->pool = pool;
 	t->pulse = pulse_ref(pulse);
 	t->began_us = loop_now_us(session_loop(s));
-	writer_init_grow(&t->kept);
-	writer_bytes(&t->kept, segment);
-	writer_init_grow(&t->held);
+	bytes_begin(&t->kept, t->kept_near, sizeof t->kept_near);
+	bytes_begin(&t->held, t->held_near, sizeof t->held_near);
+	bytes_add(&t->kept, segment);
 	loop_defer_init(&t->again, trip_pump_later);
 	pool_join(pool);
 	pulse_begin(pulse, true);
@@ -38,7 +69,7 @@ bool trip_join(struct session *s, struct slice segment)
 	struct trip *t = s->trip;
 	if (t->kept.len + segment.len > UNITS_MAX)
 		return false;
-	writer_bytes(&t->kept, segment);
+	bytes_add(&t->kept, segment);
 	return true;
 }
 
@@ -58,9 +89,9 @@ static void trip_free(struct session *s)
 	leave_node(t, PULSE_UNKNOWN);
 	pulse_unref(t->pulse);
 	loop_defer_cancel(&t->again);
-	writer_fini(&t->kept);
-	writer_fini(&t->held);
-	mem_free(t);
+	bytes_end(&t->kept);
+	bytes_end(&t->held);
+	slab_put(&s->home->trips, t);
 }
 
 void trip_tell(struct session *s)
@@ -70,7 +101,7 @@ void trip_tell(struct session *s)
 		return;
 	t->is_told = true;
 	if (t->held.len)
-		stream_send(&s->stream, writer_slice(&t->held), NULL);
+		stream_send(&s->stream, slice_of(t->held.at, t->held.len), NULL);
 	t->held.len = 0;
 }
 
@@ -84,7 +115,7 @@ void trip_end(struct session *s)
 
 void trip_hold(struct session *s, struct slice bytes)
 {
-	writer_bytes(&s->trip->held, bytes);
+	bytes_add(&s->trip->held, bytes);
 }
 
 /* One that was answered without a server is over with its last byte. */
@@ -101,7 +132,7 @@ void trip_took(struct session *s, size_t n)
 /* Behind the message that ends the segment at FROM. */
 static uint32_t segment_end(const struct trip *t, uint32_t from)
 {
-	struct slice kept = writer_slice(&t->kept);
+	struct slice kept = slice_of(t->kept.at, t->kept.len);
 	struct frame f;
 	while (from < kept.len) {
 		enum frame_result how = frame_next(slice_skip(kept, from), FRAME_FROM_CLIENT, &f);
@@ -177,7 +208,7 @@ bool trip_pump(struct session *s)
 {
 	struct trip *t = s->trip;
 	while (s->state == SESSION_READY && t->at < t->taken) {
-		size_t n = session_take(s, slice_of(t->kept.data + t->at, t->taken - t->at), NULL);
+		size_t n = session_take(s, slice_of(t->kept.at + t->at, t->taken - t->at), NULL);
 		if (s->state == SESSION_CLOSED)
 			return false;
 		if (!n)
