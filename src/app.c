@@ -224,8 +224,9 @@ void app_stop(struct app *a)
 	pthread_barrier_destroy(&a->end);
 }
 
-static bool refuse_reload(const struct app *a, struct conf *conf, const struct err *why)
+static bool refuse_reload(struct app *a, struct conf *conf, const struct err *why)
 {
+	policies_note_refusal(a->policies, why->text);
 	if (conf)
 		log_error(NULL, "reload_refused", KV_STR("path", a->conf_path), KV_ERR(why));
 	else /* the log has all that is wrong */
@@ -305,6 +306,7 @@ bool app_reload(struct app *a, struct err *err)
 	}
 	fit_to_fds(a, conf);
 	put_in_force(a, conf, keys, policies);
+	policies_note_refusal(a->policies, "");
 	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
 	return true;
 }

@@ -54,6 +54,11 @@ const struct policy_set *policies_apply(struct policies *p, struct policy_set *s
 	return p->set = set;
 }
 
+void policies_note_refusal(struct policies *p, const char *why)
+{
+	policy_set_note_refusal(p->set, why);
+}
+
 void policies_collect(struct policies *p)
 {
 	while (p->n_retired > 0)

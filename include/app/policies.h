@@ -19,6 +19,8 @@ bool policies_differ(const struct policies *p, const struct policy_set *set, voi
                      void *arg);
 /* Takes SET over: from now on it is in force, for the topology that is to be published next. */
 const struct policy_set *policies_apply(struct policies *p, struct policy_set *set);
+/* A reload was refused, which SHOW POLICY tells beside what stays in force; "": the last one was not. */
+void policies_note_refusal(struct policies *p, const char *why);
 /* Every worker has the latest topology: what was in force before goes. */
 void policies_collect(struct policies *p);
 

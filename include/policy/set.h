@@ -38,8 +38,11 @@ struct policy_status {
 	enum policy_breaker breaker;
 	uint64_t bytes;       /* memory of all workers' VMs */
 	char last_error[300]; /* with file:line; "": none */
+	char refused[300];    /* why the last reload was refused, which would have put others in force; "": it was not */
 };
 void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const struct policy_status *s), void *arg);
+/* Control thread: a reload was refused, which leaves SET in force; with WHY "" none is, any more.  NULL is fine. */
+void policy_set_note_refusal(struct policy_set *set, const char *why);
 /* What scripts see as the time, in seconds since 1970; 0: the real one.  For tests. */
 void policy_set_clock(struct policy_set *set, int64_t seconds);
 

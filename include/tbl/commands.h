@@ -31,7 +31,8 @@
 	SHOW(peers, "SHOW PEERS", STATS, "Empty: cancel requests need no peers.")                                                    \
 	SHOW(peer_pools, "SHOW PEER_POOLS", STATS, "Empty: cancel requests need no peers.")                                          \
 	SHOW(pins, "SHOW PINS", STATS, "Clients that keep their server connection, and why.")                                        \
-	SHOW(policy, "SHOW POLICY", STATS, "Each cluster's Lua policy: whether it is used, what it took, and its last error.")       \
+	SHOW(policy, "SHOW POLICY", STATS,                                                                                           \
+	     "Each cluster's Lua policy: whether it is used, what it took, its last error, and why the last reload was refused.")    \
 	SHOW(pools, "SHOW POOLS", STATS, "One row for each database and user: clients, waiters and server connections.")             \
 	SHOW(servers, "SHOW SERVERS", STATS, "One row for each server connection.")                                                  \
 	SHOW(sockets, "SHOW SOCKETS", STATS, "Clients and server connections, with what is buffered for them.")                      \

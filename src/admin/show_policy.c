@@ -10,7 +10,7 @@
 static const struct column policy_columns[] = {
 	{ "cluster", COLUMN_TEXT },      { "file", COLUMN_TEXT },       { "generation", COLUMN_INT8 }, { "loaded", COLUMN_TEXT },
 	{ "breaker", COLUMN_TEXT },      { "calls", COLUMN_INT8 },      { "errors", COLUMN_INT8 },     { "call_ns", COLUMN_INT8 },
-	{ "memory_bytes", COLUMN_INT8 }, { "last_error", COLUMN_TEXT },
+	{ "memory_bytes", COLUMN_INT8 }, { "last_error", COLUMN_TEXT }, { "refused", COLUMN_TEXT },
 };
 
 static void add_policy(void *arg, const struct policy_status *s)
@@ -31,6 +31,7 @@ static void add_policy(void *arg, const struct policy_status *s)
 	table_int(t, (int64_t)s->call_ns);
 	table_int(t, (int64_t)s->bytes);
 	table_text(t, or_null(s->last_error));
+	table_text(t, or_null(s->refused));
 }
 
 static void policy_rows(struct table *t)

@@ -21,12 +21,18 @@ struct entry { /* of a cluster; without a source, it has no policy */
 	struct policy_vm **vms;
 };
 
+struct refusal { /* of the last reload: the control thread writes, consoles read */
+	pthread_mutex_t lock;
+	char why[300];
+};
+
 struct policy_set {
 	uint64_t generation;
 	int64_t loaded_at;
 	unsigned n_workers;
 	size_t n_clusters;
 	struct entry *entries;
+	struct refusal *refusal;
 };
 
 static bool load_entry(struct policy_set *set, struct entry *e, const struct vm_env *like, struct err *err)
@@ -69,6 +75,8 @@ struct policy_set *policy_set_load(const struct conf *conf, unsigned n_workers, 
 	set->generation = generation;
 	set->loaded_at = time(NULL);
 	set->n_workers = n_workers;
+	set->refusal = mem_alloc(sizeof *set->refusal);
+	pthread_mutex_init(&set->refusal->lock, NULL);
 	set->n_clusters = conf->n_clusters;
 	set->entries = mem_alloc(conf->n_clusters * sizeof *set->entries);
 	for (size_t i = 0; is_good && i < conf->n_clusters; i++) {
@@ -88,6 +96,8 @@ void policy_set_free(struct policy_set *set)
 		return;
 	for (size_t i = 0; i < set->n_clusters; i++)
 		free_entry(&set->entries[i], set->n_workers);
+	pthread_mutex_destroy(&set->refusal->lock);
+	mem_free(set->refusal);
 	mem_free(set->entries);
 	mem_free(set);
 }
@@ -137,6 +147,15 @@ static void sum_vm(const struct policy_vm *vm, struct policy_status *s, uint64_t
 	*timed_ns += atomic_load_explicit(&vm->timed_ns, memory_order_relaxed);
 }
 
+void policy_set_note_refusal(struct policy_set *set, const char *why)
+{
+	if (!set)
+		return;
+	pthread_mutex_lock(&set->refusal->lock);
+	snprintf(set->refusal->why, sizeof set->refusal->why, "%s", why);
+	pthread_mutex_unlock(&set->refusal->lock);
+}
+
 static void fill_status(const struct policy_set *set, struct entry *e, struct policy_status *s)
 {
 	uint64_t timed_calls = 0, timed_ns = 0;
@@ -152,6 +171,9 @@ static void fill_status(const struct policy_set *set, struct entry *e, struct po
 	pthread_mutex_lock(&e->shared.lock);
 	snprintf(s->last_error, sizeof s->last_error, "%s", e->shared.last_error);
 	pthread_mutex_unlock(&e->shared.lock);
+	pthread_mutex_lock(&set->refusal->lock);
+	snprintf(s->refused, sizeof s->refused, "%s", set->refusal->why);
+	pthread_mutex_unlock(&set->refusal->lock);
 }
 
 void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const struct policy_status *s), void *arg)

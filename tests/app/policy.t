@@ -67,11 +67,13 @@ for what, (text, told) in BAD.items():
     p.files['main.lua'] = text
     like(p.reload(), r' reload_refused .*' + told, f'a reload with {what} is refused')
     is_(policy()['generation'], first['generation'], '… and the old policy stays')
+    like(policy()['refused'], told, '… SHOW POLICY says why')
 p.files['main.lua'] = GOOD + '-- other words\n'
 at = len(p.log())
 like(p.reload(), ' reloaded ', 'a good one again')
 like(p.log()[at:], r'policy_changed cluster=main', '… is said to be another')
 ok(int(policy()['generation']) > int(first['generation']), '… and has a generation of its own')
+is_(policy()['refused'], None, '… and no reload is refused any more')
 p.files['shards.lua'] = 'return { n = 4 }\n'
 p.files['main.lua'] = 'local shards = require "shards"\nassert(shards.n == 4)\n' + GOOD
 like(p.reload(), ' reloaded ', 'modules beside the policy are read')
