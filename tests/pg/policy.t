@@ -1,8 +1,7 @@
 #!/usr/bin/env -S /usr/bin/python3
-"""A policy decides where statements run and who comes in; it is replaced under load, good ones and bad ones, and no client sees an error."""
+"""A policy decides where statements run and who comes in; one that fails is done without (policy_faults.t has all kinds of those)."""
 import os
 import sys
-import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
@@ -94,38 +93,5 @@ with scenario('who comes in'):
     is_(where(p.connect(db, params={'application_name': 'reports'})), 'n2', 'a class that admit() gave is what route() sees')
     is_(where(p.connect(db, params={'application_name': 'others'})), 'n0', '… of that session only')
 
-with scenario('a thousand reloads under load'):
-    put(to('n1'))
-    errors, counts, over = [], [0] * 4, threading.Event()
-
-    def client(k):
-        conn = p.connect(db)
-        while not over.is_set():
-            try:
-                conn.q(HERE if k % 2 else 'begin; select 1; commit')
-                conn.x('select $1::int', [str(k)])
-                counts[k] += 1
-            except Exception as e:  # noqa: BLE001
-                errors.append(str(e))
-                return
-
-    threads_ = [threading.Thread(target=client, args=(k,)) for k in range(4)]
-    for t in threads_:
-        t.start()
-    reloads = 1000 if os.environ.get('LUNAPOOL_LONG') else 60
-    refused = 0
-    for i in range(reloads):
-        bad = i % 7 == 3
-        line = put('return {' if bad else to(f'n{i % 3}') + f'-- {i}\n')
-        refused += 'reload_refused' in line
-        if bad != ('reload_refused' in line):
-            errors.append(line)
-    over.set()
-    for t in threads_:
-        t.join()
-    is_(errors, [], f'{reloads} reloads, every seventh of a broken policy: no client saw an error')
-    is_(refused, len([i for i in range(reloads) if i % 7 == 3]), '… the broken ones were refused')
-    ok(min(counts) > 0, '… while all of them worked')
-    ok(p.memory() < 400 << 20, '… and old policies are gone')
 p.stop()
 done()
