@@ -85,6 +85,7 @@ enum sql_effect {
 	SQL_TX_BOUND = 1 << 22,     /* its answer hangs on its transaction: on when that began, or a cursor; or may, since it calls functions that
 	                             * are not PostgreSQL's own.  A transaction that it ran in must end on the same server */
 	SQL_NO_STANDBY = 1 << 23,   /* after sql_class_inform(): reads a sequence, or an unlogged or foreign table */
+	SQL_PLANNED = 1 << 24,      /* in facts only: what it does to the session it may do when it is planned */
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 
@@ -106,8 +107,10 @@ struct sql_part {
 	/* set_config($1, $2, …): which parameter (0-based) holds name/value, or SQL_NO_PARAM */
 	int16_t name_param, value_param, local_param;
 	char **functions;  /* names of functions called, unqualified, lower case; NULL-terminated, NULL when none */
-	/* What else may call functions: names behind an enum facts_kind: "rt" reads t, "wt" writes t, "o+" an operator, "tx" a type. */
+	/* What else may call functions: names behind an enum facts_kind or TOUCHED_…: "rt" reads t, "wt" writes t, "o+" an operator, "tx" a type. */
 	char **touched;
+	uint32_t *fields; /* facts_field() of b in a.b, each once: PostgreSQL calls b(a) when the row a has no column b */
+	uint32_t n_fields;
 	char *culprit; /* after sql_class_inform(): the function that the catalogue's effects come from; NULL: none were added */
 	char *blamed;  /* the function, relation or setting that WHY is about; NULL: none in particular */
 	/* (name, value) pairs, NULL-terminated; NULL mostly.  SET SESSION CHARACTERISTICS and several set_config(): those behind the

@@ -16,13 +16,23 @@ enum facts_kind {
 	FACTS_WRITE = 'w', /* … or written: triggers, rules, defaults, checks */
 	FACTS_OPERATOR = 'o',
 	FACTS_TYPE = 't',
-	FACTS_DDL = 'd', /* no name: what event triggers do to whoever changes the schema */
+	FACTS_DDL = 'd',   /* no name: what event triggers do to whoever changes the schema */
+	FACTS_ANY = 'a',   /* no name: what implicit casts between PostgreSQL's own types do to whoever calls or names anything */
+	FACTS_FIELD = 'c', /* a function that x.name calls when the row x has no such column: facts_field_key() for a name */
 };
+/* In sql_part.touched only: f as in (x).f, which may be a function or a field; and a type of pg_catalog. */
+#define TOUCHED_METHOD 'm'
+#define TOUCHED_OWN_TYPE 'T'
 #define FACTS_NAME_MAX 64u
 
 struct facts;
 /* Being made, by one thread.  IS_KNOWN: functions that are not in it do not exist; else nothing is known of them. */
 struct facts *facts_new(bool is_known);
+/* Names are those of UTF-8.  What a client writes in another encoding is found only when it is ASCII, and unknown if not. */
+bool facts_is_ascii(const char *name);
+uint32_t facts_field(const char *name); /* stands for the name of a field; one number for all that are not ASCII */
+#define FACTS_FIELD_KEY 9u
+const char *facts_field_key(uint32_t field, char out[FACTS_FIELD_KEY]); /* the name of a FACTS_FIELD; returns OUT */
 /* EFFECTS are added to those that are there; CAUSE: the function whose words they come from, or NULL. */
 void facts_add(struct facts *f, enum facts_kind kind, const char *name, uint32_t effects, const char *cause);
 void facts_forgive(struct facts *f, const char *function); /* safe_functions: it is harmless to the session, whatever was added */

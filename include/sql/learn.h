@@ -16,10 +16,11 @@ void learn_free(struct learn *l); /* NULL is fine */
 /* WITH_FUNCTIONS: those that are not PostgreSQL's own will be told again; else they are as they were in the last round. */
 void learn_begin(struct learn *l, bool with_functions);
 struct learn_function {
-	uint32_t oid; /* below FIRST_OWN_OID: has to be told once only */
+	uint32_t oid;                            /* below FIRST_OWN_OID: has to be told once only */
 	const char *version;                     /* of its row: xmin */
 	const char *name, *language, *extension; /* extension: "" for none */
 	bool is_aggregate;
+	bool takes_row;  /* it may be called with a row alone: t.f */
 	char volatility; /* provolatile */
 	uint32_t length; /* of its source in bytes */
 	bool is_tree;    /* its source is kept as a tree: BEGIN ATOMIC … END */
@@ -33,7 +34,8 @@ unsigned learn_wanted(const struct learn *l, bool tree, uint32_t *oids, unsigned
 void learn_source(struct learn *l, uint32_t oid, struct slice source);
 void learn_no_source(struct learn *l, uint32_t oid); /* too long, or gone: opaque */
 
-/* FROM calls TO, or has something that does: functions (f), relations (r), operators (o), types (t), whoever changes the schema (d).
+/* FROM calls TO, or has something that does: functions (f), relations (r), operators (o), types (t: when values are made of it), their values
+ * (v: when they are compared or cast unsaid), whoever changes the schema (d), whoever calls or names anything (a).
  * ONLY_WRITE: only when FROM, a relation, is written to.  False: too many. */
 struct learn_edge {
 	char from_kind, to_kind;
@@ -55,6 +57,10 @@ void learn_own(struct learn *l, const struct learn_own *o); /* stays from round 
 void learn_forget_own(struct learn *l);                     /* … until all of them are to be told again */
 /* Writing to this relation takes a sequence's next value. */
 void learn_sequence(struct learn *l, uint32_t relation, const char *name);
+/* Writing to FROM, a relation, or calling it, a function, or making a value of it, a type, calls a function of PostgreSQL's own; for this round. */
+void learn_calls_own(struct learn *l, const struct learn_own *o);
+/* A relation (r) or type (t) of this name is there: of names that are not ASCII. */
+void learn_exists(struct learn *l, char kind, uint32_t oid, const char *name);
 
 /* SAFE: N names of functions that are harmless whatever they say.  One reference. */
 struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe);

@@ -133,6 +133,16 @@ static bool learn_edge_of(struct reading *r, const struct service_rows *rows, un
 	case 'n':
 		learn_no_standby(r->learn, e.from, e.from_name);
 		return true;
+	case 'k':
+		learn_exists(r->learn, e.from_kind, e.from, e.from_name);
+		return true;
+	case 'x':
+		learn_calls_own(r->learn, &(struct learn_own){ .from_kind = e.from_kind,
+		                                               .from = e.from,
+		                                               .from_name = e.from_name,
+		                                               .what = 'f',
+		                                               .name = service_value(rows, row, 6) });
+		return true;
 	case 'm':
 		e.reads_on_write = true;
 		/* fall through */
@@ -225,6 +235,7 @@ static void learn_row(struct reading *r, const struct service_rows *rows, unsign
 		.is_tree = service_value(rows, row, 6)[0] == 't',
 		.length = number_at(rows, row, 7),
 		.volatility = service_value(rows, row, 8)[0],
+		.takes_row = service_value(rows, row, 9)[0] == 't',
 	};
 	learn_function(r->learn, &f);
 }

@@ -49,7 +49,8 @@ struct reading {
 	struct body *b;
 	bool in_text; /* inside a string */
 	bool has_word;
-	struct token word; /* held back */
+	struct token word;                 /* held back */
+	bool word_is_method, point, close; /* (x).f calls f; a point behind a parenthesis, a parenthesis came last */
 	enum before before_word, before;
 	bool shows, names_servers; /* current_setting(), and in some text the name of a setting that is the server's own */
 	bool makes_temp;           /* in the statement at hand; ON COMMIT DROP may still come */
@@ -98,6 +99,16 @@ static void keep_name(struct body *b, uint32_t hash)
 		b->words = mem_grow(b->words, b->cap * sizeof *b->words);
 	}
 	b->words[b->n++] = hash;
+}
+
+/* Behind a run a sign may belong to what follows it. */
+static void keep_operator(struct body *b, const uint8_t *run, size_t len)
+{
+	for (; len > 0 && len <= NAME_MAX_BYTES; len--) {
+		keep_name(b, body_hash(slice_of(run, len), false));
+		if (run[len - 1] != '-' && run[len - 1] != '+')
+			break;
+	}
 }
 
 static int compare(const void *a, const void *b)
@@ -248,8 +259,8 @@ static void judge_statement(struct reading *r, const struct token *next)
 static void judge_call(struct reading *r)
 {
 	enum builtin kind = builtin_find(name_of(&r->word));
-	r->config.is_pending = kind == BUILTIN_SET_CONFIG && r->config.depth == 0;
-	if (kind == BUILTIN_SET_CONFIG && r->config.depth > 0)
+	r->config.is_pending = kind == BUILTIN_SET_CONFIG && r->config.depth == 0 && !r->word_is_method;
+	if (kind == BUILTIN_SET_CONFIG && !r->config.is_pending)
 		r->b->effects |= SQL_OPAQUE_CALL;
 	else if (kind != BUILTIN_UNKNOWN) /* of others the catalogue tells */
 		r->b->effects |= builtin_effects(kind);
@@ -279,7 +290,7 @@ static void judge_keyword(struct reading *r, const struct token *next)
 static void judge(struct reading *r, const struct token *next)
 {
 	const struct token *w = &r->word;
-	bool is_call = is_punct(next, '(');
+	bool is_call = is_punct(next, '(') || r->word_is_method;
 	if (strncmp(w->name, "pg_temp", 7) == 0)
 		r->b->effects |= SQL_TEMP_OBJECT;
 	if (r->b->changes && builtin_is_settings_view(name_of(w)))
@@ -327,6 +338,9 @@ static void feed(struct reading *r, const struct token *t)
 		r->execute = EXECUTE_WHAT;
 	r->before_word = r->before;
 	r->before = before_next(r, t);
+	r->word_is_method = r->point;
+	r->point = r->close && is_punct(t, '.');
+	r->close = is_punct(t, ')') || is_punct(t, ']');
 	if (t->what != WHAT_WORD && t->what != WHAT_QUOTED)
 		return;
 	r->word = *t;
@@ -351,11 +365,18 @@ static void feed_name(struct reading *r, enum what what, const uint8_t *at, size
 /* The inside of a string. */
 static void feed_text(struct reading *r, const uint8_t *at, const uint8_t *end)
 {
-	bool has_gap = false;
+	bool has_gap = false, is_behind_operator = false;
 	r->in_text = true;
 	feed_plain(r, WHAT_OPEN, 0, false);
 	while (at < end) {
 		const uint8_t *from = at++;
+		if ((lex_class[*from] & LEX_IS_OP) && !is_behind_operator) {
+			while (at < end && (lex_class[*at] & LEX_IS_OP))
+				at++;
+			keep_operator(r->b, from, (size_t)(at - from));
+			at = from + 1;
+		}
+		is_behind_operator = lex_class[*from] & LEX_IS_OP;
 		if (lex_class[*from] & LEX_IS_SPACE) {
 			has_gap = true;
 			continue;
@@ -407,6 +428,7 @@ static void feed_token(struct reading *r, const struct lex_token *t)
 		feed_string(r, t, '$');
 		break;
 	case LEX_OP:
+		keep_operator(r->b, t->at, t->len);
 		if (t->len == 2 && t->at[0] == ':' && t->at[1] == '=')
 			feed_plain(r, WHAT_ASSIGN, 0, false);
 		else

@@ -32,7 +32,7 @@ struct sql_class *class_seal(struct sql_class *c, bool has_functions)
 	for (uint32_t i = 0; i < c->n; i++) {
 		c->effects |= c->part[i].effects;
 		c->is_opaque |= c->part[i].kind == SQL_OPAQUE;
-		c->calls |= c->part[i].functions || c->part[i].touched;
+		c->calls |= c->part[i].functions || c->part[i].touched || c->part[i].fields;
 		c->is_plain &= is_plain(&c->part[i]);
 	}
 	c->has_functions = has_functions;
@@ -109,6 +109,7 @@ size_t class_bytes(const struct sql_class *c)
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct sql_part *p = &c->part[i];
 		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit) + text_bytes(p->blamed);
+		sum += p->n_fields ? p->n_fields * sizeof *p->fields + BLOCK_OVERHEAD : 0;
 		sum += texts_bytes(p->functions) + texts_bytes(p->touched) + texts_bytes(p->more_settings);
 	}
 	return c->needs_facts ? 2 * sum : sum; /* as_read */
@@ -137,6 +138,7 @@ struct sql_class *class_copy(const struct sql_class *from)
 		p->blamed = mem_text(p->blamed);
 		p->functions = texts_copy(p->functions);
 		p->touched = texts_copy(p->touched);
+		p->fields = p->fields ? mem_copy(p->fields, p->n_fields * sizeof *p->fields) : NULL;
 		p->more_settings = texts_copy(p->more_settings);
 	}
 	reads_judge(c); /* blamed is a part's own */
@@ -161,6 +163,7 @@ void sql_class_unref(struct sql_class *c)
 		mem_free(p->blamed);
 		texts_free(p->functions);
 		texts_free(p->touched);
+		mem_free(p->fields);
 		texts_free(p->more_settings);
 	}
 	sql_class_unref(c->informed);

@@ -280,7 +280,7 @@ static void read_prepared(struct reading *r, const node *n)
 	} else if (n->node_case == PG_QUERY__NODE__NODE_EXECUTE_STMT) {
 		walk(r, n, true);
 		read_config(r, NULL);
-		blame(r, r->found.functions || r->found.touched ? SQL_WHY_ARGUMENTS : SQL_WHY_EXECUTE);
+		blame(r, r->found.functions || r->found.touched || r->found.fields ? SQL_WHY_ARGUMENTS : SQL_WHY_EXECUTE);
 		set_named(r, SQL_EXECUTE, SQL_WRITES, n->execute_stmt->name);
 	} else {
 		blame(r, SQL_WHY_SESSION);
@@ -296,6 +296,13 @@ static void read_declare(struct reading *r, const PgQuery__DeclareCursorStmt *s)
 	set_named(r, SQL_DECLARE, SQL_TX_BOUND | (s->options & CURSOR_IS_HELD ? SQL_HOLD_CURSOR : 0), s->portalname);
 }
 
+/* Its indexes and checks may be computed anew. */
+static void note_written(struct reading *r, const PgQuery__RangeVar *relation)
+{
+	if (relation)
+		effects_note(&r->found, FACTS_WRITE, relation->relname);
+}
+
 /* Defaults are stored for later; all else that a command holds may run now (a new column's default, USING, CHECK). */
 static void read_alter_table(struct reading *r, const node *n)
 {
@@ -303,6 +310,7 @@ static void read_alter_table(struct reading *r, const node *n)
 	blame(r, SQL_WHY_COMMAND);
 	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL | SQL_CATALOG_DDL);
 	walk(r, n, false);
+	note_written(r, s->relation);
 	for (size_t i = 0; i < s->n_cmds; i++) {
 		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
 		if (!c || c->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault)
@@ -369,6 +377,10 @@ static bool is_catalog_ddl(const node *n)
 	case PG_QUERY__NODE__NODE_CREATE_DOMAIN_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_DOMAIN_STMT:
 	case PG_QUERY__NODE__NODE_CREATE_CAST_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_OP_CLASS_STMT:
+	case PG_QUERY__NODE__NODE_ALTER_OP_FAMILY_STMT:
+	case PG_QUERY__NODE__NODE_CREATE_RANGE_STMT:
+	case PG_QUERY__NODE__NODE_COMPOSITE_TYPE_STMT:
 	case PG_QUERY__NODE__NODE_DEFINE_STMT: /* operators, aggregates, types */
 	case PG_QUERY__NODE__NODE_CREATE_EXTENSION_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_EXTENSION_STMT:
@@ -379,20 +391,48 @@ static bool is_catalog_ddl(const node *n)
 	}
 }
 
-static void note_truncated(struct reading *r, const PgQuery__TruncateStmt *s)
+static void note_all_written(struct reading *r, PgQuery__Node **relations, size_t n)
 {
-	for (size_t i = 0; i < s->n_relations; i++)
-		if (NODE_IS(s->relations[i], RANGE_VAR))
-			effects_note(&r->found, FACTS_WRITE, s->relations[i]->range_var->relname);
+	for (size_t i = 0; i < n; i++) {
+		const node *at = relations[i];
+		if (NODE_IS(at, VACUUM_RELATION))
+			note_written(r, at->vacuum_relation->relation);
+		else if (NODE_IS(at, RANGE_VAR))
+			note_written(r, at->range_var);
+	}
+}
+
+/* What commands other than ALTER TABLE compute anew, or fire. */
+static void note_rewritten(struct reading *r, const node *n)
+{
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_TRUNCATE_STMT:
+		note_all_written(r, n->truncate_stmt->relations, n->truncate_stmt->n_relations);
+		break;
+	case PG_QUERY__NODE__NODE_VACUUM_STMT:
+		note_all_written(r, n->vacuum_stmt->rels, n->vacuum_stmt->n_rels);
+		break;
+	case PG_QUERY__NODE__NODE_REFRESH_MAT_VIEW_STMT:
+		note_written(r, n->refresh_mat_view_stmt->relation);
+		break;
+	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
+		note_written(r, n->cluster_stmt->relation);
+		break;
+	case PG_QUERY__NODE__NODE_REINDEX_STMT:
+		note_written(r, n->reindex_stmt->relation);
+		break;
+	case PG_QUERY__NODE__NODE_INDEX_STMT:
+		walk(r, n, true);
+		break;
+	default:
+		break;
+	}
 }
 
 static void read_other(struct reading *r, const node *n)
 {
 	uint32_t effects = SQL_DDL | (is_catalog_ddl(n) ? SQL_CATALOG_DDL : 0);
-	if (NODE_IS(n, TRUNCATE_STMT))
-		note_truncated(r, n->truncate_stmt);
-	if (NODE_IS(n, REFRESH_MAT_VIEW_STMT) && n->refresh_mat_view_stmt->relation)
-		effects_note(&r->found, FACTS_WRITE, n->refresh_mat_view_stmt->relation->relname);
+	note_rewritten(r, n);
 	switch (n->node_case) {
 	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
 	case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:
@@ -519,6 +559,15 @@ static void read_statement(struct reading *r, const node *n)
 	}
 }
 
+/* It calls or names what only the catalogue knows.  Types of pg_catalog are what they seem, unless it says otherwise. */
+static bool hangs_on_catalog(const struct sql_part *p)
+{
+	for (char **t = p->touched; t && *t; t++)
+		if (**t != TOUCHED_OWN_TYPE)
+			return true;
+	return p->functions || p->fields;
+}
+
 /* Returns whether a function of unknown effect is called. */
 static bool read_part(struct sql_part *p, const node *n)
 {
@@ -527,9 +576,11 @@ static bool read_part(struct sql_part *p, const node *n)
 	p->effects |= r.found.effects;
 	p->functions = r.found.functions;
 	p->touched = r.found.touched;
+	p->fields = r.found.fields;
+	p->n_fields = r.found.n_fields;
 	p->blamed = r.found.blamed;
 	p->why = (uint8_t)r.found.why;
-	if (p->why == SQL_WHY_READ && (p->functions || p->touched))
+	if (p->why == SQL_WHY_READ && hangs_on_catalog(p))
 		p->why = SQL_WHY_CATALOG;
 	return r.found.has_unknown;
 }

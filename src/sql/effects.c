@@ -43,23 +43,34 @@ void effects_blame(struct findings *f, enum sql_why why, const char *name)
 	f->blamed = name && name[0] ? mem_text(name) : NULL;
 }
 
-void effects_note(struct findings *f, enum facts_kind kind, const char *name)
+void effects_note(struct findings *f, char kind, const char *name)
 {
 	for (char **known = f->touched; known && *known; known++)
-		if ((*known)[0] == (char)kind && strcmp(*known + 1, name) == 0)
+		if ((*known)[0] == kind && strcmp(*known + 1, name) == 0)
 			return;
 	size_t len = strlen(name);
 	char *text = mem_alloc(len + 2);
-	text[0] = (char)kind;
+	text[0] = kind;
 	memcpy(text + 1, name, len);
 	f->touched = texts_add(f->touched, text);
 }
 
-/* The last of a qualified name. */
-static void note_last(struct findings *f, enum facts_kind kind, PgQuery__Node **names, size_t n)
+static bool is_of_catalog(PgQuery__Node **names, size_t n)
 {
-	if (n > 0 && (n == 1 || strcmp(text_of(names[0]), "pg_catalog") != 0))
+	return n > 1 && strcmp(text_of(names[0]), "pg_catalog") == 0;
+}
+
+/* The last of a qualified name. */
+static void note_last(struct findings *f, char kind, PgQuery__Node **names, size_t n)
+{
+	if (n > 0 && !is_of_catalog(names, n))
 		effects_note(f, kind, text_of(names[n - 1]));
+}
+
+static void note_type(struct findings *f, const PgQuery__TypeName *t)
+{
+	if (t->n_names > 0)
+		effects_note(f, is_of_catalog(t->names, t->n_names) ? TOUCHED_OWN_TYPE : FACTS_TYPE, text_of(t->names[t->n_names - 1]));
 }
 
 static enum builtin builtin_of(PgQuery__Node **names, size_t n)
@@ -160,6 +171,64 @@ static void note_operator(struct findings *f, const PgQuery__AExpr *e)
 	effects_note(f, FACTS_OPERATOR, "<=");
 }
 
+/* x.b: where the row x has no column b, PostgreSQL calls b(x). */
+static void note_field(struct findings *f, const char *name)
+{
+	uint32_t field = facts_field(name);
+	for (uint32_t i = 0; i < f->n_fields; i++)
+		if (f->fields[i] == field)
+			return;
+	f->fields = mem_grow(f->fields, (f->n_fields + 1) * sizeof *f->fields);
+	f->fields[f->n_fields++] = field;
+}
+
+static void note_column(struct findings *f, const PgQuery__ColumnRef *c)
+{
+	if (c->n_fields > 1 && NODE_IS(c->fields[c->n_fields - 1], STRING))
+		note_field(f, text_of(c->fields[c->n_fields - 1]));
+}
+
+/* (x).b: the same, and x need not be a row: (1::bigint).pg_advisory_lock.  A field may have such a name, so that of sequences no more is
+ * believed than that the server must stay. */
+static void note_method(struct findings *f, const char *name)
+{
+	enum builtin kind = builtin_find(slice_text(name));
+	uint32_t effects = builtin_effects(kind);
+	f->n_calls++;
+	effects_note(f, TOUCHED_METHOD, name);
+	if (strcmp(name, "current_setting") == 0)
+		effects_blame(f, SQL_WHY_SETTING, NULL);
+	if (kind == BUILTIN_UNKNOWN)
+		return;
+	if (effects & (SQL_NEXTVAL | SQL_CURRVAL))
+		effects = (effects & ~(uint32_t)(SQL_NEXTVAL | SQL_CURRVAL)) | SQL_OPAQUE_CALL;
+	f->effects |= effects;
+	effects_blame(f, builtin_why(kind), name);
+}
+
+static void note_methods(struct findings *f, const PgQuery__AIndirection *a)
+{
+	for (size_t i = 0; i < a->n_indirection; i++)
+		if (NODE_IS(a->indirection[i], STRING))
+			note_method(f, text_of(a->indirection[i]));
+}
+
+/* Comparisons whose operator is not written: x IN (SELECT …), CASE x WHEN …, JOIN … USING, NATURAL JOIN. */
+static bool compares_unsaid(const ProtobufCMessage *m)
+{
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	if (d == &pg_query__sub_link__descriptor) {
+		const PgQuery__SubLink *s = (const PgQuery__SubLink *)m;
+		return s->testexpr && s->n_oper_name == 0;
+	}
+	if (d == &pg_query__case_expr__descriptor)
+		return ((const PgQuery__CaseExpr *)m)->arg;
+	if (d != &pg_query__join_expr__descriptor)
+		return false;
+	const PgQuery__JoinExpr *j = (const PgQuery__JoinExpr *)m;
+	return j->is_natural || j->n_using_clause > 0;
+}
+
 static void note_names(struct findings *f, const ProtobufCMessage *m)
 {
 	const ProtobufCMessageDescriptor *d = m->descriptor;
@@ -170,7 +239,13 @@ static void note_names(struct findings *f, const ProtobufCMessage *m)
 	else if (d == &pg_query__sub_link__descriptor)
 		note_last(f, FACTS_OPERATOR, ((const PgQuery__SubLink *)m)->oper_name, ((const PgQuery__SubLink *)m)->n_oper_name);
 	else if (d == &pg_query__type_name__descriptor)
-		note_last(f, FACTS_TYPE, ((const PgQuery__TypeName *)m)->names, ((const PgQuery__TypeName *)m)->n_names);
+		note_type(f, (const PgQuery__TypeName *)m);
+	else if (d == &pg_query__column_ref__descriptor)
+		note_column(f, (const PgQuery__ColumnRef *)m);
+	else if (d == &pg_query__a__indirection__descriptor)
+		note_methods(f, (const PgQuery__AIndirection *)m);
+	if (compares_unsaid(m))
+		effects_note(f, FACTS_OPERATOR, "=");
 }
 
 static void note_into(struct findings *f, const PgQuery__IntoClause *into)

@@ -19,6 +19,7 @@
 #include "builtins.h"
 #include "lex.h"
 #include "priv.h"
+#include "sql/body.h"
 
 struct entry {
 	uint32_t effects;
@@ -150,6 +151,24 @@ bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, u
 	return true;
 }
 
+bool facts_is_ascii(const char *name)
+{
+	while (*name && !(*name & 0x80))
+		name++;
+	return !*name;
+}
+
+uint32_t facts_field(const char *name)
+{
+	return facts_is_ascii(name) ? body_hash(slice_text(name), false) : 0;
+}
+
+const char *facts_field_key(uint32_t field, char out[FACTS_FIELD_KEY])
+{
+	snprintf(out, FACTS_FIELD_KEY, "%08x", field);
+	return out;
+}
+
 /* ---- what they add to a class --------------------------------------------------------------------- */
 
 /* What stays in the session behind a statement. */
@@ -159,6 +178,7 @@ bool facts_find(const struct facts *f, enum facts_kind kind, const char *name, u
 
 struct finding {
 	const struct facts *facts;
+	bool plans_only; /* nothing is called but what planning calls */
 	uint32_t effects;
 	enum sql_why why; /* the first reason against reading it on a standby */
 	const char *culprit, *blamed;
@@ -192,34 +212,79 @@ static void blame(struct finding *g, enum sql_why why, const char *name)
 	g->blamed = name;
 }
 
-static void look_up(struct finding *g, enum facts_kind kind, const char *name)
+static void take(struct finding *g, enum facts_kind kind, uint32_t effects, const char *culprit, const char *blamed)
+{
+	if (g->plans_only && !(effects & SQL_PLANNED))
+		effects &= SQL_WRITES | SQL_NO_STANDBY;
+	effects &= ~(uint32_t)SQL_PLANNED;
+	found(g, effects, culprit);
+	blame(g, why_of(kind, effects), blamed);
+}
+
+/* False: there is no such name. */
+static bool look_up(struct finding *g, enum facts_kind kind, const char *name)
 {
 	uint32_t effects;
 	const char *cause;
-	if (facts_find(g->facts, kind, name, &effects, &cause)) {
-		found(g, effects, kind == FACTS_FUNCTION || !cause[0] ? name : cause);
-		blame(g, why_of(kind, effects), name);
-	} else if (kind == FACTS_FUNCTION && builtin_find(slice_text(name)) == BUILTIN_UNKNOWN) {
+	if (!facts_find(g->facts, kind, name, &effects, &cause))
+		return false;
+	take(g, kind, effects, kind == FACTS_FUNCTION || !cause[0] ? name : cause, name);
+	return true;
+}
+
+/* What has no name: told by its cause. */
+static void look_up_unnamed(struct finding *g, enum facts_kind kind, const char *key)
+{
+	uint32_t effects;
+	const char *cause;
+	if (facts_find(g->facts, kind, key, &effects, &cause))
+		take(g, kind, effects, cause, cause);
+}
+
+/* NAME(…) may also be a cast to a type. */
+static void look_up_function(struct finding *g, const char *name)
+{
+	look_up(g, FACTS_TYPE, name);
+	if (look_up(g, FACTS_FUNCTION, name) || builtin_find(slice_text(name)) != BUILTIN_UNKNOWN)
+		return;
+	if (!g->plans_only)
 		found(g, SQL_OPAQUE_CALL, name);
-		if (g->facts->is_known)
-			blame(g, SQL_WHY_UNKNOWN, name);
+	if (g->facts->is_known)
+		blame(g, SQL_WHY_UNKNOWN, name);
+}
+
+static void look_up_touched(struct finding *g, char kind, const char *name)
+{
+	if (kind == TOUCHED_METHOD) {
+		look_up(g, FACTS_FUNCTION, name);
+		return;
 	}
+	bool is_there = look_up(g, kind == TOUCHED_OWN_TYPE ? FACTS_TYPE : (enum facts_kind)kind, name);
+	if (!is_there && g->facts->is_known && !facts_is_ascii(name)) /* written in another encoding? */
+		blame(g, SQL_WHY_UNNAMED, name);
+}
+
+static void look_up_field(struct finding *g, uint32_t field)
+{
+	char key[FACTS_FIELD_KEY];
+	look_up_unnamed(g, FACTS_FIELD, facts_field_key(field, key));
 }
 
 static void look_up_part(struct finding *g, const struct sql_part *p)
 {
+	g->plans_only = p->effects & SQL_PLAN_ONLY;
 	for (char **f = p->functions; f && *f; f++)
-		look_up(g, FACTS_FUNCTION, *f);
+		look_up_function(g, *f);
 	for (char **t = p->touched; t && *t; t++)
-		look_up(g, (enum facts_kind)(*t)[0], *t + 1);
+		look_up_touched(g, **t, *t + 1);
+	for (uint32_t i = 0; i < p->n_fields; i++)
+		look_up_field(g, p->fields[i]);
+	if (p->functions || p->touched || p->fields)
+		look_up_unnamed(g, FACTS_ANY, "");
 	if (p->effects & SQL_DDL)
-		look_up(g, FACTS_DDL, "");
+		look_up_unnamed(g, FACTS_DDL, "");
 	if ((p->effects & SQL_CALL) && !(g->effects & STAYS))
 		g->effects |= SQL_HARMLESS;
-	if (!(p->effects & SQL_PLAN_ONLY))
-		return;
-	g->effects &= SQL_WRITES | SQL_NO_STANDBY;
-	g->culprit = NULL;
 }
 
 /* A set_config() whose effect is seen stays what it is: what else the statement calls is not local for that. */
@@ -286,6 +351,7 @@ static void found_word(struct finding *g, uint32_t effects, const char *name)
 
 static void look_up_word(struct finding *g, const struct lex_token *t, bool is_call)
 {
+	static const char kinds[] = { FACTS_READ, FACTS_WRITE, FACTS_TYPE, 0 };
 	char name[FACTS_NAME_MAX];
 	bool is_quoted = t->kind == LEX_QUOTED;
 	size_t len = t->len - 2u * is_quoted;
@@ -296,22 +362,52 @@ static void look_up_word(struct finding *g, const struct lex_token *t, bool is_c
 		name[i] = (char)(is_quoted ? t->at[1 + i] : lex_lower[t->at[i]]);
 	name[len] = 0;
 	if (is_call && facts_find(g->facts, FACTS_FUNCTION, name, &effects, &cause))
-		found_word(g, effects, name);
-	if (facts_find(g->facts, FACTS_READ, name, &effects, &cause) || facts_find(g->facts, FACTS_WRITE, name, &effects, &cause))
-		found(g, effects, cause);
+		found_word(g, effects & ~(uint32_t)SQL_PLANNED, name);
+	for (const char *k = kinds; *k; k++)
+		if (facts_find(g->facts, (enum facts_kind) * k, name, &effects, &cause))
+			found(g, effects & ~(uint32_t)SQL_PLANNED, cause);
+	look_up_field(g, facts_field(name));
+}
+
+static void look_up_operator(struct finding *g, const struct lex_token *t)
+{
+	char name[FACTS_NAME_MAX];
+	uint32_t effects;
+	const char *cause;
+	if (t->len >= sizeof name)
+		return;
+	memcpy(name, t->at, t->len);
+	name[t->len] = 0;
+	if (facts_find(g->facts, FACTS_OPERATOR, name, &effects, &cause))
+		found(g, effects & ~(uint32_t)SQL_PLANNED, cause);
+}
+
+static bool is_punct(const struct lex_token *t, uint8_t c)
+{
+	return t->kind == LEX_PUNCT && *t->at == c;
+}
+
+static void look_up_text(struct finding *g, struct slice text)
+{
+	struct lex lex;
+	struct lex_token t, next;
+	bool is_behind_point = false; /* (x).f is a call, too */
+	lex_init(&lex, text, false);
+	for (lex_next(&lex, &t); t.kind != LEX_END; t = next) {
+		lex_next(&lex, &next);
+		if (t.kind == LEX_WORD || t.kind == LEX_QUOTED)
+			look_up_word(g, &t, is_behind_point || is_punct(&next, '('));
+		else if (t.kind == LEX_OP)
+			look_up_operator(g, &t);
+		is_behind_point = is_punct(&t, '.');
+	}
+	look_up_unnamed(g, FACTS_ANY, "");
 }
 
 static struct sql_class *inform_guess(struct sql_class *c, const struct facts *f, struct slice text)
 {
 	struct finding g = { .facts = f };
-	struct lex lex;
-	struct lex_token t, next;
-	lex_init(&lex, text, false);
-	for (lex_next(&lex, &t); t.kind != LEX_END; t = next) {
-		lex_next(&lex, &next);
-		if (t.kind == LEX_WORD || t.kind == LEX_QUOTED)
-			look_up_word(&g, &t, next.kind == LEX_PUNCT && *next.at == '(');
-	}
+	look_up_text(&g, text);
 	if (!c->n || effects_with(c->effects, g.effects) == c->effects)
 		return c;
 	struct sql_class *copy = class_copy(c);

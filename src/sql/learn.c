@@ -35,6 +35,8 @@ struct node {
 	bool is_tree;
 	bool is_safe; /* the configuration says so */
 	bool is_volatile;
+	bool takes_row; /* a function that t.f may call */
+	bool is_told;   /* though it has no effects */
 	uint32_t oid, length;
 	char *name;
 	char version[16];
@@ -213,6 +215,7 @@ static void node_update(struct learn *l, struct node *n, const struct learn_func
 	snprintf(n->version, sizeof n->version, "%s", f->version);
 	forget_source(l, n);
 	n->is_volatile = f->volatility == 'v';
+	n->takes_row = f->takes_row;
 	n->own = 0;
 	n->is_wanted = false;
 	n->is_tree = f->is_tree;
@@ -329,6 +332,13 @@ void learn_no_standby(struct learn *l, uint32_t relation, const char *name)
 	n->own_read |= SQL_NO_STANDBY;
 }
 
+void learn_exists(struct learn *l, char kind, uint32_t oid, const char *name)
+{
+	struct node *n = node_make(l, kind, oid);
+	node_rename(n, name);
+	n->is_told = true;
+}
+
 static uint32_t effects_of_own(const struct learn_own *o)
 {
 	struct slice name = slice_text(o->name);
@@ -356,6 +366,15 @@ void learn_own(struct learn *l, const struct learn_own *o)
 		                                 .effects = effects };
 }
 
+void learn_calls_own(struct learn *l, const struct learn_own *o)
+{
+	struct node *n = node_make(l, o->from_kind, o->from);
+	if (n->kind == 'f' && !n->is_seen)
+		return;
+	node_rename(n, o->from_name);
+	n->own |= effects_of_own(o);
+}
+
 void learn_forget_own(struct learn *l)
 {
 	for (uint32_t i = 0; i < l->n_owns; i++)
@@ -377,30 +396,36 @@ static void apply_own(struct learn *l, const struct own *o)
 		n->own_read |= o->effects;
 }
 
-/* Functions by the hash of a call, relations by that of a name. */
+static bool can_be_named(const struct node *n)
+{
+	return n->name && (n->kind == 'f' ? n->is_seen : n->kind == 'r' || n->kind == 'o' || n->kind == 't');
+}
+
+/* Functions by the hash of a call, all else by that of a name. */
 static void index_names(struct learn *l)
 {
 	uint32_t it = 0;
 	void *value;
 	while (map_next(&l->nodes, &it, NULL, &value)) {
 		struct node *n = value;
-		if (!n->name || (n->kind == 'f' ? !n->is_seen : n->kind != 'r'))
+		if (!can_be_named(n))
 			continue;
 		uint32_t hash = body_hash(slice_text(n->name), n->kind == 'f');
 		n->same_name = map_put(&l->names, slice_of(&hash, sizeof hash), n);
 	}
 }
 
-static bool link_names(struct learn *l, struct node *from, uint32_t hash)
+/* ROWS_ONLY: of functions, those that t.f may call. */
+static bool link_names(struct learn *l, struct node *from, uint32_t hash, bool rows_only)
 {
 	bool fits = true;
 	for (struct node *to = map_get(&l->names, slice_of(&hash, sizeof hash)); to && fits; to = to->same_name)
-		if (to != from)
+		if (to != from && (!rows_only || to->takes_row))
 			fits = edge_add(l, (struct edge){ .from = from, .to = to, .by_write = to->kind == 'r' && from->body.changes });
 	return fits;
 }
 
-/* What a source names.  A relation may stand in front of a parenthesis too: INSERT INTO t (…). */
+/* What a source names.  A relation may stand in front of a parenthesis too: INSERT INTO t (…); and a function without one: t.f. */
 static bool link_bodies(struct learn *l)
 {
 	uint32_t it = 0;
@@ -410,9 +435,7 @@ static bool link_bodies(struct learn *l)
 		struct node *n = value;
 		for (uint32_t i = 0; fits && i < n->body.n; i++) {
 			uint32_t hash = n->body.words[i];
-			fits = link_names(l, n, hash);
-			if (fits && (hash & 1))
-				fits = link_names(l, n, hash & ~1u);
+			fits = link_names(l, n, hash, false) && link_names(l, n, hash ^ 1u, !(hash & 1));
 		}
 	}
 	return fits;
@@ -473,21 +496,26 @@ static void queue(struct node **queued, struct node *n)
 static void bind_readers(struct learn *l)
 {
 	for (uint32_t i = 0; i < l->n_edges; i++)
-		if (l->edges[i].to->kind == 'f' && l->edges[i].from->kind != 'f' && !l->edges[i].only_write)
+		if (l->edges[i].to->kind == 'f' && !strchr("fv", l->edges[i].from->kind) && !l->edges[i].only_write)
 			l->edges[i].from->read |= SQL_TX_BOUND;
 }
 
-/* From every node that has effects to its callers, and on from those that gain some.  A node gains each effect once. */
-static void spread(struct learn *l)
+static void chain_callers(struct learn *l)
 {
-	struct node *queued = NULL;
 	for (uint32_t i = 0; i < l->n_edges; i++) {
 		struct node *to = l->edges[i].to;
 		l->edges[i].next = to->callers;
 		to->callers = i + 1;
-		if (to->read | to->write)
-			queue(&queued, to);
 	}
+}
+
+/* From every node that has one of these effects to its callers, and on from those that gain some.  A node gains each effect once. */
+static void spread(struct learn *l, uint32_t effects)
+{
+	struct node *queued = NULL;
+	for (uint32_t i = 0; i < l->n_edges; i++)
+		if ((l->edges[i].to->read | l->edges[i].to->write) & effects)
+			queue(&queued, l->edges[i].to);
 	while (queued) {
 		struct node *n = queued;
 		queued = n->next;
@@ -498,24 +526,44 @@ static void spread(struct learn *l)
 	}
 }
 
+/* Planning calls what is not volatile, and whoever may be folded into the statement calls it from there. */
+static void mark_planned(struct learn *l)
+{
+	uint32_t it = 0;
+	void *value;
+	while (map_next(&l->nodes, &it, NULL, &value)) {
+		struct node *n = value;
+		if (n->kind == 'f' && !n->is_volatile && (n->read & EFFECTS_OPAQUE)) {
+			n->read |= SQL_PLANNED;
+			n->write |= SQL_PLANNED;
+		}
+	}
+	spread(l, SQL_PLANNED);
+}
+
 /* ---- the outcome ----------------------------------------------------------------------------------------- */
 
 static void tell(struct learn *l, struct facts *f, const struct node *n)
 {
+	char key[FACTS_FIELD_KEY];
 	switch (n->kind) {
 	case 'f':
 		facts_add(f, FACTS_FUNCTION, n->name, n->read, n->cause);
+		if (n->takes_row && n->read)
+			facts_add(f, FACTS_FIELD, facts_field_key(facts_field(n->name), key), n->read, n->cause);
 		l->n_opaque += (n->read & EFFECTS_OPAQUE) != 0;
 		break;
 	case 'r':
-		if (n->read)
+		if (n->read || n->is_told)
 			facts_add(f, FACTS_READ, n->name, n->read, n->cause);
-		if (n->write & ~(uint32_t)(SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY)) /* a write is one in any case */
+		if ((n->write & ~(uint32_t)(SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY)) || n->is_told) /* a write is one in any case */
 			facts_add(f, FACTS_WRITE, n->name, n->write, n->cause);
 		break;
-	default:
-		if (n->read)
-			facts_add(f, n->kind == 'o' ? FACTS_OPERATOR : n->kind == 't' ? FACTS_TYPE : FACTS_DDL, n->name, n->read, n->cause);
+	case 'v': /* nobody names it */
+		break;
+	default: /* the same letters */
+		if (n->read || n->is_told)
+			facts_add(f, (enum facts_kind)n->kind, n->name, n->read, n->cause);
 		break;
 	}
 }
@@ -546,7 +594,9 @@ struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe)
 	struct facts *f = facts_new(is_known);
 	if (is_known) { /* else there are too many: better to know nothing than half of it */
 		bind_readers(l);
-		spread(l);
+		chain_callers(l);
+		spread(l, ~0u);
+		mark_planned(l);
 		tell_all(l, f);
 	}
 	for (size_t i = 0; i < n_safe; i++)

@@ -18,6 +18,8 @@ struct findings {
 	bool has_unknown;                  /* a function whose effect its name does not tell */
 	char **functions;                  /* owned; NULL-terminated; each once */
 	char **touched;                    /* the same: struct sql_part's */
+	uint32_t *fields;                  /* the same */
+	uint32_t n_fields;
 	unsigned n_calls;                  /* function calls of any kind */
 	unsigned n_config, n_config_local; /* set_config(), and those that are certainly local to the transaction */
 };
@@ -30,7 +32,7 @@ static inline void effects_find_in(struct findings *f, const node *n, bool execu
 }
 /* Of several reasons the first one counts that a statement cannot be rid of. */
 void effects_blame(struct findings *f, enum sql_why why, const char *name);
-void effects_note(struct findings *f, enum facts_kind kind, const char *name); /* in touched */
+void effects_note(struct findings *f, char kind, const char *name); /* in touched: an enum facts_kind or TOUCHED_… */
 bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
 /* The call that a target makes, through casts; NULL when it is something else. */
 const PgQuery__FuncCall *effects_call_of(const node *target);

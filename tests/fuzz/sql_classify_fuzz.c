@@ -44,7 +44,7 @@ static void check_reads(const struct sql_class *c)
 {
 	bool blames_a_part = !c->blamed;
 	for (uint32_t i = 0; i < c->n; i++) {
-		CHECK(c->part[i].why <= SQL_WHY_HIDDEN && (!c->is_read || c->part[i].why == SQL_WHY_READ));
+		CHECK(c->part[i].why <= SQL_WHY_UNNAMED && (!c->is_read || c->part[i].why == SQL_WHY_READ));
 		blames_a_part |= c->blamed == c->part[i].blamed;
 	}
 	CHECK(c->is_read == !c->why_primary && blames_a_part);

@@ -32,6 +32,15 @@ create view v_now as select now();
 create view v_activity as select count(*) from pg_stat_activity;
 create view v_locking as select a from t for update;
 create procedure procedure_p() language sql as 'select 1';
+create function row_f(t) returns int language sql as 'select 1';
+create type comp as (d dom);
+create function takes_dom(dom) returns int immutable language sql as 'select 1';
+create function names_dom(int) returns int stable language plpgsql as 'declare x dom := $1; begin return x; end';
+create function by_default_f(a int default pg_backend_pid()) returns int immutable language sql as 'select $1';
+create function uses_operator(int) returns bool stable language plpgsql as 'begin return $1 <~~> 1; end';
+create type box2 as (x int); create function box_to_int(box2) returns int language sql as 'select ($1).x';
+create cast (box2 as int) with function box_to_int(box2); create table boxes (b box2); insert into boxes values ('(1)');
+create table inherited (a int); create table inherited_2 () inherits (inherited); create unlogged table inherited_3 () inherits (inherited_2);
 """
 
 

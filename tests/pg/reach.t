@@ -42,6 +42,7 @@ BEFORE = (  # what a statement needs to have been run before it
     (r'(FETCH|MOVE|CLOSE)', ['BEGIN', 'DECLARE c CURSOR FOR SELECT a FROM t ORDER BY a']),
     (r'(RELEASE|ROLLBACK TO)', ['BEGIN', 'SAVEPOINT x']),
     (r'(SAVEPOINT|DECLARE)', ['BEGIN']),
+    (r'DISCARD ALL', []),
     (r'DEALLOCATE', ['BEGIN READ ONLY', 'PREPARE named AS SELECT 1']),
 )
 

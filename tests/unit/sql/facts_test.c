@@ -165,7 +165,7 @@ static void expect_fact(const struct facts *f, enum facts_kind kind, const char 
 	uint32_t is = 0;
 	const char *why = "";
 	bool is_there = facts_find(f, kind, name, &is, &why);
-	is &= ~(uint32_t)(SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY); /* reads_test.c has those */
+	is &= ~(uint32_t)(SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY | SQL_PLANNED); /* reads_test.c has those */
 	if ((is_there ? (int64_t)is : -1) != effects || strcmp(why, cause) != 0)
 		fail_msg("%c %s: %d %x (%s), not %llx (%s)", kind, name, is_there, is, why, (unsigned long long)effects, cause);
 }

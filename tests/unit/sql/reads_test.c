@@ -368,6 +368,116 @@ static void what_is_learnt(void **state)
 	learn_free(l);
 }
 
+/* Functions that nothing in the statement names, or that it does not call. */
+static void what_is_called_unsaid(void **state)
+{
+	struct learn *l = learn_new();
+	learn_begin(l, true);
+	function(l, 20001, "vol", 'v', "select 1");
+	function(l, 20002, "imm_sets", 'i', "select set_config('a.b', 'c', false)");
+	function(l, 20003, "calls_method", 's', "select (1::bigint).pg_try_advisory_lock");
+	function(l, 20004, "reads_field", 's', "select t.row_vol from t");
+	function(l, 20005, "uses_operator", 's', "select 1 <~~>-1");
+	function(l, 20006, "executes_operator", 's', "begin execute 'select 1<~~>1'; end");
+	function(l, 20007, "names_type", 's', "declare x dom; begin end");
+	function(l, 20008, "by_default", 'i', "select $1");
+	function(l, 20010, "stable", 's', "select 1");
+	learn_calls_own(l, &(struct learn_own){ 'f', 20008, "by_default", "pg_backend_pid", 'f' });
+	learn_calls_own(l, &(struct learn_own){ 'r', 30001, "defaults", "set_config", 'f' });
+	const struct learn_function row = {
+		.oid = 20009, .version = "1", .name = "row_vol", .language = "sql", .extension = "", .volatility = 'v', .takes_row = true
+	};
+	assert_true(learn_function(l, &row));
+	learn_source(l, 20009, slice_text("select 1"));
+	edge(l, "of", 50001, "<~~>", 20001);
+	edge(l, "of", 50002, "=", 20001);
+	edge(l, "tf", 40001, "dom", 20001);
+	edge(l, "tt", 40002, "comp", 40001);
+	edge(l, "vf", 40003, "", 20001);
+	edge(l, "rv", 30002, "boxes", 40003);
+	edge(l, "tf", 40004, "int4", 20001);
+	learn_exists(l, 'r', 30003,
+	             "grÃ¶Ã"
+	             "e");
+	struct facts *f = learn_end(l, NULL, 0);
+	static const struct row rows[] = {
+		{ "select calls_method()", "calls a volatile function: calls_method" },
+		{ "select reads_field()", "calls a volatile function: reads_field" },
+		{ "select uses_operator()", "calls a volatile function: uses_operator" },
+		{ "select executes_operator()", "calls a volatile function: executes_operator" },
+		{ "select names_type()", "calls a volatile function: names_type" },
+		{ "select by_default()", "calls a volatile function: by_default" },
+		{ "select t.row_vol from t", HIDDEN "row_vol" },
+		{ "select s.t.row_vol from s.t", HIDDEN "row_vol" },
+		{ "select row_vol from t", "read" },
+		{ "select t.vol from t", "read" }, /* it takes no row */
+		{ "select (t).vol from t", "calls a volatile function: vol" },
+		{ "select (t).other, t.a, t.* from t", "read" },
+		{ "select (1::bigint).pg_advisory_lock", "advisory locks belong to the primary: pg_advisory_lock" },
+		{ "select ('s'::regclass).nextval", "uses a sequence: nextval" },
+		{ "select ('port'::text).current_setting", "settings are the primary's, stay" },
+		{ "select ('a'::text).upper", "read" },
+		{ "select a in (select 1) from t", HIDDEN "=" },
+		{ "select case a when 1 then 2 end from t", HIDDEN "=" },
+		{ "select 1 from t join u using (a)", HIDDEN "=" },
+		{ "select 1 from t natural join u", HIDDEN "=" },
+		{ "select 1 from t join u on true", "read" },
+		{ "select case when true then 2 end", "read" },
+		{ "select exists (select 1)", "read" },
+		{ "select '(1)'::comp", HIDDEN "comp" },
+		{ "select dom('1')", HIDDEN "dom" },
+		{ "select stable(), comp('(1)')", HIDDEN "comp" },
+		{ "select a::int from t", HIDDEN "int4" },
+		{ "select a::int8 from t", "read" },
+		{ "table boxes", HIDDEN "boxes" },
+		{ "table grÃ¶Ã"
+		  "e",
+		  "read" },
+		{ "table größ"
+		  "e",
+		  "names something in letters that are none in the catalogue: another encoding, perhaps: größ"
+		  "e" },
+	};
+	check(f, rows, ARRAY_LEN(rows));
+	static const struct {
+		const char *text;
+		uint32_t effects;
+	} effects[] = {
+		{ "explain select imm_sets()", SQL_OPAQUE_CALL },
+		{ "explain select calls_method()", SQL_ADVISORY_LOCK },
+		{ "explain select vol()", 0 },
+		{ "insert into defaults values (1)", SQL_OPAQUE_CALL },
+		{ "alter table defaults alter a type bigint", SQL_OPAQUE_CALL },
+		{ "vacuum defaults", SQL_OPAQUE_CALL },
+		{ "create index on t (imm_sets(a))", SQL_OPAQUE_CALL },
+		{ "select (1::bigint).pg_advisory_lock", SQL_ADVISORY_LOCK },
+		{ "select ('s'::regclass).nextval", SQL_OPAQUE_CALL },
+		{ "select t.lastval from t", 0 },
+	};
+	struct sql_cache *cache = sql_cache_new(1 << 20);
+	for (size_t i = 0; i < ARRAY_LEN(effects); i++) {
+		struct slice text = slice_text(effects[i].text);
+		struct sql_class *c = sql_class_inform(sql_classify(cache, text, (struct sql_dialect){ 0 }), f, text);
+		uint32_t is = c->effects & (SQL_OPAQUE_CALL | SQL_ADVISORY_LOCK | SQL_NEXTVAL | SQL_CURRVAL | SQL_PLANNED);
+		if (is != effects[i].effects)
+			fail_msg("%s: %x, not %x", effects[i].text, is, effects[i].effects);
+		sql_class_unref(c);
+	}
+	sql_cache_free(cache);
+	facts_unref(f);
+	learn_begin(l, false);
+	edge(l, "af", 0, "", 20001);
+	f = learn_end(l, NULL, 0);
+	static const struct row tainted[] = {
+		{ "select 1", "read" },
+		{ "table t", HIDDEN "vol" },
+		{ "select 1::int8", HIDDEN "vol" },
+	};
+	check(f, tainted, ARRAY_LEN(tainted));
+	facts_unref(f);
+	learn_free(l);
+}
+
 /* DDL after which what was known of a database may be wrong, for reads. */
 static void ddl_that_is_noticed(void **state)
 {
@@ -410,8 +520,12 @@ static void ddl_that_is_noticed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_themselves),  cmocka_unit_test(with_facts),          cmocka_unit_test(databases_that_take_turns),
-		cmocka_unit_test(what_is_learnt), cmocka_unit_test(ddl_that_is_noticed),
+		cmocka_unit_test(by_themselves),
+		cmocka_unit_test(with_facts),
+		cmocka_unit_test(databases_that_take_turns),
+		cmocka_unit_test(what_is_learnt),
+		cmocka_unit_test(what_is_called_unsaid),
+		cmocka_unit_test(ddl_that_is_noticed),
 	};
 	hash_init();
 	return UNIT_RUN(tests);
