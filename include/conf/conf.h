@@ -77,11 +77,22 @@ struct conf_node {
 	char *name;
 	PARAMS_NODE(CONF_FIELD)
 };
+#define CONF_REDIRECTS_MAX 64u
+#define CONF_REDIRECT_NODES_MAX 64u
+struct conf_redirect {
+	char *name;
+	PARAMS_REDIRECT(CONF_FIELD)
+	/* What `to` says: words, and nodes by their bits. */
+	bool to_primary, to_standby, to_any;
+	uint64_t nodes;
+};
 struct conf_cluster {
 	char *name;
 	PARAMS_CLUSTER(CONF_FIELD)
 	size_t n_nodes;
 	struct conf_node *nodes;
+	size_t n_redirects;
+	struct conf_redirect *redirects; /* the first that concerns a read says where it runs */
 };
 struct conf_pool {
 	PARAMS_POOL(CONF_FIELD)
@@ -143,6 +154,10 @@ struct conf *conf_with(struct conf *c, const char *name, const char *value, stru
 /* The block for a database name: its own, else "*", else NULL (no such database). */
 const struct conf_database *conf_database(const struct conf *c, const char *name);
 const struct conf_user *conf_user(const struct conf *c, const char *name); /* NULL: no block */
+
+/* Whether R is about statements of this user, in this database, under this application_name. */
+bool conf_redirect_concerns(const struct conf_redirect *r, const char *database, const char *user, const char *application);
+bool conf_pattern_matches(const char *pattern, const char *name); /* * is any run of characters */
 
 /* What holds for one (database, user): user over database over pool block.  D must not be NULL; U may be. */
 struct conf_effective {

@@ -154,6 +154,17 @@
 	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                              \
 	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")
 
+#define PARAMS_REDIRECT(X)                                                                                                  \
+	X(database, LIST, "", 0, 0, RELOAD,                                                                                     \
+	  "Databases that it is about, as clients name them; * in a name is any run of characters. Empty: all.")                \
+	X(user, LIST, "", 0, 0, RELOAD, "Users that it is about, the same way.")                                                \
+	X(application, LIST, "", 0, 0, RELOAD, "Values of application_name that it is about, the same way.")                    \
+	X(to, LIST, "", 0, 0, RELOAD,                                                                                           \
+	  "Where their reads run: primary, standby, any, or names of nodes, also several; required. If none of these may take " \
+	  "a read, the primary does.")                                                                                          \
+	X(share, INT, "100", 0, 100, RELOAD,                                                                                    \
+	  "Of a hundred reads (or sessions, with balance_scope = session) so many; the others go on to the next redirect.")
+
 #define PARAMS_POOL(X)                                                                                                         \
 	X(mode, MODE, "transaction", 0, 0, RELOAD, "When a server goes back to the pool: session, transaction or statement.")      \
 	X(size, INT, "20", 1, 100000, RELOAD, "Server connections for each node, database and user.")                              \
@@ -244,6 +255,9 @@
 	B(cluster, PARAMS_CLUSTER, TITLED,                                                                                \
 	  "PostgreSQL servers that hold the same data: one primary and its standbys. There is at least one.")             \
 	B(node, PARAMS_NODE, TITLED, "One PostgreSQL server; stands inside its cluster block.")                           \
+	B(redirect, PARAMS_REDIRECT, TITLED,                                                                              \
+	  "Where reads of some databases, users or applications run; stands inside a cluster block. The first that is "   \
+	  "about a read decides.")                                                                                        \
 	B(pool, PARAMS_POOL, PLAIN, "What holds for each pool: server connections of one node, database and user.")       \
 	B(database, PARAMS_DATABASE, TITLED,                                                                              \
 	  "A database that clients may ask for; \"*\" is every one that has no block of its own. There is at least one.") \

@@ -56,6 +56,12 @@ static const struct param_block *block_with(const char *key)
 	return NULL;
 }
 
+/* It stands inside a cluster block. */
+static bool is_inner(const struct param_block *b)
+{
+	return b == &param_blocks[BLOCK_node] || b == &param_blocks[BLOCK_redirect];
+}
+
 /* All names that may stand in B, for suggestions. */
 static const char *near_in(const struct param_block *b, const char *key)
 {
@@ -64,10 +70,12 @@ static const char *near_in(const struct param_block *b, const char *key)
 	for (size_t i = 0; i < b->n; i++)
 		names[n++] = b->params[i].name;
 	for (size_t i = BLOCK_global + 1; b == &param_blocks[BLOCK_global] && i < BLOCK_COUNT; i++)
-		if (i != BLOCK_node)
+		if (!is_inner(&param_blocks[i]))
 			names[n++] = param_blocks[i].name;
-	if (b == &param_blocks[BLOCK_cluster])
+	if (b == &param_blocks[BLOCK_cluster]) {
 		names[n++] = param_blocks[BLOCK_node].name;
+		names[n++] = param_blocks[BLOCK_redirect].name;
+	}
 	ASSERT(n <= ARRAY_LEN(names));
 	return near_word(key, names, n);
 }
@@ -80,8 +88,8 @@ static void report_unknown(struct conf_load *l, const struct conf_tree *t, const
 	const char *name = is_global ? "" : b->name;
 	const char *near = near_in(b, it->key);
 	const struct param_block *other = block_with(it->key);
-	if (it->kind == ITEM_BLOCK && param_block_named(it->key) == &param_blocks[BLOCK_node])
-		load_report(l, t, it->line, "a node block stands inside a cluster block, not %s%s", place, name);
+	if (it->kind == ITEM_BLOCK && is_inner(param_block_named(it->key)))
+		load_report(l, t, it->line, "a %s block stands inside a cluster block, not %s%s", it->key, place, name);
 	else if (it->kind == ITEM_BLOCK && param_block_named(it->key))
 		load_report(l, t, it->line, "%s is a block of its own and cannot stand in the block %s: is a } missing above?", it->key,
 		            name);
@@ -98,8 +106,7 @@ static void report_unknown(struct conf_load *l, const struct conf_tree *t, const
 /* A block that may stand in B. */
 static bool is_block_of(const struct param_block *b, const struct param_block *child)
 {
-	bool is_node = child == &param_blocks[BLOCK_node];
-	return b == &param_blocks[BLOCK_global] ? !is_node : is_node && b == &param_blocks[BLOCK_cluster];
+	return is_inner(child) ? b == &param_blocks[BLOCK_cluster] : b == &param_blocks[BLOCK_global];
 }
 
 static bool is_titled_well(struct conf_load *l, const struct conf_tree *t, const struct param_block *b,
@@ -178,19 +185,28 @@ static void bind_node(struct conf_load *l, const struct conf_tree *t, const stru
 	bind_settings(l, t, &param_blocks[BLOCK_node], it, n);
 }
 
+static void bind_redirect(struct conf_load *l, const struct conf_tree *t, const struct conf_item *it, struct conf_cluster *c)
+{
+	struct conf_redirect *r = array_add((void **)&c->redirects, &c->n_redirects, sizeof *r);
+	r->name = mem_text(it->title);
+	params_init(&param_blocks[BLOCK_redirect], r);
+	bind_settings(l, t, &param_blocks[BLOCK_redirect], it, r);
+}
+
 static void bind_cluster(struct conf_load *l, const struct conf_tree *t, const struct conf_item *it)
 {
-	const struct param_block *b = &param_blocks[BLOCK_cluster], *node = &param_blocks[BLOCK_node];
+	const struct param_block *b = &param_blocks[BLOCK_cluster];
 	struct conf_cluster *c = array_add((void **)&l->conf->clusters, &l->conf->n_clusters, sizeof *c);
 	c->name = mem_text(it->title);
 	params_init(b, c);
 	struct map seen = { 0 };
 	for (size_t i = 0; i < it->n_items; i++) {
 		const struct conf_item *inner = &it->items[i];
-		if (inner->kind != ITEM_BLOCK || strcmp(inner->key, node->name) != 0)
+		const struct param_block *block = inner->kind == ITEM_BLOCK ? param_block_named(inner->key) : NULL;
+		if (!is_inner(block))
 			bind_setting(l, t, b, inner, c, &seen);
-		else if (is_titled_well(l, t, node, inner) && is_first(l, &seen, t, inner))
-			bind_node(l, t, inner, c);
+		else if (is_titled_well(l, t, block, inner) && is_first(l, &seen, t, inner))
+			(block == &param_blocks[BLOCK_node] ? bind_node : bind_redirect)(l, t, inner, c);
 	}
 	seen_fini(&seen);
 }
@@ -238,6 +254,7 @@ static void bind_block(struct conf_load *l, const struct conf_tree *t, const str
 		return;
 	case BLOCK_global:
 	case BLOCK_node:
+	case BLOCK_redirect:
 	case BLOCK_COUNT:
 		break;
 	}

@@ -59,12 +59,15 @@ static void tell(struct comparison *c, enum change_part part, bool needs_restart
 /* "database.app" is read as "database app", "cluster.main.node.pg1" as "node pg1 of cluster main"; NAME is blocks_each()'s. */
 static void name_block(FILE *f, const struct param_block *b, const char *name)
 {
-	static const char cluster[] = "cluster.", node[] = ".node.";
-	const char *at = b == &param_blocks[BLOCK_node] ? strstr(name, node) : NULL;
-	for (const char *next; at && (next = strstr(at + 1, node));) /* a cluster's title may hold anything */
+	static const char cluster[] = "cluster.";
+	char mark[32] = "";
+	if (b == &param_blocks[BLOCK_node] || b == &param_blocks[BLOCK_redirect])
+		snprintf(mark, sizeof mark, ".%s.", b->name);
+	const char *at = *mark ? strstr(name, mark) : NULL;
+	for (const char *next; at && (next = strstr(at + 1, mark));) /* a cluster's title may hold anything */
 		at = next;
 	if (at)
-		fprintf(f, "node %s of cluster %.*s", at + strlen(node), (int)(at - name - (long)strlen(cluster)),
+		fprintf(f, "%s %s of cluster %.*s", b->name, at + strlen(mark), (int)(at - name - (long)strlen(cluster)),
 		        name + strlen(cluster));
 	else if (b->is_titled)
 		fprintf(f, "%s %s", b->name, name + strlen(b->name) + 1);
@@ -233,12 +236,48 @@ static void tell_gone(void *arg, const struct param_block *b, const char *name, 
 	free(s.text);
 }
 
+static bool has_redirect(const struct conf_cluster *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_redirects; i++)
+		if (strcmp(c->redirects[i].name, name) == 0)
+			return true;
+	return false;
+}
+
+/* The same ones, but of two that are both about a read another may be the first. */
+static bool has_other_order(const struct conf_cluster *was, const struct conf_cluster *is)
+{
+	bool are_same = was->n_redirects == is->n_redirects, differs = false;
+	for (size_t i = 0; are_same && i < is->n_redirects; i++) {
+		are_same = has_redirect(was, is->redirects[i].name);
+		differs |= strcmp(was->redirects[i].name, is->redirects[i].name) != 0;
+	}
+	return are_same && differs;
+}
+
+static void compare_order(struct comparison *c, const struct conf *before, const struct conf_cluster *is)
+{
+	struct sentence s;
+	for (size_t i = 0; i < before->n_clusters; i++) {
+		const struct conf_cluster *was = &before->clusters[i];
+		if (strcmp(was->name, is->name) != 0 || !has_other_order(was, is))
+			continue;
+		sentence_begin(&s);
+		fprintf(s.f, "redirects of cluster %s are in another order", is->name);
+		sentence_end(&s);
+		tell(c, CHANGE_redirect, false, s.text);
+		free(s.text);
+	}
+}
+
 unsigned conf_changes(const struct conf *before, const struct conf *after, change_fn fn, void *arg)
 {
 	struct comparison c = { .conf = after, .fn = fn, .arg = arg };
 	blocks_each(before, note_block, &c);
 	blocks_each(after, compare_block, &c);
 	blocks_each(before, tell_gone, &c);
+	for (size_t i = 0; i < after->n_clusters; i++)
+		compare_order(&c, before, &after->clusters[i]);
 	map_fini(&c.before);
 	if (!hba_equal(before->hba, after->hba))
 		tell(&c, CHANGE_hba_file, false, "hba_file has other rules: they hold for logins from now on");

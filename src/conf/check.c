@@ -157,6 +157,62 @@ static void check_node(struct conf_load *l, const struct conf_cluster *c, size_t
 			       n->name, c->nodes[i].name);
 }
 
+/* One entry of `to`. */
+static bool take_target(struct conf_redirect *r, const struct conf_cluster *c, const char *word)
+{
+	r->to_primary |= strcmp(word, "primary") == 0;
+	r->to_standby |= strcmp(word, "standby") == 0;
+	r->to_any |= strcmp(word, "any") == 0;
+	if (strcmp(word, "primary") == 0 || strcmp(word, "standby") == 0 || strcmp(word, "any") == 0)
+		return true;
+	for (size_t i = 0; i < c->n_nodes && i < CONF_REDIRECT_NODES_MAX; i++)
+		if (strcmp(c->nodes[i].name, word) == 0) {
+			r->nodes |= UINT64_C(1) << i;
+			return true;
+		}
+	return false;
+}
+
+static const char *near_target(const struct conf_cluster *c, const char *word)
+{
+	const char *names[CONF_REDIRECT_NODES_MAX + 3] = { "primary", "standby", "any" };
+	size_t n = 3;
+	for (size_t i = 0; i < c->n_nodes && i < CONF_REDIRECT_NODES_MAX; i++)
+		names[n++] = c->nodes[i].name;
+	return near_word(word, names, n);
+}
+
+static void check_redirect(struct conf_load *l, const struct conf_cluster *c, struct conf_redirect *r)
+{
+	struct place here = { c->name, "redirect", r->name, "to" };
+	r->to_primary = r->to_standby = r->to_any = false;
+	r->nodes = 0;
+	if (r->to.n == 0)
+		report(l, here, "the redirect %.100s lacks where to: set to = primary, standby, any or the name of a node", r->name);
+	for (size_t i = 0; i < r->to.n; i++) {
+		if (take_target(r, c, r->to.at[i]))
+			continue;
+		const char *near = near_target(c, r->to.at[i]);
+		report(l, here, "to: there is no node %.100s in the cluster %.100s, and it is none of primary, standby and any%s%.100s%s",
+		       r->to.at[i], c->name, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+	}
+}
+
+static void check_redirects(struct conf_load *l, const struct conf_cluster *c)
+{
+	if (c->n_redirects && !c->read_write_split)
+		report(l, (struct place){ NULL, "cluster", c->name, "read_write_split" },
+		       "redirects have no effect without read_write_split: all statements run on the primary");
+	if (c->n_redirects > CONF_REDIRECTS_MAX)
+		report(l, (struct place){ .block = "cluster", .title = c->name }, "the cluster %.100s has %zu redirects; it may have %u",
+		       c->name, c->n_redirects, CONF_REDIRECTS_MAX);
+	if (c->n_redirects && c->n_nodes > CONF_REDIRECT_NODES_MAX)
+		report(l, (struct place){ .block = "cluster", .title = c->name },
+		       "the cluster %.100s has %zu nodes; with redirects it may have %u", c->name, c->n_nodes, CONF_REDIRECT_NODES_MAX);
+	for (size_t i = 0; i < c->n_redirects; i++)
+		check_redirect(l, c, &c->redirects[i]);
+}
+
 static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
 {
 	struct place here = { .block = "cluster", .title = c->name };
@@ -173,6 +229,7 @@ static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
 	check_binding(l, c);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		check_node(l, c, i);
+	check_redirects(l, c);
 }
 
 static void check_pool(struct conf_load *l)

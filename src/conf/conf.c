@@ -57,6 +57,11 @@ static void cluster_fini(struct conf_cluster *c)
 		mem_free(c->nodes[i].name);
 	}
 	mem_free(c->nodes);
+	for (size_t i = 0; i < c->n_redirects; i++) {
+		params_fini(&param_blocks[BLOCK_redirect], &c->redirects[i]);
+		mem_free(c->redirects[i].name);
+	}
+	mem_free(c->redirects);
 	params_fini(&param_blocks[BLOCK_cluster], c);
 	mem_free(c->name);
 }

@@ -16,12 +16,12 @@ static const struct {
 	enum block_id block;
 	const char *param, *value;
 } sample_values[] = {
-	{ BLOCK_auth, "hba_file", "hba.conf" },
-	{ BLOCK_auth, "users_file", "users.conf" },
-	{ BLOCK_node, "host", "127.0.0.1" },
+	{ BLOCK_auth, "hba_file", "hba.conf" }, { BLOCK_auth, "users_file", "users.conf" },
+	{ BLOCK_node, "host", "127.0.0.1" },    { BLOCK_redirect, "application", "metabase*" },
+	{ BLOCK_redirect, "to", "pg1" },
 };
 static const char *const sample_titles[BLOCK_COUNT] = {
-	[BLOCK_cluster] = "main", [BLOCK_node] = "pg1", [BLOCK_database] = "*", [BLOCK_user] = "batch"
+	[BLOCK_cluster] = "main", [BLOCK_node] = "pg1", [BLOCK_redirect] = "reports", [BLOCK_database] = "*", [BLOCK_user] = "batch"
 };
 
 static const char intro[] =
@@ -143,10 +143,14 @@ static void print_settings(int fd, enum block_id id, const char *indent)
 	for (size_t i = 0; i < b->n; i++) {
 		const struct param *p = &b->params[i];
 		const char *given = sample_value(id, p), *quote = is_bare(p) ? "" : "\"";
+		const char *none = p->type == PARAM_LIST && !*p->dflt ? "{}" : NULL;
 		dprintf(fd, "%s%s# %s%s\n", i ? "\n" : "", indent, p->sentence,
 		        p->needs_restart ? " Takes effect at the next start." : "");
-		dprintf(fd, "%s%s%s = %s%s%s\n", indent, given || *indent == '#' ? "" : "#", p->name, quote, given ? given : p->dflt,
-		        quote);
+		dprintf(fd, "%s%s%s = ", indent, given || strchr(indent, '#') ? "" : "#", p->name);
+		if (none && !given)
+			dprintf(fd, "%s\n", none);
+		else
+			dprintf(fd, "%s%s%s\n", quote, given ? given : p->dflt, quote);
 	}
 }
 
@@ -155,7 +159,7 @@ static void print_block(int fd, enum block_id id, const char *indent)
 	char inner[16];
 	const struct param_block *b = &param_blocks[id];
 	snprintf(inner, sizeof inner, "%s\t", indent);
-	dprintf(fd, "%s# %s\n%s%s ", *indent == '#' ? "" : indent, b->sentence, indent, b->name);
+	dprintf(fd, "%.*s# %s\n%s%s ", (int)strcspn(indent, "#"), indent, b->sentence, indent, b->name);
 	if (b->is_titled)
 		dprintf(fd, "\"%s\" ", sample_titles[id]);
 	dprintf(fd, "{\n");
@@ -163,6 +167,8 @@ static void print_block(int fd, enum block_id id, const char *indent)
 	if (id == BLOCK_cluster) {
 		dprintf(fd, "\n");
 		print_block(fd, BLOCK_node, inner);
+		dprintf(fd, "\n");
+		print_block(fd, BLOCK_redirect, "\t#");
 	}
 	dprintf(fd, "%s}\n", indent);
 }

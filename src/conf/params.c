@@ -24,6 +24,7 @@
 #define ROW_AUTH(...) ROW(conf_auth, __VA_ARGS__)
 #define ROW_CLUSTER(...) ROW(conf_cluster, __VA_ARGS__)
 #define ROW_NODE(...) ROW(conf_node, __VA_ARGS__)
+#define ROW_REDIRECT(...) ROW(conf_redirect, __VA_ARGS__)
 #define ROW_POOL(...) ROW(conf_pool, __VA_ARGS__)
 #define ROW_DATABASE(...) ROW(conf_database, __VA_ARGS__)
 #define ROW_USER(...) ROW(conf_user, __VA_ARGS__)
@@ -33,6 +34,7 @@ static const struct param listen_params[] = { PARAMS_LISTEN(ROW_LISTEN) };
 static const struct param auth_params[] = { PARAMS_AUTH(ROW_AUTH) };
 static const struct param cluster_params[] = { PARAMS_CLUSTER(ROW_CLUSTER) };
 static const struct param node_params[] = { PARAMS_NODE(ROW_NODE) };
+static const struct param redirect_params[] = { PARAMS_REDIRECT(ROW_REDIRECT) };
 static const struct param pool_params[] = { PARAMS_POOL(ROW_POOL) };
 static const struct param database_params[] = { PARAMS_DATABASE(ROW_DATABASE) };
 static const struct param user_params[] = { PARAMS_USER(ROW_USER) };

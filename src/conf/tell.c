@@ -26,6 +26,8 @@ static void each_cluster(const struct conf_cluster *c, blocks_fn fn, void *arg)
 	sprintf(prefix, "cluster.%s.", c->name);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		named(fn, arg, BLOCK_node, prefix, c->nodes[i].name, &c->nodes[i]);
+	for (size_t i = 0; i < c->n_redirects; i++)
+		named(fn, arg, BLOCK_redirect, prefix, c->redirects[i].name, &c->redirects[i]);
 	mem_free(prefix);
 }
 

@@ -18,6 +18,11 @@ static void copy_cluster(struct conf_cluster *to, const struct conf_cluster *fro
 		params_own(&param_blocks[BLOCK_node], &to->nodes[i]);
 		to->nodes[i].name = mem_text(from->nodes[i].name);
 	}
+	to->redirects = mem_copy(from->redirects, from->n_redirects * sizeof *from->redirects);
+	for (size_t i = 0; i < to->n_redirects; i++) {
+		params_own(&param_blocks[BLOCK_redirect], &to->redirects[i]);
+		to->redirects[i].name = mem_text(from->redirects[i].name);
+	}
 }
 
 static void copy_databases(struct conf *to, const struct conf *from)

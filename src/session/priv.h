@@ -282,6 +282,7 @@ struct session {
 	struct link *link_up;        /* replication: the server side */
 	void *talk;                  /* with the admin console, as it calls it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
+	struct diverted *diverted;   /* which redirects are about it; NULL while it was not asked */
 	struct floor floor;          /* what reads elsewhere must show */
 	uint32_t kept_id;            /* the node that its reads stay with, under balance_scope = session; 0: none was chosen */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
@@ -529,6 +530,9 @@ void routes_fini(struct sessions *ss);
 bool unit_look(struct session *s, struct slice in, struct unit *u);
 /* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
+/* divert.c: false: no redirect of C is about this session's read */
+bool divert(struct session *s, const struct topo_cluster *c, struct policy_decision *d);
+void divert_forget(struct session *s);
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes); /* -1: as configured */
 void steer_init(struct sessions *ss);
 void steer_fini(struct sessions *ss);

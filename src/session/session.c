@@ -202,6 +202,7 @@ static void session_end(struct session *s, enum close_reason why)
 	vars_end_life(s);
 	portals_forget(s);
 	names_free(s);
+	divert_forget(s);
 	startup_free(s);
 	if (s->pool)
 		pool_part(s->pool);

@@ -1,7 +1,8 @@
 /*
  * steer — who is asked where a unit shall go, in this order:
  *
- *   the statement's own hint, the session's setting lunapool.route  ->  the cluster's policy: plan, then route  ->  reads to the standbys
+ *   the statement's own hint, the session's setting lunapool.route  ->  the cluster's policy: plan, then route  ->  its redirects
+ *   ->  reads to the standbys
  *
  * What plan said holds for the statement, user and database until another policy is in force, so it is kept; a class is kept alive with it,
  * that no other takes its place in memory.  None of them can send what is not proven a read to a standby: route.c sees to that.
@@ -203,6 +204,8 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
 	if (said->kind != POLICY_NONE)
 		return said;
+	if (u->is_read && divert(s, c, d))
+		return d;
 	d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
 	d->by = DECIDER_BUILT_IN;
 	return d;

@@ -432,7 +432,8 @@ class Proxy:
     all = []
 
     def __init__(self, cluster, workers=2, pool=None, limits=None, databases=None, users=None, options=None, listen=None,
-                 hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True, nodes=None):
+                 hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True, nodes=None,
+                 redirects=None):
         """All nodes of CLUSTER, n0 … with what NODE says of each; NODES adds to one by its name, or adds one."""
         self.cluster = cluster
         self.host, self.port = cluster.host, cluster.port
@@ -444,7 +445,7 @@ class Proxy:
         self.socket_dir = self.dir
         self.settings = {'workers': workers, 'pool': pool or {}, 'limits': limits or {}, 'databases': databases or {'*': {}},
                          'users': users or {}, 'options': options or {}, 'listen': listen or {}, 'cluster': cluster_options or {},
-                         'node': node or {}, 'nodes': nodes or {}, 'auth': auth or {}}
+                         'node': node or {}, 'nodes': nodes or {}, 'auth': auth or {}, 'redirects': redirects or {}}
         self.hba, self.secrets, self.files = hba, secrets, files or {}
         self.write_config()
         if start:
@@ -466,6 +467,7 @@ class Proxy:
         for name, opts in s['nodes'].items():
             nodes[name] = {**nodes.get(name, s['node']), **opts}
         blocks = ''.join(_conf_block(f'node "{name}"', opts) for name, opts in nodes.items())
+        blocks += ''.join(_conf_block(f'redirect "{name}"', opts) for name, opts in s['redirects'].items())
         text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + blocks + '}\n'
         text += _conf_block('pool', s['pool']) if s['pool'] else ''
         text += _conf_block('limits', s['limits']) if s['limits'] else ''

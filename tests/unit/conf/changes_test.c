@@ -74,6 +74,21 @@ static void each_block_is_a_sentence(void **state)
 	                            1u << CHANGE_limits | 1u << CHANGE_user);
 }
 
+static void redirects_and_their_order(void **state)
+{
+#define HEAD "auth { hba_file = rules } database \"*\" {} cluster main { node pg1 { host = db1 } "
+	compare(good(HEAD "redirect a { to = pg1 } redirect b { to = any } }"),
+	        good(HEAD "redirect b { to = any } redirect a { to = pg1 user = { x, y } } }"));
+	assert_string_equal(told, "redirect a of cluster main: user \"\" -> x, y\nredirects of cluster main are in another order\n");
+	compare(good(HEAD "redirect a { to = pg1 } redirect b { to = any } }"),
+	        good(HEAD "redirect b { to = any } redirect a { to = pg1 } }"));
+	assert_string_equal(told, "redirects of cluster main are in another order\n");
+	assert_int_equal(parts, 1u << CHANGE_redirect);
+	compare(good(HEAD "redirect a { to = pg1 } redirect b { to = any } }"),
+	        good(HEAD "redirect c { to = any } redirect b { to = any } }"));
+	assert_string_equal(told, "redirect c of cluster main is new: to = any\nredirect a of cluster main is gone\n");
+}
+
 static void what_becomes_of_the_clients_of_a_database_that_goes(void **state)
 {
 	compare(good(CONFDIR_LEAST "database app {}\n"), good(CONFDIR_LEAST));
@@ -127,6 +142,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(nothing_is_no_change, setup, teardown),
 		cmocka_unit_test_setup_teardown(each_block_is_a_sentence, setup, teardown),
+		cmocka_unit_test_setup_teardown(redirects_and_their_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_becomes_of_the_clients_of_a_database_that_goes, setup, teardown),
 		cmocka_unit_test_setup_teardown(secrets_and_files_are_changed_and_no_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_new_secret_is_not_told, setup, teardown),

@@ -197,6 +197,35 @@ static void combinations(void **state)
 	expect(table, ARRAY_LEN(table));
 }
 
+static void redirects(void **state)
+{
+#define R                                                                                                                       \
+	"auth { hba_file = rules }\ndatabase \"*\" {}\ncluster c {\n service_user = u\n node a { host = x }\n node bee { host = y " \
+	"}\n"
+	static const struct bad table[] = {
+		{ L "redirect r { to = primary }", "c.conf:4: a redirect block stands inside a cluster block, not at top level\n" },
+		{ R "redirect { to = primary }\n}", "c.conf:7: a redirect block needs a name: redirect \"name\" { … }\n" },
+		{ R "redirekt r { to = primary }\n}", "c.conf:7: there is no redirekt in the block cluster; did you mean redirect?\n" },
+		{ R "redirect r { to = primary }\nredirect r { to = any }\n}",
+		  "c.conf:8: redirect \"r\" is already set at c.conf:7; leave one of them out\n" },
+		{ R "redirect r { application = x }\n}",
+		  "c.conf:7: the redirect r lacks where to: set to = primary, standby, any or the name of a node\n" },
+		{ R "redirect r {\n to = { a, be }\n}\n}",
+		  "c.conf:8: to: there is no node be in the cluster c, and it is none of primary, "
+		  "standby and any; did you mean bee?\n" },
+		{ R "redirect r { to = standbys }\n}", "c.conf:7: to: there is no node standbys in the cluster c, and it is none of "
+		                                       "primary, standby and any; did you mean standby?\n" },
+		{ R "redirect r { to = a share = 101 }\n}", "c.conf:7: share = 101 is out of range: from 0 to 100\n" },
+		{ R "redirect r { to = a users = x }\n}", "c.conf:7: there is no users in the block redirect; did you mean user?\n" },
+		{ R "read_write_split = false\nredirect r { to = a }\n}",
+		  "c.conf:7: redirects have no effect without read_write_split: all statements run on the primary\n" },
+		{ R "read_your_writes = always\n}", "c.conf:7: read_your_writes: \"always\" is none of off, session or cluster\n" },
+		{ R "balance_scope = sesion\n}",
+		  "c.conf:7: balance_scope: \"sesion\" is none of statement or session; did you mean \"session\"?\n" },
+	};
+	expect(table, ARRAY_LEN(table));
+}
+
 static void all_errors_are_told_at_once(void **state)
 {
 	static const struct bad table[] = {
@@ -274,6 +303,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(names, setup, teardown),
+		cmocka_unit_test_setup_teardown(redirects, setup, teardown),
 		cmocka_unit_test_setup_teardown(repetitions, setup, teardown),
 		cmocka_unit_test_setup_teardown(syntax, setup, teardown),
 		cmocka_unit_test_setup_teardown(variables, setup, teardown),
