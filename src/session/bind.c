@@ -191,7 +191,7 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 	return FRAME_HEADER + f->body.len;
 }
 
-size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)
 {
 	struct reader r;
 	struct slice portal, name;
@@ -206,7 +206,7 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		return 0;
 	if (names_wait(s, name))
 		return 0;
-	st = names_meant(s, name);
+	st = u->st ? u->st : names_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
 	if (st && (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s))))

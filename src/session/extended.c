@@ -267,7 +267,7 @@ static NOT_INLINE size_t extended_take_small(struct session *s, const struct fra
 }
 
 /* Nothing but jumps: what the handlers need on the stack is theirs. */
-size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent)
+size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)
 {
 	if (UNLIKELY(s->query_at_risk) && !s->segment_open && borrow_earlier_is_under_way(s))
 		return borrow_wait_for_earlier(s), 0; /* a Query that is skipped takes with it what is answered here, too */
@@ -277,9 +277,9 @@ size_t extended_take(struct session *s, const struct frame *f, struct slice in, 
 		return copyio_drop(s, f, in);
 	switch (f->type) {
 	case 'P':
-		return parse_take(s, f, in);
+		return parse_take(s, f, in, u);
 	case 'B':
-		return bind_take(s, f, in, lent);
+		return bind_take(s, f, in, lent, u);
 	case 'H':
 		return frame_is_whole(f) ? extended_flush(s, f, in, lent) : 0;
 	case 'F':

@@ -125,7 +125,7 @@ static size_t parse_again(struct session *s, const struct frame *f, struct slice
 	return frame_size(f);
 }
 
-size_t parse_take(struct session *s, const struct frame *f, struct slice in)
+size_t parse_take(struct session *s, const struct frame *f, struct slice in, const struct unit *u)
 {
 	struct reader r;
 	struct slice name, text, types;
@@ -147,7 +147,11 @@ size_t parse_take(struct session *s, const struct frame *f, struct slice in)
 		return extended_break(s, "Parse");
 	if (name.len && names_wait(s, name))
 		return 0;
-	st = statement_intern(s, text, types, false);
+	st = u->st;
+	if (st)
+		st->refs++;
+	else
+		st = statement_intern(s, text, types, false);
 	taken_by = name.len ? names_find(s, name) : NULL;
 	if (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s)))
 		taken = 0;

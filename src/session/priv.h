@@ -210,6 +210,8 @@ struct unit {
 	bool is_read;
 	struct slice text;       /* of its first statement, when that was seen */
 	struct sql_class *class; /* … and a reference; NULL: it was not */
+	struct statement
+	    *st; /* of a Parse or Bind that it begins with: a reference; NULL: it begins otherwise, or was not looked at */
 };
 
 /* A run of the client's segments that only read, on a standby: see trip.c. */
@@ -220,6 +222,7 @@ struct trip {
 	uint64_t began_us;
 	uint32_t taken; /* so much of what is kept was taken the first time */
 	uint32_t at;    /* where the segment under way begins; going back: what was taken again */
+	uint32_t n;     /* segments that are not over */
 	bool is_told;   /* the client has heard something of this segment's answer */
 	bool is_over;   /* … and its ReadyForQuery was taken */
 	bool goes_back;
@@ -455,10 +458,9 @@ void clientauth_find_secret(struct session *s, uint64_t not_before_us, auth_fn f
 /* prove.c: the dialogue */
 void prove_begin(struct session *s);
 
-/* message handlers; return the bytes taken, 0 when blocked or short */
-size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
-                  struct sql_class *class); /* CLASS: if that was found already, else NULL */
-size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+/* Message handlers; return the bytes taken, 0 when blocked or short.  U: its class and st, if they were found out already. */
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
+size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 size_t copyio_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
 size_t copyio_body(struct session *s, struct slice in, struct lent *lent); /* the rest of a message that streams through */
 /* Sends the message's bytes that are here to the server and remembers how many are still to come. */
@@ -506,8 +508,8 @@ static inline void session_say(struct session *s, struct slice bytes, struct len
 }
 
 /* route.c: where a segment or Query goes */
-/* Before each message; false: it must wait.  *CLASS: a reference if it is a Query that was classified, else as it was. */
-bool route_unit(struct session *s, const struct frame *f, struct slice in, struct sql_class **class);
+/* Before each message; false: it must wait.  U->class and U->st were NULL, and are what was found out if a unit begins with it. */
+bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u);
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
@@ -526,8 +528,14 @@ bool floor_marks_writes(const struct topo *topo); /* somebody must show what oth
 
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
-/* unit.c: the unit that IN begins with.  U was zeroed; its class is the caller's.  False: it must wait. */
+/* unit.c: the unit that IN begins with, filled in any case.  False: it must wait. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
+void unit_drop(struct session *s, struct unit *u);
+static inline void unit_forget(struct session *s, struct unit *u)
+{
+	if (UNLIKELY(u->class || u->st))
+		unit_drop(s, u);
+}
 /* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
 /* divert.c: false: no redirect of C is about this session's read */
@@ -736,8 +744,8 @@ static inline enum borrow columns_check(struct session *s, struct statement *st,
 }
 
 /* parse.c, bind.c and what extended.c lends them */
-size_t parse_take(struct session *s, const struct frame *f, struct slice in);
-size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
+size_t parse_take(struct session *s, const struct frame *f, struct slice in, const struct unit *u);
+size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 void bind_execute_begin(struct session *s); /* the unnamed portal is a BEGIN that needs no server yet */
 void bind_begin_there(struct session *s);
 void portals_bind(struct session *s, struct slice portal, struct statement *st, struct effect *e);

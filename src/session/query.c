@@ -285,7 +285,7 @@ static size_t query_classified(struct session *s, const struct frame *f, struct 
 	return taken;
 }
 
-static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class)
+static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)
 {
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
@@ -293,14 +293,14 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 	if (UNLIKELY(asked.at != NULL) && !s->segment_open && !(s->srv && s->srv->tx_status == 'E') && s->vtx != VTX_FAILED &&
 	    s->pool)
 		return explain_route(s, asked) ? frame_size(f) : 0;
-	return class ? query_run(s, f, in, lent, class, text) : query_classified(s, f, in, lent, text);
+	return u->class ? query_run(s, f, in, lent, u->class, text) : query_classified(s, f, in, lent, text);
 }
 
-size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct sql_class *class)
+size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)
 {
 	if (s->skip_to_sync)
 		return copyio_drop(s, f, in);
 	if (!frame_is_whole(f) && f->body_len <= QUERY_WHOLE)
 		return 0;
-	return frame_is_whole(f) ? query_whole(s, f, in, lent, class) : query_stream(s, f, in, lent);
+	return frame_is_whole(f) ? query_whole(s, f, in, lent, u) : query_stream(s, f, in, lent);
 }

@@ -201,7 +201,18 @@ static void relay_rest(struct relay *r)
 /* The client may hear it, and then there is no way back. */
 static bool ends_hold(uint8_t type)
 {
-	return !strchr("12tnTNS", type);
+	switch (type) {
+	case '1':
+	case '2':
+	case 't':
+	case 'n':
+	case 'T':
+	case 'N':
+	case 'S':
+		return false;
+	default:
+		return true;
+	}
 }
 
 /* The same of one among whole messages. */

@@ -18,10 +18,10 @@ void route_on_ready(struct session *s)
 {
 	if (s->trip)
 		s->trip->is_over = true;
-	if (!s->unit_wrote || s->is_away)
+	if (!s->unit_wrote || s->is_away || s->srv->tx_status != 'I') /* what a transaction wrote is seen at its end */
 		return;
 	floor_note(s);
-	if (s->srv->tx_status == 'I' && replies_is_empty(&s->srv->replies))
+	if (replies_is_empty(&s->srv->replies))
 		s->unit_wrote = 0;
 }
 
@@ -262,11 +262,10 @@ static bool comes_behind(struct session *s)
 }
 
 /* False: it must wait. */
-static bool decide(struct session *s, struct slice in, struct sql_class **class)
+static bool decide(struct session *s, struct slice in, struct unit *u)
 {
 	const struct topo_cluster *c;
 	const struct policy_decision *d;
-	struct unit u = { 0 };
 	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
 	s->unit_parts = 0;
@@ -275,25 +274,38 @@ static bool decide(struct session *s, struct slice in, struct sql_class **class)
 	c = is_free(s) ? route_cluster(s) : NULL;
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return comes_behind(s);
-	if (!unit_look(s, in, &u)) {
-		sql_class_unref(u.class);
+	if (!unit_look(s, in, u))
 		return false;
-	}
-	*class = u.class;
-	d = steer(s, c, &u);
-	return s->srv ? follow(s, c, &u, d, in) : go(s, c, &u, d, in);
+	d = steer(s, c, u);
+	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
 }
 
-bool route_unit(struct session *s, const struct frame *f, struct slice in, struct sql_class **class)
+/* A message behind which a unit, or what is none, is over. */
+static bool is_last(uint8_t type)
+{
+	switch (type) {
+	case 'S':
+	case 'Q':
+	case 'F':
+	case 'X':
+	case 'd':
+	case 'c':
+	case 'f':
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u)
 {
 	bool begins = !s->unit_open, goes;
-	s->unit_open = f->type != 'S' && f->type != 'Q' && f->type != 'F' && f->type != 'X' && f->type != 'd' && f->type != 'c' &&
-	               f->type != 'f';
+	s->unit_open = !is_last(f->type);
 	if (s->trip && (!trip_is_all_taken(s->trip) || s->trip->goes_back))
 		return true;
 	if (s->trip && !borrow_is_owed(s))
 		trip_end(s);
-	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in, class) : comes_behind(s);
+	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in, u) : comes_behind(s);
 	if (!goes) /* it comes again */
 		s->unit_open = !begins;
 	return goes;

@@ -252,11 +252,11 @@ static void session_break(struct session *s, const char *what)
 }
 
 static size_t session_take_message(struct session *s, const struct frame *f, struct slice in, struct lent *lent,
-                                   struct sql_class *class)
+                                   const struct unit *u)
 {
 	switch (f->type) {
 	case 'Q':
-		return query_take(s, f, in, lent, class);
+		return query_take(s, f, in, lent, u);
 	case 'P':
 	case 'B':
 	case 'D':
@@ -265,7 +265,7 @@ static size_t session_take_message(struct session *s, const struct frame *f, str
 	case 'S':
 	case 'H':
 	case 'F':
-		return extended_take(s, f, in, lent);
+		return extended_take(s, f, in, lent, u);
 	case 'd':
 	case 'c':
 	case 'f':
@@ -281,7 +281,7 @@ static size_t session_take_message(struct session *s, const struct frame *f, str
 
 size_t session_take(struct session *s, struct slice in, struct lent *lent)
 {
-	struct sql_class *class = NULL;
+	struct unit u;
 	struct frame f;
 	size_t taken;
 	if (s->body_left)
@@ -305,13 +305,14 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
-	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in, &class)) {
-		sql_class_unref(class);
+	u.class = NULL;
+	u.st = NULL;
+	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in, &u)) {
+		unit_forget(s, &u);
 		return 0;
 	}
-	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent, class);
-	if (UNLIKELY(class))
-		sql_class_unref(class);
+	taken = UNLIKELY(f.body_len > s->home->max_message) ? oversize_take(s, &f, in) : session_take_message(s, &f, in, lent, &u);
+	unit_forget(s, &u);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
 		s->held_since_us = 0;
 		borrow_give_back(s);

@@ -26,9 +26,9 @@ struct plan {
 };
 struct steering {
 	struct policy_decision now; /* what was decided, when it is not kept in a plan */
-	struct settings *asked;     /* settings of which lunapool.route was looked up last: a reference */
-	const char *route;          /* … and what it is */
-	struct plan *plans;         /* PLANS of them, once a policy was asked */
+	struct settings *looked_up; /* a session's, from which these were taken last: a reference */
+	const char *route, *application;
+	struct plan *plans; /* PLANS of them, once a policy was asked */
 };
 
 void steer_init(struct sessions *ss)
@@ -41,9 +41,22 @@ void steer_fini(struct sessions *ss)
 	struct steering *st = ss->steering;
 	for (unsigned i = 0; st->plans && i < PLANS; i++)
 		sql_class_unref(st->plans[i].class);
-	settings_unref(st->asked);
+	settings_unref(st->looked_up);
 	mem_free(st->plans);
 	mem_free(st);
+}
+
+/* What S has set; many have the same. */
+static const struct steering *settings_of(const struct session *s)
+{
+	struct steering *st = s->home->steering;
+	if (LIKELY(st->looked_up == s->vars))
+		return st;
+	settings_unref(st->looked_up);
+	st->looked_up = settings_ref(s->vars);
+	st->route = settings_get(s->vars, "lunapool.route");
+	st->application = settings_get(s->vars, "application_name");
+	return st;
 }
 
 /* ---- what the client says ----------------------------------------------------------------------------------------------------------------- */
@@ -84,20 +97,10 @@ static bool by_node(const struct topo_cluster *c, struct slice name, struct poli
 	return false;
 }
 
-static const char *setting_of(const struct session *s)
-{
-	struct steering *st = s->home->steering;
-	if (LIKELY(st->asked == s->vars))
-		return st->route;
-	settings_unref(st->asked);
-	st->asked = settings_ref(s->vars);
-	return st->route = settings_get(s->vars, "lunapool.route");
-}
-
 static bool by_client(const struct session *s, const struct topo_cluster *c, const struct sql_hint *hint,
                       struct policy_decision *d)
 {
-	const char *setting = setting_of(s);
+	const char *setting = settings_of(s)->route;
 	if (hint->wants_primary)
 		return decide_as(d, POLICY_PRIMARY, DECIDER_HINT, "hint"), true;
 	if (hint->node.len && by_node(c, hint->node, d))
@@ -129,7 +132,7 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .hint = hint,
 		                          .user = s->user,
 		                          .database = s->database,
-		                          .application = settings_get(s->vars, "application_name"),
+		                          .application = settings_of(s)->application,
 		                          .client = s,
 		                          .put_address = put_address,
 		                          .workload = s->workload,

@@ -58,6 +58,7 @@ void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struc
 	bytes_begin(&t->kept, t->kept_near, sizeof t->kept_near);
 	bytes_begin(&t->held, t->held_near, sizeof t->held_near);
 	bytes_add(&t->kept, segment);
+	t->n = 1;
 	loop_defer_init(&t->again, trip_pump_later);
 	pool_join(pool);
 	pulse_begin(pulse, true);
@@ -70,6 +71,7 @@ bool trip_join(struct session *s, struct slice segment)
 	if (t->kept.len + segment.len > UNITS_MAX)
 		return false;
 	bytes_add(&t->kept, segment);
+	t->n++;
 	return true;
 }
 
@@ -151,12 +153,12 @@ void trip_segment_over(struct session *s)
 	t->is_over = false;
 	if (t->goes_back) /* the pump knows where it is */
 		return;
-	t->at = segment_end(t, t->at);
-	if (t->at == t->kept.len || session_status(s) != 'I') {
+	if (--t->n == 0 || session_status(s) != 'I') {
 		leave_node(t, now - t->began_us);
 		trip_free(s);
 		return;
 	}
+	t->at = segment_end(t, t->at);
 	t->is_told = false;
 }
 

@@ -59,6 +59,10 @@ static enum look look_statement(struct look_at *l, struct slice name, struct sli
 	struct statement *st = !name.len && l->unnamed ? l->unnamed : names_meant(l->s, name);
 	if (!st || st->names_statements)
 		return LOOK_NOT;
+	if (!l->u->st) { /* the first message's: one of another kind ends the look */
+		l->u->st = st;
+		st->refs++;
+	}
 	if (!known_statement(l->s, st))
 		return LOOK_WAIT;
 	look_note(l->u, text.at ? text : statement_text(st), st->class);
@@ -159,6 +163,13 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 
 bool unit_look(struct session *s, struct slice in, struct unit *u)
 {
+	*u = (struct unit){ 0 };
 	u->is_read = look_unit(s, in, u) == LOOK_READ && u->len <= UNITS_MAX;
 	return s->state == SESSION_READY; /* it may wait for what is known of the catalogue */
+}
+
+void unit_drop(struct session *s, struct unit *u)
+{
+	sql_class_unref(u->class);
+	statement_unref(s, u->st);
 }
