@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define PULSE_UNKNOWN UINT64_MAX
+#define PULSE_SAMPLES 16u /* three seconds of probes */
 
 /* Read by everybody; the second half, which everybody writes, has cache lines of its own.  Only pulse.c and the functions below look inside. */
 struct pulse {
@@ -22,6 +23,9 @@ struct pulse {
 	_Atomic uint64_t time_ns; /* that a statement takes, on average; 0: not known */
 	_Atomic uint64_t replayed, lag_bytes, lag_us, latency_us;
 	_Atomic uint64_t seq, written_us, written;
+	struct pulse_sample { /* the last of these, sample N at N % PULSE_SAMPLES; the newest is number seq / 2 */
+		_Atomic uint64_t asked_us, written;
+	} samples[PULSE_SAMPLES];
 	_Atomic uint64_t marked_us, marked; /* the first sample behind what was known to be written then */
 	_Atomic uint32_t timeline;
 	uint32_t id;
@@ -66,6 +70,8 @@ static inline uint64_t pulse_replayed(const struct pulse *p)
 /* Of a primary: LSN is at or behind all that it had written, committed without waiting or not, at the time *ASKED_US: a standby that has
  * replayed LSN shows every change that had ended by then.  False: never asked. */
 bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *lsn);
+/* Of the samples that were asked for at SINCE_US or later the first that is still known.  False: there is none. */
+bool pulse_written_since(const struct pulse *primary, uint64_t since_us, uint64_t *lsn);
 /* … and all that pulse_note_write() told of; *LSN 0: nothing.  False: no sample was taken behind the last of it. */
 bool pulse_marked(const struct pulse *primary, uint64_t *lsn);
 

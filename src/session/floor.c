@@ -4,7 +4,8 @@
  *   none --a write is over--> a time --the first sample that was taken behind it--> a position
  *                               ^--------------another epoch of the cluster----------------'
  *
- * It is sampled, not asked for: until there is a sample, the primary takes the reads.  A position compares with nothing once the cluster has
+ * It is sampled, not asked for: until there is a sample, the primary takes the reads.  The first of them is what counts, however long ago it was
+ * taken when the session reads: a later one has what others have written since, which no standby can show yet while they do not stop.  A position compares with nothing once the cluster has
  * another primary or timeline: what survived of the write is then in that one's next sample.
  *
  * Whose writes count says read_your_writes: its own session's; all clients' (the primary's pulse has their mark); nobody's.
@@ -34,14 +35,13 @@ void floor_note(struct session *s)
 static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
 {
 	const struct pulse *primary = c->nodes[c->primary].pulse;
-	uint64_t asked_us;
 	*lsn = 0;
 	if (!s->floor.at)
 		return true;
 	if (!(s->floor.at & IS_TIME) && s->floor.epoch != (uint32_t)c->epoch)
 		s->floor.at = clock_us() | IS_TIME;
 	if (s->floor.at & IS_TIME) {
-		if (!pulse_written(primary, &asked_us, lsn) || asked_us < (s->floor.at & ~IS_TIME))
+		if (!pulse_written_since(primary, s->floor.at & ~IS_TIME, lsn))
 			return false;
 		s->floor.at = *lsn;
 		s->floor.epoch = (uint32_t)c->epoch;

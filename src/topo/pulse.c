@@ -115,6 +115,28 @@ bool pulse_written(const struct pulse *primary, uint64_t *asked_us, uint64_t *ls
 	}
 }
 
+/* The newest sample is number LAST; *LSN 0: none of those that are left is so new. */
+static void first_since(const struct pulse *p, uint64_t last, uint64_t since_us, uint64_t *lsn)
+{
+	*lsn = 0;
+	for (uint64_t n = last; n > 0 && last - n < PULSE_SAMPLES; n--) {
+		const struct pulse_sample *s = &p->samples[n % PULSE_SAMPLES];
+		if (atomic_load_explicit(&s->asked_us, memory_order_acquire) < since_us)
+			return;
+		*lsn = atomic_load_explicit(&s->written, memory_order_acquire);
+	}
+}
+
+bool pulse_written_since(const struct pulse *primary, uint64_t since_us, uint64_t *lsn)
+{
+	for (;;) {
+		uint64_t seq = atomic_load_explicit(&primary->seq, memory_order_acquire);
+		first_since(primary, seq / 2, since_us, lsn);
+		if (!(seq & 1) && load(&primary->seq) == seq)
+			return *lsn != 0;
+	}
+}
+
 bool pulse_marked(const struct pulse *primary, uint64_t *lsn)
 {
 	uint64_t wrote_us = atomic_load_explicit(&primary->wrote_us, memory_order_acquire);
@@ -223,6 +245,9 @@ void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn)
 		atomic_store_explicit(&p->marked_us, asked_us, memory_order_release);
 		atomic_store_explicit(&p->marked, lsn, memory_order_release);
 	}
+	struct pulse_sample *s = &p->samples[(seq / 2 + 1) % PULSE_SAMPLES];
+	atomic_store_explicit(&s->asked_us, asked_us, memory_order_release);
+	atomic_store_explicit(&s->written, lsn, memory_order_release);
 	atomic_store_explicit(&p->written_us, asked_us, memory_order_release);
 	atomic_store_explicit(&p->written, lsn, memory_order_release);
 	atomic_store_explicit(&p->seq, seq + 2, memory_order_release);

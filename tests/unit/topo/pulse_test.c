@@ -92,6 +92,32 @@ static void the_first_sample_behind_a_write_is_its_mark(void **state)
 	pulse_unref(p);
 }
 
+static uint64_t since(const struct pulse *p, uint64_t us)
+{
+	uint64_t lsn;
+	return pulse_written_since(p, us, &lsn) ? lsn : 0;
+}
+
+static void the_first_sample_behind_a_time_is_found_later_too(void **state)
+{
+	struct pulse *p = pulse_new(7);
+	assert_int_equal(since(p, 0), 0);
+	pulse_note_written(p, 10, 100);
+	assert_int_equal(since(p, 11), 0);
+	pulse_note_written(p, 20, 200);
+	pulse_note_written(p, 30, 300);
+	assert_int_equal(since(p, 5), 100);
+	assert_int_equal(since(p, 10), 100);
+	assert_int_equal(since(p, 11), 200);
+	assert_int_equal(since(p, 30), 300);
+	assert_int_equal(since(p, 31), 0);
+	for (uint64_t i = 4; i <= 3 * PULSE_SAMPLES; i++)
+		pulse_note_written(p, i * 10, i * 100);
+	assert_int_equal(since(p, 10), (2 * PULSE_SAMPLES + 1) * 100); /* the oldest that is left */
+	assert_int_equal(since(p, 3 * PULSE_SAMPLES * 10), 3 * PULSE_SAMPLES * 100);
+	pulse_unref(p);
+}
+
 static void is_asked_for_once_until_it_is_asked(void **state)
 {
 	struct pulse *p = pulse_new(7);
@@ -215,6 +241,7 @@ static void a_sample_is_one_pair(void **state)
 			continue;
 		assert_int_equal(lsn, when * 3);
 		assert_true(when >= last);
+		assert_true(since(p, when) >= lsn);
 	}
 	pthread_join(writer, NULL);
 	pulse_unref(p);
@@ -251,6 +278,7 @@ int main(void)
 		cmocka_unit_test(an_ejection_outlives_the_probe_that_was_under_way),
 		cmocka_unit_test(only_the_node_s_own_errors_eject_it),
 		cmocka_unit_test(the_first_sample_behind_a_write_is_its_mark),
+		cmocka_unit_test(the_first_sample_behind_a_time_is_found_later_too),
 		cmocka_unit_test(is_asked_for_once_until_it_is_asked),
 		cmocka_unit_test(an_average_follows),
 		cmocka_unit_test(times_of_any_length_are_told),
