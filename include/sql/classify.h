@@ -22,7 +22,8 @@
 /* What the text's bytes mean depends on the session: pass what the client was told. */
 struct sql_dialect {
 	bool backslash_quotes; /* standard_conforming_strings = off */
-	bool unsafe_encoding;  /* one for clients only (SJIS, BIG5, GBK, UHC, GB18030, JOHAB …): a byte >= 0x80 makes the text opaque */
+	bool
+	    unsafe_encoding; /* one for clients only (SJIS, BIG5, GBK, UHC, GB18030, JOHAB …): a byte >= 0x80 makes the text opaque */
 };
 
 struct sql_cache;
@@ -33,6 +34,8 @@ struct sql_cache_stats {
 	size_t bytes, entries;
 };
 void sql_cache_read_stats(const struct sql_cache *c, struct sql_cache_stats *out);
+
+bool sql_cache_holds(const struct sql_cache *c, const struct sql_class *class); /* texts of its shape need not be parsed now */
 
 /* The class of TEXT (no NUL needed): a reference that the caller gives back.  Never NULL, never fails: what is not understood is opaque. */
 struct sql_class *sql_classify(struct sql_cache *c, struct slice text, struct sql_dialect dialect)

@@ -209,6 +209,14 @@ void sql_cache_read_stats(const struct sql_cache *c, struct sql_cache_stats *out
 	*out = c->stats;
 }
 
+bool sql_cache_holds(const struct sql_cache *c, const struct sql_class *class)
+{
+	for (const struct entry *e = class->shape ? *bucket(c, class->place) : NULL; e; e = e->chain)
+		if (e->class->shape_id == class->shape_id)
+			return true;
+	return false;
+}
+
 static struct sql_class *hit(struct sql_cache *c, struct entry *e)
 {
 	c->stats.hits++;
@@ -228,6 +236,9 @@ static struct sql_class *look_up(struct sql_cache *c, const struct shape *s, str
 	} else {
 		c->stats.misses++;
 		class = classify_shape(s);
+		class->shape = shape_shown(s);
+		class->shape_id = hash64(shape);
+		class->place = hash;
 		e = insert(c, hash, shape, class);
 	}
 	if (e && recallable)

@@ -105,7 +105,7 @@ static size_t texts_bytes(char **texts)
 
 size_t class_bytes(const struct sql_class *c)
 {
-	size_t sum = sizeof *c + c->n * sizeof c->part[0] + BLOCK_OVERHEAD;
+	size_t sum = sizeof *c + c->n * sizeof c->part[0] + BLOCK_OVERHEAD + text_bytes(c->shape);
 	for (uint32_t i = 0; i < c->n; i++) {
 		const struct sql_part *p = &c->part[i];
 		sum += text_bytes(p->name) + text_bytes(p->value) + text_bytes(p->culprit) + text_bytes(p->blamed);
@@ -130,6 +130,7 @@ struct sql_class *class_copy(const struct sql_class *from)
 	c->is_plain = false; /* effects will be added */
 	c->informed = c->as_read = NULL;
 	c->informed_by = 0;
+	c->shape = mem_text(c->shape);
 	for (uint32_t i = 0; i < c->n; i++) {
 		struct sql_part *p = &c->part[i];
 		p->name = mem_text(p->name);
@@ -168,5 +169,6 @@ void sql_class_unref(struct sql_class *c)
 	}
 	sql_class_unref(c->informed);
 	sql_class_unref(c->as_read);
+	mem_free(c->shape);
 	mem_free(c);
 }

@@ -30,6 +30,9 @@ struct sql_class *class_opaque(void);
 char **texts_add(char **texts, char *text);
 void texts_free(char **texts);
 
+/* The caller frees it. */
+char *shape_shown(const struct shape *s);
+
 /* The class of a shape: parsed, or guessed when it must not or cannot be parsed. */
 struct sql_class *classify_shape(const struct shape *s);
 
