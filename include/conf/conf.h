@@ -54,6 +54,7 @@ struct conf_list {
 #define CONF_T_LIST struct conf_list
 #define CONF_T_DURATION uint64_t
 #define CONF_T_SIZE uint64_t
+#define CONF_T_SHARE int64_t /* millionths */
 #define CONF_T_MODE enum pool_mode
 #define CONF_T_LEVEL enum log_level
 #define CONF_T_FORMAT enum log_format

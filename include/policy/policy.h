@@ -84,6 +84,8 @@ struct policy_admission {
 
 enum policy_hook { POLICY_HOOK_PLAN, POLICY_HOOK_ROUTE, POLICY_HOOK_ADMIT, POLICY_HOOK_BALANCE, POLICY_HOOKS };
 
+const char *policy_kind_name(const struct sql_class *class); /* as scripts see it: "select", "multi", … */
+
 bool policy_has(const struct policy_vm *vm, enum policy_hook hook);
 /* Where the hook stands: "/etc/lunapool/policies/main.lua:12"; "" when there is none. */
 const char *policy_where(const struct policy_vm *vm, enum policy_hook hook);

@@ -145,6 +145,17 @@ void sessions_each_held(struct sessions *ss, void (*fn)(void *arg, const struct 
 /* How many clients each address has, 4 or 8 bytes of it (session_registry_admit()).  Any thread; FN runs under a lock, so it only copies. */
 void session_registry_each_address(struct session_registry *r, void (*fn)(void *arg, struct slice address, int64_t clients),
                                    void *arg);
+/* What ran where: statements of one shape, in one database, on one node, decided in one way. */
+struct session_route {
+	const char *shape, *database; /* shape NULL: of all that none is kept of */
+	uint64_t shape_id;
+	uint32_t node_id; /* 0: no server */
+	const char *kind, *by, *because, *reason, *place;
+	bool is_read, is_cached;
+	uint64_t generation; /* of the policy; 0: none */
+	uint64_t count, timed, time_us;
+};
+void sessions_each_route(struct sessions *ss, void (*fn)(void *arg, const struct session_route *r), void *arg);
 struct session_memory {
 	size_t session_bytes, sessions, sessions_free, statements, statement_bytes;
 };

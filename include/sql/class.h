@@ -140,8 +140,8 @@ struct sql_class {
 	struct sql_class *informed;
 	struct sql_class *as_read; /* the same, proven a read by some facts; made at the first time */
 	uint64_t informed_by;
-	/* For people: the text without its constants and, as far as SET sets them, values; and what is the same in every worker for that.  NULL, 0: it
-	 * was longer or stranger than what is kept. */
+	/* For people: the text without its constants and, as far as SET sets them, values; and a number for it, the same in every worker (of shapes
+	 * that are cut, each has its own).  NULL, 0: it was longer or stranger than what is kept. */
 	char *shape;
 	uint64_t shape_id, place; /* place: cache.c's */
 	struct sql_part part[];

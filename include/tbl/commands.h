@@ -34,6 +34,7 @@
 	SHOW(policy, "SHOW POLICY", STATS,                                                                                           \
 	     "Each cluster's Lua policy: whether it is used, what it took, its last error, and why the last reload was refused.")    \
 	SHOW(pools, "SHOW POOLS", STATS, "One row for each database and user: clients, waiters and server connections.")             \
+	SHOW(routes, "SHOW ROUTES", STATS, "What ran where, and why: the busiest shapes of statements first.")                       \
 	SHOW(servers, "SHOW SERVERS", STATS, "One row for each server connection.")                                                  \
 	SHOW(sockets, "SHOW SOCKETS", STATS, "Clients and server connections, with what is buffered for them.")                      \
 	SHOW(state, "SHOW STATE", STATS, "Whether something is paused.")                                                             \

@@ -23,6 +23,9 @@
 	X(log_format, FORMAT, "kv", 0, 0, RELOAD, "Log lines as key=value (kv) or JSON objects (json).")                             \
 	X(stats_period, DURATION, "1min", 100000, 86400000000, RELOAD,                                                               \
 	  "Averages in SHOW STATS are over the last one to two of these.")                                                           \
+	X(log_routes, SHARE, "0", 0, 1000000, RELOAD,                                                                                \
+	  "Share of the statements of which is logged where they ran and why, with their shape but without any constant: 0.01 is "   \
+	  "one in a hundred, 1 each.")                                                                                               \
 	X(log_connections, BOOL, "true", 0, 0, RELOAD, "Log each client's login and end.")                                           \
 	X(memory_limit, SIZE, "0", 0, 1099511627776, RELOAD,                                                                         \
 	  "Memory that the process may have in use: beyond it, clients that hold most are closed, and if nobody holds much, no new " \

@@ -87,6 +87,7 @@ static void print_range(int fd, const struct param *p)
 		return;
 	case PARAM_INT:
 	case PARAM_OCTAL:
+	case PARAM_SHARE:
 	case PARAM_DURATION:
 	case PARAM_SIZE:
 		break;

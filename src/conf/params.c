@@ -87,7 +87,7 @@ const char *param_type_name(enum param_type type)
 {
 	static const char *const names[] = { "integer",  "octal",     "boolean",     "text",      "text",       "path",   "list",
 		                                 "duration", "size",      "pool mode",   "log level", "log format", "engine", "TLS mode",
-		                                 "TLS mode", "TLS start", "TLS version", "algorithm", "writes",     "scope" };
+		                                 "TLS mode", "TLS start", "TLS version", "algorithm", "writes",     "scope",  "share" };
 	return names[type];
 }
 
@@ -173,6 +173,31 @@ static char *show_with_unit(uint64_t n, const struct unit *units, size_t n_units
 	return mem_text(out);
 }
 
+#define SHARE_ONE 1000000 /* of a million */
+
+/* 0 … 1 with up to six places behind the point; 1.5 is a number, but out of every range. */
+static bool read_share(const char *text, int64_t *out)
+{
+	uint64_t n, unit = SHARE_ONE;
+	if (!read_number(&text, 10, &n) || n > INT32_MAX)
+		return false;
+	*out = (int64_t)n * SHARE_ONE;
+	if (*text == '.' && !text[1])
+		return false;
+	for (text += *text == '.'; *text >= '0' && *text <= '9' && unit > 1; text++)
+		*out += (int64_t)(unit /= 10) * (*text - '0');
+	return *text == '\0';
+}
+
+static char *show_share(int64_t parts)
+{
+	char out[40];
+	size_t len = (size_t)snprintf(out, sizeof out, "%" PRId64 ".%06" PRId64, parts / SHARE_ONE, parts % SHARE_ONE);
+	while (out[len - 1] == '0')
+		len--;
+	return mem_textn(out, len - (out[len - 1] == '.'));
+}
+
 char *param_show_number(const struct param *p, int64_t number)
 {
 	char out[40];
@@ -180,6 +205,8 @@ char *param_show_number(const struct param *p, int64_t number)
 		return show_with_unit((uint64_t)number, durations, ARRAY_LEN(durations));
 	if (p->type == PARAM_SIZE)
 		return show_with_unit((uint64_t)number, sizes, ARRAY_LEN(sizes));
+	if (p->type == PARAM_SHARE)
+		return show_share(number);
 	snprintf(out, sizeof out, p->type == PARAM_OCTAL ? "0%" PRIo64 : "%" PRId64, number);
 	return mem_text(out);
 }
@@ -207,6 +234,10 @@ static bool parse_number(const struct param *p, const char *text, int64_t *out, 
 	case PARAM_INT:
 		got = read_int(text, out) ? UNIT_READ : UNIT_WRONG;
 		what = "a whole number";
+		break;
+	case PARAM_SHARE:
+		got = read_share(text, out) ? UNIT_READ : UNIT_WRONG;
+		what = "a share: a number from 0 to 1, as in 0.01";
 		break;
 	case PARAM_OCTAL:
 		got = read_octal(text, out) ? UNIT_READ : UNIT_WRONG;
@@ -357,6 +388,7 @@ bool param_set(const struct param *p, void *base, const struct conf_list *texts,
 	switch (p->type) {
 	case PARAM_INT:
 	case PARAM_OCTAL:
+	case PARAM_SHARE:
 	case PARAM_DURATION:
 	case PARAM_SIZE:
 		if (!parse_number(p, text, &number, err))

@@ -49,7 +49,8 @@ enum param_type {
 	PARAM_PROTOCOL,
 	PARAM_BALANCE,
 	PARAM_FRESHNESS,
-	PARAM_SCOPE
+	PARAM_SCOPE,
+	PARAM_SHARE
 };
 struct param {
 	const char *name;

@@ -61,6 +61,11 @@ static const char *const kind_names[] = {
 
 _Static_assert(ARRAY_LEN(kind_names) == SQL_EMPTY + 1, "each kind has a name");
 
+const char *policy_kind_name(const struct sql_class *class)
+{
+	return class->n == 1 ? kind_names[class->part[0].kind] : "multi";
+}
+
 static void push_text(lua_State *L, const char *text)
 {
 	lua_pushstring(L, text ? text : "");
@@ -82,8 +87,7 @@ static void query_text(lua_State *L, struct policy_vm *vm, const struct handle *
 
 static void query_kind(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	const struct sql_class *c = vm->query->class;
-	lua_pushstring(L, c->n == 1 ? kind_names[c->part[0].kind] : "multi");
+	lua_pushstring(L, policy_kind_name(vm->query->class));
 }
 
 static void query_is_read(lua_State *L, struct policy_vm *vm, const struct handle *h)

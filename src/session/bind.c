@@ -36,6 +36,7 @@ void bind_execute_begin(struct session *s)
 	s->begin = mem_textn((const char *)text.at, text.len);
 	s->vtx = VTX_DEFERRED;
 	POOL_COUNT(s->pool, queries, 1);
+	counted_here(s, s->portal->class, HOW_HERE);
 	extended_answer_now(s, 'C', slice_of(tag, strlen(tag) + 1));
 	patience_note(s);
 }

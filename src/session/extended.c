@@ -200,6 +200,7 @@ static size_t extended_execute(struct session *s, const struct frame *f, struct 
 		bind_begin_there(s);
 	e = execute_effect(s, portal, st);
 	POOL_COUNT(s->srv->pool, queries, 1);
+	counted(s, st ? st->class : NULL);
 	return extended_forward(s, f, in, lent, REPLY_EXECUTE, e ? TAG_EFFECT : TAG_PLAIN, e);
 }
 
@@ -236,6 +237,7 @@ static NOT_INLINE size_t extended_function(struct session *s, const struct frame
 		return copyio_drop(s, f, in);
 	}
 	patience_begin_statement(s);
+	counted(s, NULL);
 	reader_init(&r, f->body);
 	known_call(s, reader_u32(&r));
 	return extended_forward(s, f, in, lent, REPLY_FUNCTION, TAG_PLAIN, NULL);

@@ -225,6 +225,8 @@ void patience_end_statement(struct session *s)
 	uint64_t now = loop_now_us(session_loop(s));
 	struct pool_tally *tally = pool_tally(s->srv->pool);
 	pool_tally_add(&tally->query_us, now - s->since_us);
+	if (s->timed)
+		counted_took(s, now - s->since_us);
 	s->in_query = goes_on;
 	s->timed_out = 0;
 	s->since_us = now;

@@ -202,6 +202,25 @@ struct session_login {
 
 struct policy_decision;
 struct steering;
+struct policy_vm;
+struct ledger;
+
+/* How it was decided where a statement runs: HOW(), and what became of it. */
+#define HOW(by, kind, only_reads) ((uint32_t)(by) | (uint32_t)(kind) << 4 | (uint32_t)(only_reads) << 7)
+#define HOW_BY(how) ((how)&15u)               /* enum decider */
+#define HOW_KIND(how) ((how) >> 4 & 7u)       /* enum policy_kind */
+#define HOW_ONLY_READS(how) ((how) >> 7 & 1u) /* the unit could go to a standby */
+enum {
+	HOW_AWAY = 1 << 8,     /* it ran on a standby */
+	HOW_RETURNED = 1 << 9, /* … which could not answer it */
+	HOW_HERE = 1 << 10,    /* it needed no server */
+	HOW_REFUSED = 1 << 11, /* the policy did not want it */
+	/* nobody was asked: */
+	HOW_TRANSACTION = 1 << 12,
+	HOW_PINNED = 1 << 13,
+	HOW_SESSION_MODE = 1 << 14,
+	HOW_NO_SPLIT = 1 << 15, /* reads stay on the primary, as configured */
+};
 
 #define UNITS_MAX 16384u /* bytes, of one or several, that are kept for the way back from a standby */
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
@@ -294,6 +313,9 @@ struct session {
 	uint64_t segment;            /* counts what ends with a ReadyForQuery; 0 is never one's number */
 	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 	struct sql_scan *scan;       /* of a Query that streams through */
+	uint32_t how, reason;        /* of the unit at hand: HOW(), a note in the ledger; 0: nobody was asked */
+	uint32_t last, last_reason;  /* row in the ledger of the last statement, and its reason */
+	uint32_t timed;              /* … of that whose time is taken */
 	uint32_t slot;               /* in home->slots; part of the cancel key */
 	union session_secret key;    /* cancel key: session_key() */
 	uint32_t statement_bytes;    /* text held in names and unnamed */
@@ -370,6 +392,8 @@ struct sessions {
 	uint64_t turn;             /* balance_choose()'s */
 	struct steering *steering; /* steer.c's */
 	struct slab trips;
+	struct ledger *ledger;
+	uint64_t log_below; /* a random number up to this: the statement's route is logged; 0: never */
 	struct loop_timer fresh_retry;
 	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
 	struct loop_defer bury;
@@ -546,6 +570,19 @@ void steer_init(struct sessions *ss);
 void steer_fini(struct sessions *ss);
 /* The policy's admit(), once for a login.  False with E: the client is refused. */
 bool steer_admit(struct session *s, struct err *e) MUST_CHECK;
+
+/* counted.c: what ran where, for SHOW ROUTES and SHOW LAST ROUTE */
+void counted_begin(struct sessions *ss);
+void counted_end(struct sessions *ss);
+void counted_on_topology(struct sessions *ss);
+/* A statement of CLASS (NULL: nobody knows) is about to be sent. */
+void counted(struct session *s, struct sql_class *class);
+void counted_here(struct session *s, struct sql_class *class, uint32_t how); /* no server has anything to do with it */
+void counted_took(struct session *s, uint64_t us);                           /* what was sent, until its ReadyForQuery */
+void counted_returned(struct session *s, const char *why);                   /* what is under way will run on the primary */
+uint32_t counted_note(struct session *s, const struct policy_vm *vm, const struct policy_decision *d);
+const char *counted_because(uint32_t how, const struct sql_class *class, char *out, size_t room);
+extern const char *const decider_names[];
 
 /* explain.c */
 struct slice explain_route_of(struct slice text);         /* the statement behind EXPLAIN ROUTE; .at NULL: it is something else */

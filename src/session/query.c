@@ -218,6 +218,7 @@ static size_t query_send(struct session *s, const struct frame *f, struct slice 
 	bool has_names = class_names_statements(class);
 	struct effect *e = has_names || effect_matters(s, class) ? effect_new(s, class, true) : NULL;
 	patience_begin_statement(s);
+	counted(s, class);
 	if (has_names) {
 		query_send_rewritten(s, text, e);
 		return frame_size(f);
@@ -232,8 +233,11 @@ static size_t query_run(struct session *s, const struct frame *f, struct slice i
 	struct err e;
 	if (class_names_statements(class) && names_wait_for_all(s))
 		return 0;
-	if ((!class->is_plain || s->vtx == VTX_FAILED) && query_answer_here(s, class, text))
+	if ((!class->is_plain || s->vtx == VTX_FAILED) && query_answer_here(s, class, text)) {
+		if (s->pool)
+			counted_here(s, class, HOW_HERE);
 		return frame_size(f);
+	}
 	if (query_is_refused(s, class, &e)) {
 		borrow_refuse(s, true, &e);
 		return frame_size(f);
@@ -273,6 +277,7 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	s->scan = mem_alloc(sizeof *s->scan);
 	sql_scan_init(s->scan, query_dialect(s));
 	sql_scan_feed(s->scan, f->body);
+	counted(s, NULL);
 	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, TAG_PLAIN, NULL);
 	return copyio_pass(s, f, in, lent);
 }

@@ -207,12 +207,20 @@ static void refuse(struct session *s, const struct policy_decision *d)
 		err_set(s->wait_failed, "0A000", "the policy sends this statement to another cluster, which is not supported");
 }
 
+static uint32_t how_of(const struct session *s, const struct topo_cluster *c, const struct unit *u,
+                       const struct policy_decision *d)
+{
+	bool splits = conf_of(s, c)->read_write_split;
+	return HOW(d->by, d->kind, u->is_read) | (u->is_read && !splits ? HOW_NO_SPLIT : 0);
+}
+
 /* The first one.  False: it must wait. */
 static bool go(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
                struct slice in)
 {
 	const struct topo_node *node;
 	if (!is_allowed(s, c, d)) {
+		counted_here(s, u->class, s->how | HOW_REFUSED);
 		refuse(s, d);
 		return true;
 	}
@@ -269,6 +277,7 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
 	s->unit_parts = 0;
+	s->how = 0;
 	if (!s->srv)
 		borrow_pool(s);
 	c = is_free(s) ? route_cluster(s) : NULL;
@@ -277,6 +286,8 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 	if (!unit_look(s, in, u))
 		return false;
 	d = steer(s, c, u);
+	s->how = how_of(s, c, u, d);
+	s->reason = d->note;
 	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
 }
 

@@ -27,6 +27,7 @@ struct sessions *sessions_new(const struct session_env *env)
 	loop_defer_init(&ss->bury, sessions_bury);
 	loop_timer_init(&ss->pin_retry, sessions_retry_pins);
 	routes_init(ss);
+	counted_begin(ss);
 	slab_init(&ss->slab, sizeof(struct session));
 	struct session_registry_worker *w = &env->registry->worker[env->worker];
 	pthread_mutex_lock(&w->lock);
@@ -52,6 +53,7 @@ void sessions_free(struct sessions *ss)
 	sessions_bury(&ss->bury);
 	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
 	routes_fini(ss);
+	counted_end(ss);
 	settings_unref(ss->dialect_of);
 	welcomes_forget(ss);
 	known_forget_all(ss);
@@ -99,6 +101,7 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 	const struct conf_limits *limits = &topo->conf->limits;
 	struct dlist homeless, *it;
 	ss->topo = topo;
+	counted_on_topology(ss);
 	ss->routes = false;
 	ss->marks_writes = floor_marks_writes(topo);
 	for (size_t i = 0; i < topo->n_clusters; i++)

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "base/clock.h"
+#include "ledger.h"
 #include "policy/set.h"
 #include "priv.h"
 #include "sql/hint.h"
@@ -162,7 +163,7 @@ static const struct policy_decision *by_policy(struct session *s, const struct t
 	size_t cluster_at = (size_t)(c - topo->clusters);
 	struct policy_decision *now = &s->home->steering->now;
 	struct plan *p = plan_of(s, u->class, policy_generation(vm));
-	if (LIKELY(p->class && p->is_final))
+	if (LIKELY(p->class && p->is_final && ledger_reason(s->home->ledger, p->decision.note)))
 		return &p->decision;
 	struct policy_query q = query_of(s, u, hint);
 	if (!p->class) {
@@ -170,10 +171,12 @@ static const struct policy_decision *by_policy(struct session *s, const struct t
 		p->class = p->decision.has_failed ? NULL : sql_class_ref(u->class);
 	}
 	p->decision.by = DECIDER_PLAN;
+	p->decision.note = counted_note(s, vm, &p->decision);
 	if (p->is_final)
 		return &p->decision;
 	policy_route(vm, topo, cluster_at, &q, now);
 	now->by = DECIDER_ROUTE;
+	now->note = counted_note(s, vm, now);
 	return now;
 }
 
@@ -191,6 +194,7 @@ static void nobody_says(struct policy_decision *d, const struct topo_cluster *c,
 	d->has_failed = false;
 	d->cluster_at = (size_t)(c - topo->clusters);
 	d->nodes = 0;
+	d->note = 0;
 	d->reason[0] = '\0';
 }
 
@@ -211,6 +215,7 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 		return d;
 	d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
 	d->by = DECIDER_BUILT_IN;
+	d->note = d->reason[0] ? d->note : 0;
 	return d;
 }
 

@@ -193,6 +193,7 @@ void trip_return(struct session *s, const char *why)
 {
 	struct trip *t = s->trip;
 	log_debug(&s->log, "read_returns", KV_INT("node_id", pool_node_id(t->pool)), KV_STR("why", why));
+	counted_returned(s, why);
 	t->held.len = 0;
 	t->is_told = t->goes_back = true;
 	if (s->srv)

@@ -10,6 +10,8 @@
  * Always: bytes <= max_bytes;  an entry holds one reference to its class, so that a class outlives its eviction in other hands;
  * what stands in a place of `recent` has a text with that place's key.
  */
+#include <string.h>
+
 #include "priv.h"
 
 #include "base/dlist.h"
@@ -237,7 +239,7 @@ static struct sql_class *look_up(struct sql_cache *c, const struct shape *s, str
 		c->stats.misses++;
 		class = classify_shape(s);
 		class->shape = shape_shown(s);
-		class->shape_id = hash64(shape);
+		class->shape_id = hash64(strlen(class->shape) < SQL_SHOWN_MAX - 8 ? slice_text(class->shape) : shape);
 		class->place = hash;
 		e = insert(c, hash, shape, class);
 	}

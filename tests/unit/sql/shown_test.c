@@ -36,7 +36,7 @@ static void no_value_of_a_setting_is_shown(void **state)
 	shows("alter role bob set app.key = secret", "alter role bob set app . key = ?");
 	shows("create or replace function f() returns int set app.key to secret language sql as 'select 1'",
 	      "create or replace function f()returns int set app . key to ? ? ? ? ?");
-	shows("set a.b = secret; select c from d", "set a . b = ?; select c from d");
+	shows("set a.b = secret; select c from d", "set a . b = ?;select c from d");
 	shows("update t set a = b where c = 1", "update t set a = b where c = ?");
 	shows("alter table t alter column c set default d", "alter table t alter column c set default d");
 }
