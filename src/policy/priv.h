@@ -3,6 +3,7 @@
  *
  *   source.c  files as the control thread read them        set.c     the policies in force, breakers, counters
  *   vm.c      a Lua state: memory, time, protected calls   lib.c     what of Lua's library a policy may use
+ *   table.c   what the file returned: hooks by their names
  *   view.c    objects: userdata whose fields C answers     api.c     the module lunapool
  *   asked.c   … query, statement, hint, client             places.c  … clusters, nodes, lists of nodes
  *   text.c    string functions with an end, on match.c     stock.c   modules that are part of the program
@@ -136,6 +137,10 @@ bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
 void vm_spend(lua_State *L, uint32_t steps);
 /* Before a C function calls into Lua, which may call that function again: C's stack is finite. */
 void vm_check_depth(lua_State *L);
+
+/* ---- table.c -------------------------------------------------------------------------------------------------------- */
+
+int table_load(lua_State *L); /* runs the policy and keeps its hooks; raises an error */
 
 /* ---- lib.c ---------------------------------------------------------------------------------------------------------- */
 

@@ -11,9 +11,7 @@
  * Always: nothing raises an error outside vm_call() and the building of a VM, both protected; a call leaves the stack as it was but for
  * its results; outside a call no query is set, so that a script cannot see an old one.
  */
-#include <ctype.h>
 #include <luajit.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +21,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "priv.h"
-#include "tbl/policy.h"
 
 #define TICK 100 /* instructions */
 #define LARGE_BYTES (32u << 10)
@@ -192,131 +189,6 @@ bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
 	return false;
 }
 
-/* ---- the policy's table -------------------------------------------------------------------------------------------------- */
-
-static const char *const hook_names[] = {
-#define HOOK_NAME(name, ...) #name,
-	POLICY_HOOK_TABLE(HOOK_NAME)
-};
-/* Of the contract, but nobody would call them. */
-static const char *const later_names[] = { "failover", "returning", "fence",    "promote", "follow_primary", "rejoin",
-	                                       "recover",  "vip_up",    "vip_down", "on",      "every",          "tasks" };
-
-static bool is_word(char c)
-{
-	return isalnum((unsigned char)c) || c == '_';
-}
-
-/* The line on which the policy first says WORD: values, unlike functions, have none of their own. */
-static int line_of(const struct source_file *f, const char *word)
-{
-	size_t len = strlen(word);
-	int line = 1;
-	for (const char *c = f->text; *c; c++) {
-		line += *c == '\n';
-		if ((c == f->text || !is_word(c[-1])) && strncmp(c, word, len) == 0 && !is_word(c[len]))
-			return line;
-	}
-	return 1;
-}
-
-static NORETURN PRINTF_LIKE(3, 4) void complain(lua_State *L, const char *word, const char *fmt, ...)
-{
-	const struct source_file *f = vm_of(L)->source->files[0];
-	va_list ap;
-	va_start(ap, fmt);
-	lua_pushfstring(L, "%s:%d: ", f->path, line_of(f, word));
-	lua_pushvfstring(L, fmt, ap);
-	va_end(ap);
-	lua_concat(L, 2);
-	lua_error(L);
-	abort();
-}
-
-static int hook_named(const char *name)
-{
-	for (int i = 0; i < POLICY_HOOKS; i++)
-		if (strcmp(hook_names[i], name) == 0)
-			return i;
-	return -1;
-}
-
-static NORETURN void refuse_name(lua_State *L, const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(later_names); i++)
-		if (strcmp(later_names[i], name) == 0)
-			complain(L, name, "the hook %s is not supported yet: a policy has plan, route, admit and balance", name);
-	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance and selftest", name);
-}
-
-static void take_hook(lua_State *L, int hook)
-{
-	struct policy_vm *vm = vm_of(L);
-	lua_Debug ar;
-	if (!lua_isfunction(L, -1))
-		complain(L, hook_names[hook], "%s is a function, not a %s", hook_names[hook], luaL_typename(L, -1));
-	lua_pushvalue(L, -1);
-	lua_getinfo(L, ">S", &ar);
-	snprintf(vm->where[hook], VM_WHERE_MAX, "%s:%d", ar.short_src, ar.linedefined);
-	lua_pushvalue(L, -1);
-	lua_rawseti(L, LUA_REGISTRYINDEX, REF_HOOKS + hook);
-}
-
-/* The value on top belongs to NAME. */
-static void take_entry(lua_State *L, const char *name)
-{
-	int hook = hook_named(name);
-	if (hook >= 0)
-		take_hook(L, hook);
-	else if (strcmp(name, "selftest") == 0 && !lua_isfunction(L, -1))
-		complain(L, name, "selftest is a function, not a %s", luaL_typename(L, -1));
-	else if (strcmp(name, "selftest") != 0 && strcmp(name, "api") != 0)
-		refuse_name(L, name);
-}
-
-static void check_api(lua_State *L, int table)
-{
-	lua_pushliteral(L, "api");
-	lua_rawget(L, table);
-	if (lua_type(L, -1) != LUA_TNUMBER || lua_tonumber(L, -1) != POLICY_API)
-		complain(L, "api", "a policy begins with the version that it was written for: local M = { api = %d }", POLICY_API);
-	lua_pop(L, 1);
-}
-
-static void take_table(lua_State *L, int table)
-{
-	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-		if (lua_type(L, -2) != LUA_TSTRING)
-			complain(L, "return", "a policy is a table of hooks by their names; it has a %s for a name", luaL_typename(L, -2));
-		take_entry(L, lua_tostring(L, -2));
-	}
-}
-
-static void run_selftest(lua_State *L, int table)
-{
-	lua_pushliteral(L, "selftest");
-	lua_rawget(L, table);
-	if (lua_isnil(L, -1))
-		return;
-	lua_call(L, 0, 2);
-	if (lua_isboolean(L, -2) && !lua_toboolean(L, -2))
-		complain(L, "selftest", "selftest says false%s%s", lua_isstring(L, -1) ? ": " : "",
-		         lua_isstring(L, -1) ? lua_tostring(L, -1) : "");
-}
-
-static int load_policy(lua_State *L)
-{
-	struct policy_vm *vm = vm_of(L);
-	lib_load(L, vm->source->files[0]);
-	lua_call(L, 0, 1);
-	if (!lua_istable(L, 1))
-		complain(L, "return", "a policy returns a table of functions, not a %s", luaL_typename(L, 1));
-	check_api(L, 1);
-	take_table(L, 1);
-	run_selftest(L, 1);
-	return 0;
-}
-
 /* ---- building ------------------------------------------------------------------------------------------------------------ */
 
 struct building {
@@ -339,7 +211,7 @@ static int build(lua_State *L)
 {
 	const struct building *b = lua_touserdata(L, 1);
 	keep_function(L, on_error, REF_ON_ERROR);
-	keep_function(L, load_policy, REF_LOADER);
+	keep_function(L, table_load, REF_LOADER);
 	keep_text(L, "class", REF_KEY_CLASS);
 	view_open(L, b->conf);
 	api_open(L);
