@@ -5,6 +5,8 @@
  *   METHOD(name, parameters, returns, when, sentence)
  *   FUNCTION(name, parameters, returns, sentence)   of the module lunapool: lp_<name>() in policy/
  *   HOOK(name, parameters, returns, sentence)
+ *   TABLE(name, type, sentence)               a table of a policy, whose functions the control plane calls
+ *   EVENT(name, fields, sentence)             a key of the table `on`; fields: what the event has beside name, cluster and time
  *
  * when: SAME, the same each time a statement comes, so that plan() may ask; NOW, of this moment: not in plan(), whose answer is kept.
  * A parameter: "name: type", with ? behind the name if it may be left out.
@@ -23,6 +25,41 @@
 	     "Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.")                         \
 	HOOK(balance, "query: lunapool.Query, nodes: lunapool.Node[]", "lunapool.Node?",                                          \
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
+
+#define POLICY_TABLES(TABLE)                                                                     \
+	TABLE(tasks, "table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any>", \
+	      "Procedures that an operator runs by their names: lunapool ctl run NAME.")             \
+	TABLE(on, "table<string, fun(event: lunapool.Event, cluster: lunapool.Cluster): any, any>",  \
+	      "What shall be done when something has happened, by the event's name.")                \
+	TABLE(every, "table<string, lunapool.Every>", "What shall be done again and again, by a name of its own.")
+
+#define POLICY_EVENTS(EVENT)                                                                                            \
+	EVENT(node_up, "node", "A node answers that did not.")                                                              \
+	EVENT(node_down, "node", "A node does not answer any more.")                                                        \
+	EVENT(primary_changed, "node, old", "A node has become the primary; old is the one before, nil if there was none.") \
+	EVENT(primary_lost, "old", "Nobody is the primary any more.")
+
+/* Of the tables that the control plane gives. */
+#define POLICY_TASK(FIELD)                             \
+	FIELD(name, "string", NOW, "As it was called.")    \
+	FIELD(id, "integer", NOW, "As SHOW TASKS has it.") \
+	FIELD(args, "table<string, string|boolean>", NOW,  \
+	      "What was given: --dump=/srv/dump is args.dump; --force is args.force, true.")
+#define POLICY_EVENT(FIELD)                                 \
+	FIELD(name, "string", NOW, "Which one it is.")          \
+	FIELD(node, "lunapool.Node?", NOW, "Whom it is about.") \
+	FIELD(old, "lunapool.Node?", NOW, "Who was the primary.")
+#define POLICY_EVERY(FIELD)                                                                                      \
+	FIELD(seconds, "number", NOW, "How long after it was called it is called again, from when it has returned.") \
+	FIELD(run, "fun(cluster: lunapool.Cluster): any, any", NOW, "What is called.")
+/* Why an action did not do what it should: the second value, behind nil. */
+#define POLICY_ERROR(FIELD)                                                                                         \
+	FIELD(kind, "string", NOW,                                                                                      \
+	      "\"exit\", \"signal\", \"timeout\", \"start\": of commands; \"sql\", \"connect\"; \"http\"; \"raised\".") \
+	FIELD(message, "string", NOW, "For people; tostring() of the error is this, too.")                              \
+	FIELD(output, "string?", NOW, "What a command has written.")                                                    \
+	FIELD(status, "integer?", NOW, "Its exit status, the signal that ended it, or HTTP's.")                         \
+	FIELD(sqlstate, "string?", NOW, "PostgreSQL's word for it.")
 
 #define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
 	FIELD(kind, "string", SAME, "\"select\", \"insert\", \"begin\", \"set\", \"copy_in\", …; \"multi\" for several at once.") \
@@ -98,6 +135,32 @@
 	         "A number from 0 to 4294967295, the same for the same text in every process (FNV-1a).")                      \
 	FUNCTION(log, "text: string, level?: \"debug\"|\"info\"|\"warn\"|\"error\"", "",                                      \
 	         "A line in the log; each worker writes ten a second at most.")
+
+/* What waits: in the control plane only, in tasks and kin. */
+#define POLICY_ACTIONS(FUNCTION)                                                                                                 \
+	FUNCTION(                                                                                                                    \
+	    exec,                                                                                                                    \
+	    "argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: "      \
+	    "integer}",                                                                                                              \
+	    "string?, lunapool.Error?",                                                                                              \
+	    "Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout "   \
+	    "seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes "      \
+	    "(65,536) are kept, the first and the last.")                                                                            \
+	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                         \
+	FUNCTION(                                                                                                                    \
+	    parallel,                                                                                                                \
+	    "list: any[], fn: fun(item: any, at: integer): any, any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",         \
+	    "any[]?, lunapool.Error?",                                                                                               \
+	    "Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed "   \
+	    "(nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = \"fast\" stops the "    \
+	    "others at once.")                                                                                                       \
+	FUNCTION(deadline, "seconds: number, fn: fun(): any", "any, lunapool.Error?",                                                \
+	         "What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.")            \
+	FUNCTION(                                                                                                                    \
+	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any, any): any, any", \
+	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "    \
+	    "backoff times as long, in between; what it returned last.")                                                             \
+	FUNCTION(defer, "fn: fun()", "", "Calls fn at the end, however that comes about: the last one first, 10 s for all of them.")
 
 /* lunapool.kv: what all workers remember together, also across reloads; 100,000 entries. */
 #define POLICY_KV(FUNCTION)                                                                                                      \

@@ -197,8 +197,19 @@ static void push_module(lua_State *L, const luaL_Reg *functions, size_t n)
 	}
 }
 
+/* Upvalue: its name. */
+static int refuse_action(lua_State *L)
+{
+	return luaL_error(L, "lp.%s waits: only what the control plane calls may do that, tasks and kin",
+	                  lua_tostring(L, lua_upvalueindex(1)));
+}
+
 void api_open(lua_State *L)
 {
+	static const char *const actions[] = {
+#define ACTION_NAME(name, ...) #name,
+		POLICY_ACTIONS(ACTION_NAME)
+	};
 	static const luaL_Reg functions[] = {
 #define LP_FUNCTION(name, ...) { #name, lp_##name },
 		POLICY_LP(LP_FUNCTION)
@@ -210,5 +221,13 @@ void api_open(lua_State *L)
 	push_module(L, of_kv, ARRAY_LEN(of_kv));
 	lib_freeze(L);
 	lua_setfield(L, -2, "kv");
+	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
+		lua_pushstring(L, actions[i]);
+		lua_pushcclosure(L, refuse_action, 1);
+		lua_setfield(L, -2, actions[i]);
+	}
+	lua_pushvalue(L, -1);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_MODULE);
 	lib_freeze(L);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_LP);
 }

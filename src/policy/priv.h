@@ -9,6 +9,7 @@
  *   text.c    string functions with an end, on match.c     stock.c   modules that are part of the program
  *   breaker.c when a policy is left alone                  kv.c      what policies remember
  *   decide.c  what a hook returned -> policy_decision      policy.c  the calls of policy.h
+ *   control.c the VM of the control thread
  */
 #ifndef POLICY_PRIV_H
 #define POLICY_PRIV_H
@@ -23,6 +24,7 @@
 #include "base/err.h"
 #include "policy/policy.h"
 
+struct policy_control_env;
 struct policy_kv;
 
 /* ---- source.c ------------------------------------------------------------------------------------------------------- */
@@ -35,16 +37,20 @@ struct source_file {
 };
 struct source {
 	bool is_sealed; /* nothing more is read: from here on any thread may look */
+	unsigned refs;  /* the control thread's */
 	size_t n;
 	struct source_file **files; /* the first is the policy */
 };
 struct source *source_open(const char *path, struct err *err) MUST_CHECK;
 void source_seal(struct source *s);
-void source_free(struct source *s);
+struct source *source_ref(struct source *s);
+void source_free(struct source *s);                 /* when that was the last reference */
+struct source *source_of_stock(const char *module); /* as if it were a policy's file */
 /* The module NAME, from below the policy's folder.  NULL with ERR: there is none, or it was not asked for before the source was sealed. */
 const struct source_file *source_find(struct source *s, const char *name, struct err *err);
 bool source_equal(const struct source *a, const struct source *b);
 bool stock_find(const char *module, struct source_file *out); /* stock.c: those that are part of the program */
+bool stock_part(const char *name, struct source_file *out);   /* … and that no policy can ask for */
 
 /* ---- vm.c ----------------------------------------------------------------------------------------------------------- */
 
@@ -70,6 +76,8 @@ enum {
 	REF_LOADER,
 	REF_LOADED,                   /* name of a module -> its value */
 	REF_GLOBALS,                  /* what policies see as such */
+	REF_MODULE,                   /* lunapool, as it can be added to */
+	REF_POLICY,                   /* what the file returned */
 	REF_CLASSES,                  /* metatables, one for each enum handle_is */
 	REF_HANDLES = REF_CLASSES + 8 /* HANDLES_PER_CLUSTER for each cluster */
 };
@@ -104,7 +112,8 @@ struct policy_vm {
 	uint64_t limit_us, from_us, cpu_from_us;
 	uint32_t steps_left;
 	const char *frame; /* of C, where the call began */
-	bool is_over;
+	bool is_over, is_control;
+	void *owner;              /* a control VM's */
 	char error[VM_ERROR_MAX]; /* of the last call that failed */
 	/* What it may write to the log. */
 	uint64_t log_second;
@@ -122,6 +131,7 @@ struct vm_env {
 	struct policy_kv *kv;
 	struct policy_shared *shared;
 	uint64_t generation;
+	const struct policy_control_env *control; /* NULL: of the data plane */
 };
 struct policy_vm *vm_new(const struct vm_env *env, struct err *err) MUST_CHECK;
 void vm_free(struct policy_vm *vm);
@@ -133,6 +143,9 @@ static inline struct policy_vm *vm_of(lua_State *L)
 }
 /* The function below N_ARGS arguments.  False: vm->error says why, and nothing of it is left on the stack. */
 bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us) MUST_CHECK;
+/* A coroutine's next part: LUA_OK, LUA_YIELD or an error, which is in vm->error. */
+int vm_resume(struct policy_vm *vm, lua_State *fiber, int n_args, uint64_t limit_us) MUST_CHECK;
+bool vm_protect(struct policy_vm *vm, lua_CFunction fn, void *arg) MUST_CHECK; /* FN finds ARG as light userdata */
 /* From functions that Lua calls: so much work more; raises an error when that is too much for one call. */
 void vm_spend(lua_State *L, uint32_t steps);
 /* Before a C function calls into Lua, which may call that function again: C's stack is finite. */
@@ -216,7 +229,11 @@ void push_handle(lua_State *L, size_t cluster_at, int at);                      
 void view_open(lua_State *L, const struct conf *conf); /* sets REF_CLASSES, REF_HANDLES, REF_QUERY … REF_CHOICE */
 void view_push_cluster(lua_State *L, size_t cluster_at);
 void *view_new(lua_State *L, enum handle_is is, size_t size); /* pushes it */
-void api_open(lua_State *L);                                  /* pushes the module */
+void api_open(lua_State *L);                                  /* sets REF_MODULE, REF_LP */
+
+/* ---- set.c ------------------------------------------------------------------------------------------------------------ */
+
+struct source *set_source(const struct policy_set *set, size_t cluster_at); /* NULL: the cluster has no policy */
 
 /* ---- breaker.c ------------------------------------------------------------------------------------------------------ */
 

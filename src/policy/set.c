@@ -139,6 +139,12 @@ struct policy_vm *policy_set_vm(const struct policy_set *set, unsigned worker, s
 	return set->entries[cluster_at].vms[worker];
 }
 
+struct source *set_source(const struct policy_set *set, size_t cluster_at)
+{
+	const struct entry *e = entry_of(set, cluster_at);
+	return e ? e->source : NULL;
+}
+
 static void sum_vm(const struct policy_vm *vm, struct policy_status *s, uint64_t *timed_calls, uint64_t *timed_ns)
 {
 	s->calls += atomic_load_explicit(&vm->calls, memory_order_relaxed);

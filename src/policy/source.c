@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "priv.h"
 
@@ -99,6 +100,7 @@ static char *path_of(const struct source *s, const char *name)
 struct source *source_open(const char *path, struct err *err)
 {
 	struct source *s = mem_alloc(sizeof *s);
+	s->refs = 1;
 	if (add_file(s, "", mem_text(path), err))
 		return s;
 	source_free(s);
@@ -110,9 +112,33 @@ void source_seal(struct source *s)
 	s->is_sealed = true;
 }
 
+struct source *source_ref(struct source *s)
+{
+	s->refs++;
+	return s;
+}
+
+struct source *source_of_stock(const char *module)
+{
+	struct source *s = mem_alloc(sizeof *s);
+	struct source_file stock, *f = mem_alloc(sizeof *f);
+	if (!stock_find(module, &stock))
+		die("there is no module %s", module);
+	s->refs = 1;
+	s->is_sealed = true;
+	f->name = mem_text("");
+	f->path = mem_text(stock.path);
+	f->text = mem_alloc(stock.len + 1);
+	memcpy(f->text, stock.text, stock.len);
+	f->len = stock.len;
+	s->files = mem_alloc(sizeof(struct source_file *));
+	s->files[s->n++] = f;
+	return s;
+}
+
 void source_free(struct source *s)
 {
-	if (!s)
+	if (!s || --s->refs > 0)
 		return;
 	for (size_t i = 0; i < s->n; i++)
 		file_free(s->files[i]);

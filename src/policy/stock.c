@@ -18,26 +18,40 @@
 	        ".global stock_" #name "_end\nstock_" #name "_end:\n"    \
 	        ".byte 0\n.previous\n");
 #define STOCKS(X) X(default)
+#define PARTS(X) X(control)
 /* clang-format on */
 STOCKS(STOCK)
+PARTS(STOCK)
 
 #define STOCK_PREFIX "lunapool."
 
-bool stock_find(const char *module, struct source_file *out)
-{
-	static const struct {
-		const char *name, *path, *text, *end;
-	} files[] = {
+struct stock {
+	const char *name, *path, *text, *end;
+};
 #define STOCK_ROW(name) { #name, "lunapool/" #name ".lua", stock_##name, stock_##name##_end },
-		STOCKS(STOCK_ROW)
-	};
-	for (size_t i = 0; i < ARRAY_LEN(files); i++)
-		if (strncmp(module, STOCK_PREFIX, strlen(STOCK_PREFIX)) == 0 &&
-		    strcmp(module + strlen(STOCK_PREFIX), files[i].name) == 0) {
-			*out = (struct source_file){ .path = (char *)files[i].path,
-				                         .text = (char *)files[i].text,
-				                         .len = (size_t)(files[i].end - files[i].text) };
+
+static bool find(const struct stock *rows, size_t n, const char *name, struct source_file *out)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(name, rows[i].name) == 0) {
+			*out = (struct source_file){ .path = (char *)rows[i].path,
+				                         .text = (char *)rows[i].text,
+				                         .len = (size_t)(rows[i].end - rows[i].text) };
 			return true;
 		}
 	return false;
+}
+
+bool stock_find(const char *module, struct source_file *out)
+{
+	static const struct stock modules[] = { STOCKS(STOCK_ROW) };
+	if (strncmp(module, STOCK_PREFIX, strlen(STOCK_PREFIX)) != 0)
+		return false;
+	return find(modules, ARRAY_LEN(modules), module + strlen(STOCK_PREFIX), out);
+}
+
+bool stock_part(const char *name, struct source_file *out)
+{
+	static const struct stock parts[] = { PARTS(STOCK_ROW) };
+	return find(parts, ARRAY_LEN(parts), name, out);
 }

@@ -15,8 +15,12 @@ static const char *const hook_names[] = {
 	POLICY_HOOK_TABLE(HOOK_NAME)
 };
 /* Of the contract, but nobody would call them. */
-static const char *const later_names[] = { "failover", "returning", "fence",    "promote", "follow_primary", "rejoin",
-	                                       "recover",  "vip_up",    "vip_down", "on",      "every",          "tasks" };
+static const char *const later_names[] = { "failover", "returning", "fence",  "promote", "follow_primary",
+	                                       "rejoin",   "recover",   "vip_up", "vip_down" };
+static const char *const events[] = {
+#define EVENT_NAME(name, ...) #name,
+	POLICY_EVENTS(EVENT_NAME)
+};
 
 static bool is_word(char c)
 {
@@ -61,8 +65,8 @@ static NORETURN void refuse_name(lua_State *L, const char *name)
 {
 	for (size_t i = 0; i < ARRAY_LEN(later_names); i++)
 		if (strcmp(later_names[i], name) == 0)
-			complain(L, name, "the hook %s is not supported yet: a policy has plan, route, admit and balance", name);
-	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance and selftest", name);
+			complain(L, name, "the hook %s is not supported yet", name);
+	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance, tasks, on, every and selftest", name);
 }
 
 static void take_hook(lua_State *L, int hook)
@@ -78,12 +82,90 @@ static void take_hook(lua_State *L, int hook)
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_HOOKS + hook);
 }
 
+/* ---- tables of the control plane ------------------------------------------------------------------------------------------ */
+
+static void check_task(lua_State *L, const char *name)
+{
+	if (!lua_isfunction(L, -1))
+		complain(L, name, "the task %s is a function, not a %s", name, luaL_typename(L, -1));
+}
+
+static void check_event(lua_State *L, const char *name)
+{
+	bool is_known = false;
+	for (size_t i = 0; i < ARRAY_LEN(events); i++)
+		is_known |= strcmp(events[i], name) == 0;
+	if (!is_known)
+		complain(L, name, "there is no event %s", name);
+	if (!lua_isfunction(L, -1))
+		complain(L, name, "on.%s is a function, not a %s", name, luaL_typename(L, -1));
+}
+
+static void check_every(lua_State *L, const char *name)
+{
+	if (!lua_istable(L, -1))
+		complain(L, name, "every.%s is a table with seconds and run, not a %s", name, luaL_typename(L, -1));
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		const char *key = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+		if (strcmp(key, "seconds") != 0 && strcmp(key, "run") != 0)
+			complain(L, name, "every.%s has seconds and run, and nothing else", name);
+	}
+	lua_pushliteral(L, "seconds");
+	lua_rawget(L, -2);
+	double seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+	lua_pop(L, 1);
+	if (!(seconds >= 0.01 && seconds <= 1e7))
+		complain(L, name, "every.%s: seconds is a number from 0.01 on", name);
+	lua_pushliteral(L, "run");
+	lua_rawget(L, -2);
+	if (!lua_isfunction(L, -1))
+		complain(L, name, "every.%s: run is a function, not a %s", name, luaL_typename(L, -1));
+	lua_pop(L, 1);
+}
+
+static const struct part {
+	const char *name;
+	void (*check)(lua_State *L, const char *name);
+} parts[] = {
+#define PART_check_tasks check_task
+#define PART_check_on check_event
+#define PART_check_every check_every
+#define PART_ROW(name, ...) { #name, PART_check_##name },
+	POLICY_TABLES(PART_ROW)
+};
+
+static const struct part *part_named(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+		if (strcmp(parts[i].name, name) == 0)
+			return &parts[i];
+	return NULL;
+}
+
+#define NAME_MAX_BYTES 60u
+
+static void take_part(lua_State *L, const struct part *part)
+{
+	if (!lua_istable(L, -1))
+		complain(L, part->name, "%s is a table, not a %s", part->name, luaL_typename(L, -1));
+	for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+		if (lua_type(L, -2) != LUA_TSTRING || lua_objlen(L, -2) > NAME_MAX_BYTES)
+			complain(L, part->name, "%s has names of at most %d bytes", part->name, (int)NAME_MAX_BYTES);
+		part->check(L, lua_tostring(L, -2));
+	}
+}
+
+/* ---- the table ----------------------------------------------------------------------------------------------------------------- */
+
 /* The value on top belongs to NAME. */
 static void take_entry(lua_State *L, const char *name)
 {
 	int hook = hook_named(name);
+	const struct part *part = part_named(name);
 	if (hook >= 0)
 		take_hook(L, hook);
+	else if (part)
+		take_part(L, part);
 	else if (strcmp(name, "selftest") == 0 && !lua_isfunction(L, -1))
 		complain(L, name, "selftest is a function, not a %s", luaL_typename(L, -1));
 	else if (strcmp(name, "selftest") != 0 && strcmp(name, "api") != 0)
@@ -129,6 +211,8 @@ int table_load(lua_State *L)
 		complain(L, "return", "a policy returns a table of functions, not a %s", luaL_typename(L, 1));
 	check_api(L, 1);
 	take_table(L, 1);
+	lua_pushvalue(L, 1);
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_POLICY);
 	run_selftest(L, 1);
 	return 0;
 }

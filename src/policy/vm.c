@@ -20,6 +20,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "policy/control.h"
 #include "priv.h"
 
 #define TICK 100 /* instructions */
@@ -80,8 +81,8 @@ static void on_tick(lua_State *L, lua_Debug *ar)
 	if (!vm->is_over)
 		return;
 	lua_getinfo(L, "Sl", ar);
-	lua_pushfstring(L, "%s:%d: it ran longer than %d ms and was stopped", ar->short_src, ar->currentline,
-	                (int)(vm->limit_us / US_PER_MS));
+	lua_pushfstring(L, "%s:%d: it ran longer than %d ms%s and was stopped", ar->short_src, ar->currentline,
+	                (int)(vm->limit_us / US_PER_MS), vm->is_control ? " without waiting" : "");
 	lua_error(L);
 }
 
@@ -133,14 +134,14 @@ static const char *place_of(const struct policy_vm *vm)
 	return vm->hook < POLICY_HOOKS ? vm->where[vm->hook] : vm->source->files[0]->path;
 }
 
-/* Runs where the error happened: the stack is still there.  Allocates nothing, since there may be no memory. */
-static int on_error(lua_State *L)
+/* What was raised, at AT, and where, from LEVEL on: the stack is still there.  Allocates nothing, since there may be no memory. */
+static void note_error(lua_State *L, int at, int from)
 {
 	struct policy_vm *vm = vm_of(L);
-	const char *text = lua_type(L, 1) == LUA_TSTRING ? lua_tostring(L, 1) : NULL;
+	const char *text = lua_type(L, at) == LUA_TSTRING ? lua_tostring(L, at) : NULL;
 	lua_Debug ar;
 	char place[VM_WHERE_MAX] = "";
-	for (int level = 1; (!text || !has_place(text)) && lua_getstack(L, level, &ar); level++) {
+	for (int level = from; (!text || !has_place(text)) && lua_getstack(L, level, &ar); level++) {
 		lua_getinfo(L, "Sl", &ar);
 		if (ar.currentline <= 0)
 			continue;
@@ -152,7 +153,12 @@ static int on_error(lua_State *L)
 	if (text)
 		snprintf(vm->error, sizeof vm->error, "%s%s", place, text);
 	else
-		snprintf(vm->error, sizeof vm->error, "%san error was raised that is a %s, not a text", place, luaL_typename(L, 1));
+		snprintf(vm->error, sizeof vm->error, "%san error was raised that is a %s, not a text", place, luaL_typename(L, at));
+}
+
+static int on_error(lua_State *L)
+{
+	note_error(L, 1, 1);
 	return 1;
 }
 
@@ -189,10 +195,44 @@ bool vm_call(struct policy_vm *vm, int n_args, int n_results, uint64_t limit_us)
 	return false;
 }
 
+int vm_resume(struct policy_vm *vm, lua_State *fiber, int n_args, uint64_t limit_us)
+{
+	start_clock(vm, limit_us);
+	int status = lua_resume(fiber, n_args);
+	stop_clock(vm);
+	if (status == LUA_OK || status == LUA_YIELD)
+		return status;
+	if (status == LUA_ERRMEM || status == LUA_ERRERR)
+		note_failure(vm, status);
+	else
+		note_error(fiber, lua_gettop(fiber), 0);
+	if (status == LUA_ERRMEM)
+		collect(vm);
+	return status;
+}
+
+bool vm_protect(struct policy_vm *vm, lua_CFunction fn, void *arg)
+{
+	start_clock(vm, VM_LOAD_US);
+	int status = lua_cpcall(vm->L, fn, arg);
+	stop_clock(vm);
+	if (status == LUA_OK)
+		return true;
+	if (status == LUA_ERRMEM || status == LUA_ERRERR)
+		note_failure(vm, status);
+	else
+		note_error(vm->L, lua_gettop(vm->L), 0);
+	lua_pop(vm->L, 1);
+	if (status == LUA_ERRMEM)
+		collect(vm);
+	return false;
+}
+
 /* ---- building ------------------------------------------------------------------------------------------------------------ */
 
 struct building {
 	const struct conf *conf;
+	const struct policy_control_env *control;
 };
 
 static void keep_text(lua_State *L, const char *text, int ref)
@@ -215,8 +255,11 @@ static int build(lua_State *L)
 	keep_text(L, "class", REF_KEY_CLASS);
 	view_open(L, b->conf);
 	api_open(L);
-	lua_rawseti(L, LUA_REGISTRYINDEX, REF_LP);
 	lib_open(L);
+	if (b->control) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, REF_MODULE);
+		b->control->open(L);
+	}
 	return 0;
 }
 
@@ -233,9 +276,9 @@ static int on_panic(lua_State *L)
 	die("Lua failed outside a protected call: %s", lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "not a text");
 }
 
-static bool open_state(struct policy_vm *vm, const struct conf *conf)
+static bool open_state(struct policy_vm *vm, const struct vm_env *env)
 {
-	struct building b = { conf };
+	struct building b = { env->conf, env->control };
 	vm->L = lua_newstate(allocate, vm);
 	if (!vm->L)
 		return false;
@@ -271,7 +314,9 @@ struct policy_vm *vm_new(const struct vm_env *env, struct err *err)
 	vm->n_clusters = env->conf->n_clusters;
 	vm->fit = mem_alloc(vm->n_clusters * sizeof *vm->fit);
 	vm->fields = mem_alloc(HANDLE_KINDS * FIELD_SLOTS * sizeof *vm->fields);
-	if (!open_state(vm, env->conf))
+	vm->is_control = env->control != NULL;
+	vm->owner = env->control ? env->control->owner : NULL;
+	if (!open_state(vm, env))
 		die("out of memory: a Lua state wanted");
 	if (load(vm, err))
 		return vm;
