@@ -35,6 +35,7 @@
 #include "base/rand.h"
 #include "ha/loader.h"
 #include "ha/roles.h"
+#include "hooks/hooks.h"
 #include "net/loop.h"
 #include "net/mailbox.h"
 #include "session/session.h"
@@ -57,6 +58,7 @@ struct control {
 	struct loader *loader;
 	struct ceiling *ceiling;
 	struct orders *orders;
+	struct hooks *hooks;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt, usr2;
@@ -348,6 +350,7 @@ struct control *control_new(struct app *a)
 	unsigned threads = (unsigned)topo_latest(a->board)->conf->auth_threads;
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
 	c->orders = orders_new(a);
+	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);
 	return c;
@@ -407,6 +410,8 @@ bool control_adopt(struct control *c, struct err *err)
 
 void control_begin(struct control *c)
 {
+	hooks_apply(c->hooks, policies_take_hooks(c->app->policies));
+	hooks_on_publish(c->hooks);
 	roles_on_conf(c->roles);
 	loader_on_conf(c->loader);
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
@@ -421,11 +426,15 @@ void control_on_publish(struct control *c)
 {
 	if (!loop_timer_is_running(&c->collect))
 		loop_timer_start(c->app->loop, &c->collect, COLLECT_US);
+	hooks_on_publish(c->hooks);
 }
 
 void control_on_conf(struct control *c, unsigned parts)
 {
 	const unsigned logins = 1u << CHANGE_cluster | 1u << CHANGE_node | 1u << CHANGE_database | 1u << CHANGE_users_file;
+	struct hook_set *hooks = policies_take_hooks(c->app->policies);
+	if (hooks)
+		hooks_apply(c->hooks, hooks);
 	roles_on_conf(c->roles);
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
 	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
@@ -438,6 +447,7 @@ void control_shut(struct control *c)
 	listeners_close(c->listeners);
 	heirs_close(c->heirs);
 	orders_shut(c->orders);
+	hooks_shut(c->hooks);
 	roles_free(c->roles);
 	c->roles = NULL;
 	loader_free(c->loader);
@@ -452,6 +462,7 @@ void control_shut(struct control *c)
 void control_free(struct control *c)
 {
 	orders_free(c->orders);
+	hooks_free(c->hooks);
 	mailbox_close(&c->mailbox);
 	listeners_free(c->listeners);
 	ceiling_free(c->ceiling);

@@ -304,11 +304,15 @@ static void add_quoted(struct writer *w, const char *word)
 	writer_u8(w, '"');
 }
 
-/* "--dry-run" behind a command is its word DRY_RUN. */
+/* "--dry-run" behind a command is its word DRY_RUN, and "--key=value" is key = value. */
 static void add_switch(struct writer *w, const char *word)
 {
-	for (word += 2; *word; word++)
+	for (word += 2; *word && *word != '='; word++)
 		writer_u8(w, *word == '-' ? '_' : (uint8_t)*word);
+	if (*word != '=')
+		return;
+	writer_bytes(w, slice_text(" = "));
+	add_quoted(w, word + 1);
 }
 
 /* One argument is a command as it stands; several are words of one, which the shell has taken the quotes from. */

@@ -21,6 +21,7 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "hooks/hooks.h"
 #include "net/loop.h"
 #include "topo/topo.h"
 
@@ -30,6 +31,7 @@
 struct orders {
 	struct app *app;
 	struct dlist under_way; /* struct order */
+	struct dlist running;   /* those of tasks, which are answered when these end */
 	struct loop_timer look, averages;
 	bool ends_when_paused; /* SHUTDOWN WAIT_FOR_SERVERS */
 	enum order_until ends; /* a SHUTDOWN that was answered */
@@ -41,9 +43,11 @@ static void log_order(const struct order *o)
 {
 #define ORDER_NAME(id, words, ...) words,
 	static const char *const names[] = { COMMANDS(ORDER_NO_VIEW, ORDER_NAME) };
-	const struct log_kv what = o->key      ? KV_STR("setting", o->key)
-	                           : o->number ? KV_INT("client", o->number)
-	                                       : KV_STR("database", o->database);
+	const struct log_kv what = o->key                       ? KV_STR("setting", o->key)
+	                           : o->kind == ORDER_run       ? KV_STR("task", o->database)
+	                           : o->kind == ORDER_stop_task ? KV_INT("task", o->number)
+	                           : o->number                  ? KV_INT("client", o->number)
+	                                                        : KV_STR("database", o->database);
 	if (o->has_failed)
 		log_info(NULL, "order_refused", KV_STR("order", names[o->kind]), what, KV_STR("by", o->user), KV_ERR(&o->err));
 	else
@@ -283,6 +287,73 @@ static void do_set(struct orders *os, struct order *o)
 	wait(os, o);
 }
 
+/* ---- tasks -------------------------------------------------------------------------------------------------------------------- */
+
+/* "key=value" and "key", a line each, are taken apart where they stand. */
+static void read_arguments(char *text, struct hook_task *task, struct hook_arg *args, size_t most)
+{
+	for (char *line = text; *line && task->n_args < most;) {
+		char *end = strchr(line, '\n'), *value = memchr(line, '=', (size_t)(end - line));
+		*end = '\0';
+		if (value)
+			*value++ = '\0';
+		if (value && strcmp(line, "cluster") == 0)
+			task->cluster = value;
+		else
+			args[task->n_args++] = (struct hook_arg){ line, value };
+		line = end + 1;
+	}
+}
+
+static void add_lines(struct order *o, const char *text)
+{
+	while (*text) {
+		size_t n = strcspn(text, "\n");
+		char *line = mem_textn(text, n);
+		order_add_line(o, line);
+		mem_free(line);
+		text += n + (text[n] == '\n');
+	}
+}
+
+/* An error has no rows: the end of what the task said goes with it. */
+static void on_task_done(void *arg, const char *output, const struct err *err)
+{
+	struct order *o = arg;
+	size_t len = strlen(output), most = sizeof o->err.detail - 1;
+	o->run = NULL;
+	if (err) {
+		o->has_failed = true;
+		o->err = *err;
+		len -= len && output[len - 1] == '\n';
+		const char *from = len > most ? output + len - most : output;
+		err_detail(&o->err, "%.*s", (int)(output + len - from), from);
+	} else
+		add_lines(o, output);
+	answer(o);
+}
+
+static void do_run(struct orders *os, struct order *o)
+{
+	struct hook_arg args[32];
+	struct hook_task task = { .name = o->database, .args = args };
+	read_arguments(o->value, &task, args, ARRAY_LEN(args));
+	dlist_push_back(&os->running, &o->link);
+	o->run = hooks_run_task(os->app->hooks, &task, on_task_done, o, &o->err);
+	if (o->run)
+		return;
+	o->has_failed = true;
+	answer(o);
+}
+
+static void do_stop_task(struct orders *os, struct order *o)
+{
+	if (hooks_stop(os->app->hooks, o->number, o->user))
+		answer(o);
+	else
+		refuse(o, "42704", "no task with this id is running");
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------------------------------ */
 
 static void do_shutdown(struct orders *os, struct order *o)
@@ -389,6 +460,7 @@ static void drop(struct orders *os, struct order *o)
 	o->has_failed = o->kind == ORDER_pause || o->kind == ORDER_wait_close;
 	if (o->has_failed)
 		err_set(&o->err, "57014", "who gave it has gone");
+	hooks_forget(o->run); /* it goes on */
 	log_order(o);
 	dlist_remove(&o->link);
 	o->is_answered = true;
@@ -416,6 +488,17 @@ static void on_abandoned(void *arg, const struct console_place *from, bool is_go
 			drop(os, o);
 		else
 			give_up(os, o);
+	}
+	DLIST_EACH(it, &os->running)
+	{
+		struct order *o = CONTAINER_OF(it, struct order, link);
+		if (!is_from(o, from))
+			continue;
+		if (is_gone)
+			drop(os, o);
+		else
+			hooks_stop_run(o->run, "who gave RUN, who has cancelled it");
+		return;
 	}
 }
 
@@ -450,6 +533,7 @@ struct orders *orders_new(struct app *a)
 	struct orders *os = mem_alloc(sizeof *os);
 	os->app = a;
 	dlist_init(&os->under_way);
+	dlist_init(&os->running);
 	loop_timer_init(&os->look, on_look);
 	loop_timer_init(&os->averages, on_averages);
 	consoles_hear(a->consoles, a->loop, &ops, os);
@@ -471,7 +555,7 @@ void orders_shut(struct orders *os)
 void orders_free(struct orders *os)
 {
 	consoles_deafen(os->app->consoles);
-	for (struct dlist *it; (it = dlist_pop_front(&os->under_way));)
+	for (struct dlist *it; (it = dlist_pop_front(&os->under_way)) || (it = dlist_pop_front(&os->running));)
 		order_free(CONTAINER_OF(it, struct order, link));
 	mem_free(os);
 }

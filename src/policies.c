@@ -34,9 +34,26 @@ void policies_free(struct policies *p)
 	mem_free(p);
 }
 
+static void free_hooks(void *hooks)
+{
+	hook_set_free(hooks);
+}
+
 struct policy_set *policies_plan(struct policies *p, const struct conf *conf, struct err *err)
 {
-	return policy_set_load(conf, p->n_workers, p->kv, ++p->generation, err);
+	struct policy_set *set = policy_set_load(conf, p->n_workers, p->kv, ++p->generation, err);
+	struct hook_set *hooks = set ? hook_set_load(conf, set, p->kv, err) : NULL;
+	if (hooks) {
+		policy_set_keep(set, hooks, free_hooks);
+		return set;
+	}
+	policy_set_free(set);
+	return NULL;
+}
+
+struct hook_set *policies_take_hooks(struct policies *p)
+{
+	return policy_set_take(p->set);
 }
 
 bool policies_differ(const struct policies *p, const struct policy_set *set, void (*fn)(void *arg, const char *cluster),

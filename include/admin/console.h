@@ -21,7 +21,8 @@ struct console {
 	/* this worker's */
 	struct pools *pools;
 	struct sessions *sessions;
-	struct auth *auth; /* NULL: nobody can fail */
+	struct auth *auth;   /* NULL: nobody can fail */
+	struct hooks *hooks; /* NULL: nothing runs */
 	struct loop *loop;
 	struct mailbox *mailbox;
 };

@@ -18,6 +18,7 @@ enum order_kind { COMMANDS(ORDER_NO_VIEW, ORDER_KIND) ORDER_COUNT };
 enum order_until { ORDER_NOW, ORDER_WAIT_FOR_SERVERS, ORDER_WAIT_FOR_CLIENTS };
 
 struct consoles;
+struct hook_run;
 struct order {
 	struct letter letter;
 	struct consoles *home;
@@ -36,6 +37,7 @@ struct order {
 	char **lines;
 	/* while it is under way: the control thread's */
 	struct dlist link;
+	struct hook_run *run; /* of a task; NULL: it has ended */
 	uint64_t generation, due_us;
 	unsigned outstanding; /* errands */
 	int64_t found;        /* that they brought back */

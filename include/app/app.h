@@ -25,6 +25,7 @@ struct app {
 	struct auth *auth;
 	struct consoles *consoles;
 	struct policies *policies;
+	struct hooks *hooks;
 	struct control *control;
 };
 

@@ -7,6 +7,7 @@
 #ifndef APP_POLICIES_H
 #define APP_POLICIES_H
 
+#include "hooks/hooks.h"
 #include "policy/set.h"
 
 struct policies;
@@ -21,6 +22,8 @@ bool policies_differ(const struct policies *p, const struct policy_set *set, voi
 const struct policy_set *policies_apply(struct policies *p, struct policy_set *set);
 /* A reload was refused, which SHOW POLICY tells beside what stays in force; "": the last one was not. */
 void policies_note_refusal(struct policies *p, const char *why);
+/* The control plane's half of what is in force, to be put in force, too: the caller's.  NULL: nobody has changed it since. */
+struct hook_set *policies_take_hooks(struct policies *p);
 /* Every worker has the latest topology: what was in force before goes. */
 void policies_collect(struct policies *p);
 

@@ -26,6 +26,7 @@ struct worker_env {
 	struct keyring *keyring;
 	struct auth *auth;
 	struct consoles *consoles;
+	struct hooks *hooks;
 	enum conf_engine engine;
 	unsigned n_workers;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */

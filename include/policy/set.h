@@ -20,6 +20,9 @@ struct policy_set *policy_set_load(const struct conf *conf, unsigned n_workers, 
                                    struct err *err) MUST_CHECK;
 /* No worker calls its VMs any more.  NULL is fine. */
 void policy_set_free(struct policy_set *set);
+/* WHAT goes with the set, and is freed with it by FN unless somebody takes it. */
+void policy_set_keep(struct policy_set *set, void *what, void (*fn)(void *what));
+void *policy_set_take(struct policy_set *set); /* NULL: nothing, or it was taken */
 /* False: the same policies for the same clusters, from files with the same contents.  Calls FN (which may be NULL) for each cluster whose policy
  * has the same name in both, but not the same contents. */
 bool policy_set_differs(const struct policy_set *a, const struct policy_set *b, void (*fn)(void *arg, const char *cluster),

@@ -6,7 +6,7 @@
  *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
- *       UNTIL, of SHUTDOWN; SETTING, key = value.
+ *       UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
  * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
  * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
@@ -41,6 +41,8 @@
 	SHOW(stats, "SHOW STATS", STATS, "Counters of each database since the start, and averages of late.")                         \
 	SHOW(stats_averages, "SHOW STATS_AVERAGES", STATS, "The averages of SHOW STATS: over the last one to two stats_period.")     \
 	SHOW(stats_totals, "SHOW STATS_TOTALS", STATS, "The counters of SHOW STATS.")                                                \
+	SHOW(tasks, "SHOW TASKS", STATS,                                                                                             \
+	     "What policies do in the control plane, and the last hundred that they did: tasks, what follows events, and timers.")   \
 	SHOW(totals, "SHOW TOTALS", STATS, "The counters and averages of all databases together.")                                   \
 	SHOW(users, "SHOW USERS", STATS, "Users that are configured or connected, their limits and what is taken of them.")          \
 	SHOW(version, "SHOW VERSION", STATS, "Name and version of this program.")                                                    \
@@ -57,12 +59,16 @@
 	DO(reload, "RELOAD", NONE, ADMIN, NULL, "Reads the configuration again; returns when it is in force.")                       \
 	DO(reload_dry_run, "RELOAD DRY_RUN", NONE, ADMIN, "change", "Says what RELOAD would change, and changes nothing.")           \
 	DO(resume, "RESUME", DATABASE, ADMIN, NULL, "Takes PAUSE and KILL back.")                                                    \
+	DO(run, "RUN", TASK, ADMIN, "output",                                                                                        \
+	   "Runs a task of a policy; returns what it said when it has ended. cluster = NAME says whose policy, if several have it. " \
+	   "Who cancels RUN stops the task.")                                                                                        \
 	DO(set, "SET", SETTING, ADMIN, NULL,                                                                                         \
 	   "Changes a setting, named as in SHOW CONFIG, until the next RELOAD. Not those that need a restart, hold secrets, or "     \
 	   "name files and sockets. A list is one text: 'a, b'.")                                                                    \
 	DO(shutdown, "SHUTDOWN", UNTIL, ADMIN, NULL,                                                                                 \
 	   "Ends the program: at once; WAIT_FOR_SERVERS: when the running transactions have ended; WAIT_FOR_CLIENTS: when the "      \
 	   "clients have left.")                                                                                                     \
+	DO(stop_task, "STOP TASK", CLIENT, ADMIN, NULL, "Stops what SHOW TASKS shows as running, by its id.")                        \
 	DO(wait_close, "WAIT_CLOSE", DATABASE, ADMIN, NULL,                                                                          \
 	   "Returns when no server connection is left that RECONNECT or a reload replaces.")
 

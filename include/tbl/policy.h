@@ -137,29 +137,28 @@
 	         "A line in the log; each worker writes ten a second at most.")
 
 /* What waits: in the control plane only, in tasks and kin. */
-#define POLICY_ACTIONS(FUNCTION)                                                                                                 \
-	FUNCTION(                                                                                                                    \
-	    exec,                                                                                                                    \
-	    "argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: "      \
-	    "integer}",                                                                                                              \
-	    "string?, lunapool.Error?",                                                                                              \
-	    "Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout "   \
-	    "seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes "      \
-	    "(65,536) are kept, the first and the last.")                                                                            \
-	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                         \
-	FUNCTION(                                                                                                                    \
-	    parallel,                                                                                                                \
-	    "list: any[], fn: fun(item: any, at: integer): any, any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",         \
-	    "any[]?, lunapool.Error?",                                                                                               \
-	    "Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed "   \
-	    "(nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = \"fast\" stops the "    \
-	    "others at once.")                                                                                                       \
-	FUNCTION(deadline, "seconds: number, fn: fun(): any", "any, lunapool.Error?",                                                \
-	         "What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.")            \
-	FUNCTION(                                                                                                                    \
-	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any, any): any, any", \
-	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "    \
-	    "backoff times as long, in between; what it returned last.")                                                             \
+#define POLICY_ACTIONS(FUNCTION)                                                                                               \
+	FUNCTION(                                                                                                                  \
+	    exec,                                                                                                                  \
+	    "argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: "    \
+	    "integer}",                                                                                                            \
+	    "string?, lunapool.Error?",                                                                                            \
+	    "Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout " \
+	    "seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes "    \
+	    "(65,536) are kept, the first and the last.")                                                                          \
+	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                       \
+	FUNCTION(                                                                                                                  \
+	    parallel, "list: any[], fn: fun(item: any, at: integer): any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",  \
+	    "any[]?, lunapool.Error?",                                                                                             \
+	    "Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed " \
+	    "(nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = \"fast\" stops the "  \
+	    "others at once.")                                                                                                     \
+	FUNCTION(deadline, "seconds: number, fn: fun(): any", "any, lunapool.Error?",                                              \
+	         "What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.")          \
+	FUNCTION(                                                                                                                  \
+	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any): any",         \
+	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "  \
+	    "backoff times as long, in between; what it returned last.")                                                           \
 	FUNCTION(defer, "fn: fun()", "", "Calls fn at the end, however that comes about: the last one first, 10 s for all of them.")
 
 /* lunapool.kv: what all workers remember together, also across reloads; 100,000 entries. */

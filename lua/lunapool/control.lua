@@ -4,16 +4,35 @@
 
 local lp, native = ...
 
--- What was raised in a coroutine of its own is raised here: where the script called us.
-local function pass(ok, ...)
-  if ok then
-    return ...
+function lp.deadline(seconds, fn)
+  local values, err = native.deadline(seconds, fn)
+  if values then
+    return unpack(values, 1, values.n)
+  elseif values == nil then
+    return nil, err
   end
-  error(..., 0)
+  error(err, 0) -- raised in a coroutine of its own, it goes on here
 end
 
-function lp.deadline(seconds, fn)
-  return pass(native.deadline(seconds, fn))
+function lp.parallel(list, fn, options)
+  options = options or {}
+  local limit = options.limit
+  if limit ~= nil and (type(limit) ~= "number" or limit < 1) then
+    error("limit is a number from 1 on", 2)
+  end
+  local items = {}
+  for i, item in ipairs(list) do
+    items[i] = item
+  end
+  local results, errors = native.parallel(items, fn, limit, options.fail == "fast")
+  for i = 1, #items do
+    local err = errors[i]
+    if err ~= nil then
+      local kind = type(err) == "table" and err.kind or "raised"
+      return nil, native.error { kind = kind, message = tostring(err), errors = errors, results = results }
+    end
+  end
+  return results
 end
 
 function lp.retry(options)

@@ -17,7 +17,7 @@
 #include "base/mem.h"
 #include "priv.h"
 
-#define WORDS_MAX 12
+#define WORDS_MAX 60
 #define QUOTED_MAX 60 /* bytes of a command that an error shows */
 
 #define SHOW_ROW(id, words, level, sentence) { words, ARGS_NONE, LEVEL_##level, sentence, &show_##id, ORDER_COUNT, NULL },
@@ -217,6 +217,36 @@ static bool read_setting(const struct words *w, unsigned at, struct call *call)
 	return true;
 }
 
+static void add_text(char **to, const char *text)
+{
+	size_t len = *to ? strlen(*to) : 0, more = strlen(text);
+	*to = mem_grow(*to, len + more + 1);
+	memcpy(*to + len, text, more + 1);
+}
+
+/* NAME [key [= value]]…: its value becomes a line "key=value" or "key" for each. */
+static bool read_task(const struct words *w, unsigned at, struct call *call)
+{
+	if (at >= w->n || strchr(text_of(w, at), '\n'))
+		return false;
+	call->name = mem_text(text_of(w, at++));
+	call->value = mem_text("");
+	while (at < w->n) {
+		const char *key = text_of(w, at);
+		bool has_value = is_word(w, at + 1, "=");
+		if (!*key || strpbrk(key, "=\n") || (has_value && (at + 2 >= w->n || strchr(text_of(w, at + 2), '\n'))))
+			return false;
+		add_text(&call->value, key);
+		if (has_value)
+			add_text(&call->value, "=");
+		if (has_value)
+			add_text(&call->value, text_of(w, at + 2));
+		add_text(&call->value, "\n");
+		at += has_value ? 3 : 1;
+	}
+	return true;
+}
+
 static bool read_args(const struct words *w, unsigned at, struct call *call)
 {
 	unsigned left = w->n - at;
@@ -235,6 +265,8 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 		return read_until(w, at, call);
 	case ARGS_SETTING:
 		return read_setting(w, at, call);
+	case ARGS_TASK:
+		return read_task(w, at, call);
 	}
 	return false;
 }
@@ -439,6 +471,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_CLIENT] = " id",
 		[ARGS_UNTIL] = " [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
 		[ARGS_SETTING] = " key = value",
+		[ARGS_TASK] = " task [key [= value]]…",
 	};
 	snprintf(out, size, "%s%s", c->words, args[c->args]);
 	return out;

@@ -102,7 +102,7 @@ void averages_of(struct averages *a, const char *database, const struct pool_cou
 /* ---- command.c --------------------------------------------------------------------------------------------------- */
 
 enum level { LEVEL_NONE, LEVEL_STATS, LEVEL_ADMIN };
-enum args { ARGS_NONE, ARGS_DATABASE, ARGS_A_DATABASE, ARGS_PAUSE, ARGS_CLIENT, ARGS_UNTIL, ARGS_SETTING };
+enum args { ARGS_NONE, ARGS_DATABASE, ARGS_A_DATABASE, ARGS_PAUSE, ARGS_CLIENT, ARGS_UNTIL, ARGS_SETTING, ARGS_TASK };
 struct command {
 	const char *words;
 	enum args args;

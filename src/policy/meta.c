@@ -28,7 +28,7 @@ static void put_parameters(FILE *f, const char *parameters, char *names, size_t 
 	for (const char *at = parameters; *at;) {
 		size_t name = strcspn(at, ":"), depth = 0, end = name;
 		for (; at[end] && (at[end] != ',' || depth > 0); end++)
-			depth += (at[end] == '(') - (at[end] == ')');
+			depth += (strchr("({<", at[end]) != NULL) - (strchr(")}>", at[end]) != NULL);
 		fprintf(f, "---@param %.*s %.*s\n", (int)name, at, (int)(end - name - 2), at + name + 2);
 		size_t bare = at[name - 1] == '?' ? name - 1 : name, used = strlen(names);
 		snprintf(names + used, room - used, "%s%.*s", used ? ", " : "", (int)bare, at);
@@ -73,12 +73,29 @@ static void put_classes(FILE *f)
 	POLICY_ADMISSION(FIELD)
 }
 
+static void put_control_classes(FILE *f)
+{
+	fputs("\n---What a task is given.\n---@class lunapool.Task\n", f);
+	POLICY_TASK(FIELD)
+	fputs("\n---What has happened; its name is one of these:\n", f);
+#define EVENT(name, fields, sentence) fprintf(f, "---%s (%s): %s\n", #name, fields, sentence);
+	POLICY_EVENTS(EVENT)
+	fputs("---@class lunapool.Event\n", f);
+	POLICY_EVENT(FIELD)
+	fputs("\n---What the table every has for each name.\n---@class lunapool.Every\n", f);
+	POLICY_EVERY(FIELD)
+	fputs("\n---Why an action failed; tostring() gives its message.\n---@class lunapool.Error\n", f);
+	POLICY_ERROR(FIELD)
+}
+
 static void put_hooks(FILE *f)
 {
 	fputs("\n---What a policy file returns.\n---@class lunapool.Policy\n---@field api 1 The version of all this.\n", f);
 #define HOOK(name, parameters, returns, sentence) \
 	fprintf(f, "---@field " #name "? fun(%s): %s %s\n", parameters, returns, sentence);
 	POLICY_HOOK_TABLE(HOOK)
+#define TABLE(name, type, sentence) put_field(f, #name "?", type, sentence);
+	POLICY_TABLES(TABLE)
 	fputs("---@field selftest? fun(): boolean?, string? Run whenever the policy is loaded; an error, or false, refuses it.\n", f);
 	fputs("\n---A node, a list of nodes, or what lp.reject() and lp.wait() make.\n"
 	      "---@alias lunapool.Decision lunapool.Node|lunapool.Node[]|userdata|nil\n",
@@ -90,6 +107,7 @@ static void put_module(FILE *f)
 #define FUNCTION(name, parameters, returns, sentence) put_function(f, "lp", #name, parameters, returns, sentence);
 	fputs("\n---@class lunapool\nlocal lp = {}\n", f);
 	POLICY_LP(FUNCTION)
+	POLICY_ACTIONS(FUNCTION)
 #undef FUNCTION
 #define FUNCTION(name, parameters, returns, sentence) put_function(f, "lp.kv", #name, parameters, returns, sentence);
 	fputs("\n---What all workers remember together, also across reloads.\nlp.kv = {}\n", f);
@@ -104,6 +122,7 @@ void policy_print_meta(int fd)
 	      "include/tbl/policy.h.\n\n",
 	      f);
 	put_classes(f);
+	put_control_classes(f);
 	put_hooks(f);
 	put_module(f);
 	fclose(f);

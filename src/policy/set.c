@@ -33,6 +33,8 @@ struct policy_set {
 	size_t n_clusters;
 	struct entry *entries;
 	struct refusal *refusal;
+	void *kept;
+	void (*free_kept)(void *what);
 };
 
 static bool load_entry(struct policy_set *set, struct entry *e, const struct vm_env *like, struct err *err)
@@ -94,12 +96,27 @@ void policy_set_free(struct policy_set *set)
 {
 	if (!set)
 		return;
+	if (set->kept)
+		set->free_kept(set->kept);
 	for (size_t i = 0; i < set->n_clusters; i++)
 		free_entry(&set->entries[i], set->n_workers);
 	pthread_mutex_destroy(&set->refusal->lock);
 	mem_free(set->refusal);
 	mem_free(set->entries);
 	mem_free(set);
+}
+
+void policy_set_keep(struct policy_set *set, void *what, void (*fn)(void *what))
+{
+	set->kept = what;
+	set->free_kept = fn;
+}
+
+void *policy_set_take(struct policy_set *set)
+{
+	void *what = set->kept;
+	set->kept = NULL;
+	return what;
 }
 
 static bool is_same_file(const struct entry *a, const struct entry *b)

@@ -67,6 +67,35 @@
 ---@class lunapool.Admission
 ---@field class string? A name for what he does; his queries have it as query.class.
 
+---What a task is given.
+---@class lunapool.Task
+---@field name string As it was called.
+---@field id integer As SHOW TASKS has it.
+---@field args table<string, string|boolean> What was given: --dump=/srv/dump is args.dump; --force is args.force, true.
+
+---What has happened; its name is one of these:
+---node_up (node): A node answers that did not.
+---node_down (node): A node does not answer any more.
+---primary_changed (node, old): A node has become the primary; old is the one before, nil if there was none.
+---primary_lost (old): Nobody is the primary any more.
+---@class lunapool.Event
+---@field name string Which one it is.
+---@field node lunapool.Node? Whom it is about.
+---@field old lunapool.Node? Who was the primary.
+
+---What the table every has for each name.
+---@class lunapool.Every
+---@field seconds number How long after it was called it is called again, from when it has returned.
+---@field run fun(cluster: lunapool.Cluster): any, any What is called.
+
+---Why an action failed; tostring() gives its message.
+---@class lunapool.Error
+---@field kind string "exit", "signal", "timeout", "start": of commands; "sql", "connect"; "http"; "raised".
+---@field message string For people; tostring() of the error is this, too.
+---@field output string? What a command has written.
+---@field status integer? Its exit status, the signal that ended it, or HTTP's.
+---@field sqlstate string? PostgreSQL's word for it.
+
 ---What a policy file returns.
 ---@class lunapool.Policy
 ---@field api 1 The version of all this.
@@ -74,6 +103,9 @@
 ---@field route? fun(query: lunapool.Query, cluster: lunapool.Cluster): lunapool.Decision, string? Asked for each statement outside a transaction, and for a transaction at its first statement. The second value is the reason that EXPLAIN ROUTE shows.
 ---@field admit? fun(client: lunapool.Client): lunapool.Decision|lunapool.Admission|nil Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.
 ---@field balance? fun(query: lunapool.Query, nodes: lunapool.Node[]): lunapool.Node? Asked when there is a list to choose from; nothing leaves it to the configured algorithm.
+---@field tasks? table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any> Procedures that an operator runs by their names: lunapool ctl run NAME.
+---@field on? table<string, fun(event: lunapool.Event, cluster: lunapool.Cluster): any, any> What shall be done when something has happened, by the event's name.
+---@field every? table<string, lunapool.Every> What shall be done again and again, by a name of its own.
 ---@field selftest? fun(): boolean?, string? Run whenever the policy is loaded; an error, or false, refuses it.
 
 ---A node, a list of nodes, or what lp.reject() and lp.wait() make.
@@ -107,6 +139,39 @@ function lp.hash(text) end
 ---@param text string
 ---@param level? "debug"|"info"|"warn"|"error"
 function lp.log(text, level) end
+
+---Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes (65,536) are kept, the first and the last.
+---@param argv string[]
+---@param options? {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: integer}
+---@return string?, lunapool.Error?
+function lp.exec(argv, options) end
+
+---Waits.
+---@param seconds number
+---@return true
+function lp.sleep(seconds) end
+
+---Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed (nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = "fast" stops the others at once.
+---@param list any[]
+---@param fn fun(item: any, at: integer): any
+---@param options? {limit?: integer, fail?: "fast"|"late"}
+---@return any[]?, lunapool.Error?
+function lp.parallel(list, fn, options) end
+
+---What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.
+---@param seconds number
+---@param fn fun(): any
+---@return any, lunapool.Error?
+function lp.deadline(seconds, fn) end
+
+---lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then backoff times as long, in between; what it returned last.
+---@param options {tries?: integer, delay?: number, backoff?: number}
+---@return fun(fn: fun(try: integer): any): any
+function lp.retry(options) end
+
+---Calls fn at the end, however that comes about: the last one first, 10 s for all of them.
+---@param fn fun()
+function lp.defer(fn) end
 
 ---What all workers remember together, also across reloads.
 lp.kv = {}

@@ -50,7 +50,7 @@ static void every_command_of_the_table_is_found_by_its_words(void **state)
 		char text[80];
 		struct call call;
 		struct err err;
-		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1" };
+		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t" };
 		snprintf(text, sizeof text, "%s%s", commands[i].words, args[commands[i].args]);
 		assert_true(call_parse(slice_text(text), &call, &err));
 		assert_ptr_equal(call.command, &commands[i]);
@@ -75,6 +75,14 @@ static void arguments_are_read(void **state)
 	assert_string_equal(parsed("SET pool.size=30"), "SET name=pool.size value=30");
 	assert_string_equal(parsed("SET pool.size = '30'"), "SET name=pool.size value=30");
 	assert_string_equal(parsed("set log_level TO debug;"), "SET name=log_level value=debug");
+	assert_string_equal(parsed("RUN refresh"), "RUN name=refresh value=");
+	assert_string_equal(parsed("run rolling-refresh dump='/srv/a b' force \"x y\" = 2"),
+	                    "RUN name=rolling-refresh value=dump=/srv/a b\nforce\nx y=2\n");
+	assert_string_equal(parsed("RUN t a ="),
+	                    "08P01 the console does not understand \"RUN t a =\" | It should be: RUN task [key [= value]]…");
+	assert_string_equal(parsed("RUN t 'a=b'"),
+	                    "08P01 the console does not understand \"RUN t 'a=b'\" | It should be: RUN task [key [= value]]…");
+	assert_string_equal(parsed("STOP TASK 12"), "STOP TASK number=12");
 }
 
 static void what_drivers_ask_of_every_server_is_answered(void **state)

@@ -1,0 +1,74 @@
+/*
+ * hooks — the control plane's half of policies: what operators run, what happens after events and from time to time.
+ *
+ * Everything that a policy does here is a run: a coroutine on the control thread's loop, that waits for programs, servers and time, and is
+ * stopped at its deadline.  A run goes on with the policy that it began with, however often policies are loaded meanwhile.
+ */
+#ifndef HOOKS_HOOKS_H
+#define HOOKS_HOOKS_H
+
+#include "base/err.h"
+#include "conf/conf.h"
+#include "net/mailbox.h"
+#include "net/resolve.h"
+#include "policy/set.h"
+#include "topo/topo.h"
+
+struct hooks;
+struct hooks_env {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct mailbox *mailbox;
+	struct topo_board *board;
+};
+struct hooks *hooks_new(const struct hooks_env *env);
+/* Nothing runs any more, and nobody is told; programs that run are killed. */
+void hooks_shut(struct hooks *h);
+void hooks_free(struct hooks *h); /* shut before; when nobody looks (hooks_each) */
+
+/* ---- policies: made with their policy_set, put in force with it */
+
+struct hook_set;
+/* A VM for each cluster, with what POLICIES has read.  NULL with ERR, which begins with file:line. */
+struct hook_set *hook_set_load(const struct conf *conf, const struct policy_set *policies, struct policy_kv *kv,
+                               struct err *err) MUST_CHECK;
+void hook_set_free(struct hook_set *set);
+/* SET, which it takes over, holds for whatever begins from now on; its timers begin, those before end. */
+void hooks_apply(struct hooks *h, struct hook_set *set);
+void hooks_on_publish(struct hooks *h); /* a topology was published: is that an event? */
+
+/* ---- runs */
+
+/* OUTPUT: what it has logged and what failed commands wrote, lines, bounded.  ERR: NULL, it went well. */
+typedef void (*hook_done_fn)(void *arg, const char *output, const struct err *err);
+struct hook_arg {
+	const char *name, *value; /* value NULL: true */
+};
+struct hook_task {
+	const char *name;
+	const char *cluster; /* NULL: the only one whose policy has such a task */
+	size_t n_args;
+	const struct hook_arg *args;
+};
+struct hook_run;
+/* FN comes from the loop, once; not after hooks_forget().  NULL with ERR: there is no such task. */
+struct hook_run *hooks_run_task(struct hooks *h, const struct hook_task *task, hook_done_fn fn, void *arg,
+                                struct err *err) MUST_CHECK;
+void hooks_forget(struct hook_run *r);                   /* FN will not come; the run goes on */
+void hooks_stop_run(struct hook_run *r, const char *by); /* FN comes, maybe inside */
+/* By its number in SHOW TASKS: what it waits for is stopped, what it has deferred is done.  False: no such run is under way. */
+bool hooks_stop(struct hooks *h, uint64_t id, const char *by) MUST_CHECK;
+
+enum hook_state { HOOK_RUNNING, HOOK_DONE, HOOK_FAILED, HOOK_STOPPED };
+struct hook_row {
+	uint64_t id;
+	const char *cluster, *kind, *name;
+	enum hook_state state;
+	int64_t began_at; /* seconds since 1970 */
+	uint64_t took_us; /* until now */
+	char waits_for[100], last_line[200], error[300];
+};
+/* Any thread: what runs, and the last hundred that have; the newest first. */
+void hooks_each(struct hooks *h, void (*fn)(void *arg, const struct hook_row *row), void *arg);
+
+#endif

@@ -1,0 +1,113 @@
+/*
+ * actions — the module lunapool of the control plane: what is C, what is Lua (lua/lunapool/control.lua), and small actions.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "priv.h"
+
+double check_seconds(lua_State *L, int arg, double most)
+{
+	double seconds = luaL_checknumber(L, arg);
+	luaL_argcheck(L, seconds >= 0 && seconds <= most, arg, "seconds, not below 0 and not that many");
+	return seconds;
+}
+
+/* ---- sleep --------------------------------------------------------------------------------------------------------------------- */
+
+struct nap {
+	struct wait wait;
+	struct fiber *fiber;
+	struct loop *loop;
+	struct loop_timer timer;
+};
+
+static void nap_cancel(struct wait *w)
+{
+	struct nap *n = CONTAINER_OF(w, struct nap, wait);
+	loop_timer_stop(n->loop, &n->timer);
+	mem_free(n);
+}
+
+static int push_true(lua_State *L, void *arg)
+{
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+static void on_awake(struct loop_timer *t)
+{
+	struct nap *n = CONTAINER_OF(t, struct nap, timer);
+	fiber_wake(n->fiber, push_true, NULL);
+	mem_free(n);
+}
+
+static int act_sleep(lua_State *L)
+{
+	struct fiber *f = fiber_check(L);
+	double seconds = check_seconds(L, 1, 1e7);
+	struct nap *n = mem_alloc(sizeof *n);
+	*n = (struct nap){ .wait = { .cancel = nap_cancel }, .fiber = f, .loop = f->run->hooks->env.loop };
+	snprintf(n->wait.what, sizeof n->wait.what, "sleep %g s", seconds);
+	loop_timer_init(&n->timer, on_awake);
+	loop_timer_start(n->loop, &n->timer, (uint64_t)(seconds * (double)US_PER_S));
+	return fiber_wait(L, f, &n->wait);
+}
+
+/* ---- defer, log -------------------------------------------------------------------------------------------------------------------- */
+
+static int act_defer(lua_State *L)
+{
+	struct hook_run *r = fiber_check(L)->run;
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	lua_settop(L, 1);
+	if (r->is_ending || r->n_defers == ARRAY_LEN(r->defers))
+		return luaL_error(L, r->is_ending ? "this is the end already" : "no more than %d functions can be deferred",
+		                  (int)ARRAY_LEN(r->defers));
+	r->defers[r->n_defers] = ref_take(L);
+	r->n_defers++;
+	return 0;
+}
+
+/* What a run logs is its output, too.  Upvalue: the function that logs. */
+static int act_log(lua_State *L)
+{
+	const struct hook_vm *v = policy_control_owner(L);
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len);
+	if (v->hooks && v->hooks->running)
+		run_say(v->hooks->running->run, slice_of(text, len));
+	int n = lua_gettop(L);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_insert(L, 1);
+	lua_call(L, n, 0);
+	return 0;
+}
+
+/* ---- the module -------------------------------------------------------------------------------------------------------------------- */
+
+static void set_functions(lua_State *L, const luaL_Reg *functions, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		lua_pushcfunction(L, functions[i].func);
+		lua_setfield(L, -2, functions[i].name);
+	}
+}
+
+void actions_open(lua_State *L)
+{
+	static const luaL_Reg functions[] = { { "exec", act_exec }, { "sleep", act_sleep }, { "defer", act_defer } };
+	static const luaL_Reg natives[] = { { "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make } };
+	int module = lua_gettop(L);
+	error_open(L);
+	set_functions(L, functions, ARRAY_LEN(functions));
+	lua_getfield(L, module, "log");
+	lua_pushcclosure(L, act_log, 1);
+	lua_setfield(L, module, "log");
+	policy_control_push_part(L, "control");
+	lua_pushvalue(L, module);
+	lua_createtable(L, 0, ARRAY_LEN(natives));
+	set_functions(L, natives, ARRAY_LEN(natives));
+	lua_call(L, 2, 0);
+}

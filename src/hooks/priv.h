@@ -1,0 +1,182 @@
+/*
+ * hooks' own.
+ *
+ *   hooks.c  the calls of hooks.h: tasks, events, timers     set.c     a VM for each cluster, and whom it shows
+ *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
+ *   record.c what SHOW TASKS shows                           child.c   programs
+ *   actions.c, exec.c: the library lp                        error.c   why an action failed
+ */
+#ifndef HOOKS_PRIV_H
+#define HOOKS_PRIV_H
+
+#include <pthread.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/dlist.h"
+#include "child.h"
+#include "hooks/hooks.h"
+#include "policy/control.h"
+
+/* ---- error.c -------------------------------------------------------------------------------------------------------------- */
+
+struct action_error {
+	const char *kind;
+	struct err err; /* its sqlstate is shown if the kind is of SQL */
+	int status;     /* -1: none */
+	struct slice output;
+};
+void error_open(lua_State *L);
+int error_push(lua_State *L, const struct action_error *e); /* nil and the error: 2 */
+int error_make(lua_State *L);                               /* { kind =, message = } -> an error */
+/* Whatever was returned or raised as one, at INDEX; a copy of its output is added to RUN's. */
+struct hook_run;
+void error_read(lua_State *L, int index, struct hook_run *run, struct err *err);
+
+/* ---- set.c ------------------------------------------------------------------------------------------------------------------ */
+
+struct ticker;
+struct hook_vm {
+	unsigned refs;
+	struct policy_vm *vm;
+	struct hooks *hooks; /* NULL: not in force yet */
+	char *cluster;
+	size_t at, n_runs;
+	/* The configuration that it was made for: its objects are indices into that. */
+	size_t n_clusters;
+	struct shape {
+		char *name;
+		size_t n_nodes;
+		char **nodes, **hosts;
+		uint16_t *ports;
+	} * shapes;
+	const struct topo *seen; /* the last that was looked at, */
+	struct topo *own;        /* and what it is in our order; NULL: it is that already */
+	uint64_t seen_generation;
+	struct pulse *none; /* of nodes that are gone */
+	struct dlist tickers;
+};
+struct hook_set {
+	size_t n;
+	struct hook_vm **vms;
+};
+struct hook_vm *hook_vm_ref(struct hook_vm *v);
+void hook_vm_unref(struct hook_vm *v);
+void hook_vm_look(struct hook_vm *v, const struct topo *latest); /* what its objects show from now on; NULL: nothing */
+int hook_vm_node(const struct hook_vm *v, const char *name);     /* -1: it has none of that name */
+/* Of the latest configuration; NULL: gone. */
+const struct conf_cluster *hook_vm_conf(const struct hook_vm *v, const struct conf *conf);
+
+/* ---- record.c --------------------------------------------------------------------------------------------------------------- */
+
+struct record {
+	struct dlist link;
+	struct hook_row row;
+	uint64_t began_us;
+	char *cluster, *name;
+};
+struct records {
+	pthread_mutex_t lock;
+	struct dlist all; /* the newest first */
+	unsigned n_over;
+	uint64_t last_id;
+};
+void records_init(struct records *rs);
+void records_fini(struct records *rs);
+struct record *record_begin(struct records *rs, const char *cluster, const char *kind, const char *name);
+void record_waits(struct records *rs, struct record *r, const char *what);
+void record_line(struct records *rs, struct record *r, struct slice line);
+void record_end(struct records *rs, struct record *r, enum hook_state state, const char *error);
+
+/* ---- fiber.c ---------------------------------------------------------------------------------------------------------------- */
+
+struct hooks {
+	struct hooks_env env;
+	bool is_shut;
+	struct children children;
+	struct records records;
+	struct dlist runs;
+	struct hook_set *set;
+	struct fiber *running; /* whose slice this is; NULL: none, and no action can be asked */
+	struct sights *sights; /* hooks.c: what was known of nodes */
+};
+
+struct fiber;
+struct group;
+/* What a fiber waits for.  CANCEL: nobody wants it any more; it is freed by that. */
+struct wait {
+	void (*cancel)(struct wait *w);
+	char what[100]; /* for people: "exec pg_rewind" */
+};
+struct fiber {
+	struct dlist link; /* of its run */
+	struct hook_run *run;
+	lua_State *L;
+	int ref;
+	struct wait *wait;   /* NULL: it has not begun, or this is its slice */
+	struct group *group; /* that it belongs to; NULL: the run's first */
+	int at;
+};
+/* The function on top of L, below N_ARGS arguments, becomes a fiber that has not begun.  Raises errors. */
+struct fiber *fiber_new(lua_State *L, struct hook_run *run, int n_args);
+void fiber_go_on(struct fiber *f, int n_args);
+void fiber_kill(struct fiber *f); /* and whatever it waits for */
+/* In an action: whose it is; raises an error where none may wait. */
+struct fiber *fiber_check(lua_State *L);
+int fiber_wait(lua_State *L, struct fiber *f, struct wait *w); /* to be returned */
+/* W is over: PUSH(L, ARG) pushes what the action returns, and says how much that is.  F may be gone afterwards. */
+void fiber_wake(struct fiber *f, int (*push)(lua_State *L, void *arg), void *arg);
+int group_begin(lua_State *L);    /* native.parallel(items, fn, limit, fast) */
+int group_deadline(lua_State *L); /* native.deadline(seconds, fn) */
+int ref_take(lua_State *L);       /* of the value on top, which it pops; raises errors */
+void ref_push(lua_State *L, int ref);
+void ref_drop(struct hook_vm *v, int ref);
+
+/* ---- run.c ------------------------------------------------------------------------------------------------------------------ */
+
+enum run_kind { RUN_TASK, RUN_EVENT, RUN_TIMER };
+struct hook_run {
+	struct dlist link;
+	struct hooks *hooks;
+	struct hook_vm *vm;
+	struct record *record;
+	enum run_kind kind;
+	struct dlist fibers;
+	struct fiber *first;
+	bool is_ending; /* what it has deferred is under way */
+	enum hook_state state;
+	struct err err;
+	int defers[20];
+	unsigned n_defers;
+	struct loop_timer deadline;
+	struct loop_defer begin;
+	size_t output_len;
+	bool is_cut;
+	char *output;
+	hook_done_fn fn;
+	void *arg;
+};
+struct run_spec {
+	enum run_kind kind;
+	const char *name;
+	uint64_t timeout_us; /* 0: none */
+	/* Pushes the function and its arguments; how many of these.  Raises errors. */
+	int (*push)(lua_State *L, void *arg);
+	void *push_arg;
+	hook_done_fn fn;
+	void *arg;
+};
+/* Begins at the end of the loop's turn.  NULL with ERR. */
+struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_spec *spec, struct err *err) MUST_CHECK;
+void run_say(struct hook_run *r, struct slice text); /* into its output */
+void run_stop(struct hook_run *r, enum hook_state state, const struct err *err);
+void run_drop(struct hook_run *r);                   /* at once, without a word */
+void run_fiber_ended(struct fiber *f, bool is_good); /* its first, or a deferred one; the values are on its stack */
+
+/* ---- actions ---------------------------------------------------------------------------------------------------------------- */
+
+void actions_open(lua_State *L); /* with the module on top */
+double check_seconds(lua_State *L, int arg, double most);
+int act_exec(lua_State *L);
+
+#endif
