@@ -112,6 +112,47 @@ with scenario('functions'):
             wrong.append(f'{name} ({procs[name]}, {table.get(name)}): {c}')
     is_(wrong, [], f'{len(names)} functions are for whom they should be')
 
+SAMPLES = {  # for each type of argument, constants to call functions with
+    'smallint': ['3::int2'], 'integer': ['2', '-1'], 'bigint': ['5::int8'], 'numeric': ['1.5', '2'], 'real': ['1.25::float4'], 'double precision': ['0.5::float8'], 'boolean': ['true'], 'oid': ["'t'::regclass::oid"],
+    'text': ["'x1'", "'public'"], 'name': ["'t'::name"], 'character varying': ["'v'::varchar"], 'character': ["'c'::bpchar"], '"char"': ["'c'::\"char\""], 'bytea': ["'\\x01ff'::bytea"], 'cstring': ["'1'::cstring"],
+    'date': ["'2020-02-03'::date"], 'time without time zone': ["'10:11'::time"], 'time with time zone': ["'10:11+00'::timetz"], 'timestamp without time zone': ["'2020-02-03 10:11'::timestamp"],
+    'timestamp with time zone': ["'2020-02-03 10:11+00'::timestamptz"], 'interval': ["'1 day'::interval"], 'json': ["'{\"a\": [1]}'::json", "'[1, 2]'::json"], 'jsonb': ["'{\"a\": [1]}'::jsonb", "'[1, 2]'::jsonb"],
+    'jsonpath': ["'$.a'::jsonpath"], 'xml': ["'<a/>'::xml"], 'uuid': ["'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::uuid"], 'inet': ["'10.0.0.1/8'::inet"], 'cidr': ["'10.0.0.0/8'::cidr"], 'macaddr': ["'08:00:2b:01:02:03'::macaddr"],
+    'point': ["'(1,2)'::point"], 'box': ["'((0,0),(1,1))'::box"], 'circle': ["'<(0,0),1>'::circle"], 'path': ["'((0,0),(1,1))'::path"], 'polygon': ["'((0,0),(1,1))'::polygon"], 'lseg': ["'((0,0),(1,1))'::lseg"], 'line': ["'{1,2,3}'::line"],
+    'bit': ["b'101'"], 'bit varying': ["b'101'::varbit"], 'money': ["'1.5'::money"], 'regclass': ["'t'::regclass"], 'regproc': ["'now'::regproc"], 'regtype': ["'int'::regtype"], 'regrole': ["'postgres'::regrole"],
+    'regnamespace': ["'public'::regnamespace"], 'regconfig': ["'simple'::regconfig"], 'regdictionary': ["'simple'::regdictionary"], 'tsvector': ["'a:1 b:2'::tsvector"], 'tsquery': ["'a & b'::tsquery"], 'xid': ["'7'::xid"], 'xid8': ["'7'::xid8"], 'cid': ["'0'::cid"],
+    'tid': ["'(0,1)'::tid"], 'pg_lsn': ["'0/100'::pg_lsn"], 'txid_snapshot': ["'10:20:10'::txid_snapshot"], 'pg_snapshot': ["'10:20:10'::pg_snapshot"], 'int4range': ["'[1,3)'::int4range"], 'int4multirange': ["'{[1,3)}'::int4multirange"],
+    '"any"': ["'a'::text"], 'anyelement': ['1'], 'anynonarray': ['1'], 'anyarray': ['array[1,2]'], 'anycompatible': ['1'], 'anycompatiblearray': ['array[1,2]'], 'anycompatiblenonarray': ['1'], 'anyrange': ["'[1,3)'::int4range"],
+    'anymultirange': ["'{[1,3)}'::int4multirange"], 'anyenum': ['null'], 'record': ["row(1, 'a')"], 'text[]': ["array['a','b']"], 'integer[]': ['array[1,2]'], 'oid[]': ["array['t'::regclass::oid]"], 'aclitem': ["'=r/postgres'::aclitem"],
+    'aclitem[]': ["array['=r/postgres'::aclitem]"], 'refcursor': ["'c'::refcursor"], 'int2vector': ["'1 2'::int2vector"], 'oidvector': ["'1 2'::oidvector"], 'double precision[]': ["'{1,2}'::float8[]"], 'bigint[]': ["'{1,2}'::int8[]"],
+}
+
+with scenario('functions that are called'):
+    calls = []
+    for name, arguments, set_returning in cluster.query("""select p.proname, coalesce((select string_agg(format_type(t, null), '|' order by n) from unnest(p.proargtypes) with ordinality a(t, n)), ''), p.proretset
+            from pg_proc p where p.oid < 16384 and p.prokind = 'f' and p.pronamespace = 'pg_catalog'::regnamespace and p.prorettype not in ('internal'::regtype, 'trigger'::regtype, 'event_trigger'::regtype) order by p.oid""", db):
+        types = arguments.split('|') if arguments else []
+        if all(t in SAMPLES for t in types):
+            for n in range(max([len(SAMPLES[t]) for t in types] or [1])):
+                shown = ', '.join(SAMPLES[t][n % len(SAMPLES[t])] for t in types)
+                calls.append((name, f'SELECT {"* FROM " if set_returning == "t" else ""}pg_catalog."{name}"({shown})'))
+    ok(len(calls) > 2200, f'{len(calls)} calls of functions of PostgreSQL')
+    verdicts = classified([sql for _, sql in calls])
+    wrong, refused, reads = [], [], 0
+    with cluster.at(0, db) as primary, cluster.at(1, db) as standby:
+        for c in (primary, standby):
+            c.q('SET statement_timeout = 2000')
+        for (name, sql), verdict in zip(calls, verdicts):
+            if verdict[0] != 'any':
+                continue
+            reads += 1
+            there, here = ([f"E {fields(m[1])['C']} {fields(m[1])['M']}" if m[0] == 'E' else m for m in c.ask(query(sql)) if m[0] in 'DEC'] for c in (primary, standby))
+            if here != there and table.get(name) not in ('FRESH', 'TIME') and name != 'statement_timestamp':
+                wrong.append((sql, here, there))
+            refused += [(sql, m) for m in here if isinstance(m, str) and (m.startswith('E 25006') or 'recovery' in m)]
+    is_(wrong, [], f'… of which {reads} are reads: the standby answers what the primary answers')
+    is_(refused, [], '… and refuses none')
+
 with scenario('views'):
     harmless = ('_pg_index_position', 'pg_my_temp_schema')  # of information_schema; sessions with temporary relations keep their server
     uses = {}  # view -> functions and relations
