@@ -163,6 +163,7 @@ bool conf_pattern_matches(const char *pattern, const char *name); /* * is any ru
 /* What holds for one (database, user): user over database over pool block.  D must not be NULL; U may be. */
 struct conf_effective {
 	enum pool_mode mode;
+	bool read_until_write;
 	int64_t size, min_size, reserve_size, max_pinned;
 	uint64_t query_timeout, idle_transaction_timeout, client_idle_timeout, transaction_timeout; /* us, 0 off */
 };

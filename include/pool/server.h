@@ -51,6 +51,7 @@ struct server {
 	uint8_t needs_sync : 1;  /* extended messages were sent without a Sync behind them */
 	uint8_t is_handing : 1;  /* idle, but on its way to whoever waits (pool.c's) */
 	uint8_t is_kept : 1;     /* lent, and its borrower keeps it: pool_keep() */
+	uint8_t is_read_committed : 1; /* its own default isolation is known to be that (session/awaytx.c) */
 	uint32_t skip;           /* bytes still to come of a message that was judged and begun */
 	struct server_reset *reset; /* while resetting (reset.c's) */
 	uint64_t retired;        /* the database's count of retirements when it was opened */

@@ -208,7 +208,10 @@
 	X(min_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool min_size, for this database.")                                      \
 	X(reserve_pool_size, INT, "-1", -1, 100000, RELOAD, "As pool reserve_size, for this database.")                              \
 	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections for this database, all users together; 0 is no limit.")  \
-	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this database; 0 is no limit.")
+	X(max_client_connections, INT, "0", 0, 1000000, RELOAD, "Clients of this database; 0 is no limit.")                          \
+	X(read_until_write, BOOL, "false", 0, 0, RELOAD,                                                                             \
+	  "A READ COMMITTED transaction reads on a standby until its first statement that is not proven to be a read, and goes on "  \
+	  "from there on the primary.")
 
 #define PARAMS_USER(X)                                                                                                          \
 	X(pool_mode, MODE, "", 0, 0, RELOAD, "As pool mode, for this user; wins over the database's.")                              \

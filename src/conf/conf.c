@@ -150,6 +150,7 @@ void conf_effective(const struct conf *c, const struct conf_database *d, const s
 	static const struct conf_user nobody = { .pool_mode = POOL_MODE_UNSET, .pool_size = -1, .reserve_pool_size = -1 };
 	const struct conf_user *user = u ? u : &nobody;
 	out->mode = first_mode(user->pool_mode, d->pool_mode, c->pool.mode);
+	out->read_until_write = d->read_until_write;
 	out->size = first_number(user->pool_size, d->pool_size, c->pool.size);
 	out->min_size = at_most(first_number(-1, d->min_pool_size, c->pool.min_size), out->size);
 	out->reserve_size = first_number(user->reserve_pool_size, d->reserve_pool_size, c->pool.reserve_size);

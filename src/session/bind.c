@@ -34,6 +34,7 @@ void bind_execute_begin(struct session *s)
 	s->portal_begins = 0;
 	s->portal_spent = 1;
 	s->begin = mem_textn((const char *)text.at, text.len);
+	s->begin_modes = awaytx_modes_of(s->portal->class);
 	s->vtx = VTX_DEFERRED;
 	POOL_COUNT(s->pool, queries, 1);
 	counted_here(s, s->portal->class, HOW_HERE);

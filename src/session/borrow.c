@@ -171,7 +171,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		borrow_attach(s, srv);
 	} else if (!borrow_may_pin(s, class))
 		return borrow_wait_pin(s);
-	if (UNLIKELY(s->home->routes) && !(class && class->may_stay))
+	if (UNLIKELY(s->home->routes) && !(class && class->may_stay) && !s->is_away)
 		s->unit_wrote = 1;
 	s->held_since_us = 0;
 	s->noticed = 0;
@@ -214,6 +214,7 @@ void borrow_refuse(struct session *s, bool is_query, const struct err *err)
 		s->vtx = VTX_FAILED;
 		mem_free(s->begin);
 		s->begin = NULL;
+		awaytx_fail(s);
 	}
 	if (is_query)
 		session_send_ready(s);

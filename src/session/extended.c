@@ -229,7 +229,8 @@ static NOT_INLINE size_t extended_function(struct session *s, const struct frame
 	struct reader r;
 	if (!frame_is_whole(f) && f->body.len < 4)
 		return 0;
-	enum borrow b = borrow_server(s, NULL, &e);
+	bool is_refused = s->away && awaytx_refuses(s, NULL, &e);
+	enum borrow b = is_refused ? BORROW_FAILED : borrow_server(s, NULL, &e);
 	if (b == BORROW_BLOCKED)
 		return 0;
 	if (b == BORROW_FAILED) { /* a FunctionCall is answered like a Query: with its own ReadyForQuery */

@@ -22,7 +22,11 @@ static bool loses_commit(const struct reply *entry)
 /* What the client is told: the server's last words if it had any, else what can be known of the statement's fate. */
 static void lost_word(const struct session *s, const struct err *why, bool commit_sent, struct err *out)
 {
-	if (s->owed)
+	bool is_away = s->is_away && s->srv->tx_status != 'I' && !(s->owed && memcmp(s->owed->sqlstate, "25", 2) == 0);
+	if (is_away) {
+		err_set(out, "40001", "the standby that the transaction reads from was lost: %s", s->owed ? s->owed->text : why->text);
+		err_detail(out, "It has changed nothing; it can be repeated.");
+	} else if (s->owed)
 		*out = *s->owed;
 	else if (strcmp(why->sqlstate, "54000") == 0) /* it was we who gave it up */
 		*out = *why;
@@ -117,24 +121,42 @@ static void lost_session_goes_on(struct session *s, const struct err *why)
 	}
 }
 
+/* The next statement of its transaction will find the primary. */
+static void lost_between_statements(struct session *s)
+{
+	lost_detach(s);
+	awaytx_on_lost(s);
+	if (s->state == SESSION_WAIT_QUIET)
+		session_unblock(s);
+	else
+		stream_resume(&s->stream);
+}
+
 /* A standby, which had not told the client anything yet: the primary is asked. */
 static bool lost_elsewhere(struct session *s)
 {
 	route_on_lost(s);
-	if (!trip_holds(s) || s->timed_out) {
-		trip_end(s);
-		return false;
+	if (trip_holds(s) && !s->timed_out) {
+		lost_detach(s);
+		trip_return(s, "the server was lost");
+		return true;
 	}
-	lost_detach(s);
-	trip_return(s, "the server was lost");
-	return true;
+	trip_end(s);
+	if (!s->away)
+		return false;
+	if (awaytx_outlives(s)) {
+		lost_between_statements(s);
+		return true;
+	}
+	awaytx_end(s);
+	return false;
 }
 
 void lost_server(struct session *s, const struct err *why)
 {
 	bool blocked = s->state == SESSION_WAIT_QUIET;
 	log_info(&s->log, "server_lost", KV_ERR(s->owed ? s->owed : why));
-	if (UNLIKELY(s->home->routes || s->trip) && lost_elsewhere(s))
+	if (UNLIKELY(s->home->routes || s->trip || s->away) && lost_elsewhere(s))
 		return;
 	if (s->reply_left && !s->reply_drop) {
 		lost_detach(s);

@@ -50,6 +50,19 @@ enum begin {
 	BEGIN_REFUSED, /* it, or what went ahead of it, has failed: at ReadyForQuery the client's transaction becomes VTX_FAILED */
 };
 
+/* What BEGIN says of its transaction; bits. */
+enum mode_bit {
+	MODE_READ_ONLY = 1 << 0,
+	MODE_READ_WRITE = 1 << 1,
+	MODE_DEFERRABLE = 1 << 2,
+	MODE_NOT_DEFERRABLE = 1 << 3,
+	MODE_UNCOMMITTED = 1 << 4,
+	MODE_COMMITTED = 1 << 5,
+	MODE_REPEATABLE = 1 << 6,
+	MODE_SERIALIZABLE = 1 << 7,
+};
+#define MODE_LEVELS (MODE_UNCOMMITTED | MODE_COMMITTED | MODE_REPEATABLE | MODE_SERIALIZABLE)
+
 /* ---- statement.c: virtual statements ------------------------------------------------------------------------------ */
 
 /* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */
@@ -83,6 +96,7 @@ enum tag {
 	TAG_SETUP,       /* struct settings that are applied once this is done; NULL for its Parse and Bind */
 	TAG_TRIAL,       /* as TAG_SETUP, in a segment of its own, with its Sync: goes again behind BEGIN, where its failure counts */
 	TAG_SETUP_BEGIN, /* the deferred BEGIN */
+	TAG_LEVEL,       /* our own SHOW transaction_isolation (awaytx.c) */
 	TAG_SETUP_SYNC,  /* the Sync behind a setup that goes ahead alone */
 	TAG_REPREPARE,   /* struct preparing: our own Parse (or PREPARE) of a statement that this server lacked */
 	TAG_DESCRIBE,    /* struct statement: a client's Describe of it, or of a portal of it */
@@ -230,7 +244,56 @@ struct unit {
 	struct slice text;       /* of its first statement, when that was seen */
 	struct sql_class *class; /* … and a reference; NULL: it was not */
 	struct statement
-	    *st; /* of a Parse or Bind that it begins with: a reference; NULL: it begins otherwise, or was not looked at */
+	    *st;        /* of a Parse or Bind that it begins with: a reference; NULL: it begins otherwise, or was not looked at */
+	uint8_t tx;     /* enum unit_tx */
+	bool read_only; /* its transaction is */
+	bool begins;    /* its first statement is a BEGIN that is answered here; TEXT is of the one behind it, if there is one */
+	uint8_t begin_modes; /* … and says that */
+	bool binds;          /* what it answers hangs on its transaction */
+	struct dlist notes;  /* what it sets, and its savepoints: struct awaytx_note; all 0: nothing */
+};
+
+/* What may become of the transaction that a unit is in. */
+enum unit_tx {
+	UNIT_TX_NONE,        /* it is in none */
+	UNIT_TX_STAYS,       /* only the primary can run it */
+	UNIT_TX_IF_ASKED,    /* as READS_FIRST, if somebody asks for a standby */
+	UNIT_TX_READS_FIRST, /* it may read on a standby until it writes */
+	UNIT_TX_READS,       /* it is READ ONLY */
+};
+
+/* ---- awaytx.c ------------------------------------------------------------------------------------------------------------ */
+
+/* A statement of a transaction that must be repeated where that moves to: text, and as Parse and Bind have it behind that. */
+struct awaytx_note {
+	struct dlist link;
+	uint8_t kind; /* enum sql_kind */
+	uint32_t name_len, text_len, types_len, bound_len;
+	uint8_t body[]; /* the savepoint's name NUL text types bound */
+};
+
+enum awaytx_state {
+	AWAYTX_FREE,  /* any statement may run elsewhere */
+	AWAYTX_BOUND, /* it has told what hangs on its snapshot or its beginning */
+	AWAYTX_HOME,  /* it has left: what it needs travels with the next statement to the primary */
+};
+
+/* A transaction that began on a standby. */
+struct awaytx {
+	uint8_t state;     /* enum awaytx_state */
+	uint8_t modes;     /* of its BEGIN */
+	bool is_read_only; /* it will not write; else it moves when it does */
+	bool knows_level;  /* its isolation was said, by BEGIN or the session; else it is the server's default */
+	bool is_committed; /* … is READ COMMITTED, or not known yet */
+	bool begins_here;  /* the unit under way has the BEGIN in it */
+	bool unit_binds;   /* the unit under way binds it, once answered */
+	bool has_ended;    /* the unit under way had a COMMIT or ROLLBACK */
+	unsigned n_notes;
+	struct pool *pool; /* joined; NULL: it has left */
+	struct pulse *pulse;
+	char *begin;          /* its text */
+	struct dlist notes;   /* what it has set, and its savepoints */
+	struct dlist pending; /* … of the unit under way, in order */
 };
 
 /* A run of the client's segments that only read, on a standby: see trip.c. */
@@ -271,6 +334,7 @@ struct session {
 	struct addr_short peer;
 	uint8_t state;            /* enum session_state: session_enter() only */
 	uint8_t vtx;              /* enum vtx */
+	uint8_t begin_modes;      /* enum mode_bit: of `begin` */
 	uint16_t pins, base_pins; /* enum pin bits; base: as of the last commit point */
 	uint32_t wrote_ms;        /* of clock_us(), when it last wrote, or so; 0: it has not */
 	struct dlist
@@ -305,6 +369,7 @@ struct session {
 	void *talk;                  /* with the admin console, as it calls it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
 	struct diverted *diverted;   /* which redirects are about it; NULL while it was not asked */
+	struct awaytx *away;         /* a transaction that began on one; NULL mostly */
 	struct floor floor;          /* what reads elsewhere must show */
 	uint32_t kept_id;            /* the node that its reads stay with, under balance_scope = session; 0: none was chosen */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
@@ -560,6 +625,44 @@ static inline void unit_forget(struct session *s, struct unit *u)
 	if (UNLIKELY(u->class || u->st))
 		unit_drop(s, u);
 }
+
+/* awaytx.c: s->away, where it is not told otherwise, is there */
+uint8_t awaytx_modes(const struct sql_class *class); /* of a BEGIN; what cannot be read counts as SERIALIZABLE */
+static inline uint8_t awaytx_modes_of(const struct sql_class *class)
+{
+	return UNLIKELY(class->part[0].more_settings != NULL) ? awaytx_modes(class) : 0;
+}
+char *awaytx_begin_text(uint8_t modes);
+/* CLASS is a SET TRANSACTION directly behind the deferred BEGIN: that says it now.  False: it must be sent. */
+bool awaytx_joins_begin(struct session *s, const struct sql_class *class);
+/* U's tx and read_only, for a transaction that was begun so.  The session has a pool. */
+void awaytx_judge(const struct session *s, uint8_t modes, struct unit *u);
+/* Whether the first unit of the deferred transaction may be one for a standby, or a policy's. */
+bool awaytx_is_asked(const struct session *s);
+/* The transaction begins on a standby, with U. */
+void awaytx_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct unit *u);
+bool awaytx_unit(struct session *s, struct slice in, struct unit *u); /* its next unit, for unit_look(); false: it must wait */
+bool awaytx_has_not_begun(const struct session *s);                   /* nothing was sent for it */
+void awaytx_end(struct session *s);                                   /* none is fine */
+void awaytx_fail(struct session *s);                                  /* its next statement cannot be run anywhere */
+void awaytx_on_ready(struct session *s);
+void awaytx_return(struct session *s); /* the unit under way is taken again */
+/* Its server was lost: whether the client need not know.  If so, on_lost() when the session has none any more. */
+bool awaytx_outlives(struct session *s);
+void awaytx_on_lost(struct session *s);
+static inline bool awaytx_is_home(const struct session *s)
+{
+	return s->away && s->away->state == AWAYTX_HOME;
+}
+bool awaytx_asks_level(const struct session *s);             /* its server has not said what isolation BEGIN begins */
+bool awaytx_level(struct session *s, const struct frame *f); /* it says so; false: the transaction must not be here */
+bool awaytx_refuses(struct session *s, const struct sql_class *class, struct err *err); /* CLASS must not run on its standby */
+/* notes */
+bool awaytx_is_noted(const struct sql_part *p);
+bool awaytx_may_note(const struct session *s, struct slice text, struct slice bound); /* it is not too long */
+struct awaytx_note *awaytx_note_new(const struct sql_part *p, struct slice text, struct slice types, struct slice bound);
+void awaytx_notes_free(struct dlist *notes);
+void awaytx_completed(struct session *s, const struct sql_part *p); /* of its unit */
 /* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
 /* divert.c: false: no redirect of C is about this session's read */

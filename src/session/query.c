@@ -86,7 +86,7 @@ static void query_end_failed(struct session *s, const struct sql_part *p)
 	query_count_end(s);
 	s->vtx = p->effects & SQL_AND_CHAIN ? VTX_DEFERRED : VTX_NONE;
 	if (s->vtx == VTX_DEFERRED)
-		s->begin = mem_text("BEGIN");
+		s->begin = awaytx_begin_text(s->begin_modes);
 	query_answer(s, "ROLLBACK");
 }
 
@@ -134,12 +134,17 @@ static bool query_answer_here(struct session *s, const struct sql_class *class, 
 		query_refuse_failed(s);
 		return true;
 	}
-	if (s->vtx == VTX_DEFERRED && is_end(class)) {
+	if (s->vtx == VTX_DEFERRED && is_end(class) && !awaytx_is_home(s)) {
 		query_end_deferred(s, &class->part[0]);
+		return true;
+	}
+	if (s->vtx == VTX_DEFERRED && !s->srv && awaytx_joins_begin(s, class)) {
+		query_answer(s, "SET");
 		return true;
 	}
 	if (query_defers_begin(s, class)) {
 		s->begin = mem_textn((const char *)text.at, text.len);
+		s->begin_modes = awaytx_modes_of(class);
 		s->vtx = VTX_DEFERRED;
 		query_answer(s, query_begin_tag(text));
 		return true;
@@ -185,6 +190,8 @@ bool query_is_refused(struct session *s, const struct sql_class *class, struct e
 {
 	if (class->is_plain)
 		return false;
+	if (UNLIKELY(s->away != NULL) && awaytx_refuses(s, class, err))
+		return true;
 	if (s->pool && pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
 		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
 	bool is_certain = s->segment_open || !borrow_earlier_is_under_way(s);
@@ -261,6 +268,10 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 	struct err e;
 	if (f->body.len < QUERY_BEGINNING)
 		return 0;
+	if (s->away && awaytx_refuses(s, NULL, &e)) {
+		borrow_refuse(s, true, &e);
+		return copyio_drop(s, f, in);
+	}
 	switch (borrow_server(s, NULL, &e)) {
 	case BORROW_BLOCKED:
 		return 0;

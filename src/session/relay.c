@@ -102,7 +102,7 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	struct pool_tally *tally = pool_tally(s->srv->pool);
 	pool_tally_add(&tally->transactions, s->srv->tx_status == 'I');
 	pool_tally_add(&tally->queries, entry.kind != REPLY_SYNC);
-	if (UNLIKELY(s->home->routes || s->trip))
+	if (UNLIKELY(s->home->routes || s->trip || s->away))
 		route_on_ready(s);
 	return s->begin_is == BEGIN_REFUSED ? relay_begin_refused(r) : FATE_FORWARD;
 }
@@ -130,6 +130,14 @@ static struct slice command_tag(const struct frame *f)
 	return slice_of(f->body.at, f->body.len ? f->body.len - 1 : 0);
 }
 
+/* Its transaction must not be on a standby. */
+static enum fate relay_goes_home(struct relay *r)
+{
+	r->run = r->at;
+	trip_return(r->s, "isolation");
+	return FATE_DROP;
+}
+
 static enum fate relay_judged(struct relay *r, const struct frame *f)
 {
 	struct session *s = r->s;
@@ -142,6 +150,8 @@ static enum fate relay_judged(struct relay *r, const struct frame *f)
 			return FATE_DROP;
 		if (entry.tag == TAG_EFFECT && (f->type == 'C' || f->type == 'I'))
 			vars_on_complete(s, entry.ref, s->srv->replies.parts - 1, command_tag(f));
+		if (entry.tag == TAG_LEVEL && f->type == 'D' && !awaytx_level(s, f))
+			return relay_goes_home(r);
 		break;
 	case REPLY_DONE:
 		if (entry.tag == TAG_DESCRIBE)
@@ -161,7 +171,9 @@ static bool must_be_whole(const struct replies *q, uint8_t type)
 	const struct reply *head = replies_head(q);
 	if (type == 'T')
 		return head && (head->tag == TAG_DESCRIBE || head->tag == TAG_COLUMNS);
-	return type != 'D' && type != 'd' && type != 'V' && type != 't';
+	if (type == 'D')
+		return head && head->tag == TAG_LEVEL;
+	return type != 'd' && type != 'V' && type != 't';
 }
 
 static enum fate relay_message(struct relay *r, const struct frame *f)

@@ -3,7 +3,7 @@
  *
  *   a unit begins --all of it is here, and only reads--> a standby that is fit, and shows what this session must see: trip.c
  *                 --else--> the primary
- *   in a transaction    --> the primary
+ *   in a transaction    --> where its first unit went: awaytx.c
  *   behind units that are under way --> where they are, or it waits for them if it may not go there
  */
 #include "base/clock.h"
@@ -18,6 +18,8 @@ void route_on_ready(struct session *s)
 {
 	if (s->trip)
 		s->trip->is_over = true;
+	if (s->away)
+		awaytx_on_ready(s);
 	if (!s->unit_wrote || s->is_away || s->srv->tx_status != 'I') /* what a transaction wrote is seen at its end */
 		return;
 	floor_note(s);
@@ -118,11 +120,14 @@ static const struct topo_node *choose(struct session *s, const struct topo_clust
 	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
 }
 
-static void set_out(struct session *s, const struct topo_node *node, struct slice unit)
+static void set_out(struct session *s, const struct topo_node *node, struct unit *u, struct slice unit)
 {
 	struct pool *pool = pool_sibling(s->pool, s->home->topo, node->id);
-	if (pool)
-		trip_begin(s, pool, node->pulse, unit);
+	if (!pool)
+		return;
+	if (u->tx)
+		awaytx_begin(s, pool, node->pulse, u);
+	trip_begin(s, pool, node->pulse, unit);
 }
 
 static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decision *d)
@@ -174,9 +179,10 @@ static bool is_behind_others(const struct session *s)
 /* Nothing ties the session to its server. */
 static bool is_free(const struct session *s)
 {
-	return (!s->srv || (is_behind_others(s) && s->topo_generation == s->home->topo->generation)) && s->vtx == VTX_NONE &&
+	return (!s->srv || (is_behind_others(s) && s->topo_generation == s->home->topo->generation)) && s->vtx != VTX_FAILED &&
 	       !s->pins && !s->skip_to_sync && !s->owed && !s->wait_failed && s->pool &&
-	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
+	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED) &&
+	       (s->vtx == VTX_NONE || awaytx_is_asked(s));
 }
 
 /* Until a standby shows what this session must see, as long as the policy lets it wait. */
@@ -215,8 +221,7 @@ static uint32_t how_of(const struct session *s, const struct topo_cluster *c, co
 }
 
 /* The first one.  False: it must wait. */
-static bool go(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
-               struct slice in)
+static bool go(struct session *s, const struct topo_cluster *c, struct unit *u, const struct policy_decision *d, struct slice in)
 {
 	const struct topo_node *node;
 	if (!is_allowed(s, c, d)) {
@@ -230,7 +235,7 @@ static bool go(struct session *s, const struct topo_cluster *c, const struct uni
 	if (!node && d->kind == POLICY_WAIT && wait_for_standby(s, c, d->wait_ms))
 		return false;
 	if (node)
-		set_out(s, node, slice_of(in.at, u->len));
+		set_out(s, node, u, slice_of(in.at, u->len));
 	return true;
 }
 
@@ -250,7 +255,7 @@ static bool follow(struct session *s, const struct topo_cluster *c, const struct
 	uint64_t primary = UINT64_C(1) << c->primary;
 	bool is_away = s->trip, goes = is_allowed(s, c, d);
 	if (is_away)
-		goes = goes && u->is_read && conf_of(s, c)->read_write_split && leads_to(s, c, nodes_of(c, d)) &&
+		goes = goes && u->is_read && !u->tx && conf_of(s, c)->read_write_split && leads_to(s, c, nodes_of(c, d)) &&
 		       trip_join(s, slice_of(in.at, u->len));
 	else if (u->is_read && conf_of(s, c)->read_write_split && d->kind == POLICY_NODES)
 		goes = goes && (d->nodes & primary);
@@ -269,26 +274,46 @@ static bool comes_behind(struct session *s)
 	return !s->trip;
 }
 
+/* BEGIN and SET TRANSACTION alone, which are decided with what follows, and the end of what has not begun. */
+static bool decides_nothing(const struct unit *u)
+{
+	enum sql_kind kind = u->class ? u->class->part[0].kind : SQL_OTHER;
+	if (u->begins)
+		return !u->class || kind == SQL_BEGIN;
+	return u->tx && (kind == SQL_COMMIT || kind == SQL_ROLLBACK || kind == SQL_SET_TRANSACTION);
+}
+
+static bool go_or_follow(struct session *s, const struct topo_cluster *c, struct unit *u, struct slice in)
+{
+	const struct policy_decision *d = steer(s, c, u);
+	s->how = how_of(s, c, u, d);
+	s->reason = d->note;
+	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
+}
+
 /* False: it must wait. */
 static bool decide(struct session *s, struct slice in, struct unit *u)
 {
 	const struct topo_cluster *c;
-	const struct policy_decision *d;
+	bool goes;
 	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
 	s->unit_parts = 0;
 	s->how = 0;
 	if (!s->srv)
 		borrow_pool(s);
+	if (UNLIKELY(s->away != NULL)) {
+		if (!awaytx_has_not_begun(s))
+			return awaytx_unit(s, in, u);
+		awaytx_end(s);
+	}
 	c = is_free(s) ? route_cluster(s) : NULL;
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return comes_behind(s);
-	if (!unit_look(s, in, u))
-		return false;
-	d = steer(s, c, u);
-	s->how = how_of(s, c, u, d);
-	s->reason = d->note;
-	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
+	goes = unit_look(s, in, u);
+	if (goes)
+		goes = decides_nothing(u) ? comes_behind(s) : go_or_follow(s, c, u, in);
+	return goes;
 }
 
 /* A message behind which a unit, or what is none, is over. */
@@ -316,7 +341,7 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in, struc
 		return true;
 	if (s->trip && !borrow_is_owed(s))
 		trip_end(s);
-	goes = begins && (f->type == 'Q' || s->unit_open) ? decide(s, in, u) : comes_behind(s);
+	goes = begins && (f->type == 'Q' || s->unit_open || (f->type == 'F' && s->away)) ? decide(s, in, u) : comes_behind(s);
 	if (!goes) /* it comes again */
 		s->unit_open = !begins;
 	return goes;

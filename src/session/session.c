@@ -194,6 +194,7 @@ static void session_end(struct session *s, enum close_reason why)
 	pool_withdraw(&s->wait);
 	borrow_drop(s);
 	trip_end(s);
+	awaytx_end(s);
 	if (s->link_up)
 		link_end(s);
 	if (s->talk)
@@ -307,7 +308,7 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 	}
 	u.class = NULL;
 	u.st = NULL;
-	if (UNLIKELY(s->home->routes || s->trip) && !route_unit(s, &f, in, &u)) {
+	if (UNLIKELY(s->home->routes || s->trip || s->away) && !route_unit(s, &f, in, &u)) {
 		unit_forget(s, &u);
 		return 0;
 	}

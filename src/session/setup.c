@@ -33,22 +33,20 @@ struct setup {
 	enum tag tag;            /* TAG_SETUP, or TAG_TRIAL for what goes by itself */
 };
 
-static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigned n_params, struct slice params, enum tag tag,
-                                     void *ref)
+/* TYPES and BOUND: as Parse has them behind the text, and Bind behind the names; empty: none. */
+static void setup_statement(struct setup *u, struct slice text, struct slice types, struct slice bound, enum tag tag, void *ref)
 {
+	static const uint8_t nothing[6] = { 0 };
 	struct writer *w = &u->w;
 	writer_begin(w, 'P');
 	writer_text(w, "");
 	writer_slice_text(w, text);
-	writer_u16(w, 0);
+	writer_bytes(w, types.len ? types : slice_of(nothing, 2));
 	writer_end(w);
 	writer_begin(w, 'B');
 	writer_text(w, "");
 	writer_text(w, "");
-	writer_u16(w, 0);
-	writer_u16(w, (uint16_t)n_params);
-	writer_bytes(w, params);
-	writer_u16(w, 0);
+	writer_bytes(w, bound.len ? bound : slice_of(nothing, 6));
 	writer_end(w);
 	writer_begin(w, 'E');
 	writer_text(w, "");
@@ -57,6 +55,19 @@ static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigne
 	borrow_push(u->s, REPLY_PARSE, REPLY_SWALLOW, u->tag, NULL);
 	borrow_push(u->s, REPLY_BIND, REPLY_SWALLOW, u->tag, NULL);
 	borrow_push(u->s, REPLY_EXECUTE, REPLY_SWALLOW, tag, ref);
+}
+
+static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigned n_params, struct slice params, enum tag tag,
+                                     void *ref)
+{
+	struct writer bound;
+	writer_init_grow(&bound);
+	writer_u16(&bound, 0);
+	writer_u16(&bound, (uint16_t)n_params);
+	writer_bytes(&bound, params);
+	writer_u16(&bound, 0);
+	setup_statement(u, text, slice_of(NULL, 0), writer_slice(&bound), tag, ref);
+	writer_fini(&bound);
 }
 
 static void setup_param(struct setup *u, const char *text)
@@ -138,6 +149,34 @@ static void setup_begin(struct setup *u)
 	s->srv->tx_status = 'T';
 }
 
+/* What a transaction has set and saved where it was before.  A snapshot is taken first, as there: some SETs want to come before it. */
+static void setup_repeat_notes(struct setup *u, const struct sql_class *class)
+{
+	struct session *s = u->s;
+	if (!class || !class->is_plain)
+		setup_parse_bind_execute(u, slice_text("SELECT"), 0, slice_of(NULL, 0), TAG_SETUP, NULL);
+	DLIST_EACH(it, &s->away->notes)
+	{
+		const struct awaytx_note *n = CONTAINER_OF(it, struct awaytx_note, link);
+		const uint8_t *text = n->body + n->name_len + 1, *types = text + n->text_len;
+		setup_statement(u, slice_of(text, n->text_len), slice_of(types, n->types_len),
+		                slice_of(types + n->types_len, n->bound_len), TAG_SETUP, NULL);
+	}
+	if (s->vars != s->base_vars)
+		setup_parse_bind_execute(u, slice_text(""), 0, slice_of(NULL, 0), TAG_SETUP, settings_ref(s->vars));
+}
+
+/* Behind the BEGIN of a transaction that goes to a standby, or comes from one. */
+static void setup_away(struct setup *u, const struct sql_class *class)
+{
+	struct session *s = u->s;
+	if (awaytx_is_home(s)) {
+		setup_repeat_notes(u, class);
+		awaytx_end(s);
+	} else if (awaytx_asks_level(s))
+		setup_parse_bind_execute(u, slice_text("SHOW transaction_isolation"), 0, slice_of(NULL, 0), TAG_LEVEL, NULL);
+}
+
 static void setup_init(struct setup *u, struct session *s)
 {
 	memset(u, 0, sizeof *u);
@@ -173,6 +212,8 @@ static struct settings *setup_target(const struct session *s, const struct sql_c
 {
 	struct settings *applied = s->srv->applied;
 	const struct sql_part *p = class && class->n == 1 ? &class->part[0] : NULL;
+	if (awaytx_is_home(s))
+		return settings_ref(s->base_vars);
 	if (p && (p->kind == SQL_RESET_ALL || p->kind == SQL_DISCARD_ALL))
 		return settings_ref(applied);
 	if (p && (p->kind == SQL_SET || p->kind == SQL_RESET) && p->name) {
@@ -284,14 +325,15 @@ static void setup_repeat(struct session *s, struct settings *target)
 }
 
 /* In front of the client's message: what is still missing on the server. */
-static void setup_in_front(struct session *s, struct settings *target)
+static void setup_in_front(struct session *s, const struct sql_class *class, struct settings *target)
 {
 	struct setup u;
 	bool begins = s->vtx == VTX_DEFERRED, differs = target != s->srv->applied, sets = differs && s->srv->tx_status != 'E';
-	bool tries = begins && s->vars != s->srv->applied;
+	struct settings *before = awaytx_is_home(s) ? s->base_vars : s->vars;
+	bool tries = begins && before != s->srv->applied;
 	setup_init(&u, s);
 	if (tries) {
-		setup_trial(&u, s->vars);
+		setup_trial(&u, before);
 		s->setup_unsettled = 1; /* until the trial has succeeded: vars_on_trial() */
 	}
 	if (begins)
@@ -300,6 +342,8 @@ static void setup_in_front(struct session *s, struct settings *target)
 		s->setup_unsettled = 1;
 	if (sets)
 		setup_settings(&u, target);
+	if (UNLIKELY(begins && s->away))
+		setup_away(&u, class);
 	if (u.w.len)
 		setup_close_portal(&u);
 	setup_send(&u);
@@ -340,7 +384,7 @@ NOT_INLINE enum borrow setup_server(struct session *s, const struct sql_class *c
 	else if (s->vtx == VTX_FAILED)
 		setup_failed_transaction(s);
 	else
-		setup_in_front(s, target);
+		setup_in_front(s, class, target);
 	settings_unref(target);
 	return b;
 }

@@ -137,6 +137,8 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .client = s,
 		                          .put_address = put_address,
 		                          .workload = s->workload,
+		                          .in_transaction = u->tx,
+		                          .read_only = u->read_only,
 		                          .ms_since_write = ms_since_write(s) };
 }
 
@@ -209,11 +211,12 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	if (by_client(s, c, &hint, d))
 		return d;
 	said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
-	if (said->kind != POLICY_NONE)
-		return said;
-	if (u->is_read && divert(s, c, d))
+	if (said->kind != POLICY_NONE && !(u->tx == UNIT_TX_IF_ASKED && said->by == DECIDER_PLAN && said->kind != POLICY_REJECT))
+		return said; /* what plan says was not said of a transaction */
+	bool is_read = u->is_read && u->tx != UNIT_TX_IF_ASKED;
+	if (is_read && divert(s, c, d))
 		return d;
-	d->kind = u->is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
+	d->kind = is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
 	d->by = DECIDER_BUILT_IN;
 	d->note = d->reason[0] ? d->note : 0;
 	return d;

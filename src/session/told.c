@@ -3,7 +3,7 @@
  *
  * Behind a statement the server's values are the session's, since the setup went ahead of it, with two exceptions: a transaction that failed or was rolled
  * back took a setup that travelled in it with it, and then the server is back at the settings of an earlier session, while the client's are those
- * of its commit point, or of its youngest savepoint.
+ * of its commit point.
  */
 #include "priv.h"
 
@@ -75,11 +75,10 @@ void told_behind_ready(struct session *s)
 {
 	const struct server *srv = s->srv;
 	bool has_failed = srv->tx_status == 'E';
-	if (srv->applied == s->vars && !has_failed)
+	if (has_failed ? s->savepoints != NULL : srv->applied == s->vars) /* what failed behind a savepoint took no setup with it */
 		told_reported(s);
 	else if (has_failed)
-		tell(s, as_seen_by(s, s->savepoints ? s->savepoints->vars : s->base_vars,
-		                   s->savepoints ? s->savepoints->vars : srv->committed));
+		tell(s, as_seen_by(s, s->base_vars, srv->committed));
 	else
 		tell(s, as_seen_by(s, s->vars, srv->applied));
 }

@@ -6,12 +6,13 @@
  *     begun --the standby refuses, fails, is lost--> goes back: what was kept of this segment is taken again, on the primary
  *
  * Always: a client hears of a segment from one server only; what is held has no row in it, so nothing large is kept.
- * A trip is for segments that change nothing in the books but the unnamed statement and portal, so taking one again is harmless.
+ * A trip is for segments that change nothing in the books but the unnamed portal and statements, which are forgotten when one is taken again.
  */
 #include <string.h>
 
 #include "base/clock.h"
 #include "priv.h"
+#include "wire/reader.h"
 
 /* ---- bytes: near at first, else in memory of their own --------------------------------------------------------------------------------------- */
 
@@ -176,11 +177,31 @@ bool trip_may_return(const struct session *s, const struct pgerr *pe)
 	return trip_holds(s) && !s->timed_out && !is_clients_own(pe);
 }
 
+/* Names that statements were given in the segment: nobody had them before (unit.c). */
+static void forget_names(struct session *s)
+{
+	const struct trip *t = s->trip;
+	struct slice kept = slice_of(t->kept.at + t->at, t->taken - t->at);
+	struct reader r;
+	struct frame f;
+	while (kept.len && frame_next(kept, FRAME_FROM_CLIENT, &f) == FRAME_OK && frame_is_whole(&f)) {
+		reader_init(&r, f.body);
+		struct slice name = f.type == 'P' ? reader_text(&r) : slice_of(NULL, 0);
+		if (name.len)
+			naming_end(s, naming_begin(s, name, NULL), ENDED_DONE);
+		kept = slice_skip(kept, frame_size(&f));
+	}
+}
+
 /* The books as they were when the segment began. */
 static void forget_segment(struct session *s)
 {
+	forget_names(s);
 	portals_forget(s);
-	vars_on_lost(s);
+	if (s->away)
+		awaytx_return(s);
+	else
+		vars_on_lost(s);
 	s->skip_to_sync = s->unit_open = s->query_at_risk = s->portal_begins = s->portal_spent = 0;
 	s->reply_left = s->in_query = 0;
 	mem_free(s->owed);

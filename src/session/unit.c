@@ -14,7 +14,11 @@ struct look_at { /* the extended messages of one unit */
 	struct session *s;
 	struct unit *u;
 	struct statement *unnamed; /* a reference: of a Parse in it */
-	bool is_bound, runs;
+	struct statement *named;   /* the same, of the last one that gives a name */
+	struct slice name;         /* … this one */
+	struct statement *bound;   /* a reference: what the unnamed portal runs */
+	struct slice bound_as;     /* … and what follows the names in its Bind */
+	bool is_bound, runs, ends;
 };
 
 /* Statements that return rows.  What begins or ends transactions has a way of its own. */
@@ -23,14 +27,66 @@ static bool is_query(enum sql_kind kind)
 	return kind == SQL_SELECT || kind == SQL_EXPLAIN || kind == SQL_SHOW || kind == SQL_COPY_OUT;
 }
 
-static enum look look_class(const struct sql_class *class)
+static bool has_only_queries(const struct sql_class *class)
 {
-	if (!class || !class->is_read)
-		return LOOK_NOT;
 	for (uint32_t i = 0; i < class->n; i++)
 		if (!is_query(class->part[i].kind))
-			return LOOK_NOT;
-	return LOOK_READ;
+			return false;
+	return true;
+}
+
+/* A cursor is where its transaction is. */
+static bool is_cursor(enum sql_kind kind)
+{
+	return kind == SQL_DECLARE || kind == SQL_FETCH || kind == SQL_CLOSE || kind == SQL_CLOSE_ALL;
+}
+
+static bool is_end(enum sql_kind kind)
+{
+	return kind == SQL_COMMIT || kind == SQL_ROLLBACK;
+}
+
+/* What a transaction may do on a standby beside asking: savepoints, settings, cursors, and to end. */
+static enum look look_in_transaction(const struct session *s, struct unit *u, const struct sql_class *class)
+{
+	const struct sql_part *p = &class->part[0];
+	if (s->away && class->may_stay && has_only_queries(class) && !(class->effects & SQL_SET_CONFIG))
+		return LOOK_READ; /* SHOW of a setting that is the primary's, when it has begun already */
+	if (class->n != 1 || !class->may_stay || pins_of_class(s, class))
+		return LOOK_NOT;
+	u->binds |= is_cursor(p->kind);
+	return is_end(p->kind) || is_cursor(p->kind) || p->kind == SQL_EMPTY || awaytx_is_noted(p) ? LOOK_READ : LOOK_NOT;
+}
+
+static enum look look_class(const struct session *s, struct unit *u, const struct sql_class *class)
+{
+	if (!class)
+		return LOOK_NOT;
+	u->binds |= (class->effects & SQL_TX_BOUND) != 0;
+	if (class->is_read && has_only_queries(class))
+		return LOOK_READ;
+	return u->tx ? look_in_transaction(s, u, class) : LOOK_NOT;
+}
+
+static bool is_begin(const struct sql_class *class)
+{
+	return class && class->n == 1 && (class->effects & SQL_PLAIN_BEGIN);
+}
+
+/* False: it cannot be repeated. */
+static bool note(const struct session *s, struct unit *u, const struct sql_class *class, struct slice text, struct slice types,
+                 struct slice bound)
+{
+	struct awaytx_note *n;
+	if (!u->tx || !class || class->n != 1 || !awaytx_is_noted(&class->part[0]))
+		return true;
+	if (!awaytx_may_note(s, text, bound))
+		return false;
+	if (!u->notes.next)
+		dlist_init(&u->notes);
+	n = awaytx_note_new(&class->part[0], text, types, bound);
+	dlist_push_back(&u->notes, &n->link);
+	return true;
 }
 
 /* The first statement is the one that is asked for. */
@@ -47,17 +103,39 @@ static enum look look_query(struct session *s, const struct frame *f, struct uni
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
 	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	enum look look = known_class(s, &class, text) ? look_class(class) : LOOK_WAIT;
+	enum look look = known_class(s, &class, text) ? look_class(s, u, class) : LOOK_WAIT;
+	u->begins = is_begin(class);
 	look_note(u, text, class);
+	if (look == LOOK_READ && !note(s, u, class, text, slice_of(NULL, 0), slice_of(NULL, 0)))
+		look = LOOK_NOT;
 	sql_class_unref(class);
 	return look;
+}
+
+/* A BEGIN in front of all others, which will be answered here: what follows is in its transaction. */
+static bool look_begin(struct look_at *l, const struct sql_class *class)
+{
+	struct unit *u = l->u;
+	if (u->class || !is_begin(class) || !query_defers_begin(l->s, class))
+		return false;
+	u->begins = true;
+	u->begin_modes = awaytx_modes_of(class);
+	awaytx_judge(l->s, u->begin_modes, u);
+	return true;
+}
+
+static struct statement *find_statement(struct look_at *l, struct slice name)
+{
+	if (name.len && l->named && slice_equal(name, l->name))
+		return l->named;
+	return !name.len && l->unnamed ? l->unnamed : names_meant(l->s, name);
 }
 
 /* TEXT: where it stands in the client's bytes; .at NULL: the session has the statement. */
 static enum look look_statement(struct look_at *l, struct slice name, struct slice text)
 {
-	struct statement *st = !name.len && l->unnamed ? l->unnamed : names_meant(l->s, name);
-	if (!st || st->names_statements)
+	struct statement *st = find_statement(l, name);
+	if (!st || st->names_statements || l->ends)
 		return LOOK_NOT;
 	if (!l->u->st) { /* the first message's: one of another kind ends the look */
 		l->u->st = st;
@@ -65,25 +143,45 @@ static enum look look_statement(struct look_at *l, struct slice name, struct sli
 	}
 	if (!known_statement(l->s, st))
 		return LOOK_WAIT;
+	if (look_begin(l, st->class))
+		return LOOK_READ;
 	look_note(l->u, text.at ? text : statement_text(st), st->class);
-	return look_class(st->class);
+	return look_class(l->s, l->u, st->class);
 }
 
 static enum look look_parse(struct look_at *l, struct reader *r)
 {
 	struct slice name = reader_text(r), text = reader_text(r), types = slice_of(r->at, reader_left(r));
-	if (!reader_ok(r) || name.len)
+	struct statement **is = name.len ? &l->named : &l->unnamed;
+	if (!reader_ok(r) || (name.len && names_find(l->s, name)))
 		return LOOK_NOT;
-	statement_unref(l->s, l->unnamed);
-	l->unnamed = statement_intern(l->s, text, types, false);
+	statement_unref(l->s, *is);
+	*is = statement_intern(l->s, text, types, false);
+	l->name = name.len ? name : l->name;
 	return look_statement(l, name, text);
+}
+
+/* A portal with a name, or one that is read in pieces, is a cursor: in a transaction, and where that is. */
+static enum look look_portal(struct look_at *l, struct slice portal)
+{
+	l->u->binds |= portal.len != 0;
+	return !portal.len || l->u->tx == UNIT_TX_READS ? LOOK_READ : LOOK_NOT;
 }
 
 static enum look look_bind(struct look_at *l, struct reader *r)
 {
 	struct slice portal = reader_text(r), name = reader_text(r);
+	enum look look = reader_ok(r) ? look_portal(l, portal) : LOOK_NOT;
+	if (look == LOOK_READ)
+		look = look_statement(l, name, slice_of(NULL, 0));
+	if (look != LOOK_READ)
+		return look;
 	l->is_bound = true;
-	return reader_ok(r) && !portal.len ? look_statement(l, name, slice_of(NULL, 0)) : LOOK_NOT;
+	statement_unref(l->s, l->bound);
+	l->bound = find_statement(l, name);
+	l->bound->refs++;
+	l->bound_as = slice_of(r->at, reader_left(r));
+	return LOOK_READ;
 }
 
 static enum look look_describe(struct look_at *l, struct reader *r)
@@ -94,15 +192,20 @@ static enum look look_describe(struct look_at *l, struct reader *r)
 		return LOOK_NOT;
 	if (what == 'S')
 		return look_statement(l, name, slice_of(NULL, 0));
-	return what == 'P' && !name.len && l->is_bound ? LOOK_READ : LOOK_NOT;
+	return what == 'P' && l->is_bound ? look_portal(l, name) : LOOK_NOT;
 }
 
 static enum look look_execute(struct look_at *l, struct reader *r)
 {
 	struct slice portal = reader_text(r);
 	uint32_t most = reader_u32(r);
+	const struct statement *st = l->bound;
 	l->runs = true;
-	return reader_ok(r) && !portal.len && !most && l->is_bound ? LOOK_READ : LOOK_NOT;
+	if (!reader_ok(r) || !l->is_bound || (most && l->u->tx != UNIT_TX_READS) || look_portal(l, portal) != LOOK_READ)
+		return LOOK_NOT;
+	l->u->binds |= most != 0;
+	l->ends = st->class && st->class->n == 1 && is_end(st->class->part[0].kind);
+	return note(l->s, l->u, st->class, statement_text(st), statement_types(st), l->bound_as) ? LOOK_READ : LOOK_NOT;
 }
 
 static enum look look_message(struct look_at *l, const struct frame *f)
@@ -118,6 +221,8 @@ static enum look look_message(struct look_at *l, const struct frame *f)
 		return look_describe(l, &r);
 	case 'E':
 		return look_execute(l, &r);
+	case 'C':
+		return l->u->tx ? LOOK_READ : LOOK_NOT;
 	default:
 		return LOOK_NOT;
 	}
@@ -137,7 +242,7 @@ static enum look look_segment(struct look_at *l, struct slice in)
 	while (look_next(l->s, slice_skip(in, l->u->len), &f)) {
 		l->u->len += frame_size(&f);
 		if (f.type == 'S')
-			return l->runs ? LOOK_READ : LOOK_NOT;
+			return l->runs || l->u->tx ? LOOK_READ : LOOK_NOT;
 		look = look_message(l, &f);
 		if (look != LOOK_READ)
 			return look;
@@ -158,18 +263,29 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 	}
 	look = look_segment(&l, in);
 	statement_unref(s, l.unnamed);
+	statement_unref(s, l.named);
+	statement_unref(s, l.bound);
 	return look;
 }
 
 bool unit_look(struct session *s, struct slice in, struct unit *u)
 {
+	bool may_go;
 	*u = (struct unit){ 0 };
+	if (s->away)
+		u->tx = s->away->is_read_only ? UNIT_TX_READS : UNIT_TX_READS_FIRST;
+	else if (s->vtx == VTX_DEFERRED)
+		awaytx_judge(s, s->begin_modes, u);
 	u->is_read = look_unit(s, in, u) == LOOK_READ && u->len <= UNITS_MAX;
+	may_go = u->tx == UNIT_TX_NONE || u->tx == UNIT_TX_READS || (u->tx != UNIT_TX_STAYS && !u->binds);
+	u->is_read = u->is_read && may_go;
 	return s->state == SESSION_READY; /* it may wait for what is known of the catalogue */
 }
 
 void unit_drop(struct session *s, struct unit *u)
 {
+	if (u->notes.next)
+		awaytx_notes_free(&u->notes);
 	sql_class_unref(u->class);
 	statement_unref(s, u->st);
 }

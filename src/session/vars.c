@@ -303,6 +303,8 @@ void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct
 		return;
 	p = &e->class->part[part];
 	vars_on_effects(s, e, p, tag);
+	if (UNLIKELY(s->away != NULL))
+		awaytx_completed(s, p);
 	switch (p->kind) {
 	case SQL_BEGIN:
 		s->in_block = 1;
@@ -383,6 +385,9 @@ static void vars_take_reported(struct session *s)
 		const char *reported = settings_get(s->srv->up.reported, name), *applied = settings_get(s->srv->applied, name);
 		if (reported && strcmp(reported, value) != 0 && applied && strcmp(applied, value) == 0) {
 			char *copy = mem_text(name);
+			const char *before = settings_get(s->base_vars, name);
+			if (before && strcmp(before, value) == 0) /* COMMIT AND CHAIN */
+				set_on(&s->base_vars, copy, reported);
 			set_on(&s->vars, copy, reported);
 			set_on(&s->srv->applied, copy, reported);
 			mem_free(copy);
@@ -414,7 +419,7 @@ void vars_on_failed_end(struct session *s)
 void vars_on_trial(struct session *s)
 {
 	replace(&s->srv->committed, settings_ref(s->srv->applied));
-	if (s->srv->applied == s->vars)
+	if (s->srv->applied == s->base_vars) /* all that the transaction has set itself goes with it */
 		s->setup_unsettled = 0;
 }
 
