@@ -133,6 +133,8 @@
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
 	X(policy, PATH, "", 0, 0, RELOAD,                                                                                         \
 	  "Lua file that decides where each statement runs: docs/policies.md. Empty for built-in routing.")                       \
+	X(ssh_user, TEXT, "", 0, 0, RELOAD, "Whom lp.ssh logs in as; empty: as ssh's configuration says.")                        \
+	X(ssh_options, LIST, "", 0, 0, RELOAD, "Its further options: { \"-i\", \"/etc/lunapool/id_ed25519\" }.")                  \
 	X(tls, SERVER_TLS, "prefer", 0, 0, RELOAD,                                                                                \
 	  "TLS with the nodes, but for those on unix sockets: off; allow, where a node refuses to do without; prefer, where it "  \
 	  "offers it; require; verify-ca: its certificate is of tls_ca; verify-full: and for its host.")                          \
@@ -155,7 +157,10 @@
 	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                            \
 	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.") \
 	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                              \
-	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")
+	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")                            \
+	X(data_dir, TEXT, "", 0, 0, RELOAD, "PostgreSQL's data directory there, for policies: node.data_dir.")                 \
+	X(bin_dir, TEXT, "", 0, 0, RELOAD, "Folder of PostgreSQL's programs there, for policies: node.bin_dir.")               \
+	X(ssh_host, TEXT, "", 0, 0, RELOAD, "Where lp.ssh of policies finds the node; empty: at its host; local: here, without ssh.")
 
 #define PARAMS_REDIRECT(X)                                                                                                  \
 	X(database, LIST, "", 0, 0, RELOAD,                                                                                     \

@@ -52,6 +52,8 @@
 #define POLICY_EVERY(FIELD)                                                                                      \
 	FIELD(seconds, "number", NOW, "How long after it was called it is called again, from when it has returned.") \
 	FIELD(run, "fun(cluster: lunapool.Cluster): any, any", NOW, "What is called.")
+/* What lp.sql() returns, beside the rows themselves. */
+#define POLICY_ROWS(FIELD) FIELD(affected, "integer", NOW, "How many rows the statement has returned, changed, added or removed.")
 /* Why an action did not do what it should: the second value, behind nil. */
 #define POLICY_ERROR(FIELD)                                                                                         \
 	FIELD(kind, "string", NOW,                                                                                      \
@@ -110,19 +112,25 @@
 	METHOD(candidates, "filter: fun(node: lunapool.Node): boolean", "lunapool.Node[]", NOW,                                   \
 	       "The standbys that are fit for reads and for which the filter says true.")
 
-#define POLICY_NODE(FIELD, METHOD)                                                                              \
-	FIELD(name, "string?", SAME, "As the configuration has it.")                                                \
-	FIELD(host, "string?", SAME, "Its host.")                                                                   \
-	FIELD(port, "integer?", SAME, "Its port.")                                                                  \
-	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".")                                     \
-	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                        \
-	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                     \
-	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")    \
-	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                  \
-	FIELD(replay_lsn, "integer?", NOW, "How far a standby has replayed, as a number; 0 while it is not known.") \
-	FIELD(lag_bytes, "number?", NOW, "Behind the primary; math.huge while it is not known.")                    \
-	FIELD(lag_ms, "number?", NOW, "Age of what it shows; math.huge while it is not known.")                     \
-	FIELD(latency_us, "number?", NOW, "Of the last probe; math.huge while none was answered.")                  \
+#define POLICY_NODE(FIELD, METHOD)                                                                                        \
+	FIELD(name, "string?", SAME, "As the configuration has it.")                                                          \
+	FIELD(host, "string?", SAME, "Its host.")                                                                             \
+	FIELD(port, "integer?", SAME, "Its port.")                                                                            \
+	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".")                                               \
+	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                                  \
+	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                               \
+	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")              \
+	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                            \
+	FIELD(replay_lsn, "integer?", NOW, "How far a standby has replayed, as a number; 0 while it is not known.")           \
+	FIELD(lag_bytes, "number?", NOW, "Behind the primary; math.huge while it is not known.")                              \
+	FIELD(lag_ms, "number?", NOW, "Age of what it shows; math.huge while it is not known.")                               \
+	FIELD(latency_us, "number?", NOW, "Of the last probe; math.huge while none was answered.")                            \
+	FIELD(synchronous, "string?", NOW,                                                                                    \
+	      "What the primary says of a standby: \"sync\", \"quorum\", \"potential\" or \"async\"; nil: not known.")        \
+	FIELD(data_dir, "string?", SAME, "As the configuration has it; \"\" is not set.")                                     \
+	FIELD(bin_dir, "string?", SAME, "As the configuration has it, for PostgreSQL's programs.")                            \
+	FIELD(conninfo, "string?", SAME,                                                                                      \
+	      "How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.") \
 	FIELD(in_flight, "integer?", NOW, "Statements that are under way there, of all workers.")
 
 #define POLICY_LP(FUNCTION)                                                                                               \
@@ -137,29 +145,68 @@
 	         "A line in the log; each worker writes ten a second at most.")
 
 /* What waits: in the control plane only, in tasks and kin. */
-#define POLICY_ACTIONS(FUNCTION)                                                                                               \
-	FUNCTION(                                                                                                                  \
-	    exec,                                                                                                                  \
-	    "argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: "    \
-	    "integer}",                                                                                                            \
-	    "string?, lunapool.Error?",                                                                                            \
-	    "Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout " \
-	    "seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes "    \
-	    "(65,536) are kept, the first and the last.")                                                                          \
-	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                       \
-	FUNCTION(                                                                                                                  \
-	    parallel, "list: any[], fn: fun(item: any, at: integer): any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",  \
-	    "any[]?, lunapool.Error?",                                                                                             \
-	    "Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed " \
-	    "(nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = \"fast\" stops the "  \
-	    "others at once.")                                                                                                     \
-	FUNCTION(deadline, "seconds: number, fn: fun(): any", "any, lunapool.Error?",                                              \
-	         "What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.")          \
-	FUNCTION(                                                                                                                  \
-	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any): any",         \
-	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "  \
-	    "backoff times as long, in between; what it returned last.")                                                           \
+#define POLICY_ACTIONS(FUNCTION)                                                                                                 \
+	FUNCTION(                                                                                                                    \
+	    exec,                                                                                                                    \
+	    "argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: "      \
+	    "integer}",                                                                                                              \
+	    "string?, lunapool.Error?",                                                                                              \
+	    "Runs a program, by its path or from PATH, without a shell; returns what it wrote when it ends with 0. After timeout "   \
+	    "seconds (60) it and whatever it started gets SIGTERM, and 2 s later SIGKILL. Of its output at most so many bytes "      \
+	    "(65,536) are kept, the first and the last.")                                                                            \
+	FUNCTION(ssh,                                                                                                                \
+	         "node: lunapool.Node, argv: string[], options?: {timeout?: number, input?: string, env?: table<string, string>, "   \
+	         "cwd?: string, output?: integer}",                                                                                  \
+	         "string?, lunapool.Error?",                                                                                         \
+	         "As lp.exec, but at the node, by ssh, without a password or a question; each word arrives as it is. err.kind "      \
+	         "connect: ssh did "                                                                                                 \
+	         "not get there. The configuration's ssh_host, ssh_user and ssh_options say how. At the deadline ssh ends here; "    \
+	         "what it has started there may not.")                                                                               \
+	FUNCTION(                                                                                                                    \
+	    sql,                                                                                                                     \
+	    "node: lunapool.Node, statement: string, parameters?: (string|number|boolean)[], options?: {timeout?: number, dbname?: " \
+	    "string, rows?: integer}",                                                                                               \
+	    "lunapool.Rows?, lunapool.Error?",                                                                                       \
+	    "Runs one statement at a node, as service_user, over a connection of its own; $1 and so on are the parameters. Its "     \
+	    "rows, "                                                                                                                 \
+	    "each a table of values by the columns' names: numbers, booleans, texts, and nothing for NULL. At most rows of them "    \
+	    "(1,000) and 1 MB; after timeout seconds (10) it is given up. search_path is pg_catalog.")                               \
+	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                         \
+	FUNCTION(                                                                                                                    \
+	    parallel, "list: any[], fn: fun(item: any, at: integer): any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",    \
+	    "any[]?, lunapool.Error?",                                                                                               \
+	    "Calls fn for each, limit of them at a time (all), and returns their values when all have ended. When one has failed "   \
+	    "(nil and an error, or an error raised): nil and that error, with errors, a table of all; fail = \"fast\" stops the "    \
+	    "others at once.")                                                                                                       \
+	FUNCTION(deadline, "seconds: number, fn: fun(): any", "any, lunapool.Error?",                                                \
+	         "What fn returns; nil and an error of kind timeout if that takes longer: what it waits for is stopped.")            \
+	FUNCTION(                                                                                                                    \
+	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any): any",           \
+	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "    \
+	    "backoff times as long, in between; what it returned last.")                                                             \
+	FUNCTION(                                                                                                                    \
+	    stop, "node: lunapool.Node, options?: {mode?: string, timeout?: number}", "true?, lunapool.Error?",                      \
+	    "Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and lp.ssh.")   \
+	FUNCTION(start_standby,                                                                                                      \
+	         "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: number}",   \
+	         "true?, lunapool.Error?",                                                                                           \
+	         "Starts it as a standby of primary; true when it says that it is one. options are for postgres itself.")            \
+	FUNCTION(rewind, "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, timeout?: number}",             \
+	         "true?, lunapool.Error?", "Stops it, and takes back with pg_rewind what it has that primary has not.")              \
+	FUNCTION(rebuild,                                                                                                            \
+	         "op: any, node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: "  \
+	         "number}",                                                                                                          \
+	         "true?, lunapool.Error?",                                                                                           \
+	         "Puts a new copy of primary in its place, with pg_basebackup, and starts that; what was there is kept beside it "   \
+	         "until it runs.")                                                                                                   \
 	FUNCTION(defer, "fn: fun()", "", "Calls fn at the end, however that comes about: the last one first, 10 s for all of them.")
+
+/* lunapool.compat: for scripts of other systems. */
+#define POLICY_COMPAT(FUNCTION)                                                                                                 \
+	FUNCTION(escapes, "op: lunapool.Operation, text: string", "string",                                                         \
+	         "The text of a failover_command or follow_primary_command of Pgpool-II with its %d, %h and so on filled in, each " \
+	         "quoted for a shell: for "                                                                                         \
+	         "lp.exec { \"sh\", \"-c\", text }.")
 
 /* lunapool.kv: what all workers remember together, also across reloads; 100,000 entries. */
 #define POLICY_KV(FUNCTION)                                                                                                      \

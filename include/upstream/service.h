@@ -14,6 +14,7 @@ struct service_target {
 	const char *host, *dbname, *user, *password; /* password may be "" */
 	uint16_t port;
 	const struct conf_cluster *cluster; /* how TLS is meant there; NULL: off */
+	uint64_t statement_timeout_us;      /* that the server itself heeds; 0: none */
 };
 /* A persistent connection that is (re)made when asked; one that dies while nobody asks is dropped quietly. */
 struct service;
@@ -37,6 +38,20 @@ bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, s
 /* … for a statement with one parameter, $1. */
 bool service_ask_with(struct service *s, const char *sql, const char *parameter, uint64_t timeout_us, service_rows_fn fn,
                       void *arg) MUST_CHECK;
+/* … for one with any parameters, and an answer of unknown size: beyond MAX_ROWS or MAX_BYTES it fails (54000), and the connection is closed. */
+struct service_statement {
+	const char *sql;
+	unsigned n;
+	const char *const *parameters; /* NULL among them is SQL NULL */
+	unsigned max_rows;
+	size_t max_bytes;
+};
+bool service_ask_bounded(struct service *s, const struct service_statement *statement, uint64_t timeout_us, service_rows_fn fn,
+                         void *arg) MUST_CHECK;
+unsigned service_columns_n(const struct service_rows *rows);
+const char *service_column_name(const struct service_rows *rows, unsigned column);
+unsigned service_column_type(const struct service_rows *rows, unsigned column); /* PostgreSQL's oid of it */
+unsigned long long service_rows_affected(const struct service_rows *rows);      /* by a statement without rows, too */
 unsigned service_rows_n(const struct service_rows *rows);
 const char *service_value(const struct service_rows *rows, unsigned row,
                           unsigned column); /* "" for SQL NULL and what is not there */

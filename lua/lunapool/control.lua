@@ -48,3 +48,183 @@ function lp.retry(options)
     end
   end
 end
+
+-- ---- programs at nodes ------------------------------------------------------------------------------------------------
+
+local function quoted(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+function lp.ssh(node, argv, options)
+  local where = native.ssh(node)
+  if where.host == "local" then
+    return lp.exec(argv, options)
+  elseif where.host:sub(1, 1) == "/" or where.host:sub(1, 1) == "@" then
+    local why = "ssh does not know where " .. node.name .. " is, which has the directory of a socket for a host: set ssh_host"
+    return nil, native.error { kind = "start", message = why }
+  end
+  local ssh, words = { "ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=10" }, {}
+  for _, option in ipairs(where.options) do
+    ssh[#ssh + 1] = option
+  end
+  if where.user ~= "" then
+    ssh[#ssh + 1] = "-l"
+    ssh[#ssh + 1] = where.user
+  end
+  for i, word in ipairs(argv) do -- the other side gives one text to a shell
+    words[i] = quoted(word)
+  end
+  ssh[#ssh + 1] = "--"
+  ssh[#ssh + 1] = where.host
+  ssh[#ssh + 1] = table.concat(words, " ")
+  local output, err = lp.exec(ssh, options)
+  if err and err.status == 255 then
+    err.kind = "connect"
+  end
+  return output, err
+end
+
+local function program(node, name)
+  return node.bin_dir == "" and name or node.bin_dir .. "/" .. name
+end
+
+local function data_dir(node)
+  if node.data_dir == "" then
+    error("node " .. node.name .. " has no data_dir in the configuration", 3)
+  end
+  return node.data_dir
+end
+
+-- ---- what is done to servers ------------------------------------------------------------------------------------------
+
+-- Stops PostgreSQL, if it runs.
+function lp.stop(node, options)
+  options = options or {}
+  local dir, timeout = data_dir(node), options.timeout or 60
+  local output, err = lp.ssh(node, { program(node, "pg_ctl"), "status", "-D", dir })
+  if not output then
+    return err.status == 3 and true or nil, err -- 3: it does not run
+  end
+  local stop = { program(node, "pg_ctl"), "stop", "-w", "-D", dir, "-m", options.mode or "fast", "-t", tostring(timeout) }
+  output, err = lp.ssh(node, stop, { timeout = timeout + 10 })
+  return output and true, err
+end
+
+-- A standby's settings are written with the server down: the last line of a name in postgresql.auto.conf counts.
+local write_settings = [[
+set -e
+touch "$1/standby.signal"
+printf '\n%s\n' "$2" >> "$1/postgresql.auto.conf"]]
+
+-- Starts it as a standby of PRIMARY.  True when it says that it is one.
+function lp.start_standby(node, primary, options)
+  options = options or {}
+  local dir, timeout = data_dir(node), options.timeout or 60
+  local setting = "primary_conninfo = '" .. (options.conninfo or primary.conninfo):gsub("\\", "\\\\"):gsub("'", "''") .. "'"
+  local output, err = lp.ssh(node, { "sh", "-c", write_settings, "sh", dir, setting })
+  if not output then
+    return nil, err
+  end
+  local start = { program(node, "pg_ctl"), "start", "-w", "-D", dir, "-l", dir .. "/start.log", "-t", tostring(timeout) }
+  if options.options then
+    start[#start + 1] = "-o"
+    start[#start + 1] = options.options
+  end
+  output, err = lp.ssh(node, start, { timeout = timeout + 10 })
+  if not output then
+    return nil, err
+  end
+  return lp.retry { tries = 50, delay = 0.2 } (function()
+    local rows, why = lp.sql(node, "select pg_is_in_recovery() as is_standby")
+    if not rows then
+      return nil, why
+    elseif not rows[1].is_standby then
+      return nil, native.error { kind = "state", message = node.name .. " runs, but not as a standby" }
+    end
+    return true
+  end)
+end
+
+-- Takes back what NODE has that PRIMARY has not.  It is down afterwards.
+function lp.rewind(node, primary, options)
+  options = options or {}
+  local dir = data_dir(node)
+  local ok, err = lp.stop(node, options)
+  if not ok then
+    return nil, err
+  end
+  ok, err = lp.sql(primary, "checkpoint", nil, { timeout = 300 }) -- so that its control file knows its new timeline
+  if not ok then
+    return nil, err
+  end
+  local rewind = { program(node, "pg_rewind"), "--target-pgdata=" .. dir, "--source-server=" .. (options.conninfo or primary.conninfo) }
+  ok, err = lp.ssh(node, rewind, { timeout = options.timeout or 600 })
+  return ok and true, err
+end
+
+local make_room = [[
+set -e
+if [ -d "$1" ]; then rm -rf "$1.before" && mv "$1" "$1.before"; fi]]
+local clear_up = [[rm -rf "$1.before"]]
+local put_back = [[if [ -d "$1.before" ]; then rm -rf "$1" && mv "$1.before" "$1"; fi]]
+
+-- A new copy of PRIMARY in the place of what NODE has, which is kept beside it until the copy runs.
+function lp.rebuild(op, node, primary, options)
+  options = options or {}
+  local dir = data_dir(node)
+  local ok, err = lp.stop(node)
+  if not ok and err.kind ~= "exit" then
+    return nil, err
+  end
+  ok, err = lp.ssh(node, { "sh", "-c", make_room, "sh", dir }, { timeout = 300 })
+  if not ok then
+    return nil, err
+  end
+  local copy = { program(node, "pg_basebackup"), "-D", dir, "-d", options.conninfo or primary.conninfo, "-X", "stream", "-c", "fast" }
+  ok, err = lp.ssh(node, copy, { timeout = options.timeout or 6 * 3600 })
+  if not ok then
+    lp.ssh(node, { "sh", "-c", put_back, "sh", dir }, { timeout = 300 })
+    return nil, err
+  end
+  ok, err = lp.start_standby(node, primary, options)
+  if ok then
+    lp.ssh(node, { "sh", "-c", clear_up, "sh", dir }, { timeout = 3600 })
+  end
+  return ok, err
+end
+
+-- ---- other systems' habits ----------------------------------------------------------------------------------------------
+
+-- Pgpool-II's letters, for a failover_command that is to be kept.  It numbers nodes as they stand in the configuration, from 0.
+local function number_of(cluster, node)
+  for i, other in ipairs(cluster.nodes) do
+    if node and other.name == node.name then
+      return i - 1
+    end
+  end
+  return -1
+end
+
+local compat = {}
+lp.compat = setmetatable({}, { __index = compat, __newindex = function() error("modules do not change", 2) end, __metatable = false })
+
+function compat.escapes(op, text)
+  local cluster, failed, new, old = op.cluster, op.old_primary, op.node, op.old_primary
+  if op.primary then -- of follow_primary: the node that is to follow
+    failed, new = op.node, op.primary
+  end
+  local function of(node, field)
+    return node and node[field] or ""
+  end
+  local values = {
+    d = number_of(cluster, failed), h = of(failed, "host"), p = of(failed, "port"), D = of(failed, "data_dir"),
+    m = number_of(cluster, new), H = of(new, "host"), r = of(new, "port"), R = of(new, "data_dir"),
+    M = number_of(cluster, old), P = number_of(cluster, old), N = of(old, "host"), S = of(old, "port"),
+  }
+  return (text:gsub("%%(.)", function(letter)
+    if letter == "%" then
+      return "%"
+    end
+    return values[letter] and quoted(values[letter]) or "" -- as there, what is no letter of these vanishes
+  end))
+end

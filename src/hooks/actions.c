@@ -85,6 +85,30 @@ static int act_log(lua_State *L)
 	return 0;
 }
 
+/* ---- ssh ------------------------------------------------------------------------------------------------------------------------ */
+
+/* Where and how ssh finds a node: { host, user, options }. */
+static int ssh_of(lua_State *L)
+{
+	const struct fiber *f = fiber_check(L);
+	const struct conf_cluster *c;
+	const struct conf_node *n = hook_vm_conf_node(f->run->vm, policy_control_check_node(L, 1), &c);
+	if (!n)
+		return luaL_error(L, "this node is gone");
+	lua_createtable(L, 0, 3);
+	lua_pushstring(L, *n->ssh_host ? n->ssh_host : n->host);
+	lua_setfield(L, -2, "host");
+	lua_pushstring(L, c->ssh_user);
+	lua_setfield(L, -2, "user");
+	lua_createtable(L, (int)c->ssh_options.n, 0);
+	for (size_t i = 0; i < c->ssh_options.n; i++) {
+		lua_pushstring(L, c->ssh_options.at[i]);
+		lua_rawseti(L, -2, (int)i + 1);
+	}
+	lua_setfield(L, -2, "options");
+	return 1;
+}
+
 /* ---- the module -------------------------------------------------------------------------------------------------------------------- */
 
 static void set_functions(lua_State *L, const luaL_Reg *functions, size_t n)
@@ -97,8 +121,12 @@ static void set_functions(lua_State *L, const luaL_Reg *functions, size_t n)
 
 void actions_open(lua_State *L)
 {
-	static const luaL_Reg functions[] = { { "exec", act_exec }, { "sleep", act_sleep }, { "defer", act_defer } };
-	static const luaL_Reg natives[] = { { "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make } };
+	static const luaL_Reg functions[] = {
+		{ "exec", act_exec }, { "sql", act_sql }, { "sleep", act_sleep }, { "defer", act_defer }
+	};
+	static const luaL_Reg natives[] = {
+		{ "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make }, { "ssh", ssh_of }
+	};
 	int module = lua_gettop(L);
 	error_open(L);
 	set_functions(L, functions, ARRAY_LEN(functions));

@@ -139,37 +139,6 @@ static const char **take_env(lua_State *L)
 	return env;
 }
 
-static void check_options(lua_State *L, int table, const char *const *known)
-{
-	for (lua_pushnil(L); lua_next(L, table); lua_pop(L, 1)) {
-		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?";
-		bool is_known = false;
-		for (const char *const *k = known; *k; k++)
-			is_known |= strcmp(*k, name) == 0;
-		if (!is_known)
-			luaL_error(L, "there is no option %s", name);
-	}
-}
-
-static double number_option(lua_State *L, int table, const char *name, double otherwise, double least, double most)
-{
-	lua_getfield(L, table, name);
-	double value = luaL_optnumber(L, -1, otherwise);
-	lua_pop(L, 1);
-	if (!(value >= least && value <= most))
-		luaL_error(L, "%s is from %f to %f", name, least, most);
-	return value;
-}
-
-static const char *text_option(lua_State *L, int table, const char *name, size_t *len)
-{
-	lua_getfield(L, table, name); /* it stays */
-	if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
-		luaL_error(L, "%s is a text", name);
-	*len = 0;
-	return lua_tolstring(L, -1, len);
-}
-
 static void take_options(lua_State *L, struct child_spec *spec, double *timeout_s)
 {
 	static const char *const known[] = { "timeout", "input", "env", "cwd", "output", NULL };

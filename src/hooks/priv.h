@@ -4,7 +4,7 @@
  *   hooks.c  the calls of hooks.h: tasks, events, timers     set.c     a VM for each cluster, and whom it shows
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   record.c what SHOW TASKS shows                           child.c   programs
- *   actions.c, exec.c: the library lp                        error.c   why an action failed
+ *   actions.c, exec.c, sql.c: the library lp, options.c      error.c   why an action failed
  */
 #ifndef HOOKS_PRIV_H
 #define HOOKS_PRIV_H
@@ -64,8 +64,8 @@ struct hook_vm *hook_vm_ref(struct hook_vm *v);
 void hook_vm_unref(struct hook_vm *v);
 void hook_vm_look(struct hook_vm *v, const struct topo *latest); /* what its objects show from now on; NULL: nothing */
 int hook_vm_node(const struct hook_vm *v, const char *name);     /* -1: it has none of that name */
-/* Of the latest configuration; NULL: gone. */
-const struct conf_cluster *hook_vm_conf(const struct hook_vm *v, const struct conf *conf);
+/* Of the latest configuration; NULL: gone, or another server.  OF: its cluster. */
+const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, const struct conf_cluster **of);
 
 /* ---- record.c --------------------------------------------------------------------------------------------------------------- */
 
@@ -177,6 +177,11 @@ void run_fiber_ended(struct fiber *f, bool is_good); /* its first, or a deferred
 
 void actions_open(lua_State *L); /* with the module on top */
 double check_seconds(lua_State *L, int arg, double most);
+/* From a table of options at TABLE: raise errors. */
+void check_options(lua_State *L, int table, const char *const *known); /* NULL behind the last */
+double number_option(lua_State *L, int table, const char *name, double otherwise, double least, double most);
+const char *text_option(lua_State *L, int table, const char *name, size_t *len); /* leaves it on the stack; NULL: not there */
 int act_exec(lua_State *L);
+int act_sql(lua_State *L);
 
 #endif

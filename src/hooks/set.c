@@ -129,11 +129,20 @@ int hook_vm_node(const struct hook_vm *v, const char *name)
 	return -1;
 }
 
-const struct conf_cluster *hook_vm_conf(const struct hook_vm *v, const struct conf *conf)
+const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, const struct conf_cluster **of)
 {
-	for (size_t i = 0; i < conf->n_clusters; i++)
-		if (strcmp(conf->clusters[i].name, v->cluster) == 0)
-			return &conf->clusters[i];
+	const struct conf *conf = topo_latest(v->hooks->env.board)->conf;
+	const struct shape *s = &v->shapes[v->at];
+	for (size_t i = 0; i < conf->n_clusters; i++) {
+		const struct conf_cluster *c = &conf->clusters[i];
+		*of = c;
+		for (size_t k = 0; strcmp(c->name, v->cluster) == 0 && k < c->n_nodes; k++) {
+			const struct conf_node *n = &c->nodes[k];
+			if (strcmp(n->name, s->nodes[node_at]) == 0 && strcmp(n->host, s->hosts[node_at]) == 0 &&
+			    n->port == s->ports[node_at])
+				return n;
+		}
+	}
 	return NULL;
 }
 

@@ -204,12 +204,21 @@ static int refuse_action(lua_State *L)
 	                  lua_tostring(L, lua_upvalueindex(1)));
 }
 
+static void push_refused(lua_State *L, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		lua_pushstring(L, names[i]);
+		lua_pushcclosure(L, refuse_action, 1);
+		lua_setfield(L, -2, names[i]);
+	}
+}
+
 void api_open(lua_State *L)
 {
 	static const char *const actions[] = {
 #define ACTION_NAME(name, ...) #name,
 		POLICY_ACTIONS(ACTION_NAME)
-	};
+	}, *const of_compat[] = { POLICY_COMPAT(ACTION_NAME) };
 	static const luaL_Reg functions[] = {
 #define LP_FUNCTION(name, ...) { #name, lp_##name },
 		POLICY_LP(LP_FUNCTION)
@@ -221,11 +230,10 @@ void api_open(lua_State *L)
 	push_module(L, of_kv, ARRAY_LEN(of_kv));
 	lib_freeze(L);
 	lua_setfield(L, -2, "kv");
-	for (size_t i = 0; i < ARRAY_LEN(actions); i++) {
-		lua_pushstring(L, actions[i]);
-		lua_pushcclosure(L, refuse_action, 1);
-		lua_setfield(L, -2, actions[i]);
-	}
+	push_refused(L, actions, ARRAY_LEN(actions));
+	lua_newtable(L);
+	push_refused(L, of_compat, ARRAY_LEN(of_compat));
+	lua_setfield(L, -2, "compat");
 	lua_pushvalue(L, -1);
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_MODULE);
 	lib_freeze(L);

@@ -84,6 +84,8 @@ static void put_control_classes(FILE *f)
 	POLICY_EVENT(FIELD)
 	fputs("\n---What the table every has for each name.\n---@class lunapool.Every\n", f);
 	POLICY_EVERY(FIELD)
+	fputs("\n---What lp.sql() returns: a table for each row.\n---@class lunapool.Rows: table[]\n", f);
+	POLICY_ROWS(FIELD)
 	fputs("\n---Why an action failed; tostring() gives its message.\n---@class lunapool.Error\n", f);
 	POLICY_ERROR(FIELD)
 }
@@ -112,6 +114,10 @@ static void put_module(FILE *f)
 #define FUNCTION(name, parameters, returns, sentence) put_function(f, "lp.kv", #name, parameters, returns, sentence);
 	fputs("\n---What all workers remember together, also across reloads.\nlp.kv = {}\n", f);
 	POLICY_KV(FUNCTION)
+#undef FUNCTION
+#define FUNCTION(name, parameters, returns, sentence) put_function(f, "lp.compat", #name, parameters, returns, sentence);
+	fputs("\n---For scripts of other systems.\nlp.compat = {}\n", f);
+	POLICY_COMPAT(FUNCTION)
 	fputs("\nreturn lp\n", f);
 }
 

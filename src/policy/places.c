@@ -5,6 +5,7 @@
  * Which standbys are fit is settled when a call first asks, and stays so until it is over.
  */
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "priv.h"
@@ -14,7 +15,7 @@ static const struct topo_cluster *cluster_of(lua_State *L, const struct policy_v
 {
 	if (!vm->topo)
 		luaL_error(L, "clusters can be looked at in a hook only");
-	if (h->cluster_at >= vm->topo->n_clusters || h->cluster_at >= vm->n_clusters)
+	if (h->cluster_at >= vm->topo->n_clusters || h->cluster_at >= vm->n_clusters || !*vm->topo->clusters[h->cluster_at].name)
 		luaL_error(L, "this cluster is gone");
 	return &vm->topo->clusters[h->cluster_at];
 }
@@ -190,7 +191,7 @@ static const struct topo_node *node_of(lua_State *L, const struct policy_vm *vm,
 	int at = h->node_at == NODE_PRIMARY ? c->primary : h->node_at;
 	if (h->node_at == NODE_PRIMARY && vm->is_planning)
 		luaL_error(L, "who is the primary changes, and what plan() answers is kept: ask in route()");
-	if (h->node_at != NODE_PRIMARY && (size_t)at >= c->n_nodes)
+	if (h->node_at != NODE_PRIMARY && ((size_t)at >= c->n_nodes || !*c->nodes[at].name))
 		luaL_error(L, "this node is gone");
 	return at < 0 ? NULL : &c->nodes[at];
 }
@@ -285,6 +286,75 @@ static void node_in_flight(lua_State *L, struct policy_vm *vm, const struct hand
 {
 	NODE_OR_NIL(n);
 	lua_pushnumber(L, pulse_in_flight(n->pulse));
+}
+
+static void node_synchronous(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	lua_pushstring(L, pulse_sync(n->pulse)); /* NULL is nil */
+}
+
+/* By name: a control VM may have its own order.  OF: its cluster. */
+static const struct conf_node *conf_of(const struct policy_vm *vm, const struct handle *h, const struct topo_node *n,
+                                       const struct conf_cluster **of)
+{
+	const char *cluster = vm->topo->clusters[h->cluster_at].name;
+	for (size_t i = 0; i < vm->topo->conf->n_clusters; i++) {
+		const struct conf_cluster *c = &vm->topo->conf->clusters[i];
+		*of = c;
+		for (size_t k = 0; strcmp(c->name, cluster) == 0 && k < c->n_nodes; k++)
+			if (strcmp(c->nodes[k].name, n->name) == 0)
+				return &c->nodes[k];
+	}
+	return NULL;
+}
+
+#define CONF_OR_NIL(c)                                             \
+	const struct conf_cluster *of;                                 \
+	const struct topo_node *n = node_of(L, vm, h);                 \
+	const struct conf_node *c = n ? conf_of(vm, h, n, &of) : NULL; \
+	if (!c) {                                                      \
+		lua_pushnil(L);                                            \
+		return;                                                    \
+	}
+
+static void node_data_dir(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	CONF_OR_NIL(c);
+	lua_pushstring(L, c->data_dir);
+}
+
+static void node_bin_dir(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	CONF_OR_NIL(c);
+	lua_pushstring(L, c->bin_dir);
+}
+
+/* key='value', as libpq reads it. */
+static void add_pair(luaL_Buffer *b, const char *key, const char *value)
+{
+	luaL_addstring(b, key);
+	luaL_addstring(b, "='");
+	for (; *value; value++) {
+		if (*value == '\'' || *value == '\\')
+			luaL_addchar(b, '\\');
+		luaL_addchar(b, *value);
+	}
+	luaL_addstring(b, "' ");
+}
+
+static void node_conninfo(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	char port[16];
+	luaL_Buffer b;
+	CONF_OR_NIL(c);
+	luaL_buffinit(L, &b);
+	add_pair(&b, "host", c->host);
+	add_pair(&b, "user", of->service_user);
+	add_pair(&b, "dbname", of->service_dbname);
+	snprintf(port, sizeof port, "port=%lld", (long long)c->port);
+	luaL_addstring(&b, port);
+	luaL_pushresult(&b);
 }
 
 static const struct topo_node *of_pair(lua_State *L, int arg)

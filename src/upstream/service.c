@@ -15,6 +15,7 @@
 #include <libpq-fe.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -34,6 +35,7 @@ struct service {
 	struct mailbox *mailbox;
 	char *host, *dbname, *user, *password;
 	uint16_t port;
+	uint64_t statement_timeout_us;
 	/* libpq's words for TLS. */
 	const char *sslmode, *sslsni, *ssl_min_protocol, *channel_binding;
 	char *sslrootcert, *sslcrl, *sslcert, *sslkey;
@@ -45,7 +47,11 @@ struct service {
 	struct resolve_question *question;
 	struct err err;
 	/* The question. */
-	char *sql, *parameter; /* $1, or NULL */
+	char *sql, **parameters;
+	unsigned n_parameters;
+	bool is_bounded;
+	unsigned max_rows;
+	size_t bytes_left;
 	uint64_t timeout_us;
 	service_fn fn;
 	service_rows_fn rows_fn; /* with service_ask_rows(): called instead */
@@ -85,6 +91,18 @@ static void disconnect(struct service *s)
 	s->conn = NULL;
 }
 
+static void free_question(struct service *s)
+{
+	mem_free(s->sql);
+	for (unsigned i = 0; i < s->n_parameters; i++)
+		mem_free(s->parameters[i]);
+	mem_free(s->parameters);
+	s->sql = NULL;
+	s->parameters = NULL;
+	s->n_parameters = 0;
+	s->is_bounded = false;
+}
+
 static void end_question(struct service *s, const char *const *values, unsigned n, const struct err *err)
 {
 	service_fn fn = s->fn;
@@ -96,9 +114,7 @@ static void end_question(struct service *s, const char *const *values, unsigned 
 	s->fn = NULL;
 	s->rows_fn = NULL;
 	s->result = NULL;
-	mem_free(s->sql);
-	mem_free(s->parameter);
-	s->sql = s->parameter = NULL;
+	free_question(s);
 	loop_timer_stop(s->loop, &s->timer);
 	loop_defer_cancel(&s->begin);
 	service_enter(s, SERVICE_IDLE);
@@ -187,6 +203,41 @@ static void finish_answer(struct service *s)
 	end_question(s, values, n, NULL);
 }
 
+/* A row by itself joins those before it.  False: that would be too much. */
+static bool add_row(struct service *s, PGresult *row)
+{
+	int at = s->result ? PQntuples(s->result) : 0;
+	if (!s->result && !(s->result = PQcopyResult(row, PG_COPYRES_ATTRS)))
+		die("out of memory: an answer's columns");
+	for (int i = 0, n = PQnfields(row); i < n; i++) {
+		size_t len = (size_t)PQgetlength(row, 0, i), cost = len + 32;
+		if (at >= (int)s->max_rows || cost > s->bytes_left) {
+			err_set(&s->err, "54000", "the answer is larger than %u rows, or than the bytes that it may have", s->max_rows);
+			return false;
+		}
+		s->bytes_left -= cost;
+		if (!PQsetvalue(s->result, at, i, PQgetisnull(row, 0, i) ? NULL : PQgetvalue(row, 0, i),
+		                PQgetisnull(row, 0, i) ? -1 : (int)len))
+			die("out of memory: an answer's row");
+	}
+	return true;
+}
+
+/* The first result counts; of one that comes row by row, all of them, or the error that ends it.  Takes R over. */
+static bool take_result(struct service *s, PGresult *r)
+{
+	bool is_good = true;
+	if (PQresultStatus(r) == PGRES_SINGLE_TUPLE) {
+		is_good = add_row(s, r);
+	} else if (!s->result || (s->is_bounded && PQresultStatus(r) == PGRES_FATAL_ERROR)) {
+		PQclear(s->result);
+		s->result = r;
+		return true;
+	}
+	PQclear(r);
+	return is_good;
+}
+
 static void step_asking(struct service *s)
 {
 	if (!PQconsumeInput(s->conn)) {
@@ -201,10 +252,10 @@ static void step_asking(struct service *s)
 			finish_answer(s);
 			return;
 		}
-		if (s->result)
-			PQclear(r);
-		else
-			s->result = r;
+		if (!take_result(s, r)) {
+			fail(s);
+			return;
+		}
 	}
 	watch(s, unsent == 1 ? LOOP_READ | LOOP_WRITE : LOOP_READ);
 }
@@ -212,8 +263,11 @@ static void step_asking(struct service *s)
 static void begin_asking(struct service *s)
 {
 	service_enter(s, SERVICE_ASKING);
-	const char *const parameters[] = { s->parameter };
-	if (!(s->parameter ? PQsendQueryParams(s->conn, s->sql, 1, NULL, parameters, NULL, NULL, 0) : PQsendQuery(s->conn, s->sql))) {
+	bool has_parameters = s->n_parameters > 0 || s->is_bounded;
+	const char *const *values = (const char *const *)s->parameters;
+	if (!(has_parameters ? PQsendQueryParams(s->conn, s->sql, (int)s->n_parameters, NULL, values, NULL, NULL, 0)
+	                     : PQsendQuery(s->conn, s->sql)) ||
+	    (s->is_bounded && !PQsetSingleRowMode(s->conn))) {
 		note_lost(s);
 		fail(s);
 		return;
@@ -259,7 +313,11 @@ static const char *name_each(const struct service *s, const char *hostaddr, char
 /* HOST: socket directory, or the name that the server's certificate must have.  HOSTADDR: numeric addresses with commas between, or NULL. */
 static void begin_connecting(struct service *s, const char *host, const char *hostaddr)
 {
-	char port[8], hosts[HOSTS_MAX] = "";
+	char port[8], hosts[HOSTS_MAX] = "", settings[120];
+	size_t used = (size_t)snprintf(settings, sizeof settings, "-c search_path=pg_catalog -c datestyle=ISO -c timezone=UTC");
+	if (s->statement_timeout_us)
+		snprintf(settings + used, sizeof settings - used, " -c statement_timeout=%llu",
+		         (unsigned long long)(s->statement_timeout_us / US_PER_MS) + 1);
 	snprintf(port, sizeof port, "%u", s->port);
 	if (hostaddr)
 		host = name_each(s, hostaddr, hosts);
@@ -273,7 +331,7 @@ static void begin_connecting(struct service *s, const char *host, const char *ho
 		{ "passfile", "/dev/null/none" }, /* /dev/null itself would be complained about on stderr */
 		{ "application_name", "lunapool" },
 		{ "client_encoding", "UTF8" },
-		{ "options", "-c search_path=pg_catalog -c datestyle=ISO -c timezone=UTC" },
+		{ "options", settings },
 		{ "sslmode", s->sslmode },
 		{ "sslrootcert", s->sslrootcert },
 		{ "sslcrl", s->sslcrl },
@@ -443,6 +501,7 @@ struct service *service_new(struct loop *loop, struct resolver *resolver, struct
 	s->user = mem_text(target->user);
 	s->password = mem_text(target->password);
 	s->port = target->port;
+	s->statement_timeout_us = target->statement_timeout_us;
 	copy_tls(s, target->cluster);
 	loop_io_init(&s->io, -1, on_io);
 	loop_timer_init(&s->timer, on_deadline);
@@ -459,8 +518,7 @@ void service_free(struct service *s)
 	loop_timer_stop(s->loop, &s->timer);
 	loop_defer_cancel(&s->begin);
 	PQclear(s->result);
-	mem_free(s->sql);
-	mem_free(s->parameter);
+	free_question(s);
 	mem_free(s->host);
 	mem_free(s->dbname);
 	mem_free(s->user);
@@ -507,12 +565,31 @@ bool service_ask_rows(struct service *s, const char *sql, uint64_t timeout_us, s
 	return true;
 }
 
+static void keep_parameters(struct service *s, unsigned n, const char *const *parameters)
+{
+	s->parameters = mem_alloc((n + 1) * sizeof *s->parameters);
+	for (s->n_parameters = 0; s->n_parameters < n; s->n_parameters++)
+		s->parameters[s->n_parameters] = mem_text(parameters[s->n_parameters]);
+}
+
 bool service_ask_with(struct service *s, const char *sql, const char *parameter, uint64_t timeout_us, service_rows_fn fn,
                       void *arg)
 {
 	if (!service_ask_rows(s, sql, timeout_us, fn, arg))
 		return false;
-	s->parameter = mem_text(parameter);
+	keep_parameters(s, 1, &parameter);
+	return true;
+}
+
+bool service_ask_bounded(struct service *s, const struct service_statement *statement, uint64_t timeout_us, service_rows_fn fn,
+                         void *arg)
+{
+	if (!service_ask_rows(s, statement->sql, timeout_us, fn, arg))
+		return false;
+	keep_parameters(s, statement->n, statement->parameters);
+	s->is_bounded = true;
+	s->max_rows = statement->max_rows;
+	s->bytes_left = statement->max_bytes;
 	return true;
 }
 
@@ -539,6 +616,27 @@ const char *service_value(const struct service_rows *rows, unsigned row, unsigne
 bool service_is_null(const struct service_rows *rows, unsigned row, unsigned column)
 {
 	return !has_value(rows, row, column) || PQgetisnull(result_of(rows), (int)row, (int)column);
+}
+
+unsigned service_columns_n(const struct service_rows *rows)
+{
+	return (unsigned)PQnfields(result_of(rows));
+}
+
+const char *service_column_name(const struct service_rows *rows, unsigned column)
+{
+	return PQfname(result_of(rows), (int)column);
+}
+
+unsigned service_column_type(const struct service_rows *rows, unsigned column)
+{
+	return PQftype(result_of(rows), (int)column);
+}
+
+unsigned long long service_rows_affected(const struct service_rows *rows)
+{
+	unsigned n = service_rows_n(rows);
+	return n ? n : strtoull(PQcmdTuples((PGresult *)(uintptr_t)result_of(rows)), NULL, 10);
 }
 
 size_t service_value_len(const struct service_rows *rows, unsigned row, unsigned column)

@@ -61,6 +61,10 @@
 ---@field lag_bytes number? Behind the primary; math.huge while it is not known.
 ---@field lag_ms number? Age of what it shows; math.huge while it is not known.
 ---@field latency_us number? Of the last probe; math.huge while none was answered.
+---@field synchronous string? What the primary says of a standby: "sync", "quorum", "potential" or "async"; nil: not known.
+---@field data_dir string? As the configuration has it; "" is not set.
+---@field bin_dir string? As the configuration has it, for PostgreSQL's programs.
+---@field conninfo string? How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.
 ---@field in_flight integer? Statements that are under way there, of all workers.
 
 ---What admit() may return.
@@ -87,6 +91,10 @@
 ---@class lunapool.Every
 ---@field seconds number How long after it was called it is called again, from when it has returned.
 ---@field run fun(cluster: lunapool.Cluster): any, any What is called.
+
+---What lp.sql() returns: a table for each row.
+---@class lunapool.Rows: table[]
+---@field affected integer How many rows the statement has returned, changed, added or removed.
 
 ---Why an action failed; tostring() gives its message.
 ---@class lunapool.Error
@@ -146,6 +154,21 @@ function lp.log(text, level) end
 ---@return string?, lunapool.Error?
 function lp.exec(argv, options) end
 
+---As lp.exec, but at the node, by ssh, without a password or a question; each word arrives as it is. err.kind connect: ssh did not get there. The configuration's ssh_host, ssh_user and ssh_options say how. At the deadline ssh ends here; what it has started there may not.
+---@param node lunapool.Node
+---@param argv string[]
+---@param options? {timeout?: number, input?: string, env?: table<string, string>, cwd?: string, output?: integer}
+---@return string?, lunapool.Error?
+function lp.ssh(node, argv, options) end
+
+---Runs one statement at a node, as service_user, over a connection of its own; $1 and so on are the parameters. Its rows, each a table of values by the columns' names: numbers, booleans, texts, and nothing for NULL. At most rows of them (1,000) and 1 MB; after timeout seconds (10) it is given up. search_path is pg_catalog.
+---@param node lunapool.Node
+---@param statement string
+---@param parameters? (string|number|boolean)[]
+---@param options? {timeout?: number, dbname?: string, rows?: integer}
+---@return lunapool.Rows?, lunapool.Error?
+function lp.sql(node, statement, parameters, options) end
+
 ---Waits.
 ---@param seconds number
 ---@return true
@@ -168,6 +191,34 @@ function lp.deadline(seconds, fn) end
 ---@param options {tries?: integer, delay?: number, backoff?: number}
 ---@return fun(fn: fun(try: integer): any): any
 function lp.retry(options) end
+
+---Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and lp.ssh.
+---@param node lunapool.Node
+---@param options? {mode?: string, timeout?: number}
+---@return true?, lunapool.Error?
+function lp.stop(node, options) end
+
+---Starts it as a standby of primary; true when it says that it is one. options are for postgres itself.
+---@param node lunapool.Node
+---@param primary lunapool.Node
+---@param options? {conninfo?: string, options?: string, timeout?: number}
+---@return true?, lunapool.Error?
+function lp.start_standby(node, primary, options) end
+
+---Stops it, and takes back with pg_rewind what it has that primary has not.
+---@param node lunapool.Node
+---@param primary lunapool.Node
+---@param options? {conninfo?: string, timeout?: number}
+---@return true?, lunapool.Error?
+function lp.rewind(node, primary, options) end
+
+---Puts a new copy of primary in its place, with pg_basebackup, and starts that; what was there is kept beside it until it runs.
+---@param op any
+---@param node lunapool.Node
+---@param primary lunapool.Node
+---@param options? {conninfo?: string, options?: string, timeout?: number}
+---@return true?, lunapool.Error?
+function lp.rebuild(op, node, primary, options) end
 
 ---Calls fn at the end, however that comes about: the last one first, 10 s for all of them.
 ---@param fn fun()
@@ -194,5 +245,14 @@ function lp.kv.set(key, value, seconds) end
 ---@param seconds? number
 ---@return number?
 function lp.kv.add(key, by, seconds) end
+
+---For scripts of other systems.
+lp.compat = {}
+
+---The text of a failover_command or follow_primary_command of Pgpool-II with its %d, %h and so on filled in, each quoted for a shell: for lp.exec { "sh", "-c", text }.
+---@param op lunapool.Operation
+---@param text string
+---@return string
+function lp.compat.escapes(op, text) end
 
 return lp

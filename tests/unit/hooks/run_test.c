@@ -90,8 +90,7 @@ static void many_are_waited_for_together(void **state)
 	     "end) "
 	     "return all[1][1] .. all[1][2] .. all[2][1] .. all[2][2]",
 	     "3468");
-	SAYS("lp.parallel({ 1 }, function() end, { limit = 0 })",
-	     "error: main.lua:1: limit is a number from 1 on");
+	SAYS("lp.parallel({ 1 }, function() end, { limit = 0 })", "error: main.lua:1: limit is a number from 1 on");
 }
 
 static void one_of_many_fails(void **state)
