@@ -1,7 +1,7 @@
 /*
  * policy_bench — what asking a policy costs: the default one and each example, without topology or session around it.
  *
- *   gcc -O2 -Iinclude tests/bench/policy_bench.c build/release/liblunapool.a <libraries> && ./a.out [FILE…]
+ *   make build/release/bench/policy_bench && build/release/bench/policy_bench [FILE…]
  */
 #include <stdio.h>
 #include <stdlib.h>

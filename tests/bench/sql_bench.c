@@ -2,7 +2,7 @@
  * sql_bench — what it costs to know what a statement is and where it may run: the cached path for each of some statements, a miss, and how
  * often the cache is missed.
  *
- *   gcc -O2 -Iinclude tests/bench/sql_bench.c build/release/liblunapool.a -lpg_query -lprotobuf-c -lcrypto -lpthread -o sql_bench
+ *   make build/release/bench/sql_bench
  *   ./sql_bench                                              times, of the best of many batches
  *   valgrind --tool=callgrind --callgrind-out-file=/dev/null ./sql_bench 1 1000     instructions: one statement by its number, so often;
  *   valgrind --tool=callgrind --callgrind-out-file=/dev/null ./sql_bench 1 2000     the difference is that of 1000 calls
@@ -19,6 +19,7 @@
 #define BATCHES 200u
 #define ROUNDS 2000u
 #define MISSES 2000u
+#define VARIANTS 64u
 #define TRANSACTIONS 100000u
 
 static const char *const texts[] = {
@@ -43,20 +44,39 @@ static void one(struct bench *b, struct slice text)
 	sql_class_unref(c);
 }
 
-static double ns_of_batch(struct bench *b, struct slice text)
+static unsigned number(struct bench *b)
+{
+	b->random = b->random * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(b->random >> 40);
+}
+
+/* The same text with constants of its own: other digits, but for those of $1. */
+static struct slice vary(struct bench *b, const char *text, char *into)
+{
+	size_t n = strlen(text);
+	for (size_t i = 0; i < n; i++)
+		into[i] = text[i] >= '0' && text[i] <= '9' && i > 0 && text[i - 1] != '$' ? (char)('1' + number(b) % 9) : text[i];
+	return slice_of(into, n);
+}
+
+static double ns_of_batch(struct bench *b, const struct slice variants[VARIANTS])
 {
 	uint64_t from = clock_us();
 	for (unsigned i = 0; i < ROUNDS; i++)
-		one(b, text);
+		one(b, variants[i % VARIANTS]);
 	return (double)(clock_us() - from) * 1000 / ROUNDS;
 }
 
 /* The best of many batches: other work on the machine only ever adds. */
-static double ns_per_call(struct bench *b, struct slice text)
+static double ns_per_call(struct bench *b, const char *text)
 {
-	double best = ns_of_batch(b, text);
+	static char room[VARIANTS][300];
+	struct slice variants[VARIANTS];
+	for (unsigned i = 0; i < VARIANTS; i++)
+		variants[i] = vary(b, text, room[i]);
+	double best = ns_of_batch(b, variants);
 	for (unsigned i = 1; i < BATCHES; i++) {
-		double ns = ns_of_batch(b, text);
+		double ns = ns_of_batch(b, variants);
 		best = ns < best ? ns : best;
 	}
 	return best;
@@ -71,12 +91,6 @@ static double us_per_miss(struct bench *b)
 		one(b, slice_of(text, (size_t)n));
 	}
 	return (double)(clock_us() - from) / MISSES;
-}
-
-static unsigned number(struct bench *b)
-{
-	b->random = b->random * 6364136223846793005ull + 1442695040888963407ull;
-	return (unsigned)(b->random >> 40);
 }
 
 /* TPC-B-like transactions between selects by key and by text, all with constants of their own. */
@@ -122,7 +136,7 @@ int main(int argc, char **argv)
 			one(&b, text);
 	} else {
 		for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-			printf("%6.0f ns  %3zu bytes  %.60s\n", ns_per_call(&b, slice_text(texts[i])), strlen(texts[i]), texts[i]);
+			printf("%6.0f ns  %3zu bytes  %.60s\n", ns_per_call(&b, texts[i]), strlen(texts[i]), texts[i]);
 		printf("%6.1f us  a miss: parse, unpack, read, insert\n", us_per_miss(&b));
 		print_hit_rate(&b);
 	}

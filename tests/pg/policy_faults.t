@@ -38,14 +38,16 @@ def rows(admin, what):
 
 
 class Traffic:
-    """pgbench on all cores until it is stopped, in each way to send statements, reads only and transactions."""
+    """pgbench until it is stopped, in each way to send statements, reads only and transactions; all cores have to do in the long variant only."""
     LOADS = [['-M', mode, *what] for mode in ('simple', 'extended', 'prepared') for what in (['-S', '-c', '4'], ['-b', 'tpcb-like', '-c', '2'])]
 
     def __init__(self, proxy):
         self.proxy = proxy
         self.logs = [open(f'{proxy.dir}/pgbench.{k}', 'w+') for k in range(len(self.LOADS))]
-        self.processes = [subprocess.Popen([tool('pgbench'), '-n', '-T', '100000', *load], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                           env={**os.environ, **proxy.env(db)}) for load, log in zip(self.LOADS, self.logs)]
+        pace = [] if LONG else ['--rate=150']
+        self.processes = [subprocess.Popen(['setpriv', '--pdeathsig', 'SIGKILL', tool('pgbench'), '-n', '-T', '100000', *pace, *load],
+                                           stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **proxy.env(db)})
+                          for load, log in zip(self.LOADS, self.logs)]
 
     def stop(self):
         """What they had to say, and who ended by itself."""

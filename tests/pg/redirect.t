@@ -105,7 +105,7 @@ with scenario('reload'):
     is_(seen(c), {'n0'}, '… and holds')
     proxy.settings['redirects'] = {'first': {'to': 'n9'}}
     like(proxy.reload(), r'reload_refused ', 'a node that does not exist is refused')
-    like(proxy.log(), r'lunapool.conf:\d+: to: there is no node n9 in the cluster main, and it is none of', '… in words that help')
+    like(proxy.log(), r'lunapool.conf:\d+ error="to: there is no node n9 in the cluster main, and it is none of', '… in words that help')
     is_(seen(c), {'n0'}, '… and nothing changes')
 
 done()

@@ -159,6 +159,7 @@ return M
 """
     asked, aadmin = proxies(cluster_options={'policy': 'main.lua'}, files={'main.lua': POLICY})
     b = asked.connect(db)
+    wait_for(lambda: explained(b, HERE)['statement'] == 'only reads', what='the catalogue')
 
     def as_(name):
         b.q(f"set application_name = '{name}'")
