@@ -85,7 +85,7 @@ enum sql_effect {
 	SQL_TX_BOUND = 1 << 22,     /* its answer hangs on its transaction: on when that began, or a cursor; or may, since it calls functions that
 	                             * are not PostgreSQL's own.  A transaction that it ran in must end on the same server */
 	SQL_NO_STANDBY = 1 << 23,   /* after sql_class_inform(): reads a sequence, or an unlogged or foreign table */
-	SQL_PLANNED = 1 << 24,      /* in facts only: what it does to the session it may do when it is planned */
+	SQL_PLANNED = 1 << 24,      /* after sql_class_inform(): what it does to the session it may do when it is planned */
 	SQL_CATALOG_DDL = 1 << 18,  /* may change what functions do, or who calls them: what is known of the catalogue is out of date */
 };
 

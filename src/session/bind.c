@@ -213,6 +213,8 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		return extended_refuse(s, f, in, &e);
 	if (st && (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s))))
 		return 0;
+	if (st)
+		known_planned(s, st->class);
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
 	if (frame_is_whole(f) && binds_begin_here(s, portal, st) &&

@@ -140,6 +140,30 @@ static enum fate return_to_primary(struct relay *r, const struct pgerr *pe)
 	return FATE_DROP;
 }
 
+static bool has_field(struct slice body, uint8_t type)
+{
+	const uint8_t *p = body.at, *end = p + body.len, *zero;
+	while (p < end && *p != type && (zero = memchr(p, 0, (size_t)(end - p))))
+		p = zero + 1;
+	return p < end && *p == type;
+}
+
+/* It was refused as it stands: had a function been called, the error would have a context (W). */
+static bool was_never_run(const struct pgerr *pe, struct slice body)
+{
+	static const char *const classes[] = { "42", "25", "26" };
+	for (size_t i = 0; i < ARRAY_LEN(classes); i++)
+		if (pe->sqlstate.len == 5 && memcmp(pe->sqlstate.at, classes[i], 2) == 0)
+			return !has_field(body, 'W');
+	return false;
+}
+
+static void keep_what_stays(struct session *s, const struct reply *entry, const struct pgerr *pe, struct slice body)
+{
+	if (entry->tag == TAG_EFFECT && !was_never_run(pe, body))
+		vars_on_failure(s, entry->ref);
+}
+
 static enum fate failed(struct relay *r, const struct reply *entry, const struct pgerr *pe, struct slice body)
 {
 	struct session *s = r->s;
@@ -153,6 +177,7 @@ static enum fate failed(struct relay *r, const struct reply *entry, const struct
 		keep(&s->wait_failed, pe);
 	else
 		fate = word_error(r, entry, pe, body);
+	keep_what_stays(s, entry, pe, body);
 	outcome_book(s, entry, ENDED_FAILED, slice_of(NULL, 0));
 	skip(s, entry);
 	vars_on_error(s);
@@ -190,6 +215,7 @@ enum fate fault_take(struct relay *r, const struct frame *f)
 		if (UNLIKELY(trip_may_return(s, &pe)))
 			return return_to_primary(r, &pe);
 		fate = word_error(r, &entry, &pe, f->body);
+		keep_what_stays(s, &entry, &pe, f->body);
 		vars_on_error(s);
 		return fate;
 	case REPLY_FAILED:

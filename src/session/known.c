@@ -131,6 +131,12 @@ static void pin_for(struct session *s, const struct sql_class *class, const char
 	pins_set(s, s->pins | pins);
 }
 
+void known_planned(struct session *s, const struct sql_class *class)
+{
+	if (class && UNLIKELY(class->effects & SQL_PLANNED))
+		pin_for(s, class, class->part[0].culprit);
+}
+
 bool known_stream(struct session *s, struct slice beginning)
 {
 	bool wait;

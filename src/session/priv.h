@@ -776,6 +776,8 @@ void vars_begin_life(struct session *s, struct settings *startup);
 void vars_end_life(struct session *s);
 void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct slice command_tag);
 void vars_on_error(struct session *s); /* ErrorResponse of a statement */
+/* … that ran: what does not end with its transaction, locks of the session and what is not seen, is there all the same */
+void vars_on_failure(struct session *s, const struct effect *e);
 void vars_on_ready(struct session *s); /* ReadyForQuery: commit point, reported values */
 void vars_on_failed_end(struct session *s);
 void vars_on_trial(struct session *s); /* what was set by itself lasts */
@@ -825,6 +827,7 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
 bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
+void known_planned(struct session *s, const struct sql_class *class); /* to be bound: pins for what planning does; needs no Execute */
 bool known_stream(struct session *s, struct slice beginning);  /* for a text that streams through: pins at once; has a server */
 void known_call(struct session *s, uint32_t oid);              /* for a FunctionCall */
 void known_give_up(struct session *s);                         /* WAIT_FACTS took too long */

@@ -368,6 +368,20 @@ void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct
 	}
 }
 
+void vars_on_failure(struct session *s, const struct effect *e)
+{
+	uint16_t stays = 0;
+	for (uint32_t i = 0; i < e->class->n; i++) {
+		const struct sql_part *p = &e->class->part[i];
+		uint16_t pins = pins_of_part(s, p) & (PIN_LOCK | PIN_OPAQUE) & ~s->pins;
+		if (pins && p->culprit)
+			known_blame(s, p->culprit);
+		stays |= pins;
+	}
+	if (stays)
+		pins_set(s, s->pins | stays);
+}
+
 void vars_on_error(struct session *s)
 {
 	if (!s->in_block)

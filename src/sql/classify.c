@@ -568,8 +568,54 @@ static bool hangs_on_catalog(const struct sql_part *p)
 	return p->functions || p->fields;
 }
 
-/* Returns whether a function of unknown effect is called. */
-static bool read_part(struct sql_part *p, const node *n)
+/* Column definitions and constraints call what they name, and nothing else; other changes may make it call what was there before. */
+static bool only_defines_columns(const PgQuery__AlterTableStmt *s)
+{
+	for (size_t i = 0; i < s->n_cmds; i++) {
+		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
+		switch (c ? c->subtype : PG_QUERY__ALTER_TABLE_TYPE__ALTER_TABLE_TYPE_UNDEFINED) {
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_AddColumn:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropNotNull:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_SetNotNull:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropColumn:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_AddConstraint:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropConstraint:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_AlterColumnType:
+		case PG_QUERY__ALTER_TABLE_TYPE__AT_ChangeOwner:
+			break;
+		default:
+			return false;
+		}
+	}
+	return true;
+}
+
+/* What comes behind it in one text may call more than the catalogue of now says. */
+static bool may_add_calls(const struct reading *r, const node *n)
+{
+	if (!(r->part->effects & SQL_CATALOG_DDL))
+		return false;
+	switch (n->node_case) {
+	case PG_QUERY__NODE__NODE_CREATE_STMT:
+		return r->found.stores_calls || n->create_stmt->n_inh_relations > 0;
+	case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
+		return r->found.stores_calls || !only_defines_columns(n->alter_table_stmt);
+	case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
+		return n->create_schema_stmt->n_schema_elts > 0;
+	case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
+		return false;
+	default:
+		return true;
+	}
+}
+
+struct outcome {
+	bool has_functions; /* one of unknown effect is called */
+	bool adds_calls;
+};
+
+static void read_part(struct sql_part *p, const node *n, struct outcome *o)
 {
 	struct reading r = { .part = p };
 	read_statement(&r, n);
@@ -582,22 +628,25 @@ static bool read_part(struct sql_part *p, const node *n)
 	p->why = (uint8_t)r.found.why;
 	if (p->why == SQL_WHY_READ && hangs_on_catalog(p))
 		p->why = SQL_WHY_CATALOG;
-	return r.found.has_unknown;
+	if (o->adds_calls && hangs_on_catalog(p))
+		p->effects |= SQL_OPAQUE_CALL;
+	o->adds_calls |= may_add_calls(&r, n);
+	o->has_functions |= r.found.has_unknown;
 }
 
 static struct sql_class *read_tree(const PgQuery__ParseResult *tree)
 {
 	size_t n = tree->n_stmts;
 	struct sql_class *c = class_new(n > 0 ? (uint32_t)n : 1);
-	bool has_functions = false;
+	struct outcome o = { 0 };
 	if (n == 0) {
 		c->part[0].kind = SQL_EMPTY;
 		c->part[0].why = SQL_WHY_READ;
 	}
 	for (size_t i = 0; i < n; i++)
 		if (tree->stmts[i]->stmt)
-			has_functions |= read_part(&c->part[i], tree->stmts[i]->stmt);
-	return class_seal(c, has_functions);
+			read_part(&c->part[i], tree->stmts[i]->stmt, &o);
+	return class_seal(c, o.has_functions);
 }
 
 static struct sql_class *parse(const struct shape *s)

@@ -274,6 +274,22 @@ static void note_rows_locked(struct findings *f)
 	effects_blame(f, SQL_WHY_LOCKS_ROWS, NULL);
 }
 
+/* What is only stored now is called by what comes behind it. */
+static void note_stored(struct findings *f, const ProtobufCMessage *m)
+{
+	const ProtobufCMessageDescriptor *d = m->descriptor;
+	if (d == &pg_query__func_call__descriptor) {
+		const PgQuery__FuncCall *call = (const PgQuery__FuncCall *)m;
+		enum builtin kind = builtin_of(call->funcname, call->n_funcname);
+		f->stores_calls |= kind == BUILTIN_UNKNOWN || kind > BUILTIN_SEQUENCE;
+	} else if (d == &pg_query__type_name__descriptor) {
+		const PgQuery__TypeName *t = (const PgQuery__TypeName *)m;
+		f->stores_calls |= !is_of_catalog(t->names, t->n_names);
+	} else if (d == &pg_query__table_like_clause__descriptor) {
+		f->stores_calls = true;
+	}
+}
+
 /* False: nothing of interest can be inside. */
 static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 {
@@ -284,8 +300,10 @@ static bool note(struct findings *f, const ProtobufCMessage *m, bool executed)
 		note_relation(f, (const PgQuery__RangeVar *)m, executed);
 	else if (d == &pg_query__string__descriptor && is_temp_schema(((const PgQuery__String *)m)->sval))
 		f->effects |= SQL_TEMP_OBJECT;
-	if (!executed)
+	if (!executed) {
+		note_stored(f, m);
 		return true;
+	}
 	if (d == &pg_query__func_call__descriptor)
 		note_call(f, (const PgQuery__FuncCall *)m);
 	else if (d == &pg_query__locking_clause__descriptor)

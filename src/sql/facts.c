@@ -174,7 +174,7 @@ const char *facts_field_key(uint32_t field, char out[FACTS_FIELD_KEY])
 /* What stays in the session behind a statement. */
 #define STAYS (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR)
 /* What says where a statement may run, and nothing else. */
-#define ROUTES (SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY)
+#define ROUTES (SQL_WRITES | SQL_TX_BOUND | SQL_NO_STANDBY | SQL_PLANNED)
 
 struct finding {
 	const struct facts *facts;
@@ -216,9 +216,8 @@ static void take(struct finding *g, enum facts_kind kind, uint32_t effects, cons
 {
 	if (g->plans_only && !(effects & SQL_PLANNED))
 		effects &= SQL_WRITES | SQL_NO_STANDBY;
-	effects &= ~(uint32_t)SQL_PLANNED;
 	found(g, effects, culprit);
-	blame(g, why_of(kind, effects), blamed);
+	blame(g, why_of(kind, effects & ~(uint32_t)SQL_PLANNED), blamed);
 }
 
 /* False: there is no such name. */
@@ -323,7 +322,7 @@ static void inform(struct sql_class *c, const struct facts *f)
 		const struct sql_part *p = &c->part[i];
 		struct finding g = { .facts = f };
 		look_up_part(&g, p);
-		if (effects_with(p->effects, g.effects) == p->effects && (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
+		if (effects_with(p->effects, g.effects) == p->effects && !g.culprit && (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
 			continue;
 		copy = copy ? copy : class_copy(c);
 		add(&copy->part[i], &g);
@@ -362,10 +361,10 @@ static void look_up_word(struct finding *g, const struct lex_token *t, bool is_c
 		name[i] = (char)(is_quoted ? t->at[1 + i] : lex_lower[t->at[i]]);
 	name[len] = 0;
 	if (is_call && facts_find(g->facts, FACTS_FUNCTION, name, &effects, &cause))
-		found_word(g, effects & ~(uint32_t)SQL_PLANNED, name);
+		found_word(g, effects, name);
 	for (const char *k = kinds; *k; k++)
 		if (facts_find(g->facts, (enum facts_kind) * k, name, &effects, &cause))
-			found(g, effects & ~(uint32_t)SQL_PLANNED, cause);
+			found(g, effects, cause);
 	look_up_field(g, facts_field(name));
 }
 
@@ -379,7 +378,7 @@ static void look_up_operator(struct finding *g, const struct lex_token *t)
 	memcpy(name, t->at, t->len);
 	name[t->len] = 0;
 	if (facts_find(g->facts, FACTS_OPERATOR, name, &effects, &cause))
-		found(g, effects & ~(uint32_t)SQL_PLANNED, cause);
+		found(g, effects, cause);
 }
 
 static bool is_punct(const struct lex_token *t, uint8_t c)

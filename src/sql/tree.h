@@ -16,6 +16,7 @@ struct findings {
 	enum sql_why why;
 	char *blamed;                      /* owned */
 	bool has_unknown;                  /* a function whose effect its name does not tell */
+	bool stores_calls;                 /* in what is not executed: functions that are not PostgreSQL's own, or what may hold some */
 	char **functions;                  /* owned; NULL-terminated; each once */
 	char **touched;                    /* the same: struct sql_part's */
 	uint32_t *fields;                  /* the same */

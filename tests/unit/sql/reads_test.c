@@ -443,16 +443,29 @@ static void what_is_called_unsaid(void **state)
 		const char *text;
 		uint32_t effects;
 	} effects[] = {
-		{ "explain select imm_sets()", SQL_OPAQUE_CALL },
-		{ "explain select calls_method()", SQL_ADVISORY_LOCK },
+		{ "explain select imm_sets()", SQL_OPAQUE_CALL | SQL_PLANNED },
+		{ "select imm_sets()", SQL_OPAQUE_CALL | SQL_PLANNED },
+		{ "explain select calls_method()", SQL_ADVISORY_LOCK | SQL_PLANNED },
 		{ "explain select vol()", 0 },
 		{ "insert into defaults values (1)", SQL_OPAQUE_CALL },
 		{ "alter table defaults alter a type bigint", SQL_OPAQUE_CALL },
 		{ "vacuum defaults", SQL_OPAQUE_CALL },
-		{ "create index on t (imm_sets(a))", SQL_OPAQUE_CALL },
+		{ "create index on t (imm_sets(a))", SQL_OPAQUE_CALL | SQL_PLANNED },
 		{ "select (1::bigint).pg_advisory_lock", SQL_ADVISORY_LOCK },
 		{ "select ('s'::regclass).nextval", SQL_OPAQUE_CALL },
 		{ "select t.lastval from t", 0 },
+		{ "create table n (i int default now()); insert into n values (1)", 0 },
+		{ "create table n (i int default stable()); insert into n values (1)", SQL_OPAQUE_CALL },
+		{ "create table n (i int default (select set_config('a.b', 'c', false))); insert into n values (1)", SQL_OPAQUE_CALL },
+		{ "create table n (like defaults including all); insert into n values (1)", SQL_OPAQUE_CALL },
+		{ "create table n (d dom); insert into n values (1)", SQL_OPAQUE_CALL },
+		{ "create table n partition of t default; insert into n values (1)", SQL_OPAQUE_CALL },
+		{ "create or replace function stable() returns int language sql as ''; select stable()", SQL_OPAQUE_CALL },
+		{ "create view n as select 1; table n", SQL_OPAQUE_CALL },
+		{ "alter table t add c int default 1; update t set c = 2", 0 },
+		{ "alter table t attach partition u default; update t set c = 2", SQL_OPAQUE_CALL },
+		{ "create table n (i int); create index on n (i); insert into n select 1; analyze n", 0 },
+		{ "insert into t values (1); create view n as select 1", 0 },
 	};
 	struct sql_cache *cache = sql_cache_new(1 << 20);
 	for (size_t i = 0; i < ARRAY_LEN(effects); i++) {
