@@ -1,0 +1,342 @@
+/*
+ * journal — a helper thread that writes files, and the control thread that asks it to.
+ *
+ *   record_propose: job ──queue──► write NAME.new, fsync, rename to NAME, fsync the folder ──letter──► on_written: fn(committed or lost)
+ *
+ * A power failure leaves the old file or the new one.  An fsync that fails is not tried again on the same file (what the kernel has dropped would
+ * seem to be there): the next write makes a new one.
+ *
+ * Always: files are written by the thread alone, one after the other;  a job belongs to the thread until its letter is delivered;
+ *         what is in memory as committed was synced before.
+ */
+#include "ha/journal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/dlist.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+
+#define CLOSE_PATIENCE_S 2
+
+struct job {
+	struct letter letter;
+	struct dlist link; /* in journal->open; the control thread's */
+	struct job *next;  /* in the queue */
+	struct journal *journal;
+	record_done_fn fn; /* NULL: nobody waits any more */
+	void *arg;
+	char *name; /* of the file, in the folder */
+	char *text; /* NULL: it was refused before it was written */
+	size_t len;
+	uint64_t epoch;
+	enum record_fate fate;
+	struct err err;
+};
+
+struct known { /* by file name */
+	uint64_t epoch;
+};
+
+struct journal {
+	char *dir;
+	int dir_fd, lock_fd;
+	struct mailbox *reply_to;
+	struct dlist open;
+	struct map known;
+	pthread_t thread;
+	pthread_mutex_t lock; /* of what follows */
+	pthread_cond_t wake;
+	struct job *first, **last;
+	bool is_closing;
+};
+
+/* -- files, in the helper thread (and at start) --------------------------------------------------------- */
+
+static bool write_all(int fd, const char *text, size_t len)
+{
+	while (len > 0) {
+		ssize_t n = write(fd, text, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		text += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+static bool failed(struct err *err, const char *what, const char *name)
+{
+	return err_set(err, "58030", "cannot %s %.150s: %s", what, name, strerror(errno));
+}
+
+static bool write_file(int dir_fd, const char *name, const char *text, size_t len, struct err *err)
+{
+	char fresh[512];
+	snprintf(fresh, sizeof fresh, "%s.new", name);
+	int fd = openat(dir_fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return failed(err, "create", fresh);
+	bool is_written = write_all(fd, text, len) && fsync(fd) == 0;
+	if (!is_written)
+		failed(err, "write", fresh);
+	if (close(fd) != 0 && is_written)
+		return failed(err, "write", fresh);
+	if (!is_written)
+		return false;
+	if (renameat(dir_fd, fresh, dir_fd, name) != 0)
+		return failed(err, "rename", fresh);
+	return fsync(dir_fd) == 0 || failed(err, "sync the folder of", name);
+}
+
+static void on_written(struct letter *letter, void *receiver);
+static void drop_job(struct letter *letter);
+
+static struct job *next_job(struct journal *j)
+{
+	pthread_mutex_lock(&j->lock);
+	while (!j->first && !j->is_closing)
+		pthread_cond_wait(&j->wake, &j->lock);
+	struct job *job = j->first;
+	if (job && !(j->first = job->next))
+		j->last = &j->first;
+	pthread_mutex_unlock(&j->lock);
+	return job;
+}
+
+static void *run(void *arg)
+{
+	struct journal *j = arg;
+	for (struct job *job; (job = next_job(j));) {
+		if (job->text)
+			job->fate = write_file(j->dir_fd, job->name, job->text, job->len, &job->err) ? RECORD_COMMITTED : RECORD_LOST;
+		mailbox_send(j->reply_to, &job->letter);
+	}
+	return NULL;
+}
+
+/* -- the control thread --------------------------------------------------------------------------------- */
+
+/* Whatever a cluster is called, its file's name has letters, digits and _ only; other bytes are %xx. */
+static char *name_of(const char *cluster)
+{
+	char *name = mem_alloc(strlen(cluster) * 3 + sizeof ".record"), *to = name;
+	for (const uint8_t *c = (const uint8_t *)cluster; *c; c++)
+		to += isalnum(*c) || *c == '_' ? sprintf(to, "%c", *c) : sprintf(to, "%%%02x", *c);
+	strcpy(to, ".record");
+	return name;
+}
+
+static struct known *known_of(struct journal *j, const char *name)
+{
+	struct known *k = map_get(&j->known, slice_text(name));
+	if (k)
+		return k;
+	k = mem_alloc(sizeof *k);
+	map_put(&j->known, slice_text(name), k);
+	return k;
+}
+
+static void job_free(struct job *job)
+{
+	mem_free(job->name);
+	mem_free(job->text);
+	mem_free(job);
+}
+
+/* The mailbox was closed: nobody waits, and the list is not ours to touch. */
+static void drop_job(struct letter *letter)
+{
+	job_free(CONTAINER_OF(letter, struct job, letter));
+}
+
+static void on_written(struct letter *letter, void *receiver)
+{
+	struct job *job = CONTAINER_OF(letter, struct job, letter);
+	if (job->journal) { /* NULL: it was closed meanwhile */
+		dlist_remove(&job->link);
+		if (job->fate == RECORD_COMMITTED)
+			known_of(job->journal, job->name)->epoch = job->epoch;
+	}
+	if (job->fn)
+		job->fn(job->arg, job->fate, job->fate == RECORD_COMMITTED ? NULL : &job->err);
+	job_free(job);
+}
+
+static bool lock_dir(struct journal *j, struct err *err)
+{
+	struct stat st;
+	if (mkdir(j->dir, 0700) != 0 && errno != EEXIST)
+		return failed(err, "create", j->dir);
+	j->dir_fd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (j->dir_fd < 0 || fstat(j->dir_fd, &st) != 0)
+		return failed(err, "open", j->dir);
+	if (st.st_uid != geteuid() || (st.st_mode & 022))
+		return err_set(err, "F0000", "state_dir %.200s must belong to who runs Lunapool, and nobody else may write to it",
+		               j->dir);
+	j->lock_fd = openat(j->dir_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (j->lock_fd < 0)
+		return failed(err, "open the lock in", j->dir);
+	if (flock(j->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		return err_set(err, "F0000", "state_dir %.200s is in use by another process", j->dir);
+	return true;
+}
+
+static void free_all(struct journal *j)
+{
+	struct slice key;
+	void *value;
+	for (uint32_t it = 0; map_next(&j->known, &it, &key, &value);)
+		mem_free(value);
+	map_fini(&j->known);
+	if (j->lock_fd >= 0)
+		close(j->lock_fd);
+	if (j->dir_fd >= 0)
+		close(j->dir_fd);
+	mem_free(j->dir);
+	mem_free(j);
+}
+
+struct journal *journal_open(const char *dir, struct mailbox *reply_to, struct err *err)
+{
+	struct journal *j = mem_alloc(sizeof *j);
+	j->dir = mem_text(dir);
+	j->dir_fd = j->lock_fd = -1;
+	j->reply_to = reply_to;
+	dlist_init(&j->open);
+	if (!lock_dir(j, err)) {
+		free_all(j);
+		return NULL;
+	}
+	pthread_mutex_init(&j->lock, NULL);
+	pthread_cond_init(&j->wake, NULL);
+	j->last = &j->first;
+	int e = pthread_create(&j->thread, NULL, run, j);
+	if (e != 0)
+		die("the journal's thread cannot start: %s", strerror(e));
+	return j;
+}
+
+void journal_close(struct journal *j)
+{
+	struct timespec until;
+	if (!j)
+		return;
+	for (struct dlist *it; (it = dlist_pop_front(&j->open));) {
+		struct job *job = CONTAINER_OF(it, struct job, link);
+		job->fn = NULL;
+		job->journal = NULL;
+	}
+	pthread_mutex_lock(&j->lock);
+	j->is_closing = true;
+	pthread_cond_signal(&j->wake);
+	pthread_mutex_unlock(&j->lock);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += CLOSE_PATIENCE_S;
+	if (pthread_timedjoin_np(j->thread, NULL, &until) != 0) {
+		log_error(NULL, "journal_hangs", KV_STR("dir", j->dir), KV_STR("effect", "its last change may be lost"));
+		pthread_detach(j->thread); /* it still uses what is j's; the program ends */
+		return;
+	}
+	pthread_mutex_destroy(&j->lock);
+	pthread_cond_destroy(&j->wake);
+	free_all(j);
+}
+
+static bool read_file(struct journal *j, const char *name, char *text, size_t *len, struct err *err)
+{
+	int fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	*len = 0;
+	if (fd < 0)
+		return failed(err, "open", name);
+	for (ssize_t n; *len < RECORD_TEXT_MAX && (n = read(fd, text + *len, RECORD_TEXT_MAX - *len)) != 0;) {
+		if (n < 0 && errno != EINTR) {
+			failed(err, "read", name);
+			close(fd);
+			return false;
+		}
+		*len += n > 0 ? (size_t)n : 0;
+	}
+	close(fd);
+	return true;
+}
+
+static void set_aside(struct journal *j, const char *name)
+{
+	char aside[512];
+	snprintf(aside, sizeof aside, "%s.damaged", name);
+	if (renameat(j->dir_fd, name, j->dir_fd, aside) != 0)
+		log_warn(NULL, "journal_not_set_aside", KV_STR("file", name), KV_STR("error", strerror(errno)));
+}
+
+enum journal_found journal_load(struct journal *j, const char *cluster, struct record *out, struct err *err)
+{
+	char *name = name_of(cluster), *text = mem_alloc(RECORD_TEXT_MAX);
+	size_t len;
+	enum journal_found found = JOURNAL_FOUND;
+	*out = (struct record){ 0 };
+	if (faccessat(j->dir_fd, name, F_OK, 0) != 0)
+		found = JOURNAL_NONE;
+	else if (!read_file(j, name, text, &len, err) || !record_read(out, slice_of(text, len), err))
+		found = JOURNAL_DAMAGED;
+	else if (strcmp(out->cluster, cluster) != 0) {
+		err_set(err, "F0000", "it is of the cluster %.100s", out->cluster);
+		found = JOURNAL_DAMAGED;
+	}
+	if (found == JOURNAL_DAMAGED) {
+		*out = (struct record){ 0 };
+		set_aside(j, name);
+	}
+	snprintf(out->cluster, sizeof out->cluster, "%s", cluster);
+	known_of(j, name)->epoch = out->epoch;
+	mem_free(name);
+	mem_free(text);
+	return found;
+}
+
+void record_propose(struct journal *j, uint64_t expected_epoch, const struct record *next, record_done_fn fn, void *arg)
+{
+	struct job *job = mem_alloc(sizeof *job);
+	*job = (struct job){ .letter = { .deliver = on_written, .refuse = drop_job },
+		                 .journal = j,
+		                 .fn = fn,
+		                 .arg = arg,
+		                 .name = name_of(next->cluster),
+		                 .epoch = next->epoch };
+	dlist_push_back(&j->open, &job->link);
+	if (known_of(j, job->name)->epoch == expected_epoch) {
+		job->text = mem_alloc(RECORD_TEXT_MAX);
+		job->len = record_write(next, job->text);
+	} else {
+		job->fate = RECORD_REFUSED;
+		err_set(&job->err, "55000", "epoch %llu is recorded, not %llu", (unsigned long long)known_of(j, job->name)->epoch,
+		        (unsigned long long)expected_epoch);
+	}
+	pthread_mutex_lock(&j->lock);
+	*j->last = job;
+	j->last = &job->next;
+	pthread_cond_signal(&j->wake);
+	pthread_mutex_unlock(&j->lock);
+}
+
+void journal_forget(struct journal *j, const void *arg)
+{
+	DLIST_EACH(it, &j->open)
+	{
+		struct job *job = CONTAINER_OF(it, struct job, link);
+		if (job->arg == arg)
+			job->fn = NULL;
+	}
+}

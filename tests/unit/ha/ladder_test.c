@@ -1,0 +1,195 @@
+/* ladder: stories of what is heard of a primary, in milliseconds, and when it is dead; what is no evidence never kills, in any order. */
+#include "ha/ladder.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "unit.h"
+
+static const struct ladder_limits limits = {
+	.restart_grace_us = 0, .recovery_grace_us = 5 * US_PER_S, .hung_us = 2 * US_PER_S, .unreachable_us = 800 * US_PER_MS
+};
+
+/* A tenth of a second after the start the last answer came.  Letters: A answered, s spoke, w worked, o opened, 5 starting, R refused, S silent,
+ * L lost, b broke, t late, u ours. */
+static const struct {
+	const char *name;
+	struct ladder_opinion standbys;
+	struct {
+		unsigned ms;
+		char what;
+	} at[24];
+	unsigned ask_ms;
+	enum ladder_state state;
+} stories[] = {
+	{ "nothing is wrong", { 2, 0 }, { { 300, 'A' } }, 90000, LADDER_ALIVE },
+	{ "one connection broke", { 2, 0 }, { { 200, 'b' } }, 5000, LADDER_SUSPECT },
+	{ "kill -9: three refusals in 60 ms",
+	  { 0, 2 },
+	  { { 200, 'b' }, { 201, 'R' }, { 231, 'R' }, { 262, 'R' } },
+	  262,
+	  LADDER_DEAD },
+	{ "two refusals are not enough", { 0, 2 }, { { 200, 'b' }, { 201, 'R' }, { 262, 'R' } }, 900, LADDER_SUSPECT },
+	{ "three in a moment are not", { 0, 2 }, { { 200, 'R' }, { 201, 'R' }, { 202, 'R' } }, 230, LADDER_SUSPECT },
+	{ "the port has moved: the standbys go on", { 2, 0 }, { { 200, 'R' }, { 300, 'R' }, { 400, 'R' } }, 60000, LADDER_SUSPECT },
+	{ "one of two standbys still streams", { 1, 1 }, { { 200, 'R' }, { 300, 'R' }, { 400, 'R' } }, 60000, LADDER_SUSPECT },
+	{ "row 13: backends work on without their postmaster",
+	  { 0, 2 },
+	  { { 200, 'R' }, { 230, 'R' }, { 250, 'w' }, { 262, 'R' } },
+	  300,
+	  LADDER_SUSPECT },
+	{ "… but not for ever", { 0, 2 }, { { 200, 'R' }, { 700, 'R' }, { 1100, 'w' }, { 1200, 'R' } }, 1201, LADDER_DEAD },
+	{ "row 14: a backend was killed, back in 120 ms",
+	  { 0, 2 },
+	  { { 200, 'b' }, { 207, '5' }, { 250, '5' }, { 320, 'A' } },
+	  60000,
+	  LADDER_ALIVE },
+	{ "row 22: a recovery that lasts", { 0, 2 }, { { 200, '5' }, { 2000, '5' }, { 4000, '5' } }, 4900, LADDER_RESTARTING },
+	{ "… too long", { 0, 2 }, { { 200, '5' }, { 2000, '5' }, { 5200, '5' } }, 5200, LADDER_DEAD },
+	{ "row 15: stopped: it says so, then nobody listens",
+	  { 0, 2 },
+	  { { 200, '5' }, { 300, 'R' }, { 330, 'R' }, { 362, 'R' } },
+	  362,
+	  LADDER_DEAD },
+	{ "row 16: all of it frozen", { 2, 0 }, { { 300, 't' }, { 600, 'S' }, { 1200, 'S' }, { 1800, 'S' } }, 2099, LADDER_HUNG },
+	{ "… for hung_timeout", { 2, 0 }, { { 300, 't' }, { 600, 'S' }, { 1200, 'S' }, { 1800, 'S' } }, 2100, LADDER_DEAD },
+	{ "row 17: only the postmaster is",
+	  { 2, 0 },
+	  { { 600, 'S' }, { 800, 'A' }, { 1200, 'S' }, { 1400, 'A' }, { 9000, 'S' }, { 9100, 'A' } },
+	  9200,
+	  LADDER_ALIVE },
+	{ "only the postmaster is, and sessions work",
+	  { 2, 0 },
+	  { { 300, 't' }, { 600, 'S' }, { 1900, 'w' }, { 2500, 'S' } },
+	  3800,
+	  LADDER_SUSPECT },
+	{ "one backend hangs: a new connection answers",
+	  { 2, 0 },
+	  { { 300, 't' }, { 600, 'o' }, { 1200, 'o' }, { 2300, 'A' } },
+	  60000,
+	  LADDER_ALIVE },
+	{ "row 25: it opens and nothing is answered",
+	  { 2, 0 },
+	  { { 300, 't' }, { 600, 'o' }, { 2400, 't' }, { 4500, 't' } },
+	  6099,
+	  LADDER_HUNG },
+	{ "… for three times as long", { 2, 0 }, { { 300, 't' }, { 600, 'o' }, { 2400, 't' }, { 4500, 't' } }, 6100, LADDER_DEAD },
+	{ "row 18: the host has vanished, standbys lost it",
+	  { 0, 2 },
+	  { { 300, 't' }, { 500, 'L' }, { 800, 'L' } },
+	  900,
+	  LADDER_DEAD },
+	{ "… not before unreachable_timeout", { 0, 2 }, { { 300, 't' }, { 500, 'L' }, { 800, 'L' } }, 899, LADDER_UNREACHABLE },
+	{ "… standbys have not noticed", { 2, 0 }, { { 300, 't' }, { 500, 'L' }, { 900, 'L' } }, 3900, LADDER_UNREACHABLE },
+	{ "… for long", { 2, 0 }, { { 300, 't' }, { 500, 'L' }, { 900, 'L' } }, 4100, LADDER_DEAD },
+	{ "row 56: the way is cut, the standbys get on",
+	  { 2, 0 },
+	  { { 500, 'L' }, { 900, 'L' }, { 4000, 'w' }, { 4100, 'L' }, { 4300, 'L' } },
+	  7000,
+	  LADDER_UNREACHABLE },
+	{ "we are cut off from everybody", { 0, 0 }, { { 300, 't' }, { 500, 'L' }, { 900, 'L' } }, 900000, LADDER_UNREACHABLE },
+	{ "row 20: it is full", { 2, 0 }, { { 200, 's' }, { 400, 's' }, { 90000, 's' } }, 91000, LADDER_ALIVE },
+	{ "row 21: a bad password", { 2, 0 }, { { 200, 'b' }, { 210, 's' } }, 90000, LADDER_ALIVE },
+	{ "row 61, 64, 65: our own trouble starts anew",
+	  { 0, 2 },
+	  { { 200, 'R' }, { 230, 'R' }, { 240, 'u' }, { 262, 'R' } },
+	  300,
+	  LADDER_SUSPECT },
+	{ "we slept for a minute", { 2, 0 }, { { 60000, 'u' }, { 60001, 't' }, { 60002, 'S' } }, 61900, LADDER_HUNG },
+	{ "row 59: a second of latency everywhere", { 2, 0 }, { { 300, 't' }, { 600, 'S' }, { 1300, 'A' } }, 60000, LADDER_ALIVE },
+	{ "row 26: slow to accept", { 2, 0 }, { { 600, 'L' }, { 900, 'A' }, { 1600, 'L' }, { 1900, 'A' } }, 60000, LADDER_ALIVE },
+};
+
+static enum ladder_event event_of(char letter)
+{
+	static const char letters[] = "Aswo5RSLbtu";
+	return (enum ladder_event)(strchr(letters, letter) - letters);
+}
+
+static void every_story_ends_as_it_should(void **state)
+{
+	for (size_t i = 0; i < ARRAY_LEN(stories); i++) {
+		struct ladder l = { 0 };
+		ladder_note(&l, LADDER_ANSWERED, 100 * US_PER_MS);
+		for (size_t k = 0; k < ARRAY_LEN(stories[i].at) && stories[i].at[k].what; k++)
+			ladder_note(&l, event_of(stories[i].at[k].what), stories[i].at[k].ms * US_PER_MS);
+		enum ladder_state is = ladder_judge(&l, &limits, stories[i].standbys, stories[i].ask_ms * US_PER_MS);
+		if (is != stories[i].state)
+			fail_msg("%s: %s, not %s", stories[i].name, ladder_word(is), ladder_word(stories[i].state));
+	}
+}
+
+static void a_grace_is_given(void **state)
+{
+	struct ladder l = { 0 };
+	struct ladder_limits patient = limits;
+	char out[300];
+	patient.restart_grace_us = 5 * US_PER_S;
+	ladder_note(&l, LADDER_ANSWERED, 1);
+	for (uint64_t ms = 100; ms < 5100; ms += 100) {
+		ladder_note(&l, LADDER_REFUSED, ms * US_PER_MS);
+		assert_int_not_equal(ladder_judge(&l, &patient, (struct ladder_opinion){ 0, 1 }, ms * US_PER_MS), LADDER_DEAD);
+	}
+	assert_int_equal(ladder_judge(&l, &patient, (struct ladder_opinion){ 0, 1 }, 5100 * US_PER_MS), LADDER_DEAD);
+	assert_string_equal(ladder_explain(&l, (struct ladder_opinion){ 0, 1 }, 5100 * US_PER_MS, out, sizeof out),
+	                    "refused connections 50 times in 5000 ms, last sign of life 5099 ms ago; standbys: 1 lost it, 0 did not");
+}
+
+static uint64_t seed = 7;
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+/* I15: whatever the order and the pauses.  Late questions and broken connections are allowed if an answer comes in time. */
+static void what_is_no_evidence_never_kills(void **state)
+{
+	static const enum ladder_event harmless[] = { LADDER_ANSWERED, LADDER_SPOKE, LADDER_WORKED,
+		                                          LADDER_BROKE,    LADDER_OURS,  LADDER_LATE };
+	for (int run = 0; run < 3000; run++) {
+		struct ladder l = { 0 };
+		uint64_t now = 1 + rnd(1000), heard = now;
+		for (int i = 0; i < 60; i++) {
+			enum ladder_event what = harmless[rnd(ARRAY_LEN(harmless))];
+			now += rnd(400) * US_PER_MS;
+			if (now - heard > US_PER_S)
+				what = rnd(2) ? LADDER_ANSWERED : LADDER_SPOKE;
+			if (what <= LADDER_SPOKE)
+				heard = now;
+			ladder_note(&l, what, now);
+			struct ladder_opinion any = { rnd(3), rnd(3) };
+			assert_int_not_equal(ladder_judge(&l, &limits, any, now), LADDER_DEAD);
+		}
+	}
+}
+
+/* A death is never called within 60 ms of a sign of life, nor of our own trouble. */
+static void no_death_without_time(void **state)
+{
+	for (int run = 0; run < 20000; run++) {
+		struct ladder l = { 0 };
+		uint64_t now = US_PER_S, heard = 0;
+		for (int i = 0; i < 40; i++) {
+			enum ladder_event what = (enum ladder_event)rnd(LADDER_EVENT_COUNT);
+			now += rnd(rnd(2) ? 20 : 900) * US_PER_MS;
+			ladder_note(&l, what, now);
+			if (what == LADDER_ANSWERED || what == LADDER_SPOKE || what == LADDER_OURS)
+				heard = now;
+			if (ladder_judge(&l, &limits, (struct ladder_opinion){ rnd(2), rnd(2) }, now) == LADDER_DEAD)
+				assert_true(now - heard >= 60 * US_PER_MS);
+		}
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_story_ends_as_it_should),
+		cmocka_unit_test(a_grace_is_given),
+		cmocka_unit_test(what_is_no_evidence_never_kills),
+		cmocka_unit_test(no_death_without_time),
+	};
+	return UNIT_RUN(tests);
+}
