@@ -33,6 +33,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "ha/journal.h"
 #include "ha/loader.h"
 #include "ha/roles.h"
 #include "hooks/hooks.h"
@@ -55,6 +56,7 @@ struct control {
 	struct heirs *heirs;
 	struct takeover *takeover; /* NULL: we took nobody's place */
 	struct roles *roles;
+	struct journal *journal; /* NULL: there is no state_dir, or a successor has it */
 	struct loader *loader;
 	struct ceiling *ceiling;
 	struct orders *orders;
@@ -225,6 +227,14 @@ void control_drain(struct control *c, const char *why)
 	heirs_close(c->heirs);
 }
 
+/* A successor goes on with what was begun. */
+static void give_up_journal(struct control *c)
+{
+	roles_resign(c->roles);
+	journal_close(c->journal);
+	c->journal = NULL;
+}
+
 /* A successor has all our sockets. */
 static bool hand_over(void *arg, pid_t to)
 {
@@ -234,6 +244,7 @@ static bool hand_over(void *arg, pid_t to)
 		return false;
 	log_info(NULL, "handed_over", KV_INT("pid", to));
 	listeners_abandon(c->listeners);
+	give_up_journal(c);
 	notify(c, "MAINPID=%lld\nSTATUS=a successor serves", (long long)to);
 	c->is_main = false;
 	for (unsigned i = 0; i < c->app->n_workers; i++)
@@ -373,9 +384,42 @@ bool control_take_over(struct control *c, const struct conf *conf, struct err *e
 	return c->takeover != NULL;
 }
 
+struct progress {
+	uint32_t node_id;
+	uint64_t bytes;
+};
+
+static void add_progress(void *arg, const struct pool_row *row)
+{
+	struct progress *p = arg;
+	p->bytes += row->node_id == p->node_id ? row->counts.bytes_out : 0;
+}
+
+static uint64_t on_progress(void *arg, uint32_t node_id)
+{
+	const struct control *c = arg;
+	struct progress p = { .node_id = node_id };
+	pool_registry_each(c->app->pools, add_progress, &p);
+	return p.bytes;
+}
+
+/* Whose place we have taken has given it up by now; then nobody else serves, and we must, with it or without. */
+static bool open_journal(struct control *c, struct err *err)
+{
+	const char *dir = topo_latest(c->app->board)->conf->state_dir;
+	if (!*dir)
+		return true;
+	c->journal = journal_open(dir, &c->mailbox, err);
+	if (c->journal)
+		roles_remember(c->roles, c->journal, on_progress, c);
+	else if (c->takeover)
+		log_error(NULL, "state_dir_unusable", KV_ERR(err), KV_STR("effect", "there is no failover until a restart"));
+	return c->journal || c->takeover;
+}
+
 bool control_commit(struct control *c, struct err *err)
 {
-	return !c->takeover || takeover_commit(c->takeover, c->app->loop, err);
+	return (!c->takeover || takeover_commit(c->takeover, c->app->loop, err)) && open_journal(c, err);
 }
 
 static bool adopt_from_systemd(struct control *c, int fd, const char *name, struct err *err)
@@ -450,6 +494,8 @@ void control_shut(struct control *c)
 	hooks_shut(c->hooks);
 	roles_free(c->roles);
 	c->roles = NULL;
+	journal_close(c->journal);
+	c->journal = NULL;
 	loader_free(c->loader);
 	c->loader = NULL;
 	ceiling_set(c->ceiling, 0);

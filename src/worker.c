@@ -62,6 +62,7 @@ static void on_turn_start(void *arg)
 	w->generation = topo->generation;
 	pools_on_topology(w->pools, topo);
 	sessions_on_topology(w->sessions, topo);
+	pools_cut_off(w->pools);
 }
 
 /* Whether io_uring is to be had was asked before, but each thread has a ring of its own. */

@@ -36,6 +36,7 @@ const char *conf_protocol_name(enum conf_protocol p);
 /* Whose writes a read must show.  UNSET: as the cluster has it. */
 enum conf_freshness { CONF_FRESH_UNSET, CONF_FRESH_OFF, CONF_FRESH_SESSION, CONF_FRESH_CLUSTER };
 enum conf_scope { CONF_SCOPE_STATEMENT, CONF_SCOPE_SESSION };
+enum conf_failover { CONF_FAILOVER_EXTERNAL, CONF_FAILOVER_AUTO };
 enum conf_balance { CONF_BALANCE_RANDOM, CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST, CONF_BALANCE_P2C };
 
 #define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */
@@ -64,6 +65,7 @@ struct conf_list {
 #define CONF_T_TLS_START enum conf_tls_start
 #define CONF_T_PROTOCOL enum conf_protocol
 #define CONF_T_BALANCE enum conf_balance
+#define CONF_T_FAILOVER enum conf_failover
 #define CONF_T_FRESHNESS enum conf_freshness
 #define CONF_T_SCOPE enum conf_scope
 #define CONF_FIELD(field, type, ...) CONF_T_##type field;

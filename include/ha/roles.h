@@ -9,6 +9,8 @@
 #ifndef HA_ROLES_H
 #define HA_ROLES_H
 
+#include "ha/journal.h"
+#include "ha/keeper.h"
 #include "net/mailbox.h"
 #include "net/resolve.h"
 #include "topo/topo.h"
@@ -16,6 +18,12 @@
 struct roles;
 struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox, struct topo_board *board);
 void roles_free(struct roles *r);
+/* Before roles_on_conf(): from now on each cluster has a keeper, whose record in J, which outlives R, says who may be primary.  PROGRESS: see keeper_env. */
+void roles_remember(struct roles *r, struct journal *j, uint64_t (*progress)(void *arg, uint32_t node_id), void *arg);
+/* Another process has J's place: what is cut off stays so, and nothing more is decided. */
+void roles_resign(struct roles *r);
+/* The keeper of the cluster at this place in the topology; NULL: it has none. */
+const struct keeper *roles_keeper(const struct roles *r, const char *cluster);
 /* After each publish with another configuration, the first included: asks the new nodes, forgets those that went. */
 void roles_on_conf(struct roles *r);
 void roles_doubt(struct roles *r, uint32_t node_id); /* asks all nodes of its cluster now; floods cost little.  Control thread */

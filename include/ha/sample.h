@@ -30,9 +30,13 @@ struct sample {
 	/* Positions.  Of a primary: what it has written, and what of that is safe on disk, which is what standbys may get. */
 	uint64_t written, flushed;
 	uint64_t replayed;
+	uint64_t received;      /* of a standby: what it has, replayed or not */
+	uint64_t reached;       /* of a standby: the timeline that its control file tells, where it receives none; 0: not known */
 	uint64_t replay_age_us; /* of the last transaction that was replayed, by the node's clock; SAMPLE_UNKNOWN */
 	enum sample_receiver receiver;
 	/* Of a primary: those it streams to.  Of a standby: one, itself, by the name that its receiver gives there; "" is not known. */
+	char names[256];  /* of a primary: its synchronous_standby_names */
+	char sender[256]; /* of a standby: "host:port" that its receiver has its WAL from; "" is not known */
 	size_t n_peers;
 	struct sample_peer peers[SAMPLE_PEERS_MAX];
 };

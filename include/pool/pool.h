@@ -39,6 +39,8 @@ void pools_free(struct pools *p);
 /* This turn's snapshot; call when it changed: retires servers of nodes that went or changed, re-reads sizes, moves nothing by itself.
  * Waiters of a node that is not the primary any more get on_failed with SQLSTATE "LP001" (ask again). */
 void pools_on_topology(struct pools *p, const struct topo *topo);
+/* Takes the connections to nodes that are cut off away from whoever has them.  When everybody else knows the topology, too. */
+void pools_cut_off(struct pools *p);
 /* The mailbox address of this worker for connections that other workers send. */
 struct mailbox *pools_mailbox(struct pools *p);
 

@@ -6,7 +6,7 @@
  * type: INT BOOL TEXT LIST (of texts), SECRET (a text that is never shown), PATH (a file or folder; relative ones start at the folder of
  * the file that they stand in), OCTAL (permissions), DURATION (microseconds; written "200ms", "5s", "2min", "1h"), SIZE (bytes; "10MB"),
  * MODE (pool mode), LEVEL (log level), FORMAT (log format), ENGINE, CLIENT_TLS, SERVER_TLS (what is asked of either side), TLS_START,
- * PROTOCOL (of TLS), BALANCE (how reads are spread), SCOPE (how often), FRESHNESS (whose writes they show).  The default is the text as a file would have it; "" is "not set", and a
+ * PROTOCOL (of TLS), BALANCE (how reads are spread), FAILOVER (who decides), SCOPE (how often), FRESHNESS (whose writes they show).  The default is the text as a file would have it; "" is "not set", and a
  * setting whose default is not "" cannot be set to "".  INT fields of database and user blocks with default -1 mean "as the pool block
  * has it".  minimum and maximum count in microseconds, bytes or the number itself.
  * when: RELOAD or RESTART.
@@ -38,6 +38,9 @@
 	  "Unix socket for --takeover and --dry-run; empty for .s.LUNAPOOL.<port> in unix_socket_dir, if that is set.")              \
 	X(takeover_idle_timeout, DURATION, "5s", 0, 86400000000, RELOAD,                                                             \
 	  "When another process has taken over: a client that stays idle outside a transaction for this long is closed; 0 never.")   \
+	X(state_dir, PATH, "", 0, 0, RESTART,                                                                                        \
+	  "Folder, of this Lunapool alone, for what it must remember: who is primary, what is being done about it. Empty: it "       \
+	  "remembers nothing, and takes what nodes say.")                                                                            \
 	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                            \
 	  "How often each database in use is asked whether its functions and triggers have changed.")                                \
 	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                         \
@@ -131,6 +134,20 @@
 	X(slow_start, DURATION, "10s", 0, 3600000000, RELOAD,                                                                     \
 	  "A standby that comes back takes its share of the reads step by step over this time; 0: at once.")                      \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
+	X(failover, FAILOVER, "external", 0, 0, RELOAD,                                                                           \
+	  "Who promotes a standby when the primary is lost: external, somebody else, and Lunapool follows; auto: "                \
+	  "Lunapool, which needs state_dir.")                                                                                     \
+	X(restart_grace, DURATION, "0", 0, 3600000000, RELOAD,                                                                    \
+	  "How long nobody may listen at a primary's port before it is lost, for those that are started again at once.")          \
+	X(recovery_grace, DURATION, "5s", 0, 3600000000, RELOAD,                                                                  \
+	  "How long a primary may say that it starts up, recovers or shuts down before it is lost.")                              \
+	X(hung_timeout, DURATION, "2s", 100000, 3600000000, RELOAD,                                                               \
+	  "How long a primary may take connections, but answer nobody, before it is lost.")                                       \
+	X(unreachable_timeout, DURATION, "800ms", 100000, 3600000000, RELOAD,                                                     \
+	  "How long there may be no way to a primary, for us nor for its standbys, before it is lost.")                           \
+	X(promote_timeout, DURATION, "10s", 100000, 3600000000, RELOAD, "How long a promotion may take before it has failed.")    \
+	X(max_loss, SIZE, "16MB", 0, 1099511627776, RELOAD,                                                                       \
+	  "WAL that may be lost by an automatic failover without synchronous standbys, as far as is known; 0 is no limit.")       \
 	X(policy, PATH, "", 0, 0, RELOAD,                                                                                         \
 	  "Lua file that decides where each statement runs: docs/policies.md. Empty for built-in routing.")                       \
 	X(ssh_user, TEXT, "", 0, 0, RELOAD, "Whom lp.ssh logs in as; empty: as ssh's configuration says.")                        \
@@ -156,6 +173,8 @@
 	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.")            \
 	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                            \
 	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.") \
+	X(priority, INT, "100", 0, 1000000, RELOAD,                                                                            \
+	  "Of nodes that have come as far, the one with the highest becomes primary; 0: never.")                               \
 	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                              \
 	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")                            \
 	X(data_dir, TEXT, "", 0, 0, RELOAD, "PostgreSQL's data directory there, for policies: node.data_dir.")                 \

@@ -26,6 +26,7 @@ struct topo_node {
 	bool is_reachable;   /* last probe answered (true while unknown) */
 	bool in_recovery;
 	bool is_foreign; /* it has another system identifier than its cluster: nothing may be sent there */
+	bool is_cut;     /* in quarantine, detached, or being replaced: nobody may have a connection to it */
 };
 struct topo_cluster {
 	const char *name;

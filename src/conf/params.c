@@ -65,6 +65,7 @@ static const char *const tls_starts[] = { "postgres", "direct" };
 static const char *const protocols[] = { "TLSv1.2", "TLSv1.3" };
 static const char *const balances[] = { "random", "round-robin", "least", "p2c" };
 static const char *const freshnesses[] = { "off", "session", "cluster" }; /* enum conf_freshness begins with UNSET */
+static const char *const failovers[] = { "external", "auto" };
 static const char *const scopes[] = { "statement", "session" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 
@@ -85,9 +86,10 @@ const char *conf_protocol_name(enum conf_protocol p)
 
 const char *param_type_name(enum param_type type)
 {
-	static const char *const names[] = { "integer",  "octal",     "boolean",     "text",      "text",       "path",   "list",
-		                                 "duration", "size",      "pool mode",   "log level", "log format", "engine", "TLS mode",
-		                                 "TLS mode", "TLS start", "TLS version", "algorithm", "writes",     "scope",  "share" };
+	static const char *const names[] = { "integer",  "octal",    "boolean",  "text",      "text",        "path",
+		                                 "list",     "duration", "size",     "pool mode", "log level",   "log format",
+		                                 "engine",   "TLS mode", "TLS mode", "TLS start", "TLS version", "algorithm",
+		                                 "failover", "writes",   "scope",    "share" };
 	return names[type];
 }
 
@@ -321,6 +323,7 @@ static const struct words *words_of(enum param_type type)
 		[PARAM_PROTOCOL] = { protocols, ARRAY_LEN(protocols), 0 },
 		[PARAM_BALANCE] = { balances, ARRAY_LEN(balances), 0 },
 		[PARAM_FRESHNESS] = { freshnesses, ARRAY_LEN(freshnesses), CONF_FRESH_UNSET + 1 },
+		[PARAM_FAILOVER] = { failovers, ARRAY_LEN(failovers), 0 },
 		[PARAM_SCOPE] = { scopes, ARRAY_LEN(scopes), 0 },
 	};
 	return type < ARRAY_LEN(all) && all[type].n ? &all[type] : NULL;

@@ -19,6 +19,7 @@
 #define STAY_OUT_US (100 * US_PER_MS)
 #define STAY_OUT_SHIFT_MAX 7u /* 12.8 s */
 
+static const char cut[] = "it is cut off: in quarantine, or being replaced";
 static const char dead[] = "it does not answer";
 static const char refused[] = "it refuses the service role";
 static const char foreign[] = "it is of another cluster: its system identifier is not the primary's";
@@ -47,6 +48,8 @@ static bool is_fed(const struct fitness_view *v, const struct fitness_limits *li
 
 static const char *objection(const struct fitness_view *v, const struct fitness_limits *limits, bool was_fit)
 {
+	if (v->is_cut)
+		return cut;
 	if (!v->is_alive)
 		return v->is_refused ? refused : dead;
 	if (v->is_foreign)

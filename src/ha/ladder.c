@@ -1,7 +1,7 @@
 /*
  * ladder — the rules, each with what it is for:
  *
- *   refused      three times over 60 ms, no statement ended since, and no standby still streams: dead, after restart_grace
+ *   refused      three times over 60 ms, no statement ended for 150 ms, and no standby still streams: dead, after restart_grace
  *                (a restart looks the same for a moment; a port that moved, or a firewall, does not stop the standbys)
  *   starting     for recovery_grace: dead          (crash recovery loses nothing and is mostly quicker than a failover)
  *   no way       twice, for unreachable, if the standbys have lost it, too; for twice hung if they have not noticed: dead
@@ -22,6 +22,7 @@
 
 #define REFUSALS 3u
 #define REFUSED_FOR_US (60 * US_PER_MS)
+#define QUIET_US (150 * US_PER_MS)
 #define WORKS_ON_US US_PER_S /* sessions of a server that has lost its postmaster may work on for so long */
 #define LOSSES 2u
 #define HALF_SILENT 3u
@@ -121,7 +122,8 @@ static enum ladder_state judge_refused(const struct ladder *l, const struct ladd
 	uint64_t since = l->first[LADDER_REFUSED];
 	if (l->n[LADDER_REFUSED] < REFUSALS || !is_since(since, REFUSED_FOR_US, now_us) || standbys.streaming)
 		return LADDER_SUSPECT;
-	if (l->last[LADDER_WORKED] >= since && !is_since(since, WORKS_ON_US, now_us))
+	bool works = l->last[LADDER_WORKED] >= since && !is_since(l->last[LADDER_WORKED], QUIET_US, now_us);
+	if (works && !is_since(since, WORKS_ON_US, now_us))
 		return LADDER_SUSPECT;
 	return is_since(since, limits->restart_grace_us, now_us) ? LADDER_DEAD : LADDER_REFUSING;
 }

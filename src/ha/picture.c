@@ -108,6 +108,7 @@ void picture_judge(struct picture *pic, struct picture_node *n, const struct con
 	bool is_alive = !n->is_late && (answer == VERDICT_PRIMARY || answer == VERDICT_STANDBY || answer == VERDICT_FOREIGN);
 	struct fitness_view view = { .is_alive = is_alive,
 		                         .is_refused = answer == VERDICT_REFUSED,
+		                         .is_cut = n->is_cut,
 		                         .is_foreign = answer == VERDICT_FOREIGN,
 		                         .is_stray = is_stray(pic, &n->sample),
 		                         .has_moved = pic->has_moved,

@@ -33,6 +33,7 @@ struct watched {
 	char *name;
 	bool is_kept;
 	struct picture picture;
+	struct keeper *keeper; /* NULL: nothing is remembered */
 };
 
 struct probed {
@@ -54,6 +55,9 @@ struct roles {
 	struct mailbox *mailbox;
 	struct topo_board *board;
 	struct dlist nodes, clusters;
+	struct journal *journal; /* NULL: none */
+	uint64_t (*progress)(void *arg, uint32_t node_id);
+	void *progress_arg;
 };
 
 static struct probed *probed_of(struct roles *r, uint32_t id)
@@ -69,7 +73,12 @@ static struct probed *probed_of(struct roles *r, uint32_t id)
 
 /* -- deciding and acting ------------------------------------------------------------------------- */
 
-/* What the nodes of C have said, each as VIEW makes it. */
+static bool is_cut(const struct watched *w, const struct topo_node *n)
+{
+	return w->keeper ? keeper_is_cut(w->keeper, n->name) : n->is_cut;
+}
+
+/* What the nodes of C have said, each as PIC has it; NULL: as they said it.  Who is cut off has no say. */
 static struct verdict_view *views_of(struct roles *r, const struct topo_cluster *c, const struct picture *pic)
 {
 	struct verdict_view *views = mem_alloc(c->n_nodes * sizeof *views);
@@ -79,23 +88,35 @@ static struct verdict_view *views_of(struct roles *r, const struct topo_cluster 
 			continue;
 		views[i] = p->node.view;
 		if (pic)
-			views[i].last = picture_answer(pic, &p->node.view);
+			views[i].last = is_cut(p->cluster, &c->nodes[i]) ? VERDICT_FOREIGN : picture_answer(pic, &p->node.view);
 	}
 	return views;
 }
 
-static struct verdict decide(struct roles *r, const struct topo_cluster *c, const struct picture *pic)
+/* Who was it so far: the published one; if there is none, the recorded one once it says so itself. */
+static int recorded_of(const struct watched *w, const struct topo_cluster *c, const struct verdict_view *views)
 {
-	struct verdict_view *views = views_of(r, c, pic);
-	struct verdict v = verdict_primary(views, c->n_nodes, c->primary);
+	const char *name = c->primary < 0 && w->keeper ? ops_primary(keeper_ops(w->keeper)) : "";
+	for (size_t i = 0; *name && i < c->n_nodes; i++)
+		if (strcmp(c->nodes[i].name, name) == 0 && views[i].last == VERDICT_PRIMARY)
+			return (int)i;
+	return c->primary;
+}
+
+static struct verdict decide(struct roles *r, const struct watched *w, const struct topo_cluster *c)
+{
+	struct verdict_view *views = views_of(r, c, &w->picture);
+	struct verdict v = verdict_primary(views, c->n_nodes, recorded_of(w, c, views));
+	if (w->keeper)
+		v.primary = keeper_route(w->keeper, c, v.primary, &v.reason);
 	mem_free(views);
 	return v;
 }
 
-static void identify(struct probed *p, const struct topo_cluster *c)
+static void identify(struct roles *r, struct watched *w, const struct topo_cluster *c)
 {
-	struct picture *pic = &p->cluster->picture;
-	struct verdict_view *views = views_of(p->roles, c, NULL);
+	struct picture *pic = &w->picture;
+	struct verdict_view *views = views_of(r, c, NULL);
 	uint64_t id = verdict_identity(views, c->n_nodes, pic->system_id);
 	mem_free(views);
 	if (pic->system_id && id != pic->system_id)
@@ -111,21 +132,23 @@ static struct topo_node as_it_is_now(const struct probed *p, const struct topo_n
 	now.is_reachable = answer != VERDICT_FAILED;
 	now.in_recovery = answer == VERDICT_STANDBY || (answer != VERDICT_PRIMARY && n->in_recovery);
 	enum verdict_answer seen = picture_answer(&p->cluster->picture, &p->node.view);
+	now.is_cut = is_cut(p->cluster, n);
 	now.is_foreign = seen == VERDICT_FOREIGN || (seen != VERDICT_PRIMARY && seen != VERDICT_STANDBY && n->is_foreign);
 	return now;
 }
 
 static bool is_same(const struct topo_node *a, const struct topo_node *b)
 {
-	return a->is_reachable == b->is_reachable && a->in_recovery == b->in_recovery && a->is_foreign == b->is_foreign;
+	return a->is_reachable == b->is_reachable && a->in_recovery == b->in_recovery && a->is_foreign == b->is_foreign &&
+	       a->is_cut == b->is_cut;
 }
 
-/* What P's cluster was found to be may change what its other nodes are. */
-static bool take_over_nodes(struct topo_cluster *next, struct probed *p, const struct err *err)
+/* What a cluster was found to be may change what its other nodes are. */
+static bool take_over_nodes(struct roles *r, struct topo_cluster *next, const struct watched *w, const struct err *err)
 {
 	bool has_changed = false;
 	for (size_t i = 0; i < next->n_nodes; i++) {
-		const struct probed *other = probed_of(p->roles, next->nodes[i].id);
+		struct probed *other = probed_of(r, next->nodes[i].id);
 		if (!other)
 			continue;
 		struct topo_node was = next->nodes[i], now = as_it_is_now(other, &was);
@@ -133,23 +156,25 @@ static bool take_over_nodes(struct topo_cluster *next, struct probed *p, const s
 		if (now.is_reachable != was.is_reachable)
 			tell_reachable(next, &was, now.is_reachable, err);
 		if (now.is_foreign != was.is_foreign)
-			tell_foreign(next, &was, now.is_foreign, other->node.view.system_id, p->cluster->picture.system_id);
+			tell_foreign(next, &was, now.is_foreign, other->node.view.system_id, w->picture.system_id);
+		other->node.is_cut = now.is_cut;
+		if (now.is_cut && !was.is_cut) /* readers heed that */
+			pulse_eject(now.pulse);
 		next->nodes[i] = now;
 	}
 	return has_changed;
 }
 
-/* What P said last becomes the picture, if that changes it. */
-static void settle(struct probed *p, size_t at, const struct err *err)
+/* What nodes said last becomes the picture, if that changes it. */
+static void settle(struct roles *r, struct watched *w, size_t at, const struct err *err)
 {
-	struct roles *r = p->roles;
 	struct topo *next = topo_copy(topo_latest(r->board));
 	struct topo_cluster *c = &next->clusters[at];
-	identify(p, c);
-	struct verdict v = decide(r, c, &p->cluster->picture);
+	identify(r, w, c);
+	struct verdict v = decide(r, w, c);
 	const struct probed *primary = v.primary < 0 ? NULL : probed_of(r, c->nodes[v.primary].id);
-	bool has_moved = picture_follow(&p->cluster->picture, primary ? &primary->node : NULL);
-	bool has_changed = take_over_nodes(c, p, err);
+	bool has_moved = picture_follow(&w->picture, primary ? &primary->node : NULL);
+	bool has_changed = take_over_nodes(r, c, w, err);
 	if (v.primary == c->primary && !has_changed && !has_moved) {
 		topo_free(next);
 		return;
@@ -164,7 +189,7 @@ static void settle(struct probed *p, size_t at, const struct err *err)
 		pulse_note_write(c->nodes[v.primary].pulse, clock_us());
 	topo_publish(r->board, next);
 	if (is_news) /* what the others have said was judged by another primary */
-		roles_doubt(r, p->node.id);
+		roles_doubt(r, topo_latest(r->board)->clusters[at].nodes[0].id);
 }
 
 /* For people, when what a node says is new. */
@@ -172,7 +197,7 @@ static void tell_change(struct probed *p, const struct topo_cluster *c, const st
 {
 	if (p->node.view.last == VERDICT_REFUSED)
 		tell_refused(c, n, err);
-	if (decide(p->roles, c, &p->cluster->picture).has_conflict)
+	if (decide(p->roles, p->cluster, c).has_conflict)
 		tell_conflict(c, n);
 }
 
@@ -208,6 +233,7 @@ static void read_answer(struct probed *p, const char *const *values, unsigned n,
 	else
 		view->last = node->sample.in_recovery ? VERDICT_STANDBY : VERDICT_PRIMARY;
 	bool has_answered = view->last == VERDICT_PRIMARY || view->last == VERDICT_STANDBY;
+	*(has_answered ? &node->answered_us : &node->failed_us) = has_answered ? node->asked_us : now;
 	if (has_answered)
 		view->system_id = node->sample.system_id;
 	if (view->last == VERDICT_FAILED)
@@ -226,11 +252,13 @@ static void note(struct probed *p, const char *const *values, unsigned n, const 
 	read_answer(p, values, n, err);
 	if (!topo_node(topo_latest(p->roles->board), p->node.id, &at))
 		return; /* another configuration was published; roles_on_conf() will forget it */
-	settle(p, at, err);
+	settle(p->roles, p->cluster, at, err);
 	const struct topo_cluster *c = &topo_latest(p->roles->board)->clusters[at];
 	if (p->node.view.last != was)
 		tell_change(p, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), err ? err : &no_sample);
 	judge(p);
+	if (p->cluster->keeper)
+		keeper_heard(p->cluster->keeper, &p->node, err);
 }
 
 static void on_answer(void *arg, const char *const *values, unsigned n, const struct err *err)
@@ -269,6 +297,8 @@ static void on_timer(struct loop_timer *t)
 	p->node.is_late = true;
 	p->node.ejections = pulse_ejections(p->node.pulse);
 	judge(p);
+	if (p->cluster->keeper)
+		keeper_on_late(p->cluster->keeper, &p->node);
 }
 
 static void doubt(struct probed *p)
@@ -315,6 +345,7 @@ static struct watched *watched_of(struct roles *r, const char *name)
 static void watched_free(struct watched *w)
 {
 	dlist_remove(&w->link);
+	keeper_free(w->keeper);
 	mem_free(w->name);
 	mem_free(w);
 }
@@ -365,6 +396,65 @@ static void keep_or_make(struct roles *r, const struct topo_node *n, const struc
 		ask_after(p, c->probe_interval);
 	p->interval_us = c->probe_interval;
 	p->is_kept = true;
+}
+
+/* -- memory -------------------------------------------------------------------------------------- */
+
+/* Its place in the topology; false: it has none any more. */
+static bool place_of(const struct roles *r, const char *cluster, size_t *at)
+{
+	const struct topo *t = topo_latest(r->board);
+	for (*at = 0; *at < t->n_clusters; ++*at)
+		if (strcmp(t->clusters[*at].name, cluster) == 0)
+			return true;
+	return false;
+}
+
+static void on_look(void *arg, const char *cluster)
+{
+	struct roles *r = arg;
+	size_t at;
+	if (place_of(r, cluster, &at))
+		roles_doubt(r, topo_latest(r->board)->clusters[at].nodes[0].id);
+}
+
+static void on_settle(void *arg, const char *cluster)
+{
+	struct roles *r = arg;
+	size_t at;
+	if (place_of(r, cluster, &at))
+		settle(r, watched_of(r, cluster), at, NULL);
+}
+
+static const struct picture_node *on_node(void *arg, uint32_t id)
+{
+	const struct probed *p = probed_of(arg, id);
+	return p ? &p->node : NULL;
+}
+
+static const struct picture *on_picture(void *arg, const char *cluster)
+{
+	return &watched_of(arg, cluster)->picture;
+}
+
+static void remember(struct roles *r, struct watched *w)
+{
+	const struct keeper_env env = { .loop = r->loop,
+		                            .resolver = r->resolver,
+		                            .mailbox = r->mailbox,
+		                            .board = r->board,
+		                            .journal = r->journal,
+		                            .arg = r,
+		                            .look = on_look,
+		                            .settle = on_settle,
+		                            .node = on_node,
+		                            .picture = on_picture,
+		                            .progress = r->progress,
+		                            .progress_arg = r->progress_arg };
+	if (w->keeper)
+		keeper_on_conf(w->keeper);
+	else if (r->journal)
+		w->keeper = keeper_new(&env, w->name);
 }
 
 /* -- public -------------------------------------------------------------------------------------- */
@@ -421,6 +511,37 @@ void roles_on_conf(struct roles *r)
 		for (size_t k = 0; k < t->clusters[i].n_nodes && t->clusters[i].n_nodes > 1; k++)
 			keep_or_make(r, &t->clusters[i].nodes[k], &t->conf->clusters[i]);
 	free_unkept(r);
+	DLIST_EACH(l, &r->clusters)
+	remember(r, CONTAINER_OF(l, struct watched, link));
+}
+
+void roles_remember(struct roles *r, struct journal *j, uint64_t (*progress)(void *arg, uint32_t node_id), void *arg)
+{
+	r->journal = j;
+	r->progress = progress;
+	r->progress_arg = arg;
+}
+
+void roles_resign(struct roles *r)
+{
+	r->journal = NULL;
+	DLIST_EACH(l, &r->clusters)
+	{
+		struct watched *w = CONTAINER_OF(l, struct watched, link);
+		keeper_free(w->keeper);
+		w->keeper = NULL;
+	}
+}
+
+const struct keeper *roles_keeper(const struct roles *r, const char *cluster)
+{
+	DLIST_EACH(l, &r->clusters)
+	{
+		const struct watched *w = CONTAINER_OF(l, struct watched, link);
+		if (strcmp(w->name, cluster) == 0)
+			return w->keeper;
+	}
+	return NULL;
 }
 
 void roles_doubt(struct roles *r, uint32_t node_id)

@@ -11,31 +11,57 @@
  */
 #include "ha/sample.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define HEADER 24
 #define HEADER_OF_SEGMENT 40
 
-enum column { RECOVERY, WRITTEN, FLUSHED, REPLAYED, TIMELINE, RECEIVER, BLOCK, SEGMENT, AGE, SYSTEM, PEERS, COLUMNS };
+enum column {
+	RECOVERY,
+	WRITTEN,
+	FLUSHED,
+	REPLAYED,
+	TIMELINE,
+	RECEIVER,
+	BLOCK,
+	SEGMENT,
+	AGE,
+	SYSTEM,
+	PEERS,
+	REACHED,
+	NAMES,
+	SENDER,
+	COLUMNS
+};
 
-#define SELECT(system)                                                                                                          \
-	"select r, w-'0/0', case when not r then pg_current_wal_flush_lsn() end-'0/0', case when r then pg_last_wal_replay_lsn() "  \
-	"end-'0/0',"                                                                                                                \
-	" case when r then (select received_tli from pg_stat_wal_receiver)"                                                         \
-	" else ('x'||substr(pg_walfile_name(w),1,8))::bit(32)::int8 end,"                                                           \
-	" case when r then (select coalesce(status,'') from pg_stat_wal_receiver) end,"                                             \
-	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"                                   \
-	" case when r then (extract(epoch from clock_timestamp()-pg_last_xact_replay_timestamp())*1000000)::int8 end, " system ","  \
-	" case when r then (select coalesce(substring(conninfo from '(?:^| )application_name=([^ ]+)'),"                            \
-	" substring(conninfo from '(?:^| )fallback_application_name=([^ ]+)')) from pg_stat_wal_receiver)"                          \
-	" else (select string_agg(application_name||chr(9)||sync_state,chr(10)) from pg_stat_replication where state='streaming') " \
-	"end"                                                                                                                       \
-	" from (select r, case when not r then pg_current_wal_insert_lsn() end"                                                     \
+#define SELECT(system, reached)                                                                                                  \
+	"select r, w-'0/0', case when r then pg_last_wal_receive_lsn() else pg_current_wal_flush_lsn() end-'0/0', case when r then " \
+	"pg_last_wal_replay_lsn() "                                                                                                  \
+	"end-'0/0',"                                                                                                                 \
+	" case when r then (select received_tli from pg_stat_wal_receiver)"                                                          \
+	" else ('x'||substr(pg_walfile_name(w),1,8))::bit(32)::int8 end,"                                                            \
+	" case when r then (select coalesce(status,'') from pg_stat_wal_receiver) end,"                                              \
+	" current_setting('wal_block_size'), pg_size_bytes(current_setting('wal_segment_size')),"                                    \
+	" case when r then (extract(epoch from clock_timestamp()-pg_last_xact_replay_timestamp())*1000000)::int8 end, " system ","   \
+	" case when r then (select coalesce(substring(conninfo from '(?:^| )application_name=([^ ]+)'),"                             \
+	" substring(conninfo from '(?:^| )fallback_application_name=([^ ]+)')) from pg_stat_wal_receiver)"                           \
+	" else (select string_agg(application_name||chr(9)||sync_state,chr(10)) from pg_stat_replication where state='streaming') "  \
+	"end,"                                                                                                                       \
+	" " reached ", case when not r then current_setting('synchronous_standby_names') end,"                                       \
+	" case when r then (select sender_host||':'||sender_port from pg_stat_wal_receiver) end"                                     \
+	" from (select r, case when not r then pg_current_wal_insert_lsn() end"                                                      \
 	" from (select pg_is_in_recovery() offset 0) _(r) offset 0) _(r,w)"
+
+/* The control file is behind what is replayed, never ahead of it. */
+#define REACHED_SQL                                                                \
+	"case when r then greatest((select timeline_id from pg_control_checkpoint())," \
+	" (select min_recovery_end_timeline from pg_control_recovery())) end"
 
 const char *sample_sql(enum sample_scope scope)
 {
-	return scope == SAMPLE_ALL ? SELECT("(select system_identifier from pg_control_system())") : SELECT("null");
+	return scope == SAMPLE_ALL ? SELECT("(select system_identifier from pg_control_system())", REACHED_SQL)
+	                           : SELECT("null", "null");
 }
 
 bool sample_is_denied(const char *sqlstate)
@@ -114,6 +140,15 @@ static void read_peers(struct sample *out, const char *at)
 	}
 }
 
+/* Too long a one is not cut: it could not be read, and nobody may be promoted by it. */
+static void read_names(struct sample *out, const char *names)
+{
+	if (names && strlen(names) < sizeof out->names)
+		strcpy(out->names, names);
+	else if (names)
+		strcpy(out->names, "?");
+}
+
 bool sample_read(struct sample *out, const char *const *values, unsigned n)
 {
 	uint64_t block, segment;
@@ -123,10 +158,13 @@ bool sample_read(struct sample *out, const char *const *values, unsigned n)
 	if (!read_number(values[WRITTEN], 0, &out->written) || !read_number(values[FLUSHED], 0, &out->flushed) ||
 	    !read_number(values[REPLAYED], 0, &out->replayed) || !read_number(values[TIMELINE], 0, &out->timeline) ||
 	    !read_number(values[SYSTEM], 0, &out->system_id) || !read_number(values[BLOCK], 0, &block) ||
-	    !read_number(values[SEGMENT], 0, &segment))
+	    !read_number(values[SEGMENT], 0, &segment) || !read_number(values[REACHED], 0, &out->reached))
 		return false;
 	out->written = sample_position(out->written, block, segment);
 	out->flushed = sample_position(out->flushed, block, segment);
+	out->received = out->in_recovery && out->flushed > out->replayed ? out->flushed : out->replayed;
+	read_names(out, values[NAMES]);
+	snprintf(out->sender, sizeof out->sender, "%s", values[SENDER] ? values[SENDER] : "");
 	out->receiver = read_receiver(values[RECEIVER]);
 	out->replay_age_us = read_age(values[AGE]);
 	read_peers(out, values[PEERS]);

@@ -58,11 +58,13 @@ static void on_blocked(struct pool *pool)
 
 static bool wants_more(const struct pool *pool)
 {
-	return !pool->is_gone && !pool->is_paused && atomic_load(&pool->slot->waiting) > pool->n_opening;
+	return !pool->is_gone && !pool->is_paused && !pool->plan.is_cut && atomic_load(&pool->slot->waiting) > pool->n_opening;
 }
 
 void grow(struct pool *pool)
 {
+	if (UNLIKELY(pool->plan.is_cut) && !dlist_is_empty(&pool->waits))
+		fail_waits(pool, "is cut off");
 	while (wants_more(pool)) {
 		uint64_t retry_at = atomic_load(&pool->shared->retry_at_us);
 		if (pool_now_us(pool) < retry_at) {
@@ -217,8 +219,8 @@ static void fill_to_min(struct pool *pool)
 {
 	const struct pool_shared *s = pool->shared;
 	int64_t min = pool->plan.conf.min_size;
-	if (!min || !pool->clients || pool->is_gone || pool->is_paused || pool->is_deposed || !dlist_is_empty(&pool->waits) ||
-	    pool_now_us(pool) < atomic_load(&s->retry_at_us))
+	if (!min || !pool->clients || pool->is_gone || pool->is_paused || pool->is_deposed || pool->plan.is_cut ||
+	    !dlist_is_empty(&pool->waits) || pool_now_us(pool) < atomic_load(&s->retry_at_us))
 		return;
 	while (limit_staying(&s->size) < min && tokens_take(pool, min) == TAKE_OK)
 		server_open(pool);

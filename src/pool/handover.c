@@ -104,7 +104,7 @@ static void deliver(struct letter *letter, void *receiver)
 	struct pools *p = receiver;
 	struct parcel *c = CONTAINER_OF(letter, struct parcel, letter);
 	struct pool *pool = c->shared->slots[p->worker].local;
-	if (!pool || pool->is_gone || pool->is_paused || c->retired != atomic_load(&pool->retired->value)) {
+	if (!pool || pool->is_gone || pool->is_paused || pool->plan.is_cut || c->retired != atomic_load(&pool->retired->value)) {
 		throw_away(c);
 		if (pool)
 			disappoint(pool);

@@ -52,6 +52,7 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 	plan->cluster_at = cluster_at;
 	plan->dbname = mem_text(d->dbname[0] ? d->dbname : database);
 	plan->is_primary = primary && primary->id == node_id;
+	plan->is_cut = node->is_cut;
 	plan->upper_max[UPPER_NODE] = node->max_connections;
 	plan->upper_max[UPPER_DB] = d->max_connections;
 	plan->upper_max[UPPER_ROLE] = u ? u->max_connections : 0;
@@ -138,7 +139,7 @@ void plan_tell_all(struct loop_defer *d)
 }
 
 /* At the end of the turn: those who wait may look at the new topology only when everybody has been given it. */
-static void fail_waits(struct pool *pool, const char *why)
+void fail_waits(struct pool *pool, const char *why)
 {
 	pool->ask_again = why;
 	loop_defer(pool->pools->loop, &pool->pools->tell);
@@ -177,8 +178,8 @@ static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
 		forget_server(pool);
 	else if (is_deposed && has_primary)
 		pool_retire_servers(pool, "the node is not the primary any more");
-	if (is_deposed)
-		fail_waits(pool, "is not the primary any more");
+	if (is_deposed || is->is_cut)
+		fail_waits(pool, is->is_cut ? "is cut off" : "is not the primary any more");
 	pool->is_deposed = !is->is_primary && (is_deposed || pool->is_deposed);
 	if (is->is_primary || has_primary)
 		pool->served_primary = is->is_primary;
@@ -213,6 +214,52 @@ void pools_on_topology(struct pools *p, const struct topo *topo)
 	p->changes++;
 	DLIST_EACH(it, &p->all)
 	re_read(CONTAINER_OF(it, struct pool, link), topo);
+}
+
+static void cut_list(struct dlist *list, const char *reason)
+{
+	for (struct dlist *it; (it = dlist_first(list));)
+		server_close_now(CONTAINER_OF(it, struct server, link), reason);
+}
+
+/* What a statement there has done nobody will hear: its session is told what can be known. */
+static void cut_lent(struct pool *pool, const char *reason)
+{
+	struct err err;
+	err_set(&err, "08006", "the server connection was lost: %s", reason);
+	for (struct dlist *it; (it = dlist_first(&pool->lent));) {
+		struct server *srv = CONTAINER_OF(it, struct server, link);
+		srv->user->on_gone(srv, &err);
+		if (srv->state != SERVER_CLOSING)
+			server_close_now(srv, reason);
+	}
+}
+
+static void cut_handing(struct pool *pool, const char *reason)
+{
+	DLIST_EACH(it, &pool->pools->handing)
+	{
+		struct server *srv = CONTAINER_OF(it, struct server, link);
+		if (srv->pool == pool)
+			server_close_now(srv, reason);
+	}
+}
+
+void pools_cut_off(struct pools *p)
+{
+	static const char reason[] = "the node is cut off";
+	DLIST_EACH(it, &p->all)
+	{
+		struct pool *pool = CONTAINER_OF(it, struct pool, link);
+		if (!pool->plan.is_cut)
+			continue;
+		cut_lent(pool, reason);
+		cut_handing(pool, reason);
+		cut_list(&pool->idle, reason);
+		cut_list(&pool->opening, reason);
+		cut_list(&pool->resetting, reason);
+		server_hurry_leaving(pool, UINT64_MAX);
+	}
 }
 
 /* Its servers' books name the retirement they were opened after, so that one in the mail between two workers is caught, too. */

@@ -96,7 +96,7 @@ struct plan {
 	char *password; /* clear text, or NULL */
 	char *md5;      /* the stored secret, or NULL */
 	bool cleartext_password, requires_binding;
-	bool has_only_scram_secret, is_primary;
+	bool has_only_scram_secret, is_primary, is_cut;
 	uint16_t port;
 	struct conf_effective conf;
 	int64_t upper_max[UPPER_COUNT], max_connecting, max_server_statements;
@@ -160,6 +160,7 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 void plan_fini(struct plan *plan);
 void plan_apply(struct pool *pool); /* what the shared part and the facts take from it */
 void plan_tell_all(struct loop_defer *d);
+void fail_waits(struct pool *pool, const char *why);             /* LP001, at the end of the turn */
 void pool_retire_servers(struct pool *pool, const char *reason); /* idle: closed; others: must_close */
 
 /* shared.c */

@@ -101,6 +101,7 @@ static void build_node(struct topo *t, struct topo_node *n, const struct conf_no
 	n->is_reachable = was ? was->is_reachable : true;
 	n->in_recovery = was ? was->in_recovery : false;
 	n->is_foreign = was ? was->is_foreign : false;
+	n->is_cut = was ? was->is_cut : false;
 }
 
 static void build_cluster(struct topo *t, struct topo_cluster *c, const struct conf_cluster *conf,

@@ -39,6 +39,7 @@ static const struct {
 	  { { 200, 'R' }, { 230, 'R' }, { 250, 'w' }, { 262, 'R' } },
 	  300,
 	  LADDER_SUSPECT },
+	{ "… until they notice", { 0, 2 }, { { 200, 'R' }, { 230, 'R' }, { 250, 'w' }, { 262, 'R' } }, 400, LADDER_DEAD },
 	{ "… but not for ever", { 0, 2 }, { { 200, 'R' }, { 700, 'R' }, { 1100, 'w' }, { 1200, 'R' } }, 1201, LADDER_DEAD },
 	{ "row 14: a backend was killed, back in 120 ms",
 	  { 0, 2 },

@@ -6,7 +6,7 @@
 #include "base/compiler.h"
 #include "unit.h"
 
-#define ROW 11
+#define ROW 14
 
 static const char *const primary[ROW] = { "f",
 	                                      "67108904",
@@ -18,10 +18,12 @@ static const char *const primary[ROW] = { "f",
 	                                      "16777216",
 	                                      NULL,
 	                                      "7711213085820907155",
-	                                      "n1\tsync\nwalreceiver\tasync\nn3\t\nn4" };
-static const char *const standby[ROW] = {
-	"t", NULL, NULL, "67108864", "2", "streaming", "8192", "16777216", "531822", NULL, "n1"
-};
+	                                      "n1\tsync\nwalreceiver\tasync\nn3\t\nn4",
+	                                      NULL,
+	                                      "ANY 1 (n1, n4)",
+	                                      NULL };
+static const char *const standby[ROW] = { "t",        NULL,     "67108900", "67108864", "2", "streaming", "8192",
+	                                      "16777216", "531822", NULL,       "n1",       "1", NULL,        "10.0.0.1:5432" };
 
 static void rows_are_read(void **state)
 {
@@ -39,9 +41,13 @@ static void rows_are_read(void **state)
 	assert_string_equal(s.peers[2].name, "n3");
 	assert_int_equal(s.peers[2].sync, SAMPLE_SYNC_UNKNOWN);
 	assert_string_equal(s.peers[3].name, "n4");
+	assert_string_equal(s.names, "ANY 1 (n1, n4)");
 	assert_true(sample_read(&s, standby, ROW));
 	assert_true(s.in_recovery);
 	assert_int_equal(s.replayed, 67108864);
+	assert_int_equal(s.received, 67108900);
+	assert_int_equal(s.reached, 1);
+	assert_string_equal(s.sender, "10.0.0.1:5432");
 	assert_int_equal(s.receiver, SAMPLE_STREAMING);
 	assert_int_equal(s.timeline, 2);
 	assert_int_equal(s.replay_age_us, 531822);

@@ -1,0 +1,69 @@
+/*
+ * ops — what is done with one cluster, step by step: it owns the record, opens operations, carries them out and closes them.
+ *
+ * Pure but for its environment, a table of functions: the same code runs in the program and in simulations.  Everything that takes time is asked for
+ * and told back by one of ops_on_…(); whatever else may have changed, ops_go_on() looks.
+ */
+#ifndef HA_OPS_H
+#define HA_OPS_H
+
+#include "ha/guard.h"
+#include "ha/journal.h"
+#include "ha/record.h"
+
+/* What is known of the cluster now. */
+struct ops_node {
+	struct guard_node guard; /* has_answered: the last question was answered */
+	uint64_t asked_us;       /* when the question was sent that has the answer in `guard`; 0: none ever was */
+	uint64_t failed_us;      /* when a question failed last; 0: never */
+	bool is_streaming;       /* it receives */
+	bool is_foreign;
+};
+struct ops_picture {
+	size_t n_nodes;
+	const struct ops_node *nodes;
+	int writable;      /* index of the node that is out of recovery, by what nodes say alone; -1: none, or several */
+	bool is_lost;      /* the recorded primary is dead */
+	const char *story; /* why that is thought; never NULL */
+	uint64_t written, written_age_us, written_per_s;
+	uint64_t system_id; /* the cluster's, as its nodes say; 0: not known */
+	const char *sync;   /* the primary's synchronous_standby_names; NULL: not known now */
+};
+struct ops_conf {
+	bool is_automatic; /* failover = auto */
+	bool is_external;  /* … = external: others decide, we follow */
+	uint64_t promote_timeout_us, max_loss;
+};
+
+enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW };
+struct ops;
+struct ops_env {
+	void *arg;
+	uint64_t (*now_us)(void *arg);
+	uint64_t (*wall_s)(void *arg);               /* for people only */
+	void (*alarm)(void *arg, uint64_t after_us); /* ops_go_on() then, at the latest; one alarm at a time */
+	void (*propose)(void *arg, uint64_t expected_epoch, const struct record *next); /* -> ops_on_record() */
+	void (*route)(void *arg); /* what ops_holds(), ops_primary(), ops_is_cut() say is to be so -> ops_on_routed() */
+	void (*look)(void *arg);  /* every node is to be asked now */
+	const struct ops_picture *(*picture)(void *arg);
+	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW. */
+	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
+	void (*forget_act)(void *arg, uint64_t id); /* its end is not awaited any more */
+};
+/* RECORD: the journal's last; an operation that it has open is gone on with. */
+struct ops *ops_new(const struct ops_env *env, const struct ops_conf *conf, const struct record *record);
+void ops_free(struct ops *o);
+void ops_configure(struct ops *o, const struct ops_conf *conf);
+void ops_go_on(struct ops *o);
+void ops_on_record(struct ops *o, enum record_fate fate, const struct err *err);
+void ops_on_routed(struct ops *o); /* everybody has seen what was to be so at the last route() */
+void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err);
+
+/* What routing has to heed. */
+const struct record *ops_record(const struct ops *o);
+bool ops_holds(const struct ops *o);                    /* there is no primary now, whatever nodes say */
+const char *ops_primary(const struct ops *o);           /* the only node that may be it; "" is not known */
+bool ops_is_cut(const struct ops *o, const char *node); /* nobody may have a connection to it */
+const char *ops_stuck(const struct ops *o);             /* why the operation does not go on; NULL: it does */
+
+#endif

@@ -1,0 +1,252 @@
+/*
+ * deeds — one connection of its own to the node, one question after the other.
+ *
+ *   promote:  fire ──► look ──in recovery──► wait LOOK_US ──► look …    after FIRE_US: fire again      out of recovery: done
+ *   follow:   read primary_conninfo ──► alter system ──► reload: done
+ *
+ * Always: exactly one question or the timer is under way;  after the deadline it fails, whatever is under way.
+ */
+#include "ha/deeds.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define LOOK_US (6 * US_PER_MS)
+#define FIRE_US (60 * US_PER_MS)
+#define QUESTION_US (2 * US_PER_S)
+#define CONNINFO_MAX 2048
+
+struct deed {
+	struct loop *loop;
+	struct service *service;
+	struct loop_timer timer;
+	uint64_t deadline_us, fired_us;
+	deed_fn fn;
+	void *arg;
+	char *host; /* of the primary that is to be followed */
+	uint16_t port;
+	char sql[CONNINFO_MAX * 2 + 64];
+};
+
+static void end(struct deed *d, bool is_done, const struct err *err)
+{
+	deed_fn fn = d->fn;
+	void *arg = d->arg;
+	struct err copy = err ? *err : (struct err){ 0 };
+	deed_drop(d);
+	fn(arg, is_done, err ? &copy : NULL);
+}
+
+static void ask(struct deed *d, const char *sql, service_fn fn)
+{
+	uint64_t now = clock_us(), left = d->deadline_us > now ? d->deadline_us - now : 1;
+	bool is_asking = service_ask(d->service, sql, left < QUESTION_US ? left : QUESTION_US, fn, d);
+	ASSERT(is_asking);
+}
+
+/* -- promote ------------------------------------------------------------------------------------------- */
+
+static void fire(struct deed *d);
+static void look(struct deed *d);
+
+static void on_timer(struct loop_timer *t)
+{
+	struct deed *d = CONTAINER_OF(t, struct deed, timer);
+	if (clock_us() - d->fired_us >= FIRE_US)
+		fire(d);
+	else
+		look(d);
+}
+
+static void on_look(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	struct err late;
+	if (!err && n == 1 && values[0] && strcmp(values[0], "f") == 0) {
+		end(d, true, NULL);
+		return;
+	}
+	if (clock_us() >= d->deadline_us) {
+		err_set(&late, "57014", "it is still in recovery");
+		end(d, false, err ? err : &late);
+		return;
+	}
+	if (err && strncmp(err->sqlstate, "08", 2) == 0) { /* nothing was promoted that is not there */
+		end(d, false, err);
+		return;
+	}
+	loop_timer_start(d->loop, &d->timer, LOOK_US);
+}
+
+static void look(struct deed *d)
+{
+	ask(d, "select pg_is_in_recovery()", on_look);
+}
+
+/* 55000: it is not in recovery any more, which is what was wanted; the next look tells. */
+static void on_fired(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	if (err && strcmp(err->sqlstate, "55000") != 0)
+		end(d, false, err);
+	else
+		loop_timer_start(d->loop, &d->timer, LOOK_US);
+}
+
+static void fire(struct deed *d)
+{
+	d->fired_us = clock_us();
+	ask(d, "select pg_promote(false)", on_fired);
+}
+
+/* -- follow -------------------------------------------------------------------------------------------- */
+
+static bool is_key(const char *at, size_t len, const char *key)
+{
+	return strlen(key) == len && memcmp(at, key, len) == 0;
+}
+
+/* Past one value as libpq reads it (conninfo_parse in fe-connect.c): bare up to a blank, or in quotes; a backslash takes what is behind it. */
+static const char *skip_value(const char *at)
+{
+	bool is_quoted = *at == '\'';
+	at += is_quoted;
+	while (*at && (is_quoted ? *at != '\'' : !isspace((unsigned char)*at)))
+		at += *at == '\\' && at[1] ? 2 : 1;
+	if (is_quoted && *at != '\'')
+		return NULL;
+	return at + is_quoted;
+}
+
+static const char *skip_space(const char *at)
+{
+	while (isspace((unsigned char)*at))
+		at++;
+	return at;
+}
+
+static bool append(char *out, size_t room, size_t *len, const char *at, size_t n)
+{
+	if (n + 2 > room - *len)
+		return false;
+	memcpy(out + *len, at, n);
+	out[ *len += n] = ' ';
+	out[++*len] = 0;
+	return true;
+}
+
+bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, size_t room)
+{
+	size_t len = 0;
+	out[0] = 0;
+	for (const char *at = skip_space(was); *at; at = skip_space(at)) {
+		const char *key = at;
+		while (*at && *at != '=' && !isspace((unsigned char)*at))
+			at++;
+		size_t key_len = (size_t)(at - key);
+		at = skip_space(at);
+		if (key_len == 0 || *at != '=' || !(at = skip_value(skip_space(at + 1))))
+			return false;
+		if (is_key(key, key_len, "host") || is_key(key, key_len, "hostaddr") || is_key(key, key_len, "port"))
+			continue;
+		if (!append(out, room, &len, key, (size_t)(at - key)))
+			return false;
+	}
+	/* A host has no quotes and backslashes: a name, an address, or a folder.  What has some is not ours to guess. */
+	int n = strpbrk(host, "'\\") ? -1 : snprintf(out + len, room - len, "host='%s' port=%u", host, port);
+	return n > 0 && (size_t)n < room - len;
+}
+
+static void on_reloaded(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	end(arg, !err, err);
+}
+
+static void on_altered(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	if (err)
+		end(d, false, err);
+	else
+		ask(d, "select pg_reload_conf()", on_reloaded);
+}
+
+static void put_literal(char *out, size_t room, const char *text)
+{
+	size_t len = strlen(out);
+	for (const char *at = text; *at && len + 3 < room; at++) {
+		out[len++] = *at;
+		if (*at == '\'')
+			out[len++] = *at;
+	}
+	out[len] = '\'';
+	out[len + 1] = 0;
+}
+
+static void on_conninfo(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	char conninfo[CONNINFO_MAX];
+	struct err bad;
+	if (err) {
+		end(d, false, err);
+		return;
+	}
+	if (n != 1 || !values[0] || !deed_conninfo(values[0], d->host, d->port, conninfo, sizeof conninfo)) {
+		err_set(&bad, "0A000", "its primary_conninfo is not a list of key = value");
+		end(d, false, &bad);
+		return;
+	}
+	snprintf(d->sql, sizeof d->sql, "alter system set primary_conninfo = '");
+	put_literal(d->sql, sizeof d->sql, conninfo);
+	ask(d, d->sql, on_altered);
+}
+
+/* -- public -------------------------------------------------------------------------------------------- */
+
+static struct deed *deed_new(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                             void *arg)
+{
+	struct deed *d = mem_alloc(sizeof *d);
+	d->loop = env->loop;
+	d->service = service_new(env->loop, env->resolver, env->mailbox, node);
+	loop_timer_init(&d->timer, on_timer);
+	d->deadline_us = clock_us() + timeout_us;
+	d->fn = fn;
+	d->arg = arg;
+	return d;
+}
+
+struct deed *deed_promote(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                          void *arg)
+{
+	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
+	fire(d);
+	return d;
+}
+
+struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const char *host, uint16_t port,
+                         uint64_t timeout_us, deed_fn fn, void *arg)
+{
+	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
+	d->host = mem_text(host);
+	d->port = port;
+	ask(d, "select current_setting('primary_conninfo')", on_conninfo);
+	return d;
+}
+
+void deed_drop(struct deed *d)
+{
+	if (!d)
+		return;
+	loop_timer_stop(d->loop, &d->timer);
+	service_free(d->service);
+	mem_free(d->host);
+	mem_free(d);
+}
