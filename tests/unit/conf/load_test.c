@@ -182,7 +182,7 @@ static void show_config_names_each_setting_and_hides_secrets(void **state)
 	conf_each(c, tell, &t);
 	confdir_strip(&dir, t.text);
 	assert_string_equal(t.text, "workers=0 (0) restart\nengine=auto (auto) restart\nstatement_cache=16MB (16MB) "
-	                            "restart\nauth_threads=4 (4) restart\nlisten.address=a, b (*)\n"
+	                            "restart\nauth_threads=4 (4) restart\nstate_dir= () restart\nlisten.address=a, b (*)\n"
 	                            "auth.hba_file=rules ()\ncluster.main.service_user=u ()\n"
 	                            "cluster.main.service_password=******** ()\ncluster.main.node.pg1.host=db1 ()\n"
 	                            "database.app.pool_mode=session ()\nlimits.query_timeout=5s (0)\n");
