@@ -211,150 +211,151 @@ static void check_redirects(struct conf_load *l, const struct conf_cluster *c)
 		       "the cluster %.100s has %zu nodes; with redirects it may have %u", c->name, c->n_nodes, CONF_REDIRECT_NODES_MAX);
 	for (size_t i = 0; i < c->n_redirects; i++)
 		check_redirect(l, c, &c->redirects[i]);
+}
 
 /* As much as a record holds. */
 #define RECORDED_NODES 32
 #define RECORDED_NAME 127
 
-	static void check_failover(struct conf_load * l, const struct conf_cluster *c)
-	{
-		if (c->failover == CONF_FAILOVER_AUTO && !*l->conf->state_dir)
-			report(l, (struct place){ NULL, "cluster", c->name, "failover" },
-			       "failover = auto must remember what it does: set state_dir, outside any block");
-		if (!*l->conf->state_dir)
+static void check_failover(struct conf_load *l, const struct conf_cluster *c)
+{
+	if (c->failover == CONF_FAILOVER_AUTO && !*l->conf->state_dir)
+		report(l, (struct place){ NULL, "cluster", c->name, "failover" },
+		       "failover = auto must remember what it does: set state_dir, outside any block");
+	if (!*l->conf->state_dir)
+		return;
+	if (c->n_nodes > RECORDED_NODES)
+		report(l, (struct place){ .block = "cluster", .title = c->name }, "with state_dir a cluster has at most %d nodes",
+		       RECORDED_NODES);
+	bool is_long = strlen(c->name) > RECORDED_NAME;
+	for (size_t i = 0; i < c->n_nodes; i++)
+		is_long |= strlen(c->nodes[i].name) > RECORDED_NAME;
+	if (is_long)
+		report(l, (struct place){ .block = "cluster", .title = c->name },
+		       "with state_dir the names of clusters and nodes have at most %d bytes", RECORDED_NAME);
+}
+
+static void check_cluster(struct conf_load *l, const struct conf_cluster *c)
+{
+	struct place here = { .block = "cluster", .title = c->name };
+	if (c->n_nodes == 0)
+		report(l, here, "the cluster %.100s has no node: add node \"name\" { host = \"…\" }", c->name);
+	if (c->n_nodes > 1 && !*c->service_user)
+		report(l, (struct place){ NULL, "cluster", c->name, "service_user" },
+		       "the cluster %.100s has %zu nodes, so somebody must ask them who is primary: set service_user", c->name,
+		       c->n_nodes);
+	if (*c->service_password && !*c->service_user)
+		report(l, (struct place){ NULL, "cluster", c->name, "service_password" },
+		       "service_password has no effect without service_user: set both or none");
+	check_failover(l, c);
+	check_server_tls(l, c);
+	check_binding(l, c);
+	for (size_t i = 0; i < c->n_nodes; i++)
+		check_node(l, c, i);
+	check_redirects(l, c);
+}
+
+static void check_pool(struct conf_load *l)
+{
+	const struct conf_pool *p = &l->conf->pool;
+	if (p->min_size > p->size)
+		report(l, (struct place){ .block = "pool", .key = "min_size" }, "min_size = %lld is more than size = %lld",
+		       (long long)p->min_size, (long long)p->size);
+}
+
+static void find_cluster(struct conf_load *l, struct conf_database *d)
+{
+	struct place here = { NULL, "database", d->name, "cluster" };
+	const struct conf *c = l->conf;
+	const char *names[32];
+	size_t n = 0;
+	if (!*d->cluster && c->n_clusters > 1)
+		report(l, here, "there are %zu clusters: say which one serves the database %.100s, as in cluster = \"%.100s\"",
+		       c->n_clusters, d->name, c->clusters[0].name);
+	if (!*d->cluster)
+		return;
+	for (size_t i = 0; i < c->n_clusters; i++) {
+		if (strcmp(c->clusters[i].name, d->cluster) == 0) {
+			d->cluster_at = i;
 			return;
-		if (c->n_nodes > RECORDED_NODES)
-			report(l, (struct place){ .block = "cluster", .title = c->name }, "with state_dir a cluster has at most %d nodes",
-			       RECORDED_NODES);
-		bool is_long = strlen(c->name) > RECORDED_NAME;
-		for (size_t i = 0; i < c->n_nodes; i++)
-			is_long |= strlen(c->nodes[i].name) > RECORDED_NAME;
-		if (is_long)
-			report(l, (struct place){ .block = "cluster", .title = c->name },
-			       "with state_dir the names of clusters and nodes have at most %d bytes", RECORDED_NAME);
-	}
-
-	static void check_cluster(struct conf_load * l, const struct conf_cluster *c)
-	{
-		struct place here = { .block = "cluster", .title = c->name };
-		if (c->n_nodes == 0)
-			report(l, here, "the cluster %.100s has no node: add node \"name\" { host = \"…\" }", c->name);
-		if (c->n_nodes > 1 && !*c->service_user)
-			report(l, (struct place){ NULL, "cluster", c->name, "service_user" },
-			       "the cluster %.100s has %zu nodes, so somebody must ask them who is primary: set service_user", c->name,
-			       c->n_nodes);
-		if (*c->service_password && !*c->service_user)
-			report(l, (struct place){ NULL, "cluster", c->name, "service_password" },
-			       "service_password has no effect without service_user: set both or none");
-		check_failover(l, c);
-		check_server_tls(l, c);
-		check_binding(l, c);
-		for (size_t i = 0; i < c->n_nodes; i++)
-			check_node(l, c, i);
-		check_redirects(l, c);
-	}
-
-	static void check_pool(struct conf_load * l)
-	{
-		const struct conf_pool *p = &l->conf->pool;
-		if (p->min_size > p->size)
-			report(l, (struct place){ .block = "pool", .key = "min_size" }, "min_size = %lld is more than size = %lld",
-			       (long long)p->min_size, (long long)p->size);
-	}
-
-	static void find_cluster(struct conf_load * l, struct conf_database * d)
-	{
-		struct place here = { NULL, "database", d->name, "cluster" };
-		const struct conf *c = l->conf;
-		const char *names[32];
-		size_t n = 0;
-		if (!*d->cluster && c->n_clusters > 1)
-			report(l, here, "there are %zu clusters: say which one serves the database %.100s, as in cluster = \"%.100s\"",
-			       c->n_clusters, d->name, c->clusters[0].name);
-		if (!*d->cluster)
-			return;
-		for (size_t i = 0; i < c->n_clusters; i++) {
-			if (strcmp(c->clusters[i].name, d->cluster) == 0) {
-				d->cluster_at = i;
-				return;
-			}
-			if (n < ARRAY_LEN(names))
-				names[n++] = c->clusters[i].name;
 		}
-		const char *near = near_word(d->cluster, names, n);
-		report(l, here, "there is no cluster %.100s%s%.100s%s", d->cluster, near ? "; did you mean " : "", near ? near : "",
-		       near ? "?" : "");
+		if (n < ARRAY_LEN(names))
+			names[n++] = c->clusters[i].name;
 	}
+	const char *near = near_word(d->cluster, names, n);
+	report(l, here, "there is no cluster %.100s%s%.100s%s", d->cluster, near ? "; did you mean " : "", near ? near : "",
+	       near ? "?" : "");
+}
 
-	static void check_pool_size(struct conf_load * l, const char *block, const char *title, int64_t size)
-	{
-		if (size == 0)
-			report(l, (struct place){ NULL, block, title, "pool_size" },
-			       "pool_size = 0 would let every statement wait for ever: give at least 1, or -1 for what the pool block has");
-	}
+static void check_pool_size(struct conf_load *l, const char *block, const char *title, int64_t size)
+{
+	if (size == 0)
+		report(l, (struct place){ NULL, block, title, "pool_size" },
+		       "pool_size = 0 would let every statement wait for ever: give at least 1, or -1 for what the pool block has");
+}
 
-	/* What a database says about logging in. */
-	static void check_database_auth(struct conf_load * l, const struct conf_database *d)
-	{
-		if (*d->password && !*d->user)
-			report(l, (struct place){ NULL, "database", d->name, "password" },
-			       "password has no effect without user: set both or none");
-		if (*d->auth_query && !strstr(d->auth_query, "$1"))
-			report(l, (struct place){ NULL, "database", d->name, "auth_query" },
-			       "auth_query lacks $1, the user whose secret it asks for");
-		if (*d->auth_query && !*d->auth_user && !*l->conf->auth.query_user && l->conf->n_clusters > d->cluster_at &&
-		    !*l->conf->clusters[d->cluster_at].service_user)
-			report(l, (struct place){ NULL, "database", d->name, "auth_query" },
-			       "somebody must run auth_query: set auth_user, auth.query_user or the cluster's service_user");
-	}
+/* What a database says about logging in. */
+static void check_database_auth(struct conf_load *l, const struct conf_database *d)
+{
+	if (*d->password && !*d->user)
+		report(l, (struct place){ NULL, "database", d->name, "password" },
+		       "password has no effect without user: set both or none");
+	if (*d->auth_query && !strstr(d->auth_query, "$1"))
+		report(l, (struct place){ NULL, "database", d->name, "auth_query" },
+		       "auth_query lacks $1, the user whose secret it asks for");
+	if (*d->auth_query && !*d->auth_user && !*l->conf->auth.query_user && l->conf->n_clusters > d->cluster_at &&
+	    !*l->conf->clusters[d->cluster_at].service_user)
+		report(l, (struct place){ NULL, "database", d->name, "auth_query" },
+		       "somebody must run auth_query: set auth_user, auth.query_user or the cluster's service_user");
+}
 
-	static void check_database(struct conf_load * l, struct conf_database * d)
-	{
-		find_cluster(l, d);
-		check_database_auth(l, d);
-		check_pool_size(l, "database", d->name, d->pool_size);
-		int64_t size = d->pool_size < 0 ? l->conf->pool.size : d->pool_size;
-		if (d->min_pool_size > size)
-			report(l, (struct place){ NULL, "database", d->name, "min_pool_size" },
-			       "min_pool_size = %lld is more than the pool's size, %lld", (long long)d->min_pool_size, (long long)size);
-	}
+static void check_database(struct conf_load *l, struct conf_database *d)
+{
+	find_cluster(l, d);
+	check_database_auth(l, d);
+	check_pool_size(l, "database", d->name, d->pool_size);
+	int64_t size = d->pool_size < 0 ? l->conf->pool.size : d->pool_size;
+	if (d->min_pool_size > size)
+		report(l, (struct place){ NULL, "database", d->name, "min_pool_size" },
+		       "min_pool_size = %lld is more than the pool's size, %lld", (long long)d->min_pool_size, (long long)size);
+}
 
-	static void check_user(struct conf_load * l, const struct conf_user *u)
-	{
-		check_pool_size(l, "user", u->name, u->pool_size);
-		if (strcmp(u->name, "*") == 0)
-			report(l, (struct place){ NULL, "user", u->name, NULL },
-			       "\"*\" is no user: what holds for all stands in the blocks pool and limits");
-	}
+static void check_user(struct conf_load *l, const struct conf_user *u)
+{
+	check_pool_size(l, "user", u->name, u->pool_size);
+	if (strcmp(u->name, "*") == 0)
+		report(l, (struct place){ NULL, "user", u->name, NULL },
+		       "\"*\" is no user: what holds for all stands in the blocks pool and limits");
+}
 
-	/* Below that stand messages that cannot be refused by an ERROR: Sync, for one. */
-	static void check_message_size(struct conf_load * l)
-	{
-		uint64_t size = l->conf->limits.max_message_size;
-		if (size && size < MESSAGE_SMALL_FROM_CLIENT)
-			report(l, (struct place){ .block = "limits", .key = "max_message_size" },
-			       "max_message_size must be 0 or at least 10kB: what the protocol itself needs must pass");
-	}
+/* Below that stand messages that cannot be refused by an ERROR: Sync, for one. */
+static void check_message_size(struct conf_load *l)
+{
+	uint64_t size = l->conf->limits.max_message_size;
+	if (size && size < MESSAGE_SMALL_FROM_CLIENT)
+		report(l, (struct place){ .block = "limits", .key = "max_message_size" },
+		       "max_message_size must be 0 or at least 10kB: what the protocol itself needs must pass");
+}
 
-	void load_check(struct conf_load * l)
-	{
-		struct conf *c = l->conf;
-		check_listen(l);
-		check_client_tls(l);
-		check_auth(l);
-		check_query(l);
-		if (c->n_clusters == 0)
-			report(l, (struct place){ .block = "cluster" },
-			       "there is no cluster to serve: add cluster \"main\" { node \"pg1\" { host = \"…\" } }");
-		for (size_t i = 0; i < c->n_clusters; i++)
-			check_cluster(l, &c->clusters[i]);
-		check_pool(l);
-		check_message_size(l);
-		if (c->n_databases == 0)
-			report(l, (struct place){ .block = "database" },
-			       "there is no database that a client could ask for: add database \"*\" {} for all of them");
-		for (size_t i = 0; i < c->n_databases; i++)
-			check_database(l, &c->databases[i]);
-		for (size_t i = 0; i < c->n_users; i++)
-			check_user(l, &c->users[i]);
-	}
+void load_check(struct conf_load *l)
+{
+	struct conf *c = l->conf;
+	check_listen(l);
+	check_client_tls(l);
+	check_auth(l);
+	check_query(l);
+	if (c->n_clusters == 0)
+		report(l, (struct place){ .block = "cluster" },
+		       "there is no cluster to serve: add cluster \"main\" { node \"pg1\" { host = \"…\" } }");
+	for (size_t i = 0; i < c->n_clusters; i++)
+		check_cluster(l, &c->clusters[i]);
+	check_pool(l);
+	check_message_size(l);
+	if (c->n_databases == 0)
+		report(l, (struct place){ .block = "database" },
+		       "there is no database that a client could ask for: add database \"*\" {} for all of them");
+	for (size_t i = 0; i < c->n_databases; i++)
+		check_database(l, &c->databases[i]);
+	for (size_t i = 0; i < c->n_users; i++)
+		check_user(l, &c->users[i]);
+}
