@@ -116,19 +116,25 @@ static uint64_t age_ms(const struct ops *o)
 	return (now(o) - o->began_us) / US_PER_MS;
 }
 
-/* The one door from step to step.  AT is where it is noted; it is recorded with the next proposal. */
-static void enter(struct ops *o, enum operation_step step)
+/* When it was reached; recorded with the next proposal. */
+static void note_step(struct ops *o, enum operation_step step)
 {
 	struct record_operation *op = &o->record.op;
-	o->step = step;
-	o->is_resumed = false;
-	o->entered_us = now(o);
-	o->stuck[0] = 0;
 	if (!op->at_ms[step])
 		op->at_ms[step] = (uint32_t)age_ms(o);
 	log_info(NULL, "operation_step", KV_STR("cluster", o->record.cluster), KV_INT("operation", op->id),
 	         KV_STR("kind", operation_kind_word(op->kind)), KV_STR("step", operation_step_word(step)),
 	         KV_STR("source", op->source), KV_STR("target", *op->target ? op->target : NULL), KV_INT("ms", age_ms(o)));
+}
+
+/* The one door from step to step. */
+static void enter(struct ops *o, enum operation_step step)
+{
+	o->step = step;
+	o->is_resumed = false;
+	o->entered_us = now(o);
+	o->stuck[0] = 0;
+	note_step(o, step);
 }
 
 /* -- acts ------------------------------------------------------------------------------------------------ */
@@ -201,13 +207,14 @@ static void on_committed(struct ops *o)
 	if (has_moved)
 		log_info(NULL, "primary_recorded", KV_STR("cluster", o->record.cluster), KV_STR("primary", o->record.primary),
 		         KV_INT("epoch", o->record.epoch), KV_INT("timeline", o->record.timeline));
+	forget_acts(o);
 	if (!was_open && is_open) {
 		o->began_us = now(o);
-		forget_acts(o);
-		o->is_cutting = o->is_routed = false;
+		o->is_cutting = false;
 	}
+	if (is_open && o->next_step == STEP_FOLLOW)
+		note_failover(o);
 	if (was_open && !is_open) {
-		forget_acts(o);
 		o->is_cutting = false;
 		o->stuck[0] = 0;
 		tell_closed(o, &o->record.past[0]);
@@ -427,14 +434,14 @@ static bool next_candidate(struct ops *o, const char *why)
 	snprintf(text, sizeof text, "%s: %.150s", promotion_failed, why);
 	record_flag(&o->next, o->record.op.target, RECORD_QUARANTINED, 0, text);
 	o->next.op.step = STEP_CHOOSE;
-	forget_acts(o);
 	return propose(o, STEP_CHOOSE);
 }
 
 static bool publish(struct ops *o, const struct ops_node *n)
 {
 	char why[RECORD_WHY_MAX];
-	enter(o, STEP_PUBLISH);
+	if (!o->record.op.at_ms[STEP_PUBLISH])
+		note_step(o, STEP_PUBLISH);
 	begin_next(o);
 	struct record *r = &o->next;
 	r->epoch++;
@@ -445,8 +452,6 @@ static bool publish(struct ops *o, const struct ops_node *n)
 	record_flag(r, r->op.source, RECORD_QUARANTINED, 0, why);
 	record_flag(r, r->primary, 0, RECORD_QUARANTINED, "");
 	r->op.step = STEP_FOLLOW;
-	forget_acts(o);
-	note_failover(o);
 	return propose(o, STEP_FOLLOW);
 }
 
@@ -634,25 +639,35 @@ static bool tend_quarantined(struct ops *o, const struct ops_picture *p)
 	return false;
 }
 
+static bool is_alias_known(const struct ops *o, const struct guard_node *n)
+{
+	const struct record_node *said = record_node(&o->record, n->name);
+	return !*n->alias || (said && strcmp(said->alias, n->alias) == 0);
+}
+
+static bool are_facts_known(const struct ops *o, const struct ops_picture *p)
+{
+	bool are = (o->record.system_id || !p->system_id) && (!p->sync || strcmp(p->sync, o->record.sync) == 0);
+	for (size_t i = 0; i < p->n_nodes; i++)
+		are &= is_alias_known(o, &p->nodes[i].guard);
+	return are;
+}
+
 /* What the guard will have to know when the primary cannot be asked any more. */
 static bool tend_facts(struct ops *o, const struct ops_picture *p)
 {
-	bool has_news = false;
+	if (are_facts_known(o, p))
+		return false;
 	begin_next(o);
-	if (!o->record.system_id && p->system_id) {
+	if (!o->next.system_id)
 		o->next.system_id = p->system_id;
-		has_news = true;
-	}
-	if (p->sync && strcmp(p->sync, o->record.sync) != 0) {
+	if (p->sync)
 		snprintf(o->next.sync, sizeof o->next.sync, "%s", p->sync);
-		has_news = true;
-	}
 	for (size_t i = 0; i < p->n_nodes; i++)
 		if (*p->nodes[i].guard.alias)
-			has_news |= record_alias(&o->next, p->nodes[i].guard.name, p->nodes[i].guard.alias);
-	if (has_news)
-		propose(o, STEP_NONE);
-	return has_news;
+			record_alias(&o->next, p->nodes[i].guard.name, p->nodes[i].guard.alias);
+	propose(o, STEP_NONE);
+	return true;
 }
 
 static bool is_damped(struct ops *o)

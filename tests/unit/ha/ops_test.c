@@ -1,0 +1,471 @@
+/*
+ * ops in a world of its own: a clock, nodes that die, freeze and come back, a journal that is slow or fails, and Lunapool itself killed at any moment.
+ * Thousands of orders of events; what must never be is looked at after each, and in the end, when nothing fails any more, all must be well.
+ */
+#include "ha/ops.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "unit.h"
+
+#define NODES 3
+#define EVENTS 64
+#define MS US_PER_MS
+
+static uint64_t seed;
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + 1442695040888963407u;
+	return (uint32_t)(seed >> 33) % n;
+}
+
+enum what { NOTHING, WRITTEN, ROUTED, ACTED, ALARM, SAMPLE };
+struct event {
+	uint64_t at;
+	enum what what;
+	uint64_t id; /* of the act; of the node */
+	bool is_good;
+	uint64_t life; /* of Lunapool: what was meant for one that is dead reaches nobody */
+};
+
+struct server {
+	const char *name;
+	bool is_alive, is_primary;
+	uint64_t timeline, lsn;
+	bool fails; /* its promotions do */
+	unsigned promotions;
+};
+
+static struct world {
+	uint64_t now, life, seed;
+	struct event events[EVENTS];
+	struct server servers[NODES];
+	struct ops_node seen[NODES];
+	uint64_t lost_since[NODES];
+	struct ops_picture picture;
+	struct record durable, writing;
+	bool is_writing;
+	struct ops *ops;
+	/* routes: as ordered, as seen by everybody */
+	bool has_cut[NODES], is_cut[NODES];
+	unsigned disk_fails; /* of a hundred */
+	const char *until;   /* a step at which Lunapool is killed; NULL: by chance only */
+	unsigned kills, acts;
+	uint64_t greatest_epoch;
+} w;
+
+static void later(uint64_t after, enum what what, uint64_t id, bool is_good)
+{
+	for (int i = 0; i < EVENTS; i++)
+		if (w.events[i].what == NOTHING) {
+			w.events[i] = (struct event){ w.now + after, what, id, is_good, w.life };
+			return;
+		}
+	fail_msg("too many events");
+}
+
+static int index_of(const char *name)
+{
+	for (int i = 0; i < NODES; i++)
+		if (strcmp(w.servers[i].name, name) == 0)
+			return i;
+	return -1;
+}
+
+/* ---- the environment */
+
+static uint64_t on_now(void *arg)
+{
+	return w.now;
+}
+
+static void on_alarm(void *arg, uint64_t after_us)
+{
+	for (int i = 0; i < EVENTS; i++)
+		if (w.events[i].what == ALARM)
+			w.events[i].what = NOTHING;
+	later(after_us, ALARM, 0, true);
+}
+
+static void on_propose(void *arg, uint64_t expected_epoch, const struct record *next)
+{
+	assert_false(w.is_writing);
+	assert_int_equal(expected_epoch, w.durable.epoch);
+	assert_true(next->epoch == w.durable.epoch || next->epoch == w.durable.epoch + 1);
+	w.is_writing = true;
+	w.writing = *next;
+	later(rnd(10) ? rnd(5) * MS : rnd(400) * MS, WRITTEN, 0, rnd(100) >= w.disk_fails);
+}
+
+static void on_route(void *arg)
+{
+	for (int i = 0; i < NODES; i++)
+		w.has_cut[i] = ops_is_cut(w.ops, w.servers[i].name);
+	later(rnd(5) * MS, ROUTED, 0, true);
+}
+
+static void on_look(void *arg)
+{
+	for (int i = 0; i < EVENTS; i++) /* as often as it is asked, a node answers once at a time */
+		if (w.events[i].what == SAMPLE)
+			return;
+	for (uint64_t i = 0; i < NODES; i++)
+		later(1 + rnd(15) * MS, SAMPLE, i, true);
+}
+
+static const struct ops_picture *on_picture(void *arg)
+{
+	int primary = index_of(ops_primary(w.ops)), writable = -1, n = 0;
+	for (int i = 0; i < NODES; i++)
+		if (w.seen[i].guard.has_answered && !w.seen[i].guard.in_recovery &&
+		    !record_is_barred(ops_record(w.ops), w.servers[i].name)) {
+			writable = writable == primary && n ? writable : i;
+			n++;
+		}
+	w.picture = (struct ops_picture){ .n_nodes = NODES, .nodes = w.seen, .story = "it is gone", .system_id = 7 };
+	w.picture.writable = n == 1 || writable == primary ? writable : -1;
+	w.picture.is_lost = primary >= 0 && w.lost_since[primary] && w.now - w.lost_since[primary] >= 60 * MS;
+	return &w.picture;
+}
+
+static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
+{
+	struct server *s = &w.servers[index_of(node)];
+	w.acts++;
+	if (what == OPS_ACT_PROMOTE) {
+		const struct record_operation *op = &w.durable.op;
+		assert_true(op->id && op->has_no_return); /* I13: it is remembered before it is done */
+		assert_string_equal(op->target, node);
+		assert_true(w.is_cut[index_of(op->source)]); /* I2: nobody has a connection to the old one */
+	}
+	bool happens = s->is_alive && !s->fails && (what == OPS_ACT_FOLLOW || rnd(8));
+	if (happens && what == OPS_ACT_PROMOTE && !s->is_primary) {
+		s->is_primary = true;
+		s->timeline++;
+		s->promotions++;
+	}
+	if (happens && what == OPS_ACT_FOLLOW)
+		s->timeline = w.servers[index_of(primary)].timeline;
+	later(rnd(40) * MS, ACTED, id, happens ? rnd(6) > 0 : rnd(6) == 0); /* it may say otherwise */
+}
+
+static void on_forget_act(void *arg, uint64_t id)
+{
+	for (int i = 0; i < EVENTS; i++)
+		if (w.events[i].what == ACTED && w.events[i].id == id)
+			w.events[i].what = NOTHING;
+}
+
+/* ---- Lunapool's life */
+
+static const struct ops_env env = { .now_us = on_now,
+	                                .wall_s = on_now,
+	                                .alarm = on_alarm,
+	                                .propose = on_propose,
+	                                .route = on_route,
+	                                .look = on_look,
+	                                .picture = on_picture,
+	                                .act = on_act,
+	                                .forget_act = on_forget_act };
+static const struct ops_conf conf = { .is_automatic = true, .promote_timeout_us = 2 * US_PER_S };
+
+static void born(void)
+{
+	memset(w.seen, 0, sizeof w.seen);
+	for (int i = 0; i < NODES; i++) {
+		w.seen[i].guard = (struct guard_node){ .name = w.servers[i].name, .alias = "", .priority = 100 };
+		w.is_cut[i] = true; /* who is born has no connections */
+		w.lost_since[i] = 0;
+	}
+	w.ops = ops_new(&env, &conf, &w.durable);
+	later(MS, SAMPLE, 0, true);
+	later(MS, SAMPLE, 1, true);
+	later(MS, SAMPLE, 2, true);
+}
+
+/* What was being written may have got there, or not. */
+static void die_and_be_born(void)
+{
+	ops_free(w.ops);
+	if (w.is_writing && rnd(2))
+		w.durable = w.writing;
+	w.is_writing = false;
+	w.life++;
+	w.kills++;
+	for (int i = 0; i < EVENTS; i++)
+		w.events[i].what = NOTHING;
+	born();
+}
+
+/* ---- what happens */
+
+static void sample(int i)
+{
+	struct ops_node *n = &w.seen[i];
+	const struct server *s = &w.servers[i];
+	if (!s->is_alive) {
+		n->guard.has_answered = false;
+		n->failed_us = w.now;
+		w.lost_since[i] = w.lost_since[i] ? w.lost_since[i] : w.now;
+	} else {
+		w.lost_since[i] = 0;
+		n->asked_us = w.now;
+		n->guard = (struct guard_node){ .name = s->name,
+			                            .alias = "",
+			                            .priority = 100,
+			                            .has_answered = true,
+			                            .in_recovery = !s->is_primary,
+			                            .system_id = 7,
+			                            .timeline = s->timeline,
+			                            .received = s->lsn };
+		int primary = index_of(w.durable.primary);
+		n->is_streaming =
+		    !s->is_primary && primary >= 0 && w.servers[primary].is_alive && s->timeline == w.servers[primary].timeline;
+	}
+	ops_go_on(w.ops);
+}
+
+static void happen(const struct event *e)
+{
+	switch (e->what) {
+	case WRITTEN:
+		w.is_writing = false;
+		if (e->is_good)
+			w.durable = w.writing;
+		ops_on_record(w.ops, e->is_good ? RECORD_COMMITTED : RECORD_LOST,
+		              e->is_good ? NULL : &(struct err){ .text = "the disk is full" });
+		break;
+	case ROUTED:
+		memcpy(w.is_cut, w.has_cut, sizeof w.is_cut);
+		ops_on_routed(w.ops);
+		break;
+	case ACTED:
+		ops_on_act(w.ops, e->id, e->is_good, e->is_good ? NULL : &(struct err){ .text = "it did not work" });
+		break;
+	case ALARM:
+		ops_go_on(w.ops);
+		break;
+	case SAMPLE:
+		sample((int)e->id);
+		break;
+	default:
+		break;
+	}
+}
+
+static void look_at_what_must_be(void)
+{
+	const struct record *r = ops_record(w.ops);
+	assert_true(w.durable.epoch >= w.greatest_epoch); /* I11 */
+	w.greatest_epoch = w.durable.epoch;
+	assert_string_equal(r->primary, w.durable.primary); /* nobody acts on what is not committed */
+	assert_int_equal(r->epoch, w.durable.epoch);
+	if (*r->primary && !ops_holds(w.ops))
+		assert_false(record_is_barred(r, r->primary)); /* I8 */
+	for (int i = 0; i < NODES; i++) /* I1: who is not the recorded primary and was it, is cut off once another one is */
+		if (r->op.id && r->op.step == STEP_FOLLOW && strcmp(r->op.source, w.servers[i].name) == 0)
+			assert_true(ops_is_cut(w.ops, w.servers[i].name));
+}
+
+static bool next(void)
+{
+	int first = -1;
+	for (int i = 0; i < EVENTS; i++)
+		if (w.events[i].what != NOTHING && (first < 0 || w.events[i].at < w.events[first].at))
+			first = i;
+	if (first < 0)
+		return false;
+	struct event e = w.events[first];
+	w.events[first].what = NOTHING;
+	w.now = e.at > w.now ? e.at : w.now;
+	happen(&e);
+	look_at_what_must_be();
+	return true;
+}
+
+static void run(uint64_t us, bool with_faults)
+{
+	for (uint64_t until = w.now + us; w.now < until;) {
+		if (!next() || rnd(20) == 0)
+			on_look(NULL);
+		const struct record_operation *op = &ops_record(w.ops)->op;
+		if (with_faults && w.until && op->id && strcmp(operation_step_word(op->step), w.until) == 0) {
+			w.until = NULL;
+			die_and_be_born();
+		}
+		if (with_faults && rnd(120) == 0)
+			die_and_be_born();
+	}
+}
+
+static void begin(uint64_t s)
+{
+	static const char *const names[NODES] = { "a", "b", "c" };
+	seed = s;
+	w = (struct world){ .now = US_PER_S, .seed = s };
+	for (int i = 0; i < NODES; i++)
+		w.servers[i] = (struct server){ .name = names[i], .is_alive = true, .is_primary = i == 0, .timeline = 1, .lsn = 1000 };
+	snprintf(w.durable.cluster, sizeof w.durable.cluster, "main");
+	born();
+	run(US_PER_S, false);
+	assert_string_equal(w.durable.primary, "a");
+	assert_int_equal(w.durable.epoch, 1);
+}
+
+static unsigned promotions(void)
+{
+	unsigned n = 0;
+	for (int i = 0; i < NODES; i++)
+		n += w.servers[i].promotions;
+	return n;
+}
+
+/* Nothing fails any more: the operation has ended, and who is recorded can be written to. */
+static void expect_all_well(void)
+{
+	w.disk_fails = 0;
+	for (int i = 0; i < NODES; i++)
+		w.servers[i].fails = false;
+	run(30 * US_PER_S, false);
+	int p = index_of(w.durable.primary);
+	if (w.durable.op.id || !w.servers[p].is_alive || !w.servers[p].is_primary)
+		fail_msg("%llu: operation %llu at %s (%s), primary %s", (unsigned long long)w.seed, (unsigned long long)w.durable.op.id,
+		         operation_step_word(w.durable.op.step), ops_stuck(w.ops) ? ops_stuck(w.ops) : "-", w.durable.primary);
+	ops_free(w.ops);
+}
+
+static void a_death_is_followed_by_one_promotion(void **state)
+{
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin(s);
+		w.servers[0].is_alive = false;
+		for (int i = 1; i < NODES; i++)
+			w.servers[i].lsn += rnd(2) * 8;
+		expect_all_well();
+		assert_int_equal(w.durable.epoch, 2);
+		assert_int_equal(promotions(), 1);
+		assert_true(record_is_barred(&w.durable, "a"));
+		const struct server *p = &w.servers[index_of(w.durable.primary)];
+		if (w.durable.past[0].attempt == 1) /* else the best one could not be promoted */
+			assert_true(p->lsn >= w.servers[1].lsn && p->lsn >= w.servers[2].lsn);
+		assert_int_equal(w.durable.past[0].end, END_DONE);
+	}
+}
+
+/* I13: at each step that is recorded, and anywhere else. */
+static void whoever_is_killed_goes_on(void **state)
+{
+	static const char *const steps[] = { "confirm", "choose", "promote", "follow", NULL };
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin(s);
+		w.until = steps[s % ARRAY_LEN(steps)];
+		w.disk_fails = s % 3 ? 0 : 20;
+		w.servers[0].is_alive = false;
+		run(US_PER_S, true);
+		expect_all_well();
+		assert_int_equal(w.durable.epoch, 2);
+		assert_int_equal(promotions(), 1);
+	}
+}
+
+/* I14: a primary that is back before the point of no return goes on; behind it, it is in quarantine.  Never are two of them used. */
+static void who_comes_back_is_primary_or_in_quarantine(void **state)
+{
+	unsigned aborted = 0, done = 0;
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin(s);
+		w.servers[0].is_alive = false;
+		run(rnd(250) * MS, s % 2);
+		w.servers[0].is_alive = true;
+		run(US_PER_S, s % 2);
+		expect_all_well();
+		bool is_a = strcmp(w.durable.primary, "a") == 0;
+		assert_true(is_a ? promotions() == 0 && w.durable.epoch == 1 : record_is_barred(&w.durable, "a") && w.durable.epoch == 2);
+		aborted += is_a;
+		done += !is_a;
+	}
+	assert_true(aborted > 10 && done > 10);
+}
+
+/* Whatever fails, for as long as it likes; then all is well again. */
+static void anything_goes(void **state)
+{
+	for (uint64_t s = 1; s <= 200; s++) {
+		begin(s);
+		w.disk_fails = rnd(2) * 30;
+		for (int i = 0; i < 30; i++) {
+			struct server *one = &w.servers[rnd(NODES)];
+			one->is_alive = rnd(3) > 0;
+			one->fails = rnd(4) == 0;
+			run(rnd(2) ? rnd(300) * MS : rnd(3) * US_PER_S, true);
+		}
+		for (int i = 0; i < NODES; i++)
+			w.servers[i].is_alive = true;
+		expect_all_well();
+	}
+}
+
+/* Row 33: the recorded one keeps.  Row 34 and a promotion by somebody else: followed if the timeline is behind the recorded one. */
+static void what_others_promote(void **state)
+{
+	begin(1);
+	w.servers[1].is_primary = true;
+	w.servers[1].timeline = 2;
+	expect_all_well();
+	assert_string_equal(w.durable.primary, "a");
+	assert_true(record_is_barred(&w.durable, "b"));
+	begin(2);
+	w.servers[0].is_primary = false; /* it follows already */
+	w.servers[1].is_primary = true;
+	w.servers[1].timeline = w.servers[0].timeline = 2;
+	expect_all_well();
+	assert_string_equal(w.durable.primary, "b");
+	assert_int_equal(w.durable.epoch, 2);
+}
+
+/* I28. */
+static void failovers_are_damped(void **state)
+{
+	begin(3);
+	for (int i = 0; i < 5; i++) {
+		int p = index_of(w.durable.primary);
+		w.servers[p].is_alive = false;
+		run(20 * US_PER_S, false);
+		for (int k = 0; k < NODES; k++) { /* rebuilt from the new primary by somebody */
+			int is = index_of(w.durable.primary);
+			w.servers[k].is_alive = w.servers[k].is_alive || is != p;
+			if (k != is && is != p) {
+				w.servers[k].is_primary = false;
+				w.servers[k].timeline = w.servers[is].timeline;
+			}
+		}
+		run(5 * US_PER_S, false);
+	}
+	assert_int_equal(w.durable.epoch, 4);
+	run(700 * US_PER_S, false);
+	assert_int_equal(w.durable.epoch, 5);
+	ops_free(w.ops);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_death_is_followed_by_one_promotion),
+		cmocka_unit_test(whoever_is_killed_goes_on),
+		cmocka_unit_test(who_comes_back_is_primary_or_in_quarantine),
+		cmocka_unit_test(anything_goes),
+		cmocka_unit_test(what_others_promote),
+		cmocka_unit_test(failovers_are_damped),
+	};
+	hash_init();
+	log_init(getenv("SHOW") ? 2 : open("/dev/null", O_WRONLY | O_CLOEXEC));
+	return UNIT_RUN(tests);
+}
