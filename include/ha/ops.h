@@ -18,6 +18,7 @@ struct ops_node {
 	uint64_t failed_us;      /* when a question failed last; 0: never */
 	bool is_streaming;       /* it receives */
 	bool is_foreign;
+	bool is_refusing; /* it is there, but answers no questions of ours */
 };
 struct ops_picture {
 	size_t n_nodes;

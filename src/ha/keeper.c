@@ -283,6 +283,7 @@ static void paint_node(struct keeper *k, size_t at, const struct topo_node *n, c
 	out->asked_us = heard->answered_us;
 	out->failed_us = heard->failed_us;
 	out->guard.has_answered = has_said(heard);
+	out->is_refusing = heard->view.last == VERDICT_REFUSED;
 	if (!out->guard.has_answered)
 		return;
 	out->guard.in_recovery = is_standby;
@@ -405,9 +406,11 @@ int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdi
 	}
 	for (size_t i = 0; i < c->n_nodes; i++)
 		if (strcmp(c->nodes[i].name, primary) == 0) {
+			const struct picture_node *n = heard_of(k, &c->nodes[i]);
+			bool stays = c->primary == (int)i && n && n->view.last == VERDICT_REFUSED; /* what others say is no reason */
 			if (verdict != (int)i && verdict >= 0)
 				*why = "another node is out of recovery than the recorded one";
-			return verdict == (int)i ? (int)i : -1;
+			return verdict == (int)i || stays ? (int)i : -1;
 		}
 	*why = *primary ? "the recorded one is not configured" : "none is recorded yet";
 	return -1;

@@ -539,12 +539,13 @@ static bool adopt(struct ops *o, const struct ops_picture *p, const struct ops_n
 	return true;
 }
 
-static void tell_conflict(struct ops *o, const char *node, const char *why)
+static bool tell_conflict(struct ops *o, const char *node, const char *why)
 {
 	if (!o->has_told_conflict)
 		log_error(NULL, "promotion_not_followed", KV_STR("cluster", o->record.cluster), KV_STR("node", node),
 		          KV_STR("primary", o->record.primary), KV_STR("reason", why));
 	o->has_told_conflict = true;
+	return false;
 }
 
 static bool has_newer_timeline(const struct ops_picture *p, uint64_t timeline)
@@ -560,16 +561,16 @@ static bool may_adopt(struct ops *o, const struct ops_picture *p, const struct o
 {
 	const struct record *r = &o->record;
 	const struct ops_node *recorded = node_named(p, r->primary);
-	if (has_newer_timeline(p, n->guard.timeline)) {
-		tell_conflict(o, n->guard.name, "another node is on a timeline behind its own");
-		return false;
-	}
+	if (has_newer_timeline(p, n->guard.timeline))
+		return tell_conflict(o, n->guard.name, "another node is on a timeline behind its own");
 	if (!*r->primary)
 		return true;
 	if (recorded && !recorded->asked_us && !recorded->failed_us)
 		return false;
 	if (recorded && recorded->guard.has_answered && !recorded->guard.in_recovery)
 		return false;
+	if (recorded && recorded->is_refusing)
+		return tell_conflict(o, n->guard.name, "the recorded one is there, but refuses the service role");
 	if (r->is_paused)
 		tell_conflict(o, n->guard.name, "the cluster is paused");
 	else if (r->timeline && n->guard.timeline <= r->timeline)
@@ -599,7 +600,7 @@ static bool tend_primary(struct ops *o, const struct ops_picture *p)
 static bool tend_usurper(struct ops *o, const struct ops_picture *p)
 {
 	const struct ops_node *recorded = node_named(p, o->record.primary);
-	bool is_there = recorded && recorded->guard.has_answered && !recorded->guard.in_recovery;
+	bool is_there = recorded && (recorded->is_refusing || (recorded->guard.has_answered && !recorded->guard.in_recovery));
 	for (size_t i = 0; i < p->n_nodes && is_there; i++) {
 		const struct ops_node *n = &p->nodes[i];
 		if (!n->guard.has_answered || n->guard.in_recovery || n->is_foreign || strcmp(n->guard.name, o->record.primary) == 0 ||

@@ -38,10 +38,12 @@ class Scene:
     """A primary with standbys that name themselves, a Lunapool that fails over, and writers that remember what was acknowledged."""
 
     def __init__(self, standbys=2, sync=None, extra='', **options):
-        self.cluster = Cluster(standbys=standbys, extra='wal_log_hints = on\n' + extra)
+        self.cluster = Cluster(standbys=standbys, extra='wal_log_hints = on\nfull_page_writes = on\n' + extra)
         for i in range(1, standbys + 1):
             self.cluster.set_node(i, primary_conninfo=f'host={self.cluster.host} port={self.cluster.port} user=postgres application_name=n{i}')
         self.cluster.query('create table t (id int primary key, who text)')
+        for i in range(1, standbys + 1):
+            self.cluster.caught_up(i)
         if sync:
             self.cluster.set_node(0, synchronous_standby_names=sync)
             self.cluster.set_node(0, synchronous_commit='on')
@@ -80,7 +82,7 @@ class Scene:
                 self.gaps.append(now - last)
                 last = now
             except WireError as e:
-                (self.unknown if str(e)[:5] == '08007' else self.errors).append((n, str(e)))
+                (self.unknown if str(e)[:5] in ('08007', '57P01') else self.errors).append((n, str(e)))
             except OSError as e:
                 self.errors.append((n, f'disconnected: {e}'))
                 return
@@ -129,6 +131,21 @@ class Scene:
 
 from harness import _lock  # noqa: E402
 
+
+def primary_of(s):
+    return int(next(n for n, r in s.rows().items() if r['role'] == 'primary')[1])
+
+
+def recorded(s, epoch):
+    return len(re.findall(rf'primary_recorded.*epoch={epoch} ', s.proxy.log()))
+
+
+def is_untouched(s, node):
+    """Nobody but us, asking, is at a node that is in quarantine; who was in the midst of a commit may wait there for ever for a standby."""
+    with s.cluster.at(node) as c:
+        return int(c.one("select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'lunapool' and wait_event is distinct from 'SyncRep' and pid <> pg_backend_pid()")) == 0
+
+
 with scenario('kill -9 of all of the primary, one synchronous standby'):
     s = Scene(sync='ANY 1 (n1, n2)')
     idle = s.proxy.connect()
@@ -137,13 +154,118 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
     signal_tree(s.cluster, 0, signal.SIGKILL)
     s.proxy.wait_log('operation_ended.*end=done')
     s.end_load()
-    new = int(next(n for n, r in s.rows().items() if r['role'] == 'primary')[1])
+    new = primary_of(s)
     s.judge('kill -9', new, 5)
     is_(idle.q('show application_name'), [['idle']], 'who was idle has noticed nothing')
     other = 3 - new
     wait_for(lambda: s.rows()[f'n{other}']['fit'] == 'yes', what='the other standby to follow')
     is_(s.rows()[f'n{other}']['timeline'], '2', 'the other standby follows on the new timeline')
-    is_(len(re.findall(r'primary_recorded.*epoch=2 ', s.proxy.log())), 1, 'one promotion')
-    diag(''.join(l + '\n' for l in s.proxy.log().split('\n') if re.search(r'operation|primary_|candidate|action', l)))
+    is_(recorded(s, 2), 1, 'one promotion')
+    # it comes back as it was: writable, on the old timeline
+    s.cluster.start_node(0)
+    wait_for(lambda: s.rows()['n0']['reachable'] == 'yes')
+    is_([s.rows()['n0'][k] for k in ('role', 'fit')], ['unknown', 'no'], 'the old primary, back and writable, is nothing')
+    like(s.rows()['n0']['why_not'], 'quarantine', '… and it says why')
+    with s.proxy.connect() as c:
+        is_({c.one('select inet_server_port()') for _ in range(50)} & {str(s.cluster.ports[0])}, set(), 'no statement goes there')
+    # the record outlives us
+    s.proxy.stop()
+    s.proxy.start()
+    s.admin = s.proxy.connect('lunapool')
+    s.wait_primary(f'n{new}')
+    like(s.proxy.log(), r'journal_read.*epoch=2', 'a Lunapool that is started again remembers')
+    wait_for(lambda: s.rows()['n0']['why_not'] and 'quarantine' in s.rows()['n0']['why_not'], what='the quarantine')
+    ok(is_untouched(s, 0), '… and nobody is at the old primary')
+    # made a standby of the new one by its administrator, it proves itself
+    with s.cluster.at(0) as c:
+        c.q('set synchronous_commit = local')
+        c.q('create table only_there (i int)')
+    s.cluster.kill_node(0, signal.SIGINT)
+    s.cluster._as(tool('pg_rewind'), '-D', f'{s.cluster.dir}/n0', '-R', f'--source-server=host={s.cluster.host} port={s.cluster.ports[new]} user=postgres dbname=postgres')
+    s.cluster.start_node(0)
+    s.proxy.wait_log('node_released.*node=n0')
+    wait_for(lambda: s.rows()['n0']['fit'] == 'yes', what='the old primary as a standby')
+    ok(True, 'rewound, it takes reads again')
     s.close()
+
+with scenario('the primary freezes, thaws, and is in quarantine'):
+    s = Scene(sync='ANY 1 (n1, n2)')
+    s.load()
+    signal_tree(s.cluster, 0, signal.SIGSTOP)
+    s.proxy.wait_log('operation_ended.*end=done', 60)
+    s.end_load()
+    new = primary_of(s)
+    s.judge('frozen', new, 8)
+    signal_tree(s.cluster, 0, signal.SIGCONT)
+    with s.cluster.at(0) as c:
+        wait_for(lambda: c.one("select count(*) from pg_stat_activity where application_name = 'lunapool'") != '0', what='it is asked again')
+        is_([int(r[0]) for r in c.q('select id from t') if int(r[0]) in set(s.acked[-50:])], [], 'nothing was written there after it')
+    wait_for(lambda: is_untouched(s, 0), what='the backends that were frozen to end')
+    ok(True, 'nobody is at the old primary')
+    is_(s.role(f'n{new}'), 'primary', 'the new one stays')
+    s.close()
+
+for name, number in (('pg_ctl stop -m fast', signal.SIGINT), ('pg_ctl stop -m immediate', signal.SIGQUIT)):
+    with scenario(name):
+        s = Scene()
+        s.load()
+        s.cluster.kill_node(0, number)
+        s.proxy.wait_log('operation_ended.*end=done')
+        s.end_load()
+        is_(s.errors, [], f'{name}: no other error than for what was in flight')
+        ok(len(s.unknown) <= 14, f'{name}: {len(s.unknown)} statements were at one of the 10 servers, or on the way there')
+        diag(f'{name}: writes stood still for {max(s.gaps) * 1000:.0f} ms')
+        is_(recorded(s, 2), 1, f'{name}: one promotion')
+        s.close()
+
+with scenario('a crash of one backend is no death'):
+    s = Scene()
+    with s.cluster.at(0) as c:
+        os.kill(int(c.one('select pg_backend_pid()')), signal.SIGKILL)
+    with s.proxy.connect() as c:
+        wait_for(lambda: s.role('n0') == 'primary')
+        c.q('insert into t values (1)')
+    is_(re.findall('primary_lost', s.proxy.log()), [], 'row 14: nothing was begun')
+    # I15: it is full, and refuses the service role
+    full = [s.cluster.at(0) for _ in range(3)]
+    s.cluster.set_node(0, max_connections=None)
+    with open(f'{s.cluster.dir}/n0/pg_hba.conf', 'r+') as f:
+        rules = f.read()
+        f.seek(0)
+        f.write('host all postgres 127.0.0.1/32 reject\n' + rules)
+    full[0].q('select pg_reload_conf()')
+    full[0].q("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'lunapool'")
+    s.proxy.wait_log('probe_refused.*node=n0')
+    with open(f'{s.cluster.dir}/n0/pg_hba.conf', 'w') as f:
+        f.write(rules)
+    full[0].q('select pg_reload_conf()')
+    wait_for(lambda: s.role('n0') == 'primary')
+    is_(re.findall('primary_lost', s.proxy.log()), [], 'row 21: nothing was begun')
+    # row 33: somebody promotes a standby beside it
+    with s.cluster.at(2) as c:
+        c.q('select pg_promote()')
+    s.proxy.wait_log('node_quarantined.*node=n2')
+    is_(s.role('n0'), 'primary', 'row 33: the recorded one keeps')
+    ok(is_untouched(s, 2), '… and nobody is at the other')
+    s.close()
+
+with scenario('Lunapool is killed at any time of a failover'):
+    for ms in range(20, 320, 60) if not LONG else range(0, 400, 10):
+        s = Scene(standbys=2)
+        signal_tree(s.cluster, 0, signal.SIGKILL)
+        time.sleep(ms / 1000)  # which step that is differs from run to run, and that is what is wanted
+        s.proxy.process.kill()
+        s.proxy.process.wait()
+        Proxy.all.remove(s.proxy)
+        before = re.findall(r'operation_step.* step=(\w+)', s.proxy.log())
+        s.proxy.start()
+        s.admin = s.proxy.connect('lunapool')
+        with s.proxy.connect() as c:
+            c.q('insert into t values (1)', 30)
+        new = primary_of(s)
+        with open(glob.glob(f'{s.state}/*.record')[0]) as f:
+            record = f.read()
+        is_((re.search(r'epoch (\d+)', record).group(1), s.rows()[f'n{new}']['timeline']), ('2', '2'),
+            f'after {ms} ms, at {before[-1] if before else "nothing"}: one promotion')
+        s.close()
 done()
