@@ -3,7 +3,7 @@ VARIANT ?= release
 CC ?= gcc
 B := build/$(VARIANT)
 
-PKGS := libpq openssl libprotobuf-c liburing ldap lber jansson luajit
+PKGS := libpq openssl libprotobuf-c liburing ldap lber jansson luajit libcurl
 CFLAGS.release := -O2 -g -fno-plt
 CFLAGS.debug := -O0 -g3
 CFLAGS.asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined

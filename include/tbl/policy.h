@@ -54,6 +54,11 @@
 	FIELD(run, "fun(cluster: lunapool.Cluster): any, any", NOW, "What is called.")
 /* What lp.sql() returns, beside the rows themselves. */
 #define POLICY_ROWS(FIELD) FIELD(affected, "integer", NOW, "How many rows the statement has returned, changed, added or removed.")
+/* What lp.http() returns. */
+#define POLICY_RESPONSE(FIELD)                  \
+	FIELD(status, "integer", NOW, "Below 400.") \
+	FIELD(body, "string", NOW, "At most 1 MB.") \
+	FIELD(headers, "table<string, string>", NOW, "By their names in small letters.")
 /* Why an action did not do what it should: the second value, behind nil. */
 #define POLICY_ERROR(FIELD)                                                                                         \
 	FIELD(kind, "string", NOW,                                                                                      \
@@ -171,6 +176,13 @@
 	    "rows, "                                                                                                                 \
 	    "each a table of values by the columns' names: numbers, booleans, texts, and nothing for NULL. At most rows of them "    \
 	    "(1,000) and 1 MB; after timeout seconds (10) it is given up. search_path is pg_catalog.")                               \
+	FUNCTION(http,                                                                                                               \
+	         "request: {url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: number, ca?: "   \
+	         "string}",                                                                                                          \
+	         "lunapool.Response?, lunapool.Error?",                                                                              \
+	         "One request of HTTP: GET, or POST if there is a body. An answer of status 400 or more is an error of kind http. "  \
+	         "Redirects are not "                                                                                                \
+	         "followed; certificates are verified, by those in ca if that is given; after timeout seconds (10) it is given up.") \
 	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                         \
 	FUNCTION(                                                                                                                    \
 	    parallel, "list: any[], fn: fun(item: any, at: integer): any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",    \

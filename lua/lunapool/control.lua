@@ -80,6 +80,8 @@ function lp.ssh(node, argv, options)
   local output, err = lp.exec(ssh, options)
   if err and err.status == 255 then
     err.kind = "connect"
+  elseif err then
+    err.message = tostring(argv[1]):match("[^/]*$") .. " at " .. node.name .. err.message:gsub("^ssh", "", 1)
   end
   return output, err
 end

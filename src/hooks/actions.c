@@ -122,7 +122,7 @@ static void set_functions(lua_State *L, const luaL_Reg *functions, size_t n)
 void actions_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{ "exec", act_exec }, { "sql", act_sql }, { "sleep", act_sleep }, { "defer", act_defer }
+		{ "exec", act_exec }, { "sql", act_sql }, { "http", act_http }, { "sleep", act_sleep }, { "defer", act_defer }
 	};
 	static const luaL_Reg natives[] = {
 		{ "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make }, { "ssh", ssh_of }

@@ -382,6 +382,8 @@ void hooks_shut(struct hooks *h)
 	free_sights(h->sights);
 	h->sights = NULL;
 	children_fini(&h->children);
+	http_free(h->http);
+	h->http = NULL;
 }
 
 void hooks_free(struct hooks *h)

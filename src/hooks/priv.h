@@ -99,6 +99,7 @@ struct hooks {
 	struct hook_set *set;
 	struct fiber *running; /* whose slice this is; NULL: none, and no action can be asked */
 	struct sights *sights; /* hooks.c: what was known of nodes */
+	struct http *http;     /* NULL: nobody has asked yet */
 };
 
 struct fiber;
@@ -183,5 +184,8 @@ double number_option(lua_State *L, int table, const char *name, double otherwise
 const char *text_option(lua_State *L, int table, const char *name, size_t *len); /* leaves it on the stack; NULL: not there */
 int act_exec(lua_State *L);
 int act_sql(lua_State *L);
+int act_http(lua_State *L);
+struct http;
+void http_free(struct http *h); /* NULL is fine; nobody waits for it any more */
 
 #endif

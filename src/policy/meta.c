@@ -86,6 +86,8 @@ static void put_control_classes(FILE *f)
 	POLICY_EVERY(FIELD)
 	fputs("\n---What lp.sql() returns: a table for each row.\n---@class lunapool.Rows: table[]\n", f);
 	POLICY_ROWS(FIELD)
+	fputs("\n---What lp.http() returns.\n---@class lunapool.Response\n", f);
+	POLICY_RESPONSE(FIELD)
 	fputs("\n---Why an action failed; tostring() gives its message.\n---@class lunapool.Error\n", f);
 	POLICY_ERROR(FIELD)
 }

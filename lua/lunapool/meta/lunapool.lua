@@ -96,6 +96,12 @@
 ---@class lunapool.Rows: table[]
 ---@field affected integer How many rows the statement has returned, changed, added or removed.
 
+---What lp.http() returns.
+---@class lunapool.Response
+---@field status integer Below 400.
+---@field body string At most 1 MB.
+---@field headers table<string, string> By their names in small letters.
+
 ---Why an action failed; tostring() gives its message.
 ---@class lunapool.Error
 ---@field kind string "exit", "signal", "timeout", "start": of commands; "sql", "connect"; "http"; "raised".
@@ -168,6 +174,11 @@ function lp.ssh(node, argv, options) end
 ---@param options? {timeout?: number, dbname?: string, rows?: integer}
 ---@return lunapool.Rows?, lunapool.Error?
 function lp.sql(node, statement, parameters, options) end
+
+---One request of HTTP: GET, or POST if there is a body. An answer of status 400 or more is an error of kind http. Redirects are not followed; certificates are verified, by those in ca if that is given; after timeout seconds (10) it is given up.
+---@param request {url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: number, ca?: string}
+---@return lunapool.Response?, lunapool.Error?
+function lp.http(request) end
 
 ---Waits.
 ---@param seconds number

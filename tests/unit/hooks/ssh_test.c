@@ -59,7 +59,9 @@ static void words_arrive_as_they_are(void **state)
 
 static void what_fails_there_is_told_apart_from_not_getting_there(void **state)
 {
-	SAYS("local ok, err = lp.ssh(cluster:node('pg1'), { 'sh', '-c', 'exit 3' }) return err.kind .. ' ' .. err.status", "exit 3");
+	SAYS("local ok, err = lp.ssh(cluster:node('pg1'), { 'sh', '-c', 'exit 3' }) return err.kind .. ' ' .. err.status .. ' ' .. "
+	     "err.message",
+	     "exit 3 sh at pg1 ended with status 3: [-T][-o][BatchMode=yes][-o][ConnectTimeout=10][-i][/key][-l][postgres][--][h1]");
 	SAYS("local ok, err = lp.ssh(cluster:node('pg1'), { 'lost' }) return err.kind .. ': ' .. err.message:match('[^]]*$')",
 	     "connect: no route");
 	SAYS("return lp.ssh(cluster:node('pg4'), { 'true' })",
