@@ -242,12 +242,12 @@ struct unit {
 	size_t len; /* bytes, of a read that is here whole */
 	bool is_read;
 	struct slice text;       /* of its first statement, when that was seen */
-	struct sql_class *class; /* … and a reference; NULL: it was not */
-	struct statement
-	    *st;        /* of a Parse or Bind that it begins with: a reference; NULL: it begins otherwise, or was not looked at */
-	uint8_t tx;     /* enum unit_tx */
-	bool read_only; /* its transaction is */
-	bool begins;    /* its first statement is a BEGIN that is answered here; TEXT is of the one behind it, if there is one */
+	struct sql_class *class; /* … a reference, of what EXECUTE names if it is that; NULL: it was not */
+	struct sql_class *own;   /* of the Query that it is: a reference; NULL: it is none */
+	struct statement *st;    /* of the Parse or Bind that it begins with, if it begins so: a reference, or NULL */
+	uint8_t tx;              /* enum unit_tx */
+	bool read_only;          /* its transaction is */
+	bool begins;         /* its first statement is a BEGIN that is answered here; TEXT is of the one behind it, if there is one */
 	uint8_t begin_modes; /* … and says that */
 	bool binds;          /* what it answers hangs on its transaction */
 	struct dlist notes;  /* what it sets, and its savepoints: struct awaytx_note; all 0: nothing */
@@ -547,7 +547,7 @@ void clientauth_find_secret(struct session *s, uint64_t not_before_us, auth_fn f
 /* prove.c: the dialogue */
 void prove_begin(struct session *s);
 
-/* Message handlers; return the bytes taken, 0 when blocked or short.  U: its class and st, if they were found out already. */
+/* Message handlers; return the bytes taken, 0 when blocked or short.  U: its own class and st, if they were found out already. */
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 size_t extended_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 size_t copyio_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent);
@@ -597,7 +597,7 @@ static inline void session_say(struct session *s, struct slice bytes, struct len
 }
 
 /* route.c: where a segment or Query goes */
-/* Before each message; false: it must wait.  U->class and U->st were NULL, and are what was found out if a unit begins with it. */
+/* Before each message; false: it must wait.  U's references were NULL, and are what was found out if a unit begins with it. */
 bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u);
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
@@ -619,10 +619,11 @@ void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with, filled in any case.  False: it must wait. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
+bool unit_of_query(struct session *s, struct slice text, struct unit *u); /* the same for a Query of TEXT */
 void unit_drop(struct session *s, struct unit *u);
 static inline void unit_forget(struct session *s, struct unit *u)
 {
-	if (UNLIKELY(u->class || u->st))
+	if (UNLIKELY(u->own || u->st || u->class))
 		unit_drop(s, u);
 }
 

@@ -309,7 +309,7 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 	if (UNLIKELY(asked.at != NULL) && !s->segment_open && !(s->srv && s->srv->tx_status == 'E') && s->vtx != VTX_FAILED &&
 	    s->pool)
 		return explain_route(s, asked) ? frame_size(f) : 0;
-	return u->class ? query_run(s, f, in, lent, u->class, text) : query_classified(s, f, in, lent, text);
+	return u->own ? query_run(s, f, in, lent, u->own, text) : query_classified(s, f, in, lent, text);
 }
 
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)

@@ -306,7 +306,7 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 		copyio_break(s, f.type);
 		return 0;
 	}
-	u.class = NULL;
+	u.class = u.own = NULL;
 	u.st = NULL;
 	if (UNLIKELY(s->home->routes || s->trip || s->away) && !route_unit(s, &f, in, &u)) {
 		unit_forget(s, &u);

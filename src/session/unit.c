@@ -98,17 +98,66 @@ static void look_note(struct unit *u, struct slice text, struct sql_class *class
 	u->class = sql_class_ref(class);
 }
 
-static enum look look_query(struct session *s, const struct frame *f, struct unit *u)
+/* ---- a Query ------------------------------------------------------------------------------------------------------------------------------ */
+
+/* What PREPARE made: its text is what stands behind the name. */
+static enum look look_prepared(struct session *s, const struct statement *st, struct sql_class **class)
 {
-	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
-	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
-	struct sql_class *class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	enum look look = known_class(s, &class, text) ? look_class(s, u, class) : LOOK_WAIT;
-	u->begins = is_begin(class);
-	look_note(u, text, class);
-	if (look == LOOK_READ && !note(s, u, class, text, slice_of(NULL, 0), slice_of(NULL, 0)))
+	struct writer w;
+	enum look look = LOOK_WAIT;
+	writer_init_grow(&w);
+	writer_bytes(&w, slice_text("PREPARE x"));
+	writer_bytes(&w, statement_text(st));
+	*class = sql_classify(s->home->env.cache, writer_slice(&w), query_dialect(s));
+	if (known_class(s, class, writer_slice(&w)))
+		look = (*class)->n == 1 && (*class)->part[0].kind == SQL_PREPARE && (*class)->is_read ? LOOK_READ : LOOK_NOT;
+	writer_fini(&w);
+	return look;
+}
+
+/* EXECUTE NAME; *CLASS: a reference, if it was found. */
+static enum look look_named(struct session *s, struct unit *u, const char *name, struct sql_class **class)
+{
+	struct statement *st = name ? names_meant(s, slice_text(name)) : NULL;
+	if (!st || st->names_statements)
+		return LOOK_NOT;
+	if (st->by_sql)
+		return look_prepared(s, st, class);
+	if (!known_statement(s, st))
+		return LOOK_WAIT;
+	*class = sql_class_ref(st->class);
+	return look_class(s, u, st->class);
+}
+
+/* Nothing but EXECUTE with values that call nothing: it is what the statement is.  The books of a transaction elsewhere do not know it. */
+static enum look look_executed(struct session *s, struct unit *u)
+{
+	enum look look = u->tx ? LOOK_NOT : LOOK_READ;
+	for (uint32_t i = 0; i < u->own->n && look == LOOK_READ; i++) {
+		const struct sql_part *p = &u->own->part[i];
+		struct sql_class *inner = NULL;
+		look = p->kind == SQL_EXECUTE && p->why == SQL_WHY_EXECUTE ? look_named(s, u, p->name, &inner) : LOOK_NOT;
+		if (look == LOOK_READ)
+			look_note(u, u->text, inner);
+		sql_class_unref(inner);
+	}
+	return look;
+}
+
+static enum look look_query(struct session *s, struct slice text, struct unit *u)
+{
+	enum look look;
+	u->text = text;
+	u->own = sql_classify(s->home->env.cache, text, query_dialect(s));
+	if (!known_class(s, &u->own, text))
+		return LOOK_WAIT;
+	u->begins = is_begin(u->own);
+	look = look_class(s, u, u->own);
+	if (look == LOOK_NOT && class_names_statements(u->own))
+		look = look_executed(s, u);
+	look_note(u, text, u->own);
+	if (look == LOOK_READ && !note(s, u, u->own, text, slice_of(NULL, 0), slice_of(NULL, 0)))
 		look = LOOK_NOT;
-	sql_class_unref(class);
 	return look;
 }
 
@@ -124,6 +173,8 @@ static bool look_begin(struct look_at *l, const struct sql_class *class)
 	return true;
 }
 
+/* ---- extended messages --------------------------------------------------------------------------------------------------------------------- */
+
 static struct statement *find_statement(struct look_at *l, struct slice name)
 {
 	if (name.len && l->named && slice_equal(name, l->name))
@@ -137,7 +188,7 @@ static enum look look_statement(struct look_at *l, struct slice name, struct sli
 	struct statement *st = find_statement(l, name);
 	if (!st || st->names_statements || l->ends)
 		return LOOK_NOT;
-	if (!l->u->st) { /* the first message's: one of another kind ends the look */
+	if (!l->u->st) { /* if the unit begins with a Parse or Bind, it is that one's */
 		l->u->st = st;
 		st->refs++;
 	}
@@ -161,7 +212,7 @@ static enum look look_parse(struct look_at *l, struct reader *r)
 	return look_statement(l, name, text);
 }
 
-/* A portal with a name, or one that is read in pieces, is a cursor: in a transaction, and where that is. */
+/* A portal with a name, or one that is read in pieces, is a cursor: in a transaction, and where that is.  Outside none outlives its Sync. */
 static enum look look_portal(struct look_at *l, struct slice portal)
 {
 	l->u->binds |= portal.len != 0;
@@ -201,11 +252,27 @@ static enum look look_execute(struct look_at *l, struct reader *r)
 	uint32_t most = reader_u32(r);
 	const struct statement *st = l->bound;
 	l->runs = true;
-	if (!reader_ok(r) || !l->is_bound || (most && l->u->tx != UNIT_TX_READS) || look_portal(l, portal) != LOOK_READ)
+	bool has_pieces = most && l->u->tx != UNIT_TX_NONE;
+	if (!reader_ok(r) || !l->is_bound || (has_pieces && l->u->tx != UNIT_TX_READS) || look_portal(l, portal) != LOOK_READ)
 		return LOOK_NOT;
-	l->u->binds |= most != 0;
+	l->u->binds |= has_pieces;
 	l->ends = st->class && st->class->n == 1 && is_end(st->class->part[0].kind);
 	return note(l->s, l->u, st->class, statement_text(st), statement_types(st), l->bound_as) ? LOOK_READ : LOOK_NOT;
+}
+
+/* Of the portal, or, in front of all others, of a statement: who means that behind it is not looked at. */
+static enum look look_close(struct look_at *l, struct reader *r)
+{
+	uint8_t what = reader_u8(r);
+	struct slice name = reader_text(r);
+	if (!reader_ok(r))
+		return LOOK_NOT;
+	if (l->u->tx)
+		return LOOK_READ;
+	if (what == 'S')
+		return l->named || l->is_bound || l->runs ? LOOK_NOT : LOOK_READ;
+	l->is_bound = false;
+	return name.len ? LOOK_NOT : LOOK_READ;
 }
 
 static enum look look_message(struct look_at *l, const struct frame *f)
@@ -222,11 +289,15 @@ static enum look look_message(struct look_at *l, const struct frame *f)
 	case 'E':
 		return look_execute(l, &r);
 	case 'C':
-		return l->u->tx ? LOOK_READ : LOOK_NOT;
+		return look_close(l, &r);
+	case 'H':
+		return LOOK_READ;
 	default:
 		return LOOK_NOT;
 	}
 }
+
+/* ---- the unit --------------------------------------------------------------------------------------------------------------------------------- */
 
 static bool look_next(const struct session *s, struct slice in, struct frame *f)
 {
@@ -250,6 +321,12 @@ static enum look look_segment(struct look_at *l, struct slice in)
 	return LOOK_NOT; /* it is not here whole */
 }
 
+static struct slice text_of(const struct frame *f)
+{
+	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
+	return slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
+}
+
 static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 {
 	struct look_at l = { .s = s, .u = u };
@@ -259,7 +336,7 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 		return LOOK_NOT;
 	if (f.type == 'Q') {
 		u->len = frame_size(&f);
-		return look_query(s, &f, u);
+		return look_query(s, text_of(&f), u);
 	}
 	look = look_segment(&l, in);
 	statement_unref(s, l.unnamed);
@@ -268,24 +345,41 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 	return look;
 }
 
-bool unit_look(struct session *s, struct slice in, struct unit *u)
+static void begin(const struct session *s, struct unit *u)
 {
-	bool may_go;
 	*u = (struct unit){ 0 };
 	if (s->away)
 		u->tx = s->away->is_read_only ? UNIT_TX_READS : UNIT_TX_READS_FIRST;
 	else if (s->vtx == VTX_DEFERRED)
 		awaytx_judge(s, s->begin_modes, u);
-	u->is_read = look_unit(s, in, u) == LOOK_READ && u->len <= UNITS_MAX;
-	may_go = u->tx == UNIT_TX_NONE || u->tx == UNIT_TX_READS || (u->tx != UNIT_TX_STAYS && !u->binds);
-	u->is_read = u->is_read && may_go;
-	return s->state == SESSION_READY; /* it may wait for what is known of the catalogue */
+}
+
+/* False: it must wait for what is known of the catalogue. */
+static bool end(const struct session *s, struct unit *u, bool is_read)
+{
+	bool may_go = u->tx == UNIT_TX_NONE || u->tx == UNIT_TX_READS || (u->tx != UNIT_TX_STAYS && !u->binds);
+	u->is_read = is_read && may_go;
+	return s->state == SESSION_READY;
+}
+
+bool unit_look(struct session *s, struct slice in, struct unit *u)
+{
+	begin(s, u);
+	bool is_read = look_unit(s, in, u) == LOOK_READ;
+	return end(s, u, is_read && u->len <= UNITS_MAX);
+}
+
+bool unit_of_query(struct session *s, struct slice text, struct unit *u)
+{
+	begin(s, u);
+	return end(s, u, look_query(s, text, u) == LOOK_READ);
 }
 
 void unit_drop(struct session *s, struct unit *u)
 {
 	if (u->notes.next)
 		awaytx_notes_free(&u->notes);
+	sql_class_unref(u->own);
 	sql_class_unref(u->class);
 	statement_unref(s, u->st);
 }

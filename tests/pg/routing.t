@@ -46,7 +46,9 @@ def settled(c):
         lsn = cluster.one('select pg_current_wal_insert_lsn()')
         with cluster.at(i) as n:
             wait_for(lambda: n.one(f"select pg_last_wal_replay_lsn() >= '{lsn}'") == 't', what='replay')
-    wait_for(lambda: where(c) != 'n0', what='a read on a standby')
+    for i in (1, 2):
+        wait_for(lambda: c.one(f'/* lunapool: node=n{i} */ {HERE}') == f'n{i}', what='a read on a standby')
+    wait_for(lambda: where(c) != 'n0', what='… by itself')
 
 
 def where(c):
@@ -165,7 +167,8 @@ return M
         b.q(f"set application_name = '{name}'")
         return b
     is_({where(as_('other')) for _ in range(10)}, {'n0'}, 'a policy keeps reads on the primary')
-    is_({where(as_('reporting')) for _ in range(20)}, {'n2'}, '… or sends them to a node')
+    settled(as_('reporting'))
+    is_({where(b) for _ in range(20)}, {'n2'}, '… or sends them to a node')
     is_(b.q('insert into fresh values (2000) returning i'), [['2000']], '… but writes to no standby')
     as_('nobody')
     is_(b.error(HERE), '53000', '… or refuses them')
@@ -178,7 +181,7 @@ return M
     b.q('insert into fresh values (2001)')
     is_(where(b) != 'n0', True, 'a read waits until a standby shows what its session has written')
     is_(b.one('select count(*) from fresh where i = 2001'), '1', '… and sees it')
-    as_('reporting')
+    settled(as_('reporting'))
     e = explained(b, HERE)
     is_((e['runs on'], e['decision']), ('n2', 'certain nodes: reports live on n2'), 'EXPLAIN ROUTE tells what the policy says')
     like(e['decided by'], 'main.lua:', '… and where')
