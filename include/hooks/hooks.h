@@ -12,6 +12,7 @@
 #include "net/mailbox.h"
 #include "net/resolve.h"
 #include "policy/set.h"
+#include "tbl/policy.h"
 #include "topo/topo.h"
 
 struct hooks;
@@ -56,8 +57,42 @@ struct hook_run *hooks_run_task(struct hooks *h, const struct hook_task *task, h
                                 struct err *err) MUST_CHECK;
 void hooks_forget(struct hook_run *r);                   /* FN will not come; the run goes on */
 void hooks_stop_run(struct hook_run *r, const char *by); /* FN comes, maybe inside */
+/* FN will not come, and the run is stopped. */
+void hooks_abandon(struct hook_run *r);
 /* By its number in SHOW TASKS: what it waits for is stopped, what it has deferred is done.  False: no such run is under way. */
 bool hooks_stop(struct hooks *h, uint64_t id, const char *by) MUST_CHECK;
+
+/* ---- what operations ask of a policy */
+
+#define HOOK_OF(name, ...) HOOK_##name,
+enum hook_name { POLICY_CONTROL_HOOKS(HOOK_OF) HOOK_NAMES };
+bool hooks_has(const struct hooks *h, const char *cluster, enum hook_name hook); /* the policy in force defines it */
+struct hook_operation {
+	uint64_t id, epoch;
+	const char *kind;
+	unsigned attempt;
+	const char *old_primary; /* "": none */
+	const char *evidence;
+};
+/* An action; PRIMARY may be NULL.  It has gone well when it has returned true, and nothing else.  As hooks_run_task(). */
+struct hook_run *hooks_run(struct hooks *h, const char *cluster, enum hook_name hook, const struct hook_operation *op,
+                           const char *node, const char *primary, uint64_t timeout_us, hook_done_fn fn, void *arg,
+                           struct err *err) MUST_CHECK;
+
+#define HOOK_NODES_MAX POLICY_NODES_MAX
+struct hook_candidate {
+	const char *name;
+	const char *refused; /* why it may not; NULL: it may.  Those who may stand in their order */
+};
+struct hook_choice {
+	bool is_nobody;               /* nobody shall be, and why */
+	size_t n;                     /* 0, and not nobody: the order as it is */
+	size_t order[HOOK_NODES_MAX]; /* indices of candidates that may */
+	char why[200];                /* … or what was wrong with the answer */
+};
+/* The decision failover(), which takes 50 ms at most. */
+void hooks_choose(struct hooks *h, const char *cluster, const char *old_primary, const char *evidence,
+                  const struct hook_candidate *candidates, size_t n, struct hook_choice *out);
 
 enum hook_state { HOOK_RUNNING, HOOK_DONE, HOOK_FAILED, HOOK_STOPPED };
 struct hook_row {

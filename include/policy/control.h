@@ -47,7 +47,7 @@ void policy_control_push_table(lua_State *L); /* what the policy's file returned
 void policy_control_push_cluster(lua_State *L);
 void policy_control_push_node(lua_State *L, int node_at);      /* of its own cluster; nil below 0 */
 void policy_control_push_part(lua_State *L, const char *name); /* lua/lunapool/NAME.lua, to be called */
-/* The index of the node at INDEX, in its own cluster; raises an error. */
-int policy_control_check_node(lua_State *L, int index);
+int policy_control_node_at(lua_State *L, int index);    /* the index of the node at INDEX, in its own cluster; -1: it is none */
+int policy_control_check_node(lua_State *L, int index); /* the same for an argument; raises an error */
 
 #endif

@@ -26,6 +26,16 @@
 	HOOK(balance, "query: lunapool.Query, nodes: lunapool.Node[]", "lunapool.Node?",                                          \
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
 
+/* Called by operations, in the control plane: decisions at once, actions as coroutines. */
+#define POLICY_CONTROL_HOOKS(HOOK)                                                                                             \
+	HOOK(failover, "event: lunapool.Failover, cluster: lunapool.Cluster", "lunapool.Node[]|lunapool.Node|nil, string?",        \
+	     "A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an " \
+	     "error, leaves the order as it is.")                                                                                  \
+	HOOK(promote, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                           \
+	     "Makes it the primary; may be called again. Whatever it says, the node itself is asked.")                             \
+	HOOK(follow_primary, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node",                                \
+	     "true?, lunapool.Error|string|nil", "Makes a standby follow the new primary; may be called again.")
+
 #define POLICY_TABLES(TABLE)                                                                     \
 	TABLE(tasks, "table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any>", \
 	      "Procedures that an operator runs by their names: lunapool ctl run NAME.")             \
@@ -54,6 +64,23 @@
 	FIELD(run, "fun(cluster: lunapool.Cluster): any, any", NOW, "What is called.")
 /* What lp.sql() returns, beside the rows themselves. */
 #define POLICY_ROWS(FIELD) FIELD(affected, "integer", NOW, "How many rows the statement has returned, changed, added or removed.")
+/* What an operation tells its hooks. */
+#define POLICY_OPERATION(FIELD)                                                                   \
+	FIELD(id, "integer", NOW, "The same each time that the hook is called for it.")               \
+	FIELD(epoch, "integer", NOW, "In which it began.")                                            \
+	FIELD(kind, "string", NOW, "\"failover\" and so on.")                                         \
+	FIELD(step, "string", NOW, "Which hook this is.")                                             \
+	FIELD(attempt, "integer", NOW, "Candidates that were tried, with this one.")                  \
+	FIELD(cluster, "lunapool.Cluster", NOW, "Whose it is.")                                       \
+	FIELD(node, "lunapool.Node", NOW, "As the hook is given it.")                                 \
+	FIELD(primary, "lunapool.Node?", NOW, "Whom the node is to follow, as the hook is given it.") \
+	FIELD(old_primary, "lunapool.Node?", NOW, "Who was the primary when it began.")               \
+	FIELD(evidence, "string", NOW, "Why it began.")
+#define POLICY_FAILOVER(FIELD)                                                                                               \
+	FIELD(candidates, "lunapool.Node[]", NOW, "Who may become primary by the rules that no policy loosens; the best first.") \
+	FIELD(refused, "table<string, string>", NOW, "Why the others may not, by their names.")                                  \
+	FIELD(old_primary, "lunapool.Node?", NOW, "Who is lost.")                                                                \
+	FIELD(evidence, "string", NOW, "Why that is thought.")
 /* What lp.http() returns. */
 #define POLICY_RESPONSE(FIELD)                  \
 	FIELD(status, "integer", NOW, "Below 400.") \

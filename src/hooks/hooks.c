@@ -18,46 +18,6 @@
 
 #define EVENT_TIMEOUT_US (600 * US_PER_S)
 
-/* The function at the policy's table[PART][NAME], or of the table that is there; false with nothing pushed: there is none. */
-static bool push_entry(lua_State *L, const char *part, const char *name)
-{
-	policy_control_push_table(L);
-	lua_getfield(L, -1, part);
-	lua_replace(L, -2);
-	if (lua_istable(L, -1)) {
-		lua_getfield(L, -1, name);
-		lua_replace(L, -2);
-	}
-	if (!lua_isnil(L, -1))
-		return true;
-	lua_pop(L, 1);
-	return false;
-}
-
-/* It was there when somebody looked for it. */
-static void push_known(lua_State *L, const char *part, const char *name)
-{
-	if (!push_entry(L, part, name))
-		luaL_error(L, "%s.%s is gone", part, name);
-}
-
-struct question {
-	const char *part, *name;
-	bool is_there;
-};
-
-static void look_for(lua_State *L, void *arg)
-{
-	struct question *q = arg;
-	q->is_there = push_entry(L, q->part, q->name);
-}
-
-static bool has_entry(struct hook_vm *v, const char *part, const char *name)
-{
-	struct question q = { part, name, false };
-	return policy_control_protect(v->vm, look_for, &q) && q.is_there;
-}
-
 /* ---- tasks -------------------------------------------------------------------------------------------------------------------------- */
 
 static struct hook_vm *vm_of_task(struct hooks *h, const struct hook_task *task, struct err *err)
@@ -69,7 +29,7 @@ static struct hook_vm *vm_of_task(struct hooks *h, const struct hook_task *task,
 		if (task->cluster && strcmp(task->cluster, v->cluster) != 0)
 			continue;
 		has_cluster = true;
-		if (!has_entry(v, "tasks", task->name))
+		if (!hook_vm_has(v, "tasks", task->name))
 			continue;
 		if (found) {
 			err_set(err, "42725", "the policies of several clusters have a task \"%.60s\"", task->name);
@@ -89,7 +49,7 @@ static int push_task(lua_State *L, void *arg)
 {
 	const struct hook_task *task = arg;
 	const struct hook_vm *v = policy_control_owner(L);
-	push_known(L, "tasks", task->name);
+	hook_vm_push(L, "tasks", task->name);
 	lua_createtable(L, 0, 3);
 	lua_pushstring(L, task->name);
 	lua_setfield(L, -2, "name");
@@ -124,6 +84,14 @@ void hooks_forget(struct hook_run *r)
 		r->fn = NULL;
 }
 
+void hooks_abandon(struct hook_run *r)
+{
+	if (!r)
+		return;
+	hooks_forget(r);
+	hooks_stop_run(r, "who had asked for it");
+}
+
 void hooks_stop_run(struct hook_run *r, const char *by)
 {
 	struct err err;
@@ -154,7 +122,7 @@ struct happening {
 static int push_event(lua_State *L, void *arg)
 {
 	const struct happening *e = arg;
-	push_known(L, "on", e->name);
+	hook_vm_push(L, "on", e->name);
 	lua_createtable(L, 0, 3);
 	lua_pushstring(L, e->name);
 	lua_setfield(L, -2, "name");
@@ -171,7 +139,7 @@ static void happen(struct hooks *h, const char *cluster, const char *event, cons
 	for (size_t i = 0; h->set && i < h->set->n; i++) {
 		struct hook_vm *v = h->set->vms[i];
 		struct err err;
-		if (strcmp(v->cluster, cluster) != 0 || !has_entry(v, "on", event))
+		if (strcmp(v->cluster, cluster) != 0 || !hook_vm_has(v, "on", event))
 			continue;
 		struct happening e = { event, node ? hook_vm_node(v, node) : -1, old ? hook_vm_node(v, old) : -1 };
 		struct run_spec spec = { .kind = RUN_EVENT, .name = event, .push = push_event, .push_arg = &e };
@@ -281,7 +249,7 @@ static void wind(struct ticker *t)
 static int push_tick(lua_State *L, void *arg)
 {
 	const struct ticker *t = arg;
-	push_known(L, "every", t->name);
+	hook_vm_push(L, "every", t->name);
 	lua_getfield(L, -1, "run");
 	lua_replace(L, -2);
 	policy_control_push_cluster(L);

@@ -2,6 +2,7 @@
  * hooks' own.
  *
  *   hooks.c  the calls of hooks.h: tasks, events, timers     set.c     a VM for each cluster, and whom it shows
+ *   asked.c  … what operations ask of a policy
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   record.c what SHOW TASKS shows                           child.c   programs
  *   actions.c, exec.c, sql.c: the library lp, options.c      error.c   why an action failed
@@ -60,6 +61,9 @@ struct hook_set {
 	size_t n;
 	struct hook_vm **vms;
 };
+struct hook_vm *hook_vm_of(const struct hooks *h, const char *cluster);  /* in force; NULL: none */
+bool hook_vm_has(struct hook_vm *v, const char *part, const char *name); /* PART NULL: a hook */
+void hook_vm_push(lua_State *L, const char *part, const char *name);     /* raises an error if it is gone */
 struct hook_vm *hook_vm_ref(struct hook_vm *v);
 void hook_vm_unref(struct hook_vm *v);
 void hook_vm_look(struct hook_vm *v, const struct topo *latest); /* what its objects show from now on; NULL: nothing */
@@ -135,7 +139,7 @@ void ref_drop(struct hook_vm *v, int ref);
 
 /* ---- run.c ------------------------------------------------------------------------------------------------------------------ */
 
-enum run_kind { RUN_TASK, RUN_EVENT, RUN_TIMER };
+enum run_kind { RUN_TASK, RUN_EVENT, RUN_TIMER, RUN_HOOK };
 struct hook_run {
 	struct dlist link;
 	struct hooks *hooks;

@@ -16,7 +16,7 @@
 #define DEFER_US (10 * US_PER_S)
 #define RUNS_MAX 64u /* of a VM at once */
 
-static const char *const kind_names[] = { "task", "on", "every" };
+static const char *const kind_names[] = { "task", "on", "every", "hook" };
 
 /* ---- output ------------------------------------------------------------------------------------------------------------------ */
 
@@ -59,7 +59,7 @@ static void log_end(const struct hook_run *r)
 	const struct log_kv name = KV_STR("name", row->name), id = KV_INT("id", row->id);
 	if (r->state != HOOK_DONE)
 		log_warn(NULL, "task_failed", cluster, kind, name, id, KV_ERR(&r->err));
-	else if (r->kind == RUN_TASK)
+	else if (r->kind == RUN_TASK || r->kind == RUN_HOOK)
 		log_info(NULL, "task_done", cluster, kind, name, id, KV_INT("ms", row->took_us / US_PER_MS));
 	else
 		log_debug(NULL, "task_done", cluster, kind, name, id, KV_INT("ms", row->took_us / US_PER_MS));
@@ -156,6 +156,21 @@ struct outcome {
 	struct fiber *fiber;
 };
 
+/* true; or nil, and why.  Anything else is nothing that it may say. */
+static void judge_hook(lua_State *L, struct hook_run *r)
+{
+	if (lua_isboolean(L, 1) && lua_toboolean(L, 1))
+		return;
+	r->state = HOOK_FAILED;
+	if (lua_isnil(L, 1) && !lua_isnil(L, 2))
+		error_read(L, 2, r, &r->err);
+	else
+		err_set(&r->err, "P0001", "it returned %s, instead of true, or nil and why",
+		        lua_isnil(L, 1)       ? "nothing"
+		        : lua_isboolean(L, 1) ? "false"
+		                              : luaL_typename(L, 1));
+}
+
 /* value; or nil or false, and why. */
 static void judge(lua_State *L, void *arg)
 {
@@ -165,6 +180,10 @@ static void judge(lua_State *L, void *arg)
 	lua_settop(o->fiber->L, 2);
 	lua_xmove(o->fiber->L, L, 2);
 	r->state = HOOK_DONE;
+	if (r->kind == RUN_HOOK) {
+		judge_hook(L, r);
+		return;
+	}
 	if (lua_toboolean(L, 1)) {
 		if (lua_type(L, 1) == LUA_TSTRING) {
 			const char *text = lua_tolstring(L, 1, &len);

@@ -146,6 +146,57 @@ const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, 
 	return NULL;
 }
 
+/* ---- what its policy has -------------------------------------------------------------------------------------------------------- */
+
+/* What the policy's file returned, [PART], [NAME]; false with nothing pushed: there is no such thing. */
+static bool push_entry(lua_State *L, const char *part, const char *name)
+{
+	const char *const keys[] = { part ? part : name, part ? name : NULL };
+	policy_control_push_table(L);
+	for (size_t i = 0; i < ARRAY_LEN(keys) && keys[i] && !lua_isnil(L, -1); i++) {
+		if (lua_istable(L, -1))
+			lua_getfield(L, -1, keys[i]);
+		else
+			lua_pushnil(L);
+		lua_replace(L, -2);
+	}
+	if (!lua_isnil(L, -1))
+		return true;
+	lua_pop(L, 1);
+	return false;
+}
+
+void hook_vm_push(lua_State *L, const char *part, const char *name)
+{
+	if (!push_entry(L, part, name))
+		luaL_error(L, "%s is gone", name);
+}
+
+struct question {
+	const char *part, *name;
+	bool is_there;
+};
+
+static void look_for(lua_State *L, void *arg)
+{
+	struct question *q = arg;
+	q->is_there = push_entry(L, q->part, q->name);
+}
+
+bool hook_vm_has(struct hook_vm *v, const char *part, const char *name)
+{
+	struct question q = { part, name, false };
+	return policy_control_protect(v->vm, look_for, &q) && q.is_there;
+}
+
+struct hook_vm *hook_vm_of(const struct hooks *h, const char *cluster)
+{
+	for (size_t i = 0; h->set && i < h->set->n; i++)
+		if (strcmp(h->set->vms[i]->cluster, cluster) == 0)
+			return h->set->vms[i];
+	return NULL;
+}
+
 /* ---- lives --------------------------------------------------------------------------------------------------------------------------- */
 
 static struct hook_vm *make(const struct conf *conf, size_t at, const struct policy_set *policies, struct policy_kv *kv,

@@ -142,14 +142,20 @@ void policy_control_push_part(lua_State *L, const char *name)
 	lib_load(L, &part);
 }
 
-int policy_control_check_node(lua_State *L, int index)
+int policy_control_node_at(lua_State *L, int index)
 {
 	const struct policy_vm *vm = vm_of(L);
+	const struct handle *h = handle_at(L, index);
+	if (!h || h->is != HANDLE_NODE || h->cluster_at != vm->own_at)
+		return -1;
+	return h->node_at == NODE_PRIMARY && vm->topo ? vm->topo->clusters[h->cluster_at].primary : h->node_at;
+}
+
+int policy_control_check_node(lua_State *L, int index)
+{
 	const struct handle *h = check_handle(L, index, HANDLE_NODE, "node");
-	luaL_argcheck(L, h->cluster_at == vm->own_at, index, "a node of another cluster");
-	int at = h->node_at;
-	if (at == NODE_PRIMARY && vm->topo)
-		at = vm->topo->clusters[h->cluster_at].primary;
+	luaL_argcheck(L, h->cluster_at == vm_of(L)->own_at, index, "a node of another cluster");
+	int at = policy_control_node_at(L, index);
 	luaL_argcheck(L, at >= 0, index, "nobody is the primary now");
 	return at;
 }

@@ -86,6 +86,10 @@ static void put_control_classes(FILE *f)
 	POLICY_EVERY(FIELD)
 	fputs("\n---What lp.sql() returns: a table for each row.\n---@class lunapool.Rows: table[]\n", f);
 	POLICY_ROWS(FIELD)
+	fputs("\n---What an operation tells its hooks.\n---@class lunapool.Operation\n", f);
+	POLICY_OPERATION(FIELD)
+	fputs("\n---What failover() is told.\n---@class lunapool.Failover\n", f);
+	POLICY_FAILOVER(FIELD)
 	fputs("\n---What lp.http() returns.\n---@class lunapool.Response\n", f);
 	POLICY_RESPONSE(FIELD)
 	fputs("\n---Why an action failed; tostring() gives its message.\n---@class lunapool.Error\n", f);
@@ -98,6 +102,7 @@ static void put_hooks(FILE *f)
 #define HOOK(name, parameters, returns, sentence) \
 	fprintf(f, "---@field " #name "? fun(%s): %s %s\n", parameters, returns, sentence);
 	POLICY_HOOK_TABLE(HOOK)
+	POLICY_CONTROL_HOOKS(HOOK)
 #define TABLE(name, type, sentence) put_field(f, #name "?", type, sentence);
 	POLICY_TABLES(TABLE)
 	fputs("---@field selftest? fun(): boolean?, string? Run whenever the policy is loaded; an error, or false, refuses it.\n", f);

@@ -14,9 +14,9 @@ static const char *const hook_names[] = {
 #define HOOK_NAME(name, ...) #name,
 	POLICY_HOOK_TABLE(HOOK_NAME)
 };
+static const char *const control_names[] = { POLICY_CONTROL_HOOKS(HOOK_NAME) };
 /* Of the contract, but nobody would call them. */
-static const char *const later_names[] = { "failover", "returning", "fence",  "promote", "follow_primary",
-	                                       "rejoin",   "recover",   "vip_up", "vip_down" };
+static const char *const later_names[] = { "returning", "fence", "rejoin", "recover", "vip_up", "vip_down" };
 static const char *const events[] = {
 #define EVENT_NAME(name, ...) #name,
 	POLICY_EVENTS(EVENT_NAME)
@@ -61,20 +61,32 @@ static int hook_named(const char *name)
 	return -1;
 }
 
+static bool is_one_of(const char *const *names, size_t n, const char *name)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(names[i], name) == 0)
+			return true;
+	return false;
+}
+
 static NORETURN void refuse_name(lua_State *L, const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(later_names); i++)
-		if (strcmp(later_names[i], name) == 0)
-			complain(L, name, "the hook %s is not supported yet", name);
+	if (is_one_of(later_names, ARRAY_LEN(later_names), name))
+		complain(L, name, "the hook %s is not supported yet", name);
 	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance, tasks, on, every and selftest", name);
+}
+
+static void check_function(lua_State *L, const char *name)
+{
+	if (!lua_isfunction(L, -1))
+		complain(L, name, "%s is a function, not a %s", name, luaL_typename(L, -1));
 }
 
 static void take_hook(lua_State *L, int hook)
 {
 	struct policy_vm *vm = vm_of(L);
 	lua_Debug ar;
-	if (!lua_isfunction(L, -1))
-		complain(L, hook_names[hook], "%s is a function, not a %s", hook_names[hook], luaL_typename(L, -1));
+	check_function(L, hook_names[hook]);
 	lua_pushvalue(L, -1);
 	lua_getinfo(L, ">S", &ar);
 	snprintf(vm->where[hook], VM_WHERE_MAX, "%s:%d", ar.short_src, ar.linedefined);
@@ -92,10 +104,7 @@ static void check_task(lua_State *L, const char *name)
 
 static void check_event(lua_State *L, const char *name)
 {
-	bool is_known = false;
-	for (size_t i = 0; i < ARRAY_LEN(events); i++)
-		is_known |= strcmp(events[i], name) == 0;
-	if (!is_known)
+	if (!is_one_of(events, ARRAY_LEN(events), name))
 		complain(L, name, "there is no event %s", name);
 	if (!lua_isfunction(L, -1))
 		complain(L, name, "on.%s is a function, not a %s", name, luaL_typename(L, -1));
@@ -166,6 +175,8 @@ static void take_entry(lua_State *L, const char *name)
 		take_hook(L, hook);
 	else if (part)
 		take_part(L, part);
+	else if (is_one_of(control_names, ARRAY_LEN(control_names), name))
+		check_function(L, name);
 	else if (strcmp(name, "selftest") == 0 && !lua_isfunction(L, -1))
 		complain(L, name, "selftest is a function, not a %s", luaL_typename(L, -1));
 	else if (strcmp(name, "selftest") != 0 && strcmp(name, "api") != 0)

@@ -213,7 +213,7 @@ int vm_resume(struct policy_vm *vm, lua_State *fiber, int n_args, uint64_t limit
 
 bool vm_protect(struct policy_vm *vm, lua_CFunction fn, void *arg)
 {
-	start_clock(vm, VM_LOAD_US);
+	start_clock(vm, POLICY_SLICE_US);
 	int status = lua_cpcall(vm->L, fn, arg);
 	stop_clock(vm);
 	if (status == LUA_OK)

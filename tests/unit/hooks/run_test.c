@@ -279,7 +279,7 @@ static void a_table_with_nonsense_is_refused(void **state)
 	REFUSED("return { api = 1, every = {\n x = { seconds = 1 } } }", "main.lua:2: every.x: run is a function, not a nil");
 	REFUSED("return { api = 1, every = {\n x = { seconds = 1, run = function() end, now = 1 } } }",
 	        "main.lua:2: every.x has seconds and run, and nothing else");
-	REFUSED("return { api = 1,\n promote = function() end }", "main.lua:2: the hook promote is not supported yet");
+	REFUSED("return { api = 1,\n vip_up = function() end }", "main.lua:2: the hook vip_up is not supported yet");
 }
 
 static void nothing_waits_where_it_may_not(void **state)
