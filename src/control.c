@@ -456,6 +456,7 @@ void control_begin(struct control *c)
 {
 	hooks_apply(c->hooks, policies_take_hooks(c->app->policies));
 	hooks_on_publish(c->hooks);
+	roles_ask(c->roles, c->hooks);
 	roles_on_conf(c->roles);
 	loader_on_conf(c->loader);
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
@@ -491,9 +492,9 @@ void control_shut(struct control *c)
 	listeners_close(c->listeners);
 	heirs_close(c->heirs);
 	orders_shut(c->orders);
-	hooks_shut(c->hooks);
 	roles_free(c->roles);
 	c->roles = NULL;
+	hooks_shut(c->hooks); /* behind whoever asks for something */
 	journal_close(c->journal);
 	c->journal = NULL;
 	loader_free(c->loader);

@@ -9,6 +9,7 @@
 #include "ha/ops.h"
 #include "ha/picture.h"
 #include "ha/verdict.h"
+#include "hooks/hooks.h"
 #include "net/resolve.h"
 #include "topo/topo.h"
 
@@ -18,6 +19,7 @@ struct keeper_env {
 	struct mailbox *mailbox;
 	struct topo_board *board;
 	struct journal *journal;
+	struct hooks *hooks; /* policies that are asked; outlives the keeper; NULL: none */
 	void *arg;
 	void (*look)(void *arg, const char *cluster);   /* every node is asked now */
 	void (*settle)(void *arg, const char *cluster); /* what keeper_route() says may be another thing now: publishes it if it is */

@@ -34,6 +34,7 @@ struct ops_conf {
 	bool is_automatic; /* failover = auto */
 	bool is_external;  /* … = external: others decide, we follow */
 	uint64_t promote_timeout_us, max_loss;
+	uint64_t follow_timeout_us; /* 0: 10 s */
 };
 
 enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW };
@@ -50,6 +51,9 @@ struct ops_env {
 	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
 	void (*forget_act)(void *arg, uint64_t id); /* its end is not awaited any more */
+	/* May be NULL.  Of the N nodes in ORDER, indices of the picture, who may become primary: which of them shall, in which order; how many of them.
+	 * 0: nobody, and WHY. */
+	size_t (*choose)(void *arg, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room);
 };
 /* RECORD: the journal's last; an operation that it has open is gone on with. */
 struct ops *ops_new(const struct ops_env *env, const struct ops_conf *conf, const struct record *record);

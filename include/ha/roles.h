@@ -20,6 +20,8 @@ struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mai
 void roles_free(struct roles *r);
 /* Before roles_on_conf(): from now on each cluster has a keeper, whose record in J, which outlives R, says who may be primary.  PROGRESS: see keeper_env. */
 void roles_remember(struct roles *r, struct journal *j, uint64_t (*progress)(void *arg, uint32_t node_id), void *arg);
+/* Before roles_on_conf(), too: operations ask these policies, which outlive R. */
+void roles_ask(struct roles *r, struct hooks *hooks);
 /* Another process has J's place: what is cut off stays so, and nothing more is decided. */
 void roles_resign(struct roles *r);
 /* The keeper of the cluster at this place in the topology; NULL: it has none. */

@@ -31,6 +31,7 @@ struct undertaking { /* a deed for an act */
 	struct keeper *keeper;
 	uint64_t id;
 	struct deed *deed;
+	struct hook_run *run; /* in its stead */
 };
 
 struct keeper {
@@ -432,6 +433,7 @@ static void undertaking_free(struct undertaking *u)
 {
 	dlist_remove(&u->link);
 	deed_drop(u->deed);
+	hooks_abandon(u->run);
 	mem_free(u);
 }
 
@@ -443,6 +445,39 @@ static void on_deed(void *arg, bool is_done, const struct err *err)
 	u->deed = NULL;
 	undertaking_free(u);
 	ops_on_act(k->ops, id, is_done, err);
+}
+
+static void on_hook(void *arg, const char *output, const struct err *err)
+{
+	struct undertaking *u = arg;
+	struct keeper *k = u->keeper;
+	uint64_t id = u->id;
+	u->run = NULL;
+	undertaking_free(u);
+	ops_on_act(k->ops, id, !err, err);
+}
+
+/* By the policy, if it has a hook for that. */
+static bool run_hook(struct undertaking *u, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
+{
+	const struct keeper *k = u->keeper;
+	const struct record_operation *op = &ops_record(k->ops)->op;
+	enum hook_name hook = what == OPS_ACT_PROMOTE ? HOOK_promote : HOOK_follow_primary;
+	const struct hook_operation about = { .id = op->id,
+		                                  .epoch = op->epoch,
+		                                  .kind = operation_kind_word(op->kind),
+		                                  .attempt = op->attempt,
+		                                  .old_primary = op->source,
+		                                  .evidence = op->why };
+	struct err err;
+	if (!k->env.hooks || !hooks_has(k->env.hooks, k->cluster, hook))
+		return false;
+	primary = what == OPS_ACT_PROMOTE ? NULL : primary;
+	u->run = hooks_run(k->env.hooks, k->cluster, hook, &about, node, primary, timeout_us, on_hook, u, &err);
+	if (!u->run)
+		log_warn(NULL, "hook_not_run", KV_STR("cluster", k->cluster), KV_STR("node", node), KV_ERR(&err),
+		         KV_STR("effect", "it is done by SQL"));
+	return u->run != NULL;
 }
 
 static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
@@ -462,6 +497,8 @@ static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, 
 		                                   .cluster = conf };
 	*u = (struct undertaking){ .keeper = k, .id = id };
 	dlist_push_back(&k->undertakings, &u->link);
+	if (run_hook(u, what, node, primary, timeout_us))
+		return;
 	u->deed = what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, timeout_us, on_deed, u)
 	                                  : deed_follow(&env, &target, p->host, p->port, timeout_us, on_deed, u);
 }
@@ -477,12 +514,43 @@ static void on_forget_act(void *arg, uint64_t id)
 	}
 }
 
+/* -- who shall be primary -------------------------------------------------------------------------------- */
+
+static size_t on_choose(void *arg, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room)
+{
+	struct keeper *k = arg;
+	const struct record_operation *op = &ops_record(k->ops)->op;
+	struct hook_candidate candidates[RECORD_NODES_MAX];
+	size_t places[RECORD_NODES_MAX], all = 0;
+	struct hook_choice choice;
+	if (!k->env.hooks)
+		return n;
+	for (size_t i = 0; i < n; i++, all++) {
+		places[all] = order[i];
+		candidates[all] = (struct hook_candidate){ k->nodes[order[i]].guard.name, NULL };
+	}
+	for (size_t i = 0; i < k->picture.n_nodes; i++) {
+		if (verdicts[i].may)
+			continue;
+		places[all] = i;
+		candidates[all++] = (struct hook_candidate){ k->nodes[i].guard.name, verdicts[i].why };
+	}
+	hooks_choose(k->env.hooks, k->cluster, op->source, op->why, candidates, all, &choice);
+	snprintf(why, room, "%s", choice.why);
+	if (choice.n == 0)
+		return choice.is_nobody ? 0 : n;
+	for (size_t i = 0; i < choice.n; i++)
+		order[i] = places[choice.order[i]];
+	return choice.n;
+}
+
 /* -- life ------------------------------------------------------------------------------------------------ */
 
 static struct ops_conf ops_conf_of(const struct conf_cluster *conf)
 {
 	return (struct ops_conf){ .is_automatic = conf->failover == CONF_FAILOVER_AUTO,
 		                      .promote_timeout_us = conf->promote_timeout,
+		                      .follow_timeout_us = conf->follow_timeout,
 		                      .max_loss = conf->max_loss };
 }
 
@@ -510,7 +578,8 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 		                             .look = on_look,
 		                             .picture = on_picture,
 		                             .act = on_act,
-		                             .forget_act = on_forget_act };
+		                             .forget_act = on_forget_act,
+		                             .choose = on_choose };
 	const struct conf_cluster *conf = NULL;
 	k->env = *env;
 	k->cluster = mem_text(cluster);

@@ -413,11 +413,17 @@ static bool step_choose(struct ops *o)
 		ask_again(o, LOOK_US);
 		return false;
 	}
-	size_t n = judge(o, p, verdicts, order);
+	size_t n = judge(o, p, verdicts, order), may = n;
+	char why[RECORD_WHY_MAX] = "";
 	tell_candidates(o, p, verdicts, judged, sizeof judged);
+	if (n > 0 && o->env.choose)
+		n = o->env.choose(o->env.arg, verdicts, order, n, why, sizeof why);
 	if (n > 0)
 		return target(o, p->nodes[order[0]].guard.name, judged);
-	stay(o, "no node may take its place: %s", judged);
+	if (may > 0)
+		stay(o, "the policy wants nobody to take its place: %s", why);
+	else
+		stay(o, "no node may take its place: %s", judged);
 	if (now(o) - o->entered_us >= READMIT_US && readmit(o, p))
 		return false;
 	ask_again(o, AGAIN_US);
@@ -490,6 +496,11 @@ static bool step_promote(struct ops *o)
 	return false;
 }
 
+static uint64_t follow_us(const struct ops *o)
+{
+	return o->conf.follow_timeout_us ? o->conf.follow_timeout_us : FOLLOW_US;
+}
+
 /* True: nothing more is to be done for it in this operation. */
 static bool has_followed(struct ops *o, const struct ops_node *n)
 {
@@ -501,7 +512,7 @@ static bool has_followed(struct ops *o, const struct ops_node *n)
 	if (a->tries >= FOLLOW_TRIES)
 		return true;
 	if (a->state == ACT_NONE || now(o) - a->ended_us >= US_PER_S)
-		start_act(o, a, OPS_ACT_FOLLOW, o->record.primary, FOLLOW_US);
+		start_act(o, a, OPS_ACT_FOLLOW, o->record.primary, follow_us(o));
 	return false;
 }
 
@@ -512,7 +523,7 @@ static bool step_follow(struct ops *o)
 	for (size_t i = 0; i < p->n_nodes; i++)
 		if (strcmp(p->nodes[i].guard.name, o->record.primary) != 0 && !is_source(o, &p->nodes[i]))
 			is_over &= has_followed(o, &p->nodes[i]);
-	if (is_over || now(o) - o->entered_us > 2 * FOLLOW_US)
+	if (is_over || now(o) - o->entered_us > 2 * follow_us(o))
 		return close_operation(o, END_DONE, "");
 	o->env.alarm(o->env.arg, AGAIN_US);
 	return false;

@@ -50,6 +50,7 @@ struct probed {
 };
 
 struct roles {
+	struct hooks *hooks; /* NULL: nobody is asked */
 	struct loop *loop;
 	struct resolver *resolver;
 	struct mailbox *mailbox;
@@ -444,6 +445,7 @@ static void remember(struct roles *r, struct watched *w)
 		                            .mailbox = r->mailbox,
 		                            .board = r->board,
 		                            .journal = r->journal,
+		                            .hooks = r->hooks,
 		                            .arg = r,
 		                            .look = on_look,
 		                            .settle = on_settle,
@@ -466,6 +468,11 @@ struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mai
 	dlist_init(&r->nodes);
 	dlist_init(&r->clusters);
 	return r;
+}
+
+void roles_ask(struct roles *r, struct hooks *hooks)
+{
+	r->hooks = hooks;
 }
 
 void roles_free(struct roles *r)
