@@ -96,6 +96,26 @@
 ---@class lunapool.Rows: table[]
 ---@field affected integer How many rows the statement has returned, changed, added or removed.
 
+---What an operation tells its hooks.
+---@class lunapool.Operation
+---@field id integer The same each time that the hook is called for it.
+---@field epoch integer In which it began.
+---@field kind string "failover" and so on.
+---@field step string Which hook this is.
+---@field attempt integer Candidates that were tried, with this one.
+---@field cluster lunapool.Cluster Whose it is.
+---@field node lunapool.Node As the hook is given it.
+---@field primary lunapool.Node? Whom the node is to follow, as the hook is given it.
+---@field old_primary lunapool.Node? Who was the primary when it began.
+---@field evidence string Why it began.
+
+---What failover() is told.
+---@class lunapool.Failover
+---@field candidates lunapool.Node[] Who may become primary by the rules that no policy loosens; the best first.
+---@field refused table<string, string> Why the others may not, by their names.
+---@field old_primary lunapool.Node? Who is lost.
+---@field evidence string Why that is thought.
+
 ---What lp.http() returns.
 ---@class lunapool.Response
 ---@field status integer Below 400.
@@ -117,6 +137,9 @@
 ---@field route? fun(query: lunapool.Query, cluster: lunapool.Cluster): lunapool.Decision, string? Asked for each statement outside a transaction, and for a transaction at its first statement. The second value is the reason that EXPLAIN ROUTE shows.
 ---@field admit? fun(client: lunapool.Client): lunapool.Decision|lunapool.Admission|nil Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.
 ---@field balance? fun(query: lunapool.Query, nodes: lunapool.Node[]): lunapool.Node? Asked when there is a list to choose from; nothing leaves it to the configured algorithm.
+---@field failover? fun(event: lunapool.Failover, cluster: lunapool.Cluster): lunapool.Node[]|lunapool.Node|nil, string? A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an error, leaves the order as it is.
+---@field promote? fun(op: lunapool.Operation, node: lunapool.Node): true?, lunapool.Error|string|nil Makes it the primary; may be called again. Whatever it says, the node itself is asked.
+---@field follow_primary? fun(op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node): true?, lunapool.Error|string|nil Makes a standby follow the new primary; may be called again.
 ---@field tasks? table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any> Procedures that an operator runs by their names: lunapool ctl run NAME.
 ---@field on? table<string, fun(event: lunapool.Event, cluster: lunapool.Cluster): any, any> What shall be done when something has happened, by the event's name.
 ---@field every? table<string, lunapool.Every> What shall be done again and again, by a name of its own.

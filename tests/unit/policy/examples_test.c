@@ -206,8 +206,10 @@ static void admission_by_class(void **state)
 }
 
 /* Those named below are all there are, and none of them has failed once. */
-static const char *const tested[] = { "read_write_split", "reporting_to_one_standby", "read_after_write", "shard_by_tenant",
-	                                  "canary",           "maintenance_window",       "sticky_session",   "admission_by_class" };
+static const char
+    *const tested[] = { "read_write_split", "reporting_to_one_standby", "read_after_write", "shard_by_tenant",
+	                    "canary",           "maintenance_window",       "sticky_session",   "admission_by_class",
+	                    "nearest_standby",  "pgpool_scripts",           "failover_by_ssh" /* these: tests/unit/hooks */ };
 
 static void no_example_is_forgotten(void **state)
 {
