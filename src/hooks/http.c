@@ -7,7 +7,6 @@
  *
  * Always: nothing of a script runs inside a call of libcurl's: what has ended is taken from its queue afterwards.
  */
-#include <ctype.h>
 #include <curl/curl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "header.h"
 #include "priv.h"
 
 #define BODY_MAX (1u << 20)
@@ -161,27 +161,16 @@ static void http_cancel(struct wait *w)
 	end_request(CONTAINER_OF(w, struct request, wait));
 }
 
-/* "Name: value" lines; names in small letters, of a name that comes twice the last. */
+/* Names in small letters; of one that comes twice, the last. */
 static void push_headers(lua_State *L, struct slice head)
 {
+	struct slice value;
+	char name[HEADER_NAME_MAX];
 	lua_newtable(L);
-	while (head.len) {
-		const uint8_t *end = memchr(head.at, '\n', head.len);
-		size_t len = end ? (size_t)(end - head.at) + 1 : head.len, name = 0, from;
-		char small[100];
-		for (; name < len && name < sizeof small && head.at[name] != ':'; name++)
-			small[name] = (char)tolower(head.at[name]);
-		for (from = name + 1; from < len && head.at[from] == ' ';)
-			from++;
-		size_t to = len;
-		while (to > from && isspace(head.at[to - 1]))
-			to--;
-		if (name < len && name < sizeof small && from <= len) {
-			lua_pushlstring(L, small, name);
-			lua_pushlstring(L, (const char *)head.at + from, to - from);
-			lua_rawset(L, -3);
-		}
-		head = slice_skip(head, len);
+	while (header_next(&head, name, &value)) {
+		lua_pushstring(L, name);
+		lua_pushlstring(L, (const char *)value.at, value.len);
+		lua_rawset(L, -3);
 	}
 }
 

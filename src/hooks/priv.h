@@ -5,7 +5,8 @@
  *   asked.c  … what operations ask of a policy
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   record.c what SHOW TASKS shows                           child.c   programs
- *   actions.c, exec.c, sql.c: the library lp, options.c      error.c   why an action failed
+ *   actions.c, exec.c, sql.c, http.c: the library lp         error.c   why an action failed
+ *   options.c what actions are given                         header.c  heads of HTTP
  */
 #ifndef HOOKS_PRIV_H
 #define HOOKS_PRIV_H
