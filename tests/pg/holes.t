@@ -136,9 +136,9 @@ HOLES = [
     ('large objects', 'n BEGIN', "p SELECT lo_made(4242)", "p SELECT lo_put(4242, 0, 'abc')", 'p SELECT lo_get(4242)', 'p COMMIT', 'p SELECT lo_get(4242)', 'p SELECT lo_unlink(4242)'),
     ('ids of transactions', 'n BEGIN', 'p SELECT txid_current() = txid_current()', 'p SELECT pg_current_xact_id_if_assigned() IS NOT NULL', 'p COMMIT', 'p SELECT txid_current_snapshot() IS NOT NULL'),
     ('a materialized view without rows', '. SELECT * FROM m_empty'),
-    ('what reads only, by mode', 'n BEGIN READ ONLY', '. SELECT a FROM t ORDER BY a', "p SELECT nextval('s')", '. ROLLBACK'),
+    ('what reads only, by mode', '. BEGIN READ ONLY', 's SELECT a FROM t ORDER BY a', "p SELECT nextval('s')", '. ROLLBACK'),
     ('what may not write, by mode', 'n BEGIN READ ONLY', 'p INSERT INTO written VALUES (1)', '. ROLLBACK', '. SET default_transaction_read_only = on', 'p INSERT INTO written VALUES (1)', '. SELECT a FROM t ORDER BY a', '. SHOW default_transaction_read_only'),
-    ('a transaction that only reads', 'n BEGIN READ ONLY', '. SELECT a FROM t ORDER BY a', '. SELECT stable_f(a) FROM t ORDER BY 1', '. COMMIT'),
+    ('a transaction that only reads', '. BEGIN READ ONLY', 's SELECT a FROM t ORDER BY a', '. SELECT stable_f(a) FROM t ORDER BY 1', '. COMMIT'),
     ('serializable', 'n BEGIN ISOLATION LEVEL SERIALIZABLE', 'p SELECT a FROM t ORDER BY a', 'p COMMIT', "n SET default_transaction_isolation = 'serializable'", '. SELECT a FROM t ORDER BY a', '. SHOW transaction_isolation'),
     ('errors of a read', '. SELECT a / 0 FROM t', '. SELECT nothing FROM t', '. SELECT * FROM no_such_table', '. SELECT no_such_f(1)', ". SELECT 'x'::int", '. SELECT a FROM t WHERE'),
     # the extended protocol

@@ -16,7 +16,7 @@ db = cluster.database('t_matrix', SETUP)
 twin.database('t_matrix', SETUP)
 for i in (1, 2):
     cluster.caught_up(i)
-proxy = Proxy(cluster, workers=2, pool={'size': 4})
+proxy = Proxy(cluster, workers=2, pool={'size': 4}, databases={'*': {}, 'until': {'dbname': db, 'read_until_write': True}})
 
 # What writes a file, or takes what must not be taken.
 LEFT_OUT = re.compile(r"COPY t TO '/tmp|SELECT pg_terminate_backend")
@@ -79,15 +79,27 @@ def in_read_only(c, sql):
     return got + simple(c, 'COMMIT')
 
 
+def in_repeatable_read(c, sql):
+    c.q('BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY')
+    got = simple(c, 'SELECT a FROM t WHERE a = 1') + simple(c, sql)
+    return got + simple(c, 'COMMIT')
+
+
+def until_it_writes(c, sql):
+    c.q('BEGIN')
+    got = simple(c, 'SELECT 1') + extended(c, sql)  # what other sessions have written a standby may show later
+    return got + simple(c, 'ROLLBACK')
+
+
 def ways(sql, where):
     needs = [s for pattern, s in BEFORE if re.match(pattern, sql)]
     if not IN_TRANSACTION_ONLY.match(sql):
         yield from (simple,) if ';' in sql else (simple, extended, named)
     if ';' in sql or re.match('BEGIN|START|COMMIT|ROLLBACK', sql) or any(s[0] == 'BEGIN' for s in needs):
         return
-    yield from (in_transaction, extended_in_transaction)
+    yield from (in_transaction, extended_in_transaction, until_it_writes)
     if where.startswith('any'):
-        yield in_read_only
+        yield from (in_read_only, in_repeatable_read)
 
 
 def answer(c, sql, way):
@@ -123,7 +135,7 @@ for order in ('any', 'primary'):  # whoever has written reads what he wrote: rea
             continue
         for way in ways(sql, where):
             mark = f'm{n}.{way.__name__}.'
-            with proxy.connect(db) as c, twin.connect(db) as direct:
+            with proxy.connect('until' if way is until_it_writes else db) as c, twin.connect(db) as direct:
                 got, expected = answer(c, f'{sql} /* {mark} */', way), answer(direct, f'{sql} /* {mark} */', way)
             ran.append((mark, sql, where, way.__name__))
             if where == 'any, fresh' or why in OWN_ANSWER or OWN_NAME.search(sql):
@@ -140,7 +152,9 @@ alone = ('simple', 'extended')
 is_([(sql, way) for mark, sql, where, way in ran if where == 'primary' and seen(mark) not in ([0], [])], [], 'what is for the primary ran there and nowhere else')
 is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if where.startswith('any') and way in alone and QUERY.match(sql) and seen(mark) not in ([1], [2])], [],
     'what is for any ran on one standby')
-is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if way == 'in_read_only' and QUERY.match(sql) and len(seen(mark)) != 1], [], '… on one node in a transaction that only reads')
+is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if way in ('in_read_only', 'in_repeatable_read') and QUERY.match(sql) and seen(mark) not in ([1], [2])], [],
+    '… and in a transaction that only reads')
+is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if way == 'until_it_writes' and len(seen(mark)) > 1], [], 'a transaction that moves runs no statement twice')
 is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if 'in_transaction' in way and seen(mark) not in ([0], [])], [], '… on the primary in one that may write')
 is_([(sql, way, seen(mark)) for mark, sql, where, way in ran if where.startswith('any') and way == 'named' and QUERY.match(sql) and not {1, 2} & set(seen(mark))], [],
     '… on a standby when it was prepared, too')
