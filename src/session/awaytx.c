@@ -106,13 +106,26 @@ static bool is_on(const char *value)
 	return false;
 }
 
-static bool is_read_only(const struct session *s, uint8_t begins_as)
+enum default_access { ACCESS_UNKNOWN, ACCESS_WRITES, ACCESS_READS };
+
+/* Whether BEGIN that does not say begins what only reads. */
+static NOT_INLINE bool learn_default(struct session *s)
 {
 	static const char name[] = "default_transaction_read_only";
-	const char *told = s->told ? settings_get(s->told, name) : NULL; /* PostgreSQL 14 on */
+	const char *told = s->told ? settings_get(s->told, name) : NULL;
+	bool reads = is_on(told ? told : settings_get(s->vars, name));
+	if (told) /* PostgreSQL 14 on: whenever it is another, the client is told */
+		s->default_access = reads ? ACCESS_READS : ACCESS_WRITES;
+	return reads;
+}
+
+static bool is_read_only(struct session *s, uint8_t begins_as)
+{
 	if (begins_as & (MODE_READ_ONLY | MODE_READ_WRITE))
 		return begins_as & MODE_READ_ONLY;
-	return is_on(told ? told : settings_len(s->vars) ? settings_get(s->vars, name) : NULL);
+	if (UNLIKELY(s->default_access == ACCESS_UNKNOWN))
+		return learn_default(s);
+	return s->default_access == ACCESS_READS;
 }
 
 /* 0: the server's own default, which nobody knows here. */
@@ -125,7 +138,7 @@ static uint8_t level_of(const struct session *s, uint8_t begins_as)
 	return !value ? 0 : mode ? mode->bit : MODE_SERIALIZABLE;
 }
 
-void awaytx_judge(const struct session *s, uint8_t begins_as, struct unit *u)
+void awaytx_judge(struct session *s, uint8_t begins_as, struct unit *u)
 {
 	uint8_t level = level_of(s, begins_as);
 	u->read_only = is_read_only(s, begins_as);
@@ -137,12 +150,38 @@ void awaytx_judge(const struct session *s, uint8_t begins_as, struct unit *u)
 		u->tx = pool_conf(s->pool)->read_until_write ? UNIT_TX_READS_FIRST : UNIT_TX_IF_ASKED;
 }
 
-bool awaytx_is_asked(const struct session *s)
+/* The text that IN begins with; empty: it has none, or is not here. */
+static struct slice first_text(struct session *s, struct slice in)
 {
-	struct unit u = { 0 };
-	awaytx_judge(s, s->begin_modes, &u);
-	return u.tx == UNIT_TX_READS || u.tx == UNIT_TX_READS_FIRST || s->home->topo->policies ||
-	       (u.tx == UNIT_TX_IF_ASKED && s->home->routes);
+	struct frame f;
+	struct reader r;
+	struct slice name;
+	const struct statement *st;
+	if (frame_next(in, FRAME_FROM_CLIENT, &f) != FRAME_OK)
+		return slice_of(NULL, 0);
+	if (f.type == 'Q')
+		return f.body;
+	reader_init(&r, f.body);
+	name = reader_text(&r);
+	if (f.type == 'P')
+		return slice_of(r.at, reader_left(&r));
+	name = f.type == 'B' ? reader_text(&r) : slice_of(NULL, 0);
+	st = f.type == 'B' && reader_ok(&r) ? names_find(s, name) : NULL;
+	return st ? statement_text(st) : slice_of(NULL, 0);
+}
+
+/* Nearly always: nobody asks, and it is known at a glance. */
+static bool has_asked(struct session *s, struct slice in)
+{
+	struct sql_hint hint;
+	if (s->home->topo->policies || (settings_len(s->vars) && settings_get(s->vars, "lunapool.route")))
+		return true;
+	return sql_hint(first_text(s, in), &hint);
+}
+
+bool awaytx_is_asked(struct session *s, struct slice in)
+{
+	return s->pool && (is_read_only(s, s->begin_modes) || pool_conf(s->pool)->read_until_write || has_asked(s, in));
 }
 
 /* ---- notes ------------------------------------------------------------------------------------------------------------------------------------------- */

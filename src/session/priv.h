@@ -421,14 +421,15 @@ struct session {
 	unsigned row_refused : 1; /* a row was too long: the rest of what the statement returns is dropped, a cancel is under way */
 	unsigned broke_copy : 1;  /* its server has said so and will close the connection */
 	unsigned draining : 1;
-	unsigned freshness : 2;  /* enum conf_freshness: whose writes its reads must show */
-	unsigned is_away : 1;    /* the server that it has is no primary */
-	unsigned unit_open : 1;  /* between the first extended message of a segment and its Sync */
-	unsigned unit_parts : 1; /* the unit at hand waits for those before it, to go elsewhere */
-	unsigned unit_wrote : 1; /* what is under way on the primary may have written */
-	unsigned replicates : 2; /* 1: logical, 2: physical */
-	unsigned console : 2;    /* enum console_next: what the console goes on with */
-	unsigned key_words : 4;  /* of the cancel key: 0, 1 or 8 times 4 bytes */
+	unsigned freshness : 2;      /* enum conf_freshness: whose writes its reads must show */
+	unsigned is_away : 1;        /* the server that it has is no primary */
+	unsigned default_access : 2; /* awaytx.c's, as of `told`; 0: not looked at */
+	unsigned unit_open : 1;      /* between the first extended message of a segment and its Sync */
+	unsigned unit_parts : 1;     /* the unit at hand waits for those before it, to go elsewhere */
+	unsigned unit_wrote : 1;     /* what is under way on the primary may have written */
+	unsigned replicates : 2;     /* 1: logical, 2: physical */
+	unsigned console : 2;        /* enum console_next: what the console goes on with */
+	unsigned key_words : 4;      /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
 
 static inline unsigned session_worker(uint64_t id) /* see sessions_accept() */
@@ -637,9 +638,9 @@ char *awaytx_begin_text(uint8_t modes);
 /* CLASS is a SET TRANSACTION directly behind the deferred BEGIN: that says it now.  False: it must be sent. */
 bool awaytx_joins_begin(struct session *s, const struct sql_class *class);
 /* U's tx and read_only, for a transaction that was begun so.  The session has a pool. */
-void awaytx_judge(const struct session *s, uint8_t modes, struct unit *u);
-/* Whether the first unit of the deferred transaction may be one for a standby, or a policy's. */
-bool awaytx_is_asked(const struct session *s);
+void awaytx_judge(struct session *s, uint8_t modes, struct unit *u);
+/* Whether the first unit of the deferred transaction, at IN, may be one for a standby, or a policy's. */
+bool awaytx_is_asked(struct session *s, struct slice in);
 /* The transaction begins on a standby, with U. */
 void awaytx_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct unit *u);
 bool awaytx_unit(struct session *s, struct slice in, struct unit *u); /* its next unit, for unit_look(); false: it must wait */
@@ -828,12 +829,13 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
 bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
-void known_planned(struct session *s, const struct sql_class *class); /* to be bound: pins for what planning does; needs no Execute */
-bool known_stream(struct session *s, struct slice beginning);  /* for a text that streams through: pins at once; has a server */
-void known_call(struct session *s, uint32_t oid);              /* for a FunctionCall */
-void known_give_up(struct session *s);                         /* WAIT_FACTS took too long */
-void known_on_commit(struct session *s);                       /* of a transaction with tx_catalog */
-void known_blame(struct session *s, const char *function);     /* for the pin that is about to be set; NULL: none */
+void known_planned(struct session *s,
+                   const struct sql_class *class);            /* to be bound: pins for what planning does; needs no Execute */
+bool known_stream(struct session *s, struct slice beginning); /* for a text that streams through: pins at once; has a server */
+void known_call(struct session *s, uint32_t oid);             /* for a FunctionCall */
+void known_give_up(struct session *s);                        /* WAIT_FACTS took too long */
+void known_on_commit(struct session *s);                      /* of a transaction with tx_catalog */
+void known_blame(struct session *s, const char *function);    /* for the pin that is about to be set; NULL: none */
 void known_forget_all(struct sessions *ss);
 
 /* names.c: the client's names; "" is the unnamed one */

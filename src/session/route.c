@@ -181,8 +181,7 @@ static bool is_free(const struct session *s)
 {
 	return (!s->srv || (is_behind_others(s) && s->topo_generation == s->home->topo->generation)) && s->vtx != VTX_FAILED &&
 	       !s->pins && !s->skip_to_sync && !s->owed && !s->wait_failed && s->pool &&
-	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED) &&
-	       (s->vtx == VTX_NONE || awaytx_is_asked(s));
+	       pool_conf(s->pool)->mode != POOL_MODE_SESSION && !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
 }
 
 /* Until a standby shows what this session must see, as long as the policy lets it wait. */
@@ -307,6 +306,8 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 			return awaytx_unit(s, in, u);
 		awaytx_end(s);
 	}
+	if (s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in))
+		return comes_behind(s);
 	c = is_free(s) ? route_cluster(s) : NULL;
 	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
 		return comes_behind(s);

@@ -61,6 +61,10 @@ static void setup_parse_bind_execute(struct setup *u, struct slice text, unsigne
                                      void *ref)
 {
 	struct writer bound;
+	if (!n_params) {
+		setup_statement(u, text, slice_of(NULL, 0), slice_of(NULL, 0), tag, ref);
+		return;
+	}
 	writer_init_grow(&bound);
 	writer_u16(&bound, 0);
 	writer_u16(&bound, (uint16_t)n_params);

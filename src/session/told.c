@@ -30,6 +30,7 @@ static void tell(struct session *s, struct settings *now)
 	writer_fini(&w);
 	settings_unref(s->told);
 	s->told = now;
+	s->default_access = 0;
 }
 
 /* The server's values are the session's. */
