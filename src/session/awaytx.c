@@ -416,19 +416,12 @@ static const char *why_it_moves(const struct awaytx *a, const struct unit *u)
 	return a->n_notes > NOTES_MAX ? "too much to be repeated" : NULL;
 }
 
-/* More of a message that will be looked at when it is here. */
-static bool is_partly_here(struct slice in)
-{
-	struct frame f;
-	return frame_next(in, FRAME_FROM_CLIENT, &f) == FRAME_OK && !frame_is_whole(&f) && frame_size(&f) <= UNITS_MAX;
-}
-
 static bool take_unit(struct session *s, struct slice in, struct unit *u)
 {
 	struct awaytx *a = s->away;
 	bool has_failed = s->srv->tx_status == 'E';
 	const char *why;
-	if (is_partly_here(in) || !unit_look(s, in, u))
+	if (!unit_look(s, in, u))
 		return false;
 	why = has_failed ? NULL : why_it_moves(a, u);
 	if (why) {

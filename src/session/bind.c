@@ -27,6 +27,20 @@ static bool binds_begin_here(struct session *s, struct slice portal, const struc
 	return !portal.len && st && st->class && query_defers_begin(s, st->class);
 }
 
+/* No parameters; formats, of which drivers like to send one, of nothing. */
+bool bind_is_bare(struct slice rest)
+{
+	struct reader r;
+	uint16_t formats, params, results;
+	reader_init(&r, rest);
+	formats = reader_u16(&r);
+	reader_bytes(&r, 2u * formats);
+	params = reader_u16(&r);
+	results = reader_u16(&r);
+	reader_bytes(&r, 2u * results);
+	return reader_done(&r) && formats <= 1 && !params && results <= 1;
+}
+
 void bind_execute_begin(struct session *s)
 {
 	struct slice text = statement_text(s->portal);
@@ -217,8 +231,7 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		known_planned(s, st->class);
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
-	if (frame_is_whole(f) && binds_begin_here(s, portal, st) &&
-	    slice_equal(slice_of(r.at, reader_left(&r)), slice_of("\0\0\0\0\0\0", 6))) {
+	if (frame_is_whole(f) && binds_begin_here(s, portal, st) && bind_is_bare(slice_of(r.at, reader_left(&r)))) {
 		portals_bind(s, portal, st, NULL);
 		s->portal_begins = 1;
 		extended_answer_now(s, '2', slice_of(NULL, 0));

@@ -618,7 +618,7 @@ bool floor_marks_writes(const struct topo *topo); /* somebody must show what oth
 
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
-/* unit.c: the unit that IN begins with, filled in any case.  False: it must wait. */
+/* unit.c: the unit that IN begins with, filled in any case.  False: it must wait, if only for more of it. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
 bool unit_of_query(struct session *s, struct slice text, struct unit *u); /* the same for a Query of TEXT */
 void unit_drop(struct session *s, struct unit *u);
@@ -894,6 +894,7 @@ size_t parse_take(struct session *s, const struct frame *f, struct slice in, con
 size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 void bind_execute_begin(struct session *s); /* the unnamed portal is a BEGIN that needs no server yet */
 void bind_begin_there(struct session *s);
+bool bind_is_bare(struct slice rest); /* what follows the names in a Bind binds nothing */
 void portals_bind(struct session *s, struct slice portal, struct statement *st, struct effect *e);
 struct statement *portals_find(const struct session *s, struct slice portal); /* NULL: nobody knows */
 void portals_forget(struct session *s);

@@ -1,5 +1,5 @@
 /*
- * unit — what the client's next Query, or extended messages up to a Sync, are: do they only read, and are all of them here.
+ * unit — what the client's next Query, or extended messages up to a Sync, are: do they only read.  As long as they do, the rest of them is waited for.
  *
  * Nothing is taken or sent: the messages are looked at where they lie, and taken by their own handlers afterwards.
  */
@@ -8,7 +8,12 @@
 #include "priv.h"
 #include "wire/reader.h"
 
-enum look { LOOK_READ, LOOK_NOT, LOOK_WAIT };
+enum look {
+	LOOK_READ,
+	LOOK_NOT,
+	LOOK_WAIT, /* the session does */
+	LOOK_MORE, /* for the rest: nobody may expect an answer before he has sent Sync or Flush ("Extended Query") */
+};
 
 struct look_at { /* the extended messages of one unit */
 	struct session *s;
@@ -18,7 +23,7 @@ struct look_at { /* the extended messages of one unit */
 	struct slice name;         /* … this one */
 	struct statement *bound;   /* a reference: what the unnamed portal runs */
 	struct slice bound_as;     /* … and what follows the names in its Bind */
-	bool is_bound, runs, ends;
+	bool is_bound, runs, ends, flushes;
 };
 
 /* Statements that return rows.  What begins or ends transactions has a way of its own. */
@@ -232,7 +237,7 @@ static enum look look_bind(struct look_at *l, struct reader *r)
 	l->bound = find_statement(l, name);
 	l->bound->refs++;
 	l->bound_as = slice_of(r->at, reader_left(r));
-	return LOOK_READ;
+	return is_begin(l->bound->class) && !bind_is_bare(l->bound_as) ? LOOK_NOT : LOOK_READ;
 }
 
 static enum look look_describe(struct look_at *l, struct reader *r)
@@ -291,6 +296,7 @@ static enum look look_message(struct look_at *l, const struct frame *f)
 	case 'C':
 		return look_close(l, &r);
 	case 'H':
+		l->flushes = true;
 		return LOOK_READ;
 	default:
 		return LOOK_NOT;
@@ -299,10 +305,15 @@ static enum look look_message(struct look_at *l, const struct frame *f)
 
 /* ---- the unit --------------------------------------------------------------------------------------------------------------------------------- */
 
-static bool look_next(const struct session *s, struct slice in, struct frame *f)
+/* READ: F is whole. */
+static enum look look_next(const struct session *s, struct slice in, struct frame *f)
 {
-	return frame_next(in, FRAME_FROM_CLIENT, f) == FRAME_OK && frame_is_whole(f) && frame_size(f) <= UNITS_MAX &&
-	       f->body_len <= s->home->max_message;
+	enum frame_result how = frame_next(in, FRAME_FROM_CLIENT, f);
+	if (how != FRAME_OK)
+		return how == FRAME_SHORT ? LOOK_MORE : LOOK_NOT;
+	if (frame_size(f) > UNITS_MAX || f->body_len > s->home->max_message)
+		return LOOK_NOT;
+	return frame_is_whole(f) ? LOOK_READ : LOOK_MORE;
 }
 
 /* The extended messages that IN begins with. */
@@ -310,7 +321,10 @@ static enum look look_segment(struct look_at *l, struct slice in)
 {
 	struct frame f;
 	enum look look;
-	while (look_next(l->s, slice_skip(in, l->u->len), &f)) {
+	while (l->u->len <= UNITS_MAX) {
+		look = look_next(l->s, slice_skip(in, l->u->len), &f);
+		if (look != LOOK_READ)
+			return look == LOOK_MORE && l->flushes ? LOOK_NOT : look; /* he may wait for what he has asked for so far */
 		l->u->len += frame_size(&f);
 		if (f.type == 'S')
 			return l->runs || l->u->tx ? LOOK_READ : LOOK_NOT;
@@ -318,7 +332,7 @@ static enum look look_segment(struct look_at *l, struct slice in)
 		if (look != LOOK_READ)
 			return look;
 	}
-	return LOOK_NOT; /* it is not here whole */
+	return LOOK_NOT;
 }
 
 static struct slice text_of(const struct frame *f)
@@ -331,9 +345,9 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 {
 	struct look_at l = { .s = s, .u = u };
 	struct frame f;
-	enum look look;
-	if (!look_next(s, in, &f))
-		return LOOK_NOT;
+	enum look look = look_next(s, in, &f);
+	if (look != LOOK_READ)
+		return look;
 	if (f.type == 'Q') {
 		u->len = frame_size(&f);
 		return look_query(s, text_of(&f), u);
@@ -345,7 +359,7 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 	return look;
 }
 
-static void begin(const struct session *s, struct unit *u)
+static void begin(struct session *s, struct unit *u)
 {
 	*u = (struct unit){ 0 };
 	if (s->away)
@@ -365,8 +379,8 @@ static bool end(const struct session *s, struct unit *u, bool is_read)
 bool unit_look(struct session *s, struct slice in, struct unit *u)
 {
 	begin(s, u);
-	bool is_read = look_unit(s, in, u) == LOOK_READ;
-	return end(s, u, is_read && u->len <= UNITS_MAX);
+	enum look look = look_unit(s, in, u);
+	return look != LOOK_MORE && end(s, u, look == LOOK_READ && u->len <= UNITS_MAX);
 }
 
 bool unit_of_query(struct session *s, struct slice text, struct unit *u)

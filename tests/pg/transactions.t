@@ -200,6 +200,11 @@ with scenario('savepoints and settings move with it'):
                                    w.bind('', 's2') + w.execute() + w.sync(), PRIMARY, w.bind('', 's1') + w.execute() + w.sync(), 'rollback', w.close('S', 's1') + w.close('S', 's2') + w.sync()])
     replay('… made there', ['begin', x(READ, name='s1') + w.sync(), STANDBY, x('select $1::int', [3], name='s2') + w.sync(), STANDBY, w.bind('', 's1') + w.execute() + w.sync(), W,
                             w.bind('', 's1') + w.execute() + w.sync(), PRIMARY, 'rollback', w.close('S', 's1') + w.close('S', 's2') + w.sync()])
+    NEEDY = "select needs_primary() = 'yes'"
+    replay('… and again on the primary', [x(NEEDY, name='s1') + w.sync(), 'begin', x(READ) + w.sync(), x(NEEDY, name='s2') + w.sync(), PRIMARY, w.bind('', 's1') + w.execute() + w.sync(),
+                                          w.bind('', 's2') + w.execute() + w.sync(), 'commit', x(READ, name='s2') + w.sync(), w.close('S', 's1') + w.close('S', 's2') + w.sync()])
+    replay('… and one that fails there', ['begin', x(READ) + w.sync(), x('select 1/(i - 1) from t', name='s1') + w.sync(), 'rollback', w.bind('', 's1') + w.execute() + w.sync(),
+                                          x('select * from nothing', name='s3') + w.sync(), w.bind('', 's3') + w.execute() + w.sync(), w.close('S', 's1') + w.sync()])
     replay('COPY', ['begin', READ, 'copy (select i from t where i < 3 order by i) to stdout', STANDBY, 'rollback'])
 
 
@@ -289,6 +294,56 @@ with scenario('who waits, goes, is late'):
         is_([w.fields(m[1])['C'] if m and m[0] == 'E' else m for m in c.until('Z')], ['25P03', None], 'idle_transaction_timeout holds there, too')
     late.stop()
 
+with scenario('drivers'):
+    try:
+        import psycopg
+    except ImportError:
+        psycopg = None
+        skip('psycopg', 'it is not installed')
+    if psycopg:
+        def session(database):
+            return psycopg.connect(host='127.0.0.1', port=proxy.port, user='postgres', dbname=database)
+        with session(db) as con:
+            con.read_only = True
+            got = [con.execute(HERE).fetchone()[0] for _ in range(8)]  # prepared from the sixth on
+            ok(len(set(got)) == 1 and got[0] != 'n0', 'psycopg: a transaction that only reads is on one standby')
+            with con.cursor('named') as cur:
+                is_(cur.execute('select i from t order by i').fetchmany(2), [(1,), (2,)], '… with a cursor of the server')
+            con.commit()
+            with con.pipeline():
+                a, b = con.execute(HERE), con.execute('select i from t where i = %s', [7])
+            ok(a.fetchone()[0] != 'n0' and b.fetchone() == (7,), '… as a pipeline')
+            con.rollback()
+        with session('until') as con:
+            with con.pipeline():
+                a, b = con.execute(HERE), con.execute('select i from t where i = %s', [7])
+            with con.pipeline():
+                c, d = con.execute('update t set v = v where i = %s returning i', [7]), con.execute(HERE)
+            is_((a.fetchone()[0] != 'n0', b.fetchone(), c.fetchone(), d.fetchone()[0]), (True, (7,), (7,), 'n0'), '… one that writes moves')
+            con.rollback()
+            settled(con_c := proxy.connect('until'))
+            con_c.quit()
+            with con.transaction():
+                with con.transaction():
+                    con.execute(READ)
+                with con.transaction():
+                    con.execute("set local application_name = 'inner'")
+                    con.execute('delete from t where i = 0')
+                    is_(con.execute("select current_setting('application_name'), " + HERE[7:]).fetchone(), ('inner', 'n0'), '… with savepoints of its own')
+
+with scenario('where it runs is shown'):
+    with proxy.connect('until') as c:
+        settled(c)
+        c.q('begin')
+        node = c.one(HERE)
+        server = [r for r in admin.table('SHOW SERVERS') if r['database'] == 'until' and r['state'] == 'active']
+        is_([int(r['port']) for r in server], [cluster.ports[int(node[1:])]], 'SHOW SERVERS has it with the standby that it is on')
+        c.q("update t set v = v where i = 1")
+        wait_for(lambda: [int(r['port']) for r in admin.table('SHOW SERVERS') if r['database'] == 'until' and r['state'] == 'active'] == [cluster.port], what='the primary alone')
+        ok(True, '… and with the primary when it has moved')
+        is_(dict(c.q('explain route select 1'))['runs on'], 'the server of its transaction or session: n0', '… as EXPLAIN ROUTE says')
+        c.q('rollback')
+
 with scenario('the standby fails'):
     def victim(c):
         """The node that its transaction is on, and the backend."""
@@ -297,8 +352,8 @@ with scenario('the standby fails'):
 
     def terminate(i):
         with cluster.at(i) as n:
-            n.q(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{db}'")
-            wait_for(lambda: n.one(f"select count(*) from pg_stat_activity where datname = '{db}'") == '0', what='their end')
+            pids = ','.join(p for p, _ in n.q(f"select pid, pg_terminate_backend(pid) from pg_stat_activity where datname = '{db}'"))
+            wait_for(lambda: n.one(f'select count(*) from pg_stat_activity where pid in ({pids})') == '0', what='their end')
 
     def lost(name, before, after, to='until', how=terminate):
         """Directly nothing is lost; so all answers but those of AFTER's errors are the same."""
