@@ -146,6 +146,8 @@
 	X(unreachable_timeout, DURATION, "800ms", 100000, 3600000000, RELOAD,                                                     \
 	  "How long there may be no way to a primary, for us nor for its standbys, before it is lost.")                           \
 	X(promote_timeout, DURATION, "10s", 100000, 3600000000, RELOAD, "How long a promotion may take before it has failed.")    \
+	X(fence_required, BOOL, "false", 0, 0, RELOAD,                                                                            \
+	  "Promote nobody before the policy's hook fence has said that the old primary is off.")                                  \
 	X(follow_timeout, DURATION, "10s", 100000, 86400000000, RELOAD,                                                           \
 	  "How long the others may take to follow a new primary; the operation is open until then.")                              \
 	X(max_loss, SIZE, "16MB", 0, 1099511627776, RELOAD,                                                                       \

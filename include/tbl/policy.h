@@ -31,6 +31,8 @@
 	HOOK(failover, "event: lunapool.Failover, cluster: lunapool.Cluster", "lunapool.Node[]|lunapool.Node|nil, string?",        \
 	     "A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an " \
 	     "error, leaves the order as it is.")                                                                                  \
+	HOOK(fence, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                             \
+	     "Sees to it that the old primary takes no writes, before another is promoted; may be called again.")                  \
 	HOOK(promote, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                           \
 	     "Makes it the primary; may be called again. Whatever it says, the node itself is asked.")                             \
 	HOOK(follow_primary, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node",                                \

@@ -29,9 +29,13 @@
 struct undertaking { /* a deed for an act */
 	struct dlist link;
 	struct keeper *keeper;
-	uint64_t id;
+	uint64_t id, timeout_us;
+	enum ops_act what;
+	char node[RECORD_NAME_MAX], primary[RECORD_NAME_MAX];
 	struct deed *deed;
-	struct hook_run *run; /* in its stead */
+	struct hook_run *run; /* in its stead, or before it: fence() */
+	struct loop_defer refused;
+	struct err why;
 };
 
 struct keeper {
@@ -46,6 +50,7 @@ struct keeper {
 	struct loop_timer tick, alarm, seen, pulse;
 	uint64_t pulsed_us, generation; /* generation: to be seen by everybody */
 	struct dlist undertakings;
+	uint64_t fenced; /* the operation whose source was fenced last */
 	/* the last picture that was asked for */
 	struct ops_picture picture;
 	struct ops_node nodes[RECORD_NODES_MAX];
@@ -434,6 +439,7 @@ static void undertaking_free(struct undertaking *u)
 	dlist_remove(&u->link);
 	deed_drop(u->deed);
 	hooks_abandon(u->run);
+	loop_defer_cancel(&u->refused);
 	mem_free(u);
 }
 
@@ -457,50 +463,124 @@ static void on_hook(void *arg, const char *output, const struct err *err)
 	ops_on_act(k->ops, id, !err, err);
 }
 
+static struct hook_operation about(const struct keeper *k)
+{
+	const struct record_operation *op = &ops_record(k->ops)->op;
+	return (struct hook_operation){ .id = op->id,
+		                            .epoch = op->epoch,
+		                            .kind = operation_kind_word(op->kind),
+		                            .attempt = op->attempt,
+		                            .old_primary = op->source,
+		                            .evidence = op->why };
+}
+
 /* By the policy, if it has a hook for that. */
-static bool run_hook(struct undertaking *u, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
+static bool run_hook(struct undertaking *u)
 {
 	const struct keeper *k = u->keeper;
-	const struct record_operation *op = &ops_record(k->ops)->op;
-	enum hook_name hook = what == OPS_ACT_PROMOTE ? HOOK_promote : HOOK_follow_primary;
-	const struct hook_operation about = { .id = op->id,
-		                                  .epoch = op->epoch,
-		                                  .kind = operation_kind_word(op->kind),
-		                                  .attempt = op->attempt,
-		                                  .old_primary = op->source,
-		                                  .evidence = op->why };
+	enum hook_name hook = u->what == OPS_ACT_PROMOTE ? HOOK_promote : HOOK_follow_primary;
+	const struct hook_operation op = about(k);
 	struct err err;
 	if (!k->env.hooks || !hooks_has(k->env.hooks, k->cluster, hook))
 		return false;
-	primary = what == OPS_ACT_PROMOTE ? NULL : primary;
-	u->run = hooks_run(k->env.hooks, k->cluster, hook, &about, node, primary, timeout_us, on_hook, u, &err);
+	const char *primary = u->what == OPS_ACT_PROMOTE ? NULL : u->primary;
+	u->run = hooks_run(k->env.hooks, k->cluster, hook, &op, u->node, primary, u->timeout_us, on_hook, u, &err);
 	if (!u->run)
-		log_warn(NULL, "hook_not_run", KV_STR("cluster", k->cluster), KV_STR("node", node), KV_ERR(&err),
+		log_warn(NULL, "hook_not_run", KV_STR("cluster", k->cluster), KV_STR("node", u->node), KV_ERR(&err),
 		         KV_STR("effect", "it is done by SQL"));
 	return u->run != NULL;
 }
 
-static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
+static void undertake(struct undertaking *u)
 {
-	struct keeper *k = arg;
+	struct keeper *k = u->keeper;
 	const struct conf_cluster *conf = NULL;
 	const struct topo_cluster *c = cluster_of(k, &conf);
-	const struct topo_node *n = node_named(c, node), *p = node_named(c, primary);
-	struct undertaking *u = mem_alloc(sizeof *u);
+	const struct topo_node *n = node_named(c, u->node), *p = node_named(c, u->primary);
 	const struct deed_env env = { k->env.loop, k->env.resolver, k->env.mailbox };
-	ASSERT(n && (what == OPS_ACT_PROMOTE || p));
+	if (!n || (u->what != OPS_ACT_PROMOTE && !p)) {
+		err_set(&u->why, "42704", "%.100s is not configured any more", n ? u->primary : u->node);
+		loop_defer(k->env.loop, &u->refused);
+		return;
+	}
 	const struct service_target target = { .host = n->host,
 		                                   .port = n->port,
 		                                   .dbname = conf->service_dbname,
 		                                   .user = conf->service_user,
 		                                   .password = conf->service_password,
 		                                   .cluster = conf };
-	*u = (struct undertaking){ .keeper = k, .id = id };
-	dlist_push_back(&k->undertakings, &u->link);
-	if (run_hook(u, what, node, primary, timeout_us))
+	if (run_hook(u))
 		return;
-	u->deed = what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, timeout_us, on_deed, u)
-	                                  : deed_follow(&env, &target, p->host, p->port, timeout_us, on_deed, u);
+	u->deed = u->what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, u->timeout_us, on_deed, u)
+	                                     : deed_follow(&env, &target, p->host, p->port, u->timeout_us, on_deed, u);
+}
+
+/* -- the fence: once for each operation, before anybody is promoted --------------------------------------- */
+
+static void on_refused(struct loop_defer *d)
+{
+	struct undertaking *u = CONTAINER_OF(d, struct undertaking, refused);
+	struct keeper *k = u->keeper;
+	struct err why = u->why;
+	uint64_t id = u->id;
+	undertaking_free(u);
+	ops_on_act(k->ops, id, false, &why);
+}
+
+/* ERR: the fence did not do it, which forbids the promotion or does not. */
+static void go_on_unfenced(struct undertaking *u, const struct err *err)
+{
+	struct keeper *k = u->keeper;
+	const struct conf_cluster *conf = NULL;
+	const struct topo_cluster *c = cluster_of(k, &conf);
+	const char *source = ops_record(k->ops)->op.source;
+	if (c && !conf->fence_required) {
+		log_warn(NULL, "not_fenced", KV_STR("cluster", k->cluster), KV_STR("node", source), KV_ERR(err),
+		         KV_STR("effect", "the promotion goes on, since fence_required does not forbid that"));
+		undertake(u);
+		return;
+	}
+	err_set(&u->why, "55000", "the old primary is not fenced: %.300s", err->text);
+	loop_defer(k->env.loop, &u->refused);
+}
+
+static void on_fenced(void *arg, const char *output, const struct err *err)
+{
+	struct undertaking *u = arg;
+	u->run = NULL;
+	if (err) {
+		go_on_unfenced(u, err);
+		return;
+	}
+	u->keeper->fenced = ops_record(u->keeper->ops)->op.id;
+	undertake(u);
+}
+
+/* True: that comes first. */
+static bool begin_fence(struct undertaking *u)
+{
+	const struct keeper *k = u->keeper;
+	const struct hook_operation op = about(k);
+	struct err err;
+	if (u->what != OPS_ACT_PROMOTE || k->fenced == op.id || !k->env.hooks || !hooks_has(k->env.hooks, k->cluster, HOOK_fence))
+		return false;
+	u->run = hooks_run(k->env.hooks, k->cluster, HOOK_fence, &op, op.old_primary, NULL, u->timeout_us, on_fenced, u, &err);
+	if (!u->run)
+		go_on_unfenced(u, &err);
+	return true;
+}
+
+static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
+{
+	struct keeper *k = arg;
+	struct undertaking *u = mem_alloc(sizeof *u);
+	*u = (struct undertaking){ .keeper = k, .id = id, .what = what, .timeout_us = timeout_us };
+	snprintf(u->node, sizeof u->node, "%s", node);
+	snprintf(u->primary, sizeof u->primary, "%s", primary);
+	loop_defer_init(&u->refused, on_refused);
+	dlist_push_back(&k->undertakings, &u->link);
+	if (!begin_fence(u))
+		undertake(u);
 }
 
 static void on_forget_act(void *arg, uint64_t id)

@@ -213,7 +213,9 @@ static struct hook_vm *make(const struct conf *conf, size_t at, const struct pol
 		.conf = conf, .cluster_at = at, .policies = policies, .kv = kv, .owner = v, .open = actions_open
 	};
 	v->vm = policy_control_new(&env, err);
-	if (v->vm)
+	if (v->vm && conf->clusters[at].fence_required && !hook_vm_has(v, NULL, "fence"))
+		err_set(err, "F0000", "cluster %.60s has fence_required, and no policy with a hook fence", v->cluster);
+	else if (v->vm)
 		return v;
 	hook_vm_unref(v);
 	return NULL;

@@ -126,6 +126,20 @@ function M.promote(op, node) if node.name == "n1" then {body} end return promote
         like(s.proxy.log(), 'promotion_failed.*node=n1', f'{how}: it is said')
         s.close()
 
+with scenario('nobody is promoted before the old primary is fenced'):
+    s = Scene('function M.fence(op, node) if lp.kv.get("off") then lp.log(node.name .. " is off") return true end return nil, "no answer of its power supply" end\n'
+              'function M.tasks.off() lp.kv.set("off", true) end', fence_required=True)
+    s.kill()
+    s.proxy.wait_log('reason="the old primary is not fenced: no answer of its power supply"', 60)
+    with s.cluster.at(1) as a, s.cluster.at(2) as b:
+        is_([a.one('select pg_is_in_recovery()'), b.one('select pg_is_in_recovery()')], ['t', 't'], 'both are standbys still')
+    s.admin.q('RUN off')
+    s.proxy.wait_log('operation_ended.*end=done', 60)
+    like(s.proxy.log(), 'policy_log .*n0 is off', 'then it goes on')
+    ok(s.primary() in ('n1', 'n2'), 'and somebody is')
+    is_(sum(r['state'] == 'done' for r in s.tasks('fence')), 1, 'it was fenced once')
+    s.close()
+
 with scenario('nobody shall be, until the policy thinks otherwise'):
     s = Scene('function M.failover(event, cluster) if lp.kv.get("go") then return cluster:node("n1") end return nil, "not at night" end\n'
               'function M.tasks.go() lp.kv.set("go", true) end')

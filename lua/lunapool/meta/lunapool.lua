@@ -138,6 +138,7 @@
 ---@field admit? fun(client: lunapool.Client): lunapool.Decision|lunapool.Admission|nil Asked when somebody has logged in: nothing lets him in as he asked, lp.reject() does not.
 ---@field balance? fun(query: lunapool.Query, nodes: lunapool.Node[]): lunapool.Node? Asked when there is a list to choose from; nothing leaves it to the configured algorithm.
 ---@field failover? fun(event: lunapool.Failover, cluster: lunapool.Cluster): lunapool.Node[]|lunapool.Node|nil, string? A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an error, leaves the order as it is.
+---@field fence? fun(op: lunapool.Operation, node: lunapool.Node): true?, lunapool.Error|string|nil Sees to it that the old primary takes no writes, before another is promoted; may be called again.
 ---@field promote? fun(op: lunapool.Operation, node: lunapool.Node): true?, lunapool.Error|string|nil Makes it the primary; may be called again. Whatever it says, the node itself is asked.
 ---@field follow_primary? fun(op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node): true?, lunapool.Error|string|nil Makes a standby follow the new primary; may be called again.
 ---@field tasks? table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any> Procedures that an operator runs by their names: lunapool ctl run NAME.

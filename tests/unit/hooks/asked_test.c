@@ -156,6 +156,23 @@ static void what_nobody_wants_any_more_is_stopped(void **state)
 	assert_string_equal(err.text, "node pg9 is not in the configuration any more");
 }
 
+static void a_fence_that_is_required_must_be_there(void **state)
+{
+	struct conf_errors errors = { 0 };
+	struct err err;
+	char path[160];
+	confdir_write(&rig.policy.dir, "other.conf",
+	              "listen { port = 0 }\nauth { hba_file = \"rules\" }\n"
+	              "cluster \"main\" { service_user = \"probe\"  fence_required = true  node \"pg1\" { host = \"h1\" } }\n"
+	              "database \"*\" { cluster = \"main\" }\n");
+	snprintf(path, sizeof path, "%s/other.conf", rig.policy.dir.path);
+	struct conf *conf = conf_load(path, &errors);
+	assert_non_null(conf);
+	assert_null(hook_set_load(conf, NULL, rig.policy.kv, &err));
+	assert_string_equal(err.text, "cluster main has fence_required, and no policy with a hook fence");
+	conf_free(conf);
+}
+
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
 
 int main(void)
@@ -164,7 +181,7 @@ int main(void)
 		UNIT(a_policy_chooses_among_those_who_may),   UNIT(nonsense_leaves_the_order_as_it_is),
 		UNIT(without_the_hook_the_order_is_as_it_is), UNIT(an_action_is_done_when_it_says_true),
 		UNIT(whatever_else_it_says_it_is_not_done),   UNIT(who_hangs_is_stopped_at_its_deadline),
-		UNIT(what_nobody_wants_any_more_is_stopped),
+		UNIT(what_nobody_wants_any_more_is_stopped),  UNIT(a_fence_that_is_required_must_be_there),
 	};
 	return UNIT_RUN(tests);
 }
