@@ -21,6 +21,7 @@ struct look_at { /* the extended messages of one unit */
 	struct statement *unnamed; /* a reference: of a Parse in it */
 	struct statement *named;   /* the same, of the last one that gives a name */
 	struct slice name;         /* … this one */
+	struct statement *found;   /* by the last name that was looked at; no reference */
 	struct statement *bound;   /* a reference: what the unnamed portal runs */
 	struct slice bound_as;     /* … and what follows the names in its Bind */
 	bool is_bound, runs, ends, flushes;
@@ -193,6 +194,7 @@ static enum look look_statement(struct look_at *l, struct slice name, struct sli
 	struct statement *st = find_statement(l, name);
 	if (!st || st->names_statements || l->ends)
 		return LOOK_NOT;
+	l->found = st;
 	if (!l->u->st) { /* if the unit begins with a Parse or Bind, it is that one's */
 		l->u->st = st;
 		st->refs++;
@@ -234,7 +236,7 @@ static enum look look_bind(struct look_at *l, struct reader *r)
 		return look;
 	l->is_bound = true;
 	statement_unref(l->s, l->bound);
-	l->bound = find_statement(l, name);
+	l->bound = l->found;
 	l->bound->refs++;
 	l->bound_as = slice_of(r->at, reader_left(r));
 	return is_begin(l->bound->class) && !bind_is_bare(l->bound_as) ? LOOK_NOT : LOOK_READ;
