@@ -162,8 +162,21 @@ void conf_effective(const struct conf *c, const struct conf_database *d, const s
 	out->transaction_timeout = first_duration(u, user->transaction_timeout, c->limits.transaction_timeout);
 }
 
-/* The rows that need a restart are scalars of the global block. */
-#define KEEP_RESTART(field) after->field = before->field;
+static void keep_text(void *after, const void *before, size_t size)
+{
+	char *old = *(char **)after;
+	*(char **)after = mem_text(*(char *const *)before);
+	mem_free(old);
+}
+
+static void keep_value(void *after, const void *before, size_t size)
+{
+	memcpy(after, before, size);
+}
+
+/* The rows that need a restart are texts and scalars of the global block.  Each configuration has texts of its own: BEFORE will be freed. */
+#define KEEP_RESTART(field) \
+	_Generic(after->field, char * : keep_text, default : keep_value)(&after->field, &before->field, sizeof after->field);
 #define KEEP_RELOAD(field)
 #define KEEP(field, type, dflt, min, max, when, sentence) KEEP_##when(field)
 

@@ -137,6 +137,18 @@ static void what_needs_a_restart_changes_nothing(void **state)
 	assert_int_equal(parts, 0);
 }
 
+static void what_needs_a_restart_is_kept_beyond_the_configuration_that_had_it(void **state)
+{
+	struct conf *first = good("workers = 1\nstate_dir = /first\n" CONFDIR_LEAST);
+	struct conf *second = good("workers = 2\nstate_dir = /second\n" CONFDIR_LEAST);
+	conf_keep_restart(second, first);
+	conf_free(first);
+	assert_string_equal(second->state_dir, "/first");
+	assert_int_equal(second->workers, 1);
+	compare(second, good("workers = 1\nstate_dir = /third\n" CONFDIR_LEAST));
+	assert_string_equal(told, "state_dir stays /first until a restart; the file says /third (restart)\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +159,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(secrets_and_files_are_changed_and_no_more, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_new_secret_is_not_told, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_needs_a_restart_changes_nothing, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_needs_a_restart_is_kept_beyond_the_configuration_that_had_it, setup, teardown),
 	};
 	return UNIT_RUN(tests);
 }
