@@ -20,10 +20,13 @@ void route_on_ready(struct session *s)
 		s->trip->is_over = true;
 	if (s->away)
 		awaytx_on_ready(s);
-	if (!s->unit_wrote || s->is_away || s->srv->tx_status != 'I') /* what a transaction wrote is seen at its end */
+	if (!s->unit_wrote || s->is_away)
+		return;
+	/* Its own session sees what a transaction wrote at its end at the earliest; for others COMMIT AND CHAIN is an end, too. */
+	if (s->srv->tx_status != 'I' && !s->home->marks_writes)
 		return;
 	floor_note(s);
-	if (replies_is_empty(&s->srv->replies))
+	if (s->srv->tx_status == 'I' && replies_is_empty(&s->srv->replies))
 		s->unit_wrote = 0;
 }
 

@@ -78,6 +78,12 @@ with scenario('cluster'):
     for c in others:
         away(c)
     is_({count(c, 2) for c in others}, {'1'}, 'they read on standbys when those show it')
+    replay(paused=True)
+    for sql in ('begin', 'insert into t values (7)', 'commit and chain'):
+        writer.q(sql)
+    is_({count(c, 7) for c in others}, {'1'}, 'a transaction that is followed by another at once has ended')
+    writer.q('rollback')
+    replay(paused=False)
     for i in (1, 2):
         cluster.delay_node(i, '200ms')
     misses, there = 0, 0
