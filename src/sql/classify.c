@@ -14,11 +14,6 @@
 /* PostgreSQL 14 and later: nodes/parsenodes.h, CURSOR_OPT_HOLD. */
 #define CURSOR_IS_HELD 0x0020
 
-struct reading {
-	struct sql_part *part;
-	struct findings found;
-};
-
 static void read_statement(struct reading *r, const node *n);
 
 static char *name_or_null(const char *name)
@@ -26,15 +21,9 @@ static char *name_or_null(const char *name)
 	return name[0] ? mem_text(name) : NULL;
 }
 
-static void set(struct reading *r, enum sql_kind kind, uint32_t effects)
-{
-	r->part->kind = (uint8_t)kind;
-	r->part->effects |= effects;
-}
-
 static void set_named(struct reading *r, enum sql_kind kind, uint32_t effects, const char *name)
 {
-	set(r, kind, effects);
+	reading_set(r, kind, effects);
 	r->part->name = name_or_null(name);
 }
 
@@ -42,16 +31,6 @@ static void set_named(struct reading *r, enum sql_kind kind, uint32_t effects, c
 static void set_named_or_all(struct reading *r, enum sql_kind kind, enum sql_kind all, const char *name)
 {
 	set_named(r, name[0] ? kind : all, 0, name);
-}
-
-static void walk(struct reading *r, const node *n, bool executed)
-{
-	effects_find_in(&r->found, n, executed);
-}
-
-static void blame(struct reading *r, enum sql_why why)
-{
-	effects_blame(&r->found, why, NULL);
 }
 
 /* The inner statement runs later, elsewhere or perhaps never: what it sets is seen only if it is local to the transaction. */
@@ -64,30 +43,12 @@ static void hide_settings(struct reading *r)
 	settings_forget(p);
 }
 
-/* In which of three ways set_config() is called, if it is. */
-static void read_config(struct reading *r, const PgQuery__SelectStmt *s)
-{
-	const struct findings *f = &r->found;
-	if (f->n_config == 0)
-		return;
-	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config) {
-		effects_blame(&r->found, f->touched ? SQL_WHY_CHANGES_SESSION : SQL_WHY_SESSION, "set_config");
-		return;
-	}
-	effects_blame(&r->found, SQL_WHY_CHANGES_SESSION, "set_config");
-	if (s && f->n_calls == 1 && settings_read_if_there(r->part, s))
-		return;
-	settings_forget(r->part);
-	r->part->effects &= ~(uint32_t)(SQL_SET_CONFIG | SQL_IS_LOCAL);
-	r->part->effects |= f->n_config == f->n_config_local ? SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;
-}
-
 static void read_select(struct reading *r, const node *n)
 {
 	const PgQuery__SelectStmt *s = n->select_stmt;
-	set(r, SQL_SELECT, 0);
-	walk(r, n, true);
-	read_config(r, s);
+	reading_set(r, SQL_SELECT, 0);
+	reading_walk(r, n, true);
+	settings_read_config(r, s);
 	if (effects_is_bare(s) && s->n_target_list == 1 && r->found.n_calls == 1 &&
 	    effects_calls(effects_call_of(s->target_list[0]), "pg_advisory_unlock_all"))
 		r->part->effects |= SQL_ADVISORY_UNLOCK_ALL;
@@ -95,10 +56,10 @@ static void read_select(struct reading *r, const node *n)
 
 static void read_change(struct reading *r, const node *n, enum sql_kind kind)
 {
-	set(r, kind, SQL_WRITES);
-	blame(r, SQL_WHY_WRITES);
-	walk(r, n, true);
-	read_config(r, NULL);
+	reading_set(r, kind, SQL_WRITES);
+	reading_blame(r, SQL_WHY_WRITES);
+	reading_walk(r, n, true);
+	settings_read_config(r, NULL);
 }
 
 /* PREPARE, DECLARE: the query inside, with its effects, under another kind. */
@@ -156,7 +117,7 @@ static void read_create_as(struct reading *r, const PgQuery__CreateTableAsStmt *
 	r->part->name = name;
 	r->part->kind = name ? SQL_EXECUTE : SQL_OTHER;
 	r->part->effects |= SQL_WRITES | SQL_DDL | (name ? SQL_IS_NESTED : 0);
-	blame(r, SQL_WHY_WRITES);
+	reading_blame(r, SQL_WHY_WRITES);
 	if (s->into)
 		effects_find(&r->found, &s->into->base, true);
 }
@@ -166,23 +127,23 @@ static void read_copy(struct reading *r, const node *n)
 	const PgQuery__CopyStmt *s = n->copy_stmt;
 	bool is_here = s->filename[0] == 0 && !s->is_program;
 	if (!is_here || s->is_from)
-		blame(r, is_here ? SQL_WHY_WRITES : SQL_WHY_FILE);
-	walk(r, n, true);
+		reading_blame(r, is_here ? SQL_WHY_WRITES : SQL_WHY_FILE);
+	reading_walk(r, n, true);
 	if (s->is_from && s->relation)
 		effects_note(&r->found, FACTS_WRITE, s->relation->relname);
-	read_config(r, NULL);
+	settings_read_config(r, NULL);
 	if (!is_here)
-		set(r, SQL_OTHER, SQL_WRITES);
+		reading_set(r, SQL_OTHER, SQL_WRITES);
 	else if (s->is_from)
-		set(r, SQL_COPY_IN, SQL_WRITES);
+		reading_set(r, SQL_COPY_IN, SQL_WRITES);
 	else
-		set(r, SQL_COPY_OUT, 0);
+		reading_set(r, SQL_COPY_OUT, 0);
 }
 
 static void set_two_phase(struct reading *r, enum sql_kind kind, uint32_t effects)
 {
-	set(r, kind, SQL_WRITES | effects);
-	blame(r, SQL_WHY_TWO_PHASE);
+	reading_set(r, kind, SQL_WRITES | effects);
+	reading_blame(r, SQL_WHY_TWO_PHASE);
 }
 
 /* What a standby refuses: writing, and SERIALIZABLE. */
@@ -192,7 +153,7 @@ static void judge_mode(struct reading *r, const char *name, const char *value)
 	                      ? !value || strcmp(value, "on") != 0
 	                      : strcmp(name, "transaction_isolation") == 0 && (!value || strcmp(value, "serializable") == 0);
 	if (is_refused)
-		blame(r, SQL_WHY_MODE);
+		reading_blame(r, SQL_WHY_MODE);
 }
 
 static void judge_modes(struct reading *r)
@@ -210,15 +171,15 @@ static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *
 	switch (s->kind) {
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_BEGIN:
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_START:
-		set(r, SQL_BEGIN, SQL_PLAIN_BEGIN);
+		reading_set(r, SQL_BEGIN, SQL_PLAIN_BEGIN);
 		r->part->more_settings = settings_read_modes(NULL, "", s->options, s->n_options);
 		judge_modes(r);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_COMMIT:
-		set(r, SQL_COMMIT, chain);
+		reading_set(r, SQL_COMMIT, chain);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_ROLLBACK:
-		set(r, SQL_ROLLBACK, chain);
+		reading_set(r, SQL_ROLLBACK, chain);
 		break;
 	case PG_QUERY__TRANSACTION_STMT_KIND__TRANS_STMT_SAVEPOINT:
 		set_named(r, SQL_SAVEPOINT, 0, s->savepoint_name);
@@ -237,7 +198,7 @@ static void read_transaction(struct reading *r, const PgQuery__TransactionStmt *
 		set_two_phase(r, SQL_COMMIT_PREPARED, SQL_NO_PIPELINE);
 		break;
 	default:
-		set(r, SQL_OPAQUE, SQL_WRITES);
+		reading_set(r, SQL_OPAQUE, SQL_WRITES);
 		break;
 	}
 }
@@ -246,7 +207,7 @@ static void read_setting(struct reading *r, const PgQuery__VariableSetStmt *s)
 {
 	struct sql_part *p = r->part;
 	settings_read(p, s);
-	blame(r, p->effects & SQL_NEEDS_CLEAN_TX ? SQL_WHY_SNAPSHOT : SQL_WHY_SESSION);
+	reading_blame(r, p->effects & SQL_NEEDS_CLEAN_TX ? SQL_WHY_SNAPSHOT : SQL_WHY_SESSION);
 	if (p->kind == SQL_SET_TRANSACTION)
 		judge_modes(r);
 	else if (p->kind == SQL_SET && p->name && !p->value)
@@ -255,19 +216,19 @@ static void read_setting(struct reading *r, const PgQuery__VariableSetStmt *s)
 
 static void read_discard(struct reading *r, const PgQuery__DiscardStmt *s)
 {
-	blame(r, SQL_WHY_SESSION);
+	reading_blame(r, SQL_WHY_SESSION);
 	switch (s->target) {
 	case PG_QUERY__DISCARD_MODE__DISCARD_PLANS:
-		set(r, SQL_DISCARD_PLANS, 0);
+		reading_set(r, SQL_DISCARD_PLANS, 0);
 		break;
 	case PG_QUERY__DISCARD_MODE__DISCARD_TEMP:
-		set(r, SQL_DISCARD_TEMP, 0);
+		reading_set(r, SQL_DISCARD_TEMP, 0);
 		break;
 	case PG_QUERY__DISCARD_MODE__DISCARD_SEQUENCES:
-		set(r, SQL_DISCARD_SEQUENCES, 0);
+		reading_set(r, SQL_DISCARD_SEQUENCES, 0);
 		break;
 	default:
-		set(r, SQL_DISCARD_ALL, SQL_NO_PIPELINE);
+		reading_set(r, SQL_DISCARD_ALL, SQL_NO_PIPELINE);
 		break;
 	}
 }
@@ -278,12 +239,12 @@ static void read_prepared(struct reading *r, const node *n)
 		read_inner(r, n->prepare_stmt->query);
 		set_named(r, SQL_PREPARE, SQL_IS_NESTED, n->prepare_stmt->name);
 	} else if (n->node_case == PG_QUERY__NODE__NODE_EXECUTE_STMT) {
-		walk(r, n, true);
-		read_config(r, NULL);
-		blame(r, r->found.functions || r->found.touched || r->found.fields ? SQL_WHY_ARGUMENTS : SQL_WHY_EXECUTE);
+		reading_walk(r, n, true);
+		settings_read_config(r, NULL);
+		reading_blame(r, r->found.functions || r->found.touched || r->found.fields ? SQL_WHY_ARGUMENTS : SQL_WHY_EXECUTE);
 		set_named(r, SQL_EXECUTE, SQL_WRITES, n->execute_stmt->name);
 	} else {
-		blame(r, SQL_WHY_SESSION);
+		reading_blame(r, SQL_WHY_SESSION);
 		set_named_or_all(r, SQL_DEALLOCATE, SQL_DEALLOCATE_ALL, n->deallocate_stmt->name);
 	}
 }
@@ -292,177 +253,16 @@ static void read_declare(struct reading *r, const PgQuery__DeclareCursorStmt *s)
 {
 	read_inner(r, s->query);
 	if (s->options & CURSOR_IS_HELD)
-		blame(r, SQL_WHY_HELD);
+		reading_blame(r, SQL_WHY_HELD);
 	set_named(r, SQL_DECLARE, SQL_TX_BOUND | (s->options & CURSOR_IS_HELD ? SQL_HOLD_CURSOR : 0), s->portalname);
-}
-
-/* Its indexes and checks may be computed anew. */
-static void note_written(struct reading *r, const PgQuery__RangeVar *relation)
-{
-	if (relation)
-		effects_note(&r->found, FACTS_WRITE, relation->relname);
-}
-
-/* Defaults are stored for later; all else that a command holds may run now (a new column's default, USING, CHECK). */
-static void read_alter_table(struct reading *r, const node *n)
-{
-	const PgQuery__AlterTableStmt *s = n->alter_table_stmt;
-	blame(r, SQL_WHY_COMMAND);
-	set(r, SQL_OTHER, SQL_WRITES | SQL_DDL | SQL_CATALOG_DDL);
-	walk(r, n, false);
-	note_written(r, s->relation);
-	for (size_t i = 0; i < s->n_cmds; i++) {
-		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
-		if (!c || c->subtype == PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault)
-			continue;
-		walk(r, c->def, true);
-		if (NODE_IS(c->def, PARTITION_CMD) && c->def->partition_cmd->concurrent)
-			r->part->effects |= SQL_NO_PIPELINE;
-	}
-	read_config(r, NULL);
-}
-
-static void read_ddl(struct reading *r, const node *n, uint32_t effects)
-{
-	set(r, SQL_OTHER, SQL_WRITES | effects);
-	blame(r, SQL_WHY_COMMAND);
-	walk(r, n, false);
-}
-
-/* Statements that PostgreSQL refuses in a transaction block, always or in some form (PreventInTransactionBlock and kin). */
-static bool refuses_transaction(const node *n)
-{
-	switch (n->node_case) {
-	case PG_QUERY__NODE__NODE_CREATEDB_STMT:
-	case PG_QUERY__NODE__NODE_DROPDB_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_DATABASE_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_TABLE_SPACE_STMT:
-	case PG_QUERY__NODE__NODE_DROP_TABLE_SPACE_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_SUBSCRIPTION_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_SUBSCRIPTION_STMT:
-	case PG_QUERY__NODE__NODE_DROP_SUBSCRIPTION_STMT:
-	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
-	case PG_QUERY__NODE__NODE_REINDEX_STMT:
-		return true;
-	case PG_QUERY__NODE__NODE_VACUUM_STMT:
-		return n->vacuum_stmt->is_vacuumcmd;
-	case PG_QUERY__NODE__NODE_INDEX_STMT:
-		return n->index_stmt->concurrent;
-	case PG_QUERY__NODE__NODE_DROP_STMT:
-		return n->drop_stmt->concurrent;
-	default:
-		return false;
-	}
-}
-
-/* What may change which functions are called, what they do, or which relations a standby lacks.  What only takes something away is not in it. */
-static bool is_catalog_ddl(const node *n)
-{
-	switch (n->node_case) {
-	case PG_QUERY__NODE__NODE_CREATE_FUNCTION_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_FUNCTION_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_FOREIGN_TABLE_STMT:
-	case PG_QUERY__NODE__NODE_IMPORT_FOREIGN_SCHEMA_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_TRIG_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_EVENT_TRIG_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_EVENT_TRIG_STMT:
-	case PG_QUERY__NODE__NODE_RULE_STMT:
-	case PG_QUERY__NODE__NODE_VIEW_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_POLICY_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_POLICY_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_DOMAIN_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_DOMAIN_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_CAST_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_OP_CLASS_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_OP_FAMILY_STMT:
-	case PG_QUERY__NODE__NODE_CREATE_RANGE_STMT:
-	case PG_QUERY__NODE__NODE_COMPOSITE_TYPE_STMT:
-	case PG_QUERY__NODE__NODE_DEFINE_STMT: /* operators, aggregates, types */
-	case PG_QUERY__NODE__NODE_CREATE_EXTENSION_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_EXTENSION_STMT:
-	case PG_QUERY__NODE__NODE_RENAME_STMT:
-		return true;
-	default:
-		return false;
-	}
-}
-
-static void note_all_written(struct reading *r, PgQuery__Node **relations, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		const node *at = relations[i];
-		if (NODE_IS(at, VACUUM_RELATION))
-			note_written(r, at->vacuum_relation->relation);
-		else if (NODE_IS(at, RANGE_VAR))
-			note_written(r, at->range_var);
-	}
-}
-
-/* What commands other than ALTER TABLE compute anew, or fire. */
-static void note_rewritten(struct reading *r, const node *n)
-{
-	switch (n->node_case) {
-	case PG_QUERY__NODE__NODE_TRUNCATE_STMT:
-		note_all_written(r, n->truncate_stmt->relations, n->truncate_stmt->n_relations);
-		break;
-	case PG_QUERY__NODE__NODE_VACUUM_STMT:
-		note_all_written(r, n->vacuum_stmt->rels, n->vacuum_stmt->n_rels);
-		break;
-	case PG_QUERY__NODE__NODE_REFRESH_MAT_VIEW_STMT:
-		note_written(r, n->refresh_mat_view_stmt->relation);
-		break;
-	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
-		note_written(r, n->cluster_stmt->relation);
-		break;
-	case PG_QUERY__NODE__NODE_REINDEX_STMT:
-		note_written(r, n->reindex_stmt->relation);
-		break;
-	case PG_QUERY__NODE__NODE_INDEX_STMT:
-		walk(r, n, true);
-		break;
-	default:
-		break;
-	}
-}
-
-static void read_other(struct reading *r, const node *n)
-{
-	uint32_t effects = SQL_DDL | (is_catalog_ddl(n) ? SQL_CATALOG_DDL : 0);
-	note_rewritten(r, n);
-	switch (n->node_case) {
-	case PG_QUERY__NODE__NODE_ALTER_SYSTEM_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_ROLE_SET_STMT:
-	case PG_QUERY__NODE__NODE_ALTER_DATABASE_SET_STMT:
-		effects = SQL_ALTERS_DEFAULTS;
-		break;
-	case PG_QUERY__NODE__NODE_VACUUM_STMT:
-	case PG_QUERY__NODE__NODE_CLUSTER_STMT:
-	case PG_QUERY__NODE__NODE_REINDEX_STMT:
-	case PG_QUERY__NODE__NODE_TRUNCATE_STMT:
-	case PG_QUERY__NODE__NODE_CHECK_POINT_STMT:
-	case PG_QUERY__NODE__NODE_REFRESH_MAT_VIEW_STMT:
-	case PG_QUERY__NODE__NODE_COMMENT_STMT:
-	case PG_QUERY__NODE__NODE_SEC_LABEL_STMT:
-		effects = 0;
-		break;
-	default:
-		break;
-	}
-	read_ddl(r, n, effects | (refuses_transaction(n) ? SQL_NO_PIPELINE : 0));
-	if (r->found.effects & SQL_TEMP_OBJECT) /* the session is pinned; nobody else sees it */
-		r->part->effects &= ~(uint32_t)SQL_CATALOG_DDL;
 }
 
 /* Procedures may commit, which they cannot behind something else in a pipeline. */
 static void read_call(struct reading *r, const node *n)
 {
-	set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE | (NODE_IS(n, CALL_STMT) ? SQL_CALL : 0));
-	blame(r, SQL_WHY_CODE);
-	walk(r, n, true);
+	reading_set(r, SQL_OPAQUE, SQL_WRITES | SQL_NO_PIPELINE | (NODE_IS(n, CALL_STMT) ? SQL_CALL : 0));
+	reading_blame(r, SQL_WHY_CODE);
+	reading_walk(r, n, true);
 }
 
 static void read_show(struct reading *r, const PgQuery__VariableShowStmt *s)
@@ -508,8 +308,8 @@ static void read_statement(struct reading *r, const node *n)
 		read_show(r, n->variable_show_stmt);
 		break;
 	case PG_QUERY__NODE__NODE_CONSTRAINTS_SET_STMT:
-		blame(r, SQL_WHY_SESSION);
-		set(r, SQL_SET_TRANSACTION, 0);
+		reading_blame(r, SQL_WHY_SESSION);
+		reading_set(r, SQL_SET_TRANSACTION, 0);
 		break;
 	case PG_QUERY__NODE__NODE_DISCARD_STMT:
 		read_discard(r, n->discard_stmt);
@@ -529,21 +329,21 @@ static void read_statement(struct reading *r, const node *n)
 		set_named_or_all(r, SQL_CLOSE, SQL_CLOSE_ALL, n->close_portal_stmt->portalname);
 		break;
 	case PG_QUERY__NODE__NODE_LISTEN_STMT:
-		blame(r, SQL_WHY_NOTIFIES);
+		reading_blame(r, SQL_WHY_NOTIFIES);
 		set_named(r, SQL_LISTEN, SQL_WRITES, n->listen_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_UNLISTEN_STMT:
-		blame(r, SQL_WHY_NOTIFIES);
+		reading_blame(r, SQL_WHY_NOTIFIES);
 		set_named_or_all(r, SQL_UNLISTEN, SQL_UNLISTEN_ALL, n->unlisten_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_NOTIFY_STMT:
-		blame(r, SQL_WHY_NOTIFIES);
+		reading_blame(r, SQL_WHY_NOTIFIES);
 		set_named(r, SQL_NOTIFY, SQL_WRITES, n->notify_stmt->conditionname);
 		break;
 	case PG_QUERY__NODE__NODE_LOCK_STMT:
-		set(r, SQL_LOCK, SQL_WRITES);
-		blame(r, SQL_WHY_LOCKS_TABLE);
-		walk(r, n, true);
+		reading_set(r, SQL_LOCK, SQL_WRITES);
+		reading_blame(r, SQL_WHY_LOCKS_TABLE);
+		reading_walk(r, n, true);
 		break;
 	case PG_QUERY__NODE__NODE_DO_STMT:
 	case PG_QUERY__NODE__NODE_CALL_STMT:
@@ -551,63 +351,18 @@ static void read_statement(struct reading *r, const node *n)
 		read_call(r, n);
 		break;
 	case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
-		read_alter_table(r, n);
+		ddl_alter_table(r, n);
 		break;
 	default:
-		read_other(r, n);
+		ddl_read(r, n);
 		break;
 	}
 }
 
-/* It calls or names what only the catalogue knows.  Types of pg_catalog are what they seem, unless it says otherwise. */
+/* It calls or names what only the catalogue knows. */
 static bool hangs_on_catalog(const struct sql_part *p)
 {
-	for (char **t = p->touched; t && *t; t++)
-		if (**t != TOUCHED_OWN_TYPE)
-			return true;
-	return p->functions || p->fields;
-}
-
-/* Column definitions and constraints call what they name, and nothing else; other changes may make it call what was there before. */
-static bool only_defines_columns(const PgQuery__AlterTableStmt *s)
-{
-	for (size_t i = 0; i < s->n_cmds; i++) {
-		const PgQuery__AlterTableCmd *c = NODE_IS(s->cmds[i], ALTER_TABLE_CMD) ? s->cmds[i]->alter_table_cmd : NULL;
-		switch (c ? c->subtype : PG_QUERY__ALTER_TABLE_TYPE__ALTER_TABLE_TYPE_UNDEFINED) {
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_AddColumn:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_ColumnDefault:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropNotNull:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_SetNotNull:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropColumn:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_AddConstraint:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_DropConstraint:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_AlterColumnType:
-		case PG_QUERY__ALTER_TABLE_TYPE__AT_ChangeOwner:
-			break;
-		default:
-			return false;
-		}
-	}
-	return true;
-}
-
-/* What comes behind it in one text may call more than the catalogue of now says. */
-static bool may_add_calls(const struct reading *r, const node *n)
-{
-	if (!(r->part->effects & SQL_CATALOG_DDL))
-		return false;
-	switch (n->node_case) {
-	case PG_QUERY__NODE__NODE_CREATE_STMT:
-		return r->found.stores_calls || n->create_stmt->n_inh_relations > 0;
-	case PG_QUERY__NODE__NODE_ALTER_TABLE_STMT:
-		return r->found.stores_calls || !only_defines_columns(n->alter_table_stmt);
-	case PG_QUERY__NODE__NODE_CREATE_SCHEMA_STMT:
-		return n->create_schema_stmt->n_schema_elts > 0;
-	case PG_QUERY__NODE__NODE_CREATE_SEQ_STMT:
-		return false;
-	default:
-		return true;
-	}
+	return p->functions || p->fields || effects_names_users(p->touched);
 }
 
 struct outcome {
@@ -630,7 +385,7 @@ static void read_part(struct sql_part *p, const node *n, struct outcome *o)
 		p->why = SQL_WHY_CATALOG;
 	if (o->adds_calls && hangs_on_catalog(p))
 		p->effects |= SQL_OPAQUE_CALL;
-	o->adds_calls |= may_add_calls(&r, n);
+	o->adds_calls |= ddl_adds_calls(&r, n);
 	o->has_functions |= r.found.has_unknown;
 }
 

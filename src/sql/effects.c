@@ -351,6 +351,14 @@ void effects_find(struct findings *f, const ProtobufCMessage *m, bool executed)
 			walk_field(f, m, &m->descriptor->fields[i], executed);
 }
 
+bool effects_names_users(char **touched)
+{
+	for (; touched && *touched; touched++)
+		if (**touched != TOUCHED_OWN_TYPE)
+			return true;
+	return false;
+}
+
 bool effects_is_bare(const PgQuery__SelectStmt *s)
 {
 	return s->op == PG_QUERY__SET_OPERATION__SETOP_NONE && s->n_values_lists == 0 && s->n_from_clause == 0 && !s->where_clause &&

@@ -322,7 +322,8 @@ static void inform(struct sql_class *c, const struct facts *f)
 		const struct sql_part *p = &c->part[i];
 		struct finding g = { .facts = f };
 		look_up_part(&g, p);
-		if (effects_with(p->effects, g.effects) == p->effects && !g.culprit && (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
+		if (effects_with(p->effects, g.effects) == p->effects && !g.culprit &&
+		    (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
 			continue;
 		copy = copy ? copy : class_copy(c);
 		add(&copy->part[i], &g);

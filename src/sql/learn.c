@@ -1,19 +1,13 @@
 /*
- * learn — functions and who calls them: a graph, along which effects spread until nothing changes.
+ * learn — what was read of a database's catalogue, kept from round to round as the nodes of a graph (graph.c).
  *
- *        audit() ◄── trigger ── orders          outer() ──names──► audit()          v ──reads──► orders
- *           │                     │                │
- *           └─ set_config ────────┴─ on write ─────┴─ …                 each node: effects when read, effects when written
- *
- * Functions, operators and types have one set of effects, relations two.  Edges come from the catalogue's own books and, where a source
- * only names what it uses, from the names in it.  A function in C is judged by its extension (tbl/extensions.h); one in a language other
- * than SQL and PL/pgSQL is opaque, since such languages keep variables for the session.
+ * A function in C is judged by its extension (tbl/extensions.h), one in SQL or PL/pgSQL by its source (body.c); one in another language is
+ * opaque, since such languages keep variables for the session.
  *
  * A function whose names would exceed NAMES_MAX is opaque, so that memory is bounded whatever the sources are.
  *
  * Always: a function's node stays until the round after the one that did not see it; edges and all other nodes live for one round, what is
  * behind them of PostgreSQL's own until it is told again.
- * No node goes while edges are there.
  */
 #include "sql/learn.h"
 
@@ -23,40 +17,9 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "builtins.h"
-#include "sql/body.h"
+#include "graph.h"
 
-#define EDGES_MAX 1000000u
 #define NAMES_MAX 16000000u /* in all sources together: 64 MB */
-
-struct node {
-	char kind;
-	bool is_seen;   /* in this round */
-	bool is_wanted; /* its source is not known */
-	bool is_tree;
-	bool is_safe; /* the configuration says so */
-	bool is_volatile;
-	bool takes_row; /* a function that t.f may call */
-	bool is_told;   /* though it has no effects */
-	uint32_t oid, length;
-	char *name;
-	char version[16];
-	uint32_t own;          /* effects by its own words; of a relation: when it is written to */
-	uint32_t own_read;     /* of a relation or a type: when it is read */
-	const char *own_cause; /* a name of tbl/builtins.h; NULL: its own */
-	struct body body;      /* functions with a source */
-	uint32_t read, write;
-	const char *cause; /* the function that they come from: another node's name */
-	uint32_t callers;  /* the first edge to it, plus 1 */
-	bool is_queued;
-	struct node *next;      /* in the queue */
-	struct node *same_name; /* the next whose name has the same hash */
-};
-
-struct edge {
-	struct node *from, *to;
-	uint32_t next;             /* to the same node, plus 1 */
-	bool only_write, by_write; /* … only when FROM is written to; what reading TO does belongs to it as well */
-};
 
 /* A function or view of PostgreSQL's own behind something. */
 struct own {
@@ -67,10 +30,7 @@ struct own {
 };
 
 struct learn {
-	struct map nodes; /* kind and oid -> struct node */
-	struct map names; /* 32 bits of hash -> struct node */
-	struct edge *edges;
-	uint32_t n_edges, cap_edges;
+	struct graph graph;
 	struct own *owns;
 	uint32_t n_owns, cap_owns;
 	size_t n_functions, n_opaque, n_names;
@@ -80,8 +40,6 @@ struct learn {
 struct node_key {
 	uint32_t kind, oid;
 };
-
-#define EFFECTS_OPAQUE (SQL_OPAQUE_CALL | SQL_TEMP_OBJECT | SQL_ADVISORY_LOCK | SQL_HOLD_CURSOR)
 
 struct learn *learn_new(void)
 {
@@ -101,25 +59,17 @@ static void node_free(struct learn *l, struct node *n)
 	mem_free(n);
 }
 
-static void forget_round(struct learn *l)
-{
-	map_fini(&l->names);
-	mem_free(l->edges);
-	l->edges = NULL;
-	l->n_edges = l->cap_edges = 0;
-}
-
 void learn_free(struct learn *l)
 {
 	uint32_t it = 0;
 	void *n;
 	if (!l)
 		return;
-	while (map_next(&l->nodes, &it, NULL, &n))
+	while (map_next(&l->graph.nodes, &it, NULL, &n))
 		node_free(l, n);
-	map_fini(&l->nodes);
+	map_fini(&l->graph.nodes);
 	map_fini(&l->builtin_names);
-	forget_round(l);
+	graph_forget_edges(&l->graph);
 	learn_forget_own(l);
 	mem_free(l);
 }
@@ -128,11 +78,11 @@ void learn_begin(struct learn *l, bool with_functions)
 {
 	struct slice key;
 	void *value;
-	forget_round(l);
-	for (uint32_t it = 0; map_next(&l->nodes, &it, &key, &value);) {
+	graph_forget_edges(&l->graph);
+	for (uint32_t it = 0; map_next(&l->graph.nodes, &it, &key, &value);) {
 		struct node *n = value;
 		if (n->kind != 'f' || !n->is_seen) {
-			map_remove(&l->nodes, key);
+			map_remove(&l->graph.nodes, key);
 			node_free(l, n);
 		} else {
 			n->is_seen = !with_functions;
@@ -152,7 +102,7 @@ static struct slice key_of(struct node_key *key, char kind, uint32_t oid)
 static struct node *node_at(const struct learn *l, char kind, uint32_t oid)
 {
 	struct node_key key;
-	return map_get(&l->nodes, key_of(&key, kind, oid));
+	return map_get(&l->graph.nodes, key_of(&key, kind, oid));
 }
 
 static struct node *node_make(struct learn *l, char kind, uint32_t oid)
@@ -164,7 +114,7 @@ static struct node *node_make(struct learn *l, char kind, uint32_t oid)
 	n = mem_alloc(sizeof *n);
 	n->kind = kind;
 	n->oid = oid;
-	map_put(&l->nodes, key_of(&key, kind, oid), n);
+	map_put(&l->graph.nodes, key_of(&key, kind, oid), n);
 	return n;
 }
 
@@ -260,7 +210,7 @@ unsigned learn_wanted(const struct learn *l, bool tree, uint32_t *oids, unsigned
 	unsigned found = 0;
 	uint32_t bytes = 0;
 	void *value;
-	while (found < max && bytes < LEARN_PAGE_BYTES && map_next(&l->nodes, &it, NULL, &value)) {
+	while (found < max && bytes < LEARN_PAGE_BYTES && map_next(&l->graph.nodes, &it, NULL, &value)) {
 		const struct node *n = value;
 		if (n->is_wanted && n->is_seen && n->is_tree == tree) {
 			oids[found++] = n->oid;
@@ -296,18 +246,6 @@ void learn_no_source(struct learn *l, uint32_t oid)
 
 /* ---- edges ------------------------------------------------------------------------------------------- */
 
-static bool edge_add(struct learn *l, struct edge e)
-{
-	if (l->n_edges == l->cap_edges) {
-		if (l->n_edges >= EDGES_MAX)
-			return false;
-		l->cap_edges = l->cap_edges ? l->cap_edges * 2 : 256;
-		l->edges = mem_grow(l->edges, l->cap_edges * sizeof *l->edges);
-	}
-	l->edges[l->n_edges++] = e;
-	return true;
-}
-
 bool learn_edge(struct learn *l, const struct learn_edge *e)
 {
 	struct node *from = node_make(l, e->from_kind, e->from), *to = node_make(l, e->to_kind, e->to);
@@ -315,7 +253,8 @@ bool learn_edge(struct learn *l, const struct learn_edge *e)
 		node_rename(from, e->from_name);
 	if (to->kind == 'f' && !to->is_seen) /* made, or dropped, while we were asking */
 		to->own = SQL_OPAQUE_CALL;
-	return edge_add(l, (struct edge){ .from = from, .to = to, .only_write = e->only_write, .by_write = e->reads_on_write });
+	return graph_add(&l->graph,
+	                 (struct edge){ .from = from, .to = to, .only_write = e->only_write, .by_write = e->reads_on_write });
 }
 
 void learn_sequence(struct learn *l, uint32_t relation, const char *name)
@@ -396,151 +335,6 @@ static void apply_own(struct learn *l, const struct own *o)
 		n->own_read |= o->effects;
 }
 
-static bool can_be_named(const struct node *n)
-{
-	return n->name && (n->kind == 'f' ? n->is_seen : n->kind == 'r' || n->kind == 'o' || n->kind == 't');
-}
-
-/* Functions by the hash of a call, all else by that of a name. */
-static void index_names(struct learn *l)
-{
-	uint32_t it = 0;
-	void *value;
-	while (map_next(&l->nodes, &it, NULL, &value)) {
-		struct node *n = value;
-		if (!can_be_named(n))
-			continue;
-		uint32_t hash = body_hash(slice_text(n->name), n->kind == 'f');
-		n->same_name = map_put(&l->names, slice_of(&hash, sizeof hash), n);
-	}
-}
-
-/* ROWS_ONLY: of functions, those that t.f may call. */
-static bool link_names(struct learn *l, struct node *from, uint32_t hash, bool rows_only)
-{
-	bool fits = true;
-	for (struct node *to = map_get(&l->names, slice_of(&hash, sizeof hash)); to && fits; to = to->same_name)
-		if (to != from && (!rows_only || to->takes_row))
-			fits = edge_add(l, (struct edge){ .from = from, .to = to, .by_write = to->kind == 'r' && from->body.changes });
-	return fits;
-}
-
-/* What a source names.  A relation may stand in front of a parenthesis too: INSERT INTO t (…); and a function without one: t.f. */
-static bool link_bodies(struct learn *l)
-{
-	uint32_t it = 0;
-	void *value;
-	bool fits = true;
-	while (fits && map_next(&l->nodes, &it, NULL, &value)) {
-		struct node *n = value;
-		for (uint32_t i = 0; fits && i < n->body.n; i++) {
-			uint32_t hash = n->body.words[i];
-			fits = link_names(l, n, hash, false) && link_names(l, n, hash ^ 1u, !(hash & 1));
-		}
-	}
-	return fits;
-}
-
-/* ---- spreading ----------------------------------------------------------------------------------------- */
-
-static bool gain(struct node *n, uint32_t read, uint32_t write, const char *cause)
-{
-	if ((n->read | read) == n->read && (n->write | write) == n->write)
-		return false;
-	if (!((n->read | n->write) & EFFECTS_OPAQUE))
-		n->cause = cause;
-	n->read |= read;
-	n->write |= write;
-	return true;
-}
-
-static bool spread_along(const struct edge *e)
-{
-	const struct node *to = e->to;
-	uint32_t written = to->write | (e->by_write ? to->read : 0);
-	if (e->from->kind == 'r')
-		return gain(e->from, e->only_write ? 0 : to->read, written, to->cause);
-	uint32_t effects = e->by_write || to->kind != 'r' ? written : to->read;
-	return gain(e->from, effects, effects, to->cause);
-}
-
-static void begin_spreading(struct learn *l, char *const *safe, size_t n_safe)
-{
-	uint32_t it = 0;
-	void *value;
-	while (map_next(&l->nodes, &it, NULL, &value)) {
-		struct node *n = value;
-		uint32_t own = n->own | (n->is_volatile ? SQL_WRITES : 0);
-		n->read = n->kind == 'r' ? n->own_read : own | n->own_read;
-		n->write = own;
-		n->cause = n->own_cause ? n->own_cause : n->name;
-		n->callers = 0;
-		n->is_safe = false;
-		for (size_t i = 0; i < n_safe && n->kind == 'f' && n->name; i++)
-			n->is_safe |= strcmp(safe[i], n->name) == 0;
-		if (n->is_safe)
-			n->read = n->write = own & SQL_WRITES;
-	}
-}
-
-static void queue(struct node **queued, struct node *n)
-{
-	if (n->is_queued)
-		return;
-	n->is_queued = true;
-	n->next = *queued;
-	*queued = n;
-}
-
-/* Whoever reads what calls a function may so ask when the transaction began. */
-static void bind_readers(struct learn *l)
-{
-	for (uint32_t i = 0; i < l->n_edges; i++)
-		if (l->edges[i].to->kind == 'f' && !strchr("fv", l->edges[i].from->kind) && !l->edges[i].only_write)
-			l->edges[i].from->read |= SQL_TX_BOUND;
-}
-
-static void chain_callers(struct learn *l)
-{
-	for (uint32_t i = 0; i < l->n_edges; i++) {
-		struct node *to = l->edges[i].to;
-		l->edges[i].next = to->callers;
-		to->callers = i + 1;
-	}
-}
-
-/* From every node that has one of these effects to its callers, and on from those that gain some.  A node gains each effect once. */
-static void spread(struct learn *l, uint32_t effects)
-{
-	struct node *queued = NULL;
-	for (uint32_t i = 0; i < l->n_edges; i++)
-		if ((l->edges[i].to->read | l->edges[i].to->write) & effects)
-			queue(&queued, l->edges[i].to);
-	while (queued) {
-		struct node *n = queued;
-		queued = n->next;
-		n->is_queued = false;
-		for (uint32_t i = n->callers; i; i = l->edges[i - 1].next)
-			if (!l->edges[i - 1].from->is_safe && spread_along(&l->edges[i - 1]))
-				queue(&queued, l->edges[i - 1].from);
-	}
-}
-
-/* Planning calls what is not volatile, and whoever may be folded into the statement calls it from there. */
-static void mark_planned(struct learn *l)
-{
-	uint32_t it = 0;
-	void *value;
-	while (map_next(&l->nodes, &it, NULL, &value)) {
-		struct node *n = value;
-		if (n->kind == 'f' && !n->is_volatile && (n->read & EFFECTS_OPAQUE)) {
-			n->read |= SQL_PLANNED;
-			n->write |= SQL_PLANNED;
-		}
-	}
-	spread(l, SQL_PLANNED);
-}
-
 /* ---- the outcome ----------------------------------------------------------------------------------------- */
 
 static void tell(struct learn *l, struct facts *f, const struct node *n)
@@ -577,7 +371,7 @@ static void tell_all(struct learn *l, struct facts *f)
 		snprintf(text, sizeof text, "%.*s", (int)name.len, (const char *)name.at);
 		facts_add(f, FACTS_FUNCTION, text, *(const uint32_t *)value, NULL);
 	}
-	for (uint32_t it = 0; map_next(&l->nodes, &it, NULL, &value);) {
+	for (uint32_t it = 0; map_next(&l->graph.nodes, &it, NULL, &value);) {
 		const struct node *n = value;
 		if (n->name && (n->kind != 'f' || n->is_seen))
 			tell(l, f, n);
@@ -588,20 +382,13 @@ struct facts *learn_end(struct learn *l, char *const *safe, size_t n_safe)
 {
 	for (uint32_t i = 0; i < l->n_owns; i++)
 		apply_own(l, &l->owns[i]);
-	index_names(l);
-	begin_spreading(l, safe, n_safe);
-	bool is_known = link_bodies(l);
+	bool is_known = graph_spread(&l->graph, safe, n_safe);
 	struct facts *f = facts_new(is_known);
-	if (is_known) { /* else there are too many: better to know nothing than half of it */
-		bind_readers(l);
-		chain_callers(l);
-		spread(l, ~0u);
-		mark_planned(l);
+	if (is_known) /* else there are too many: better to know nothing than half of it */
 		tell_all(l, f);
-	}
 	for (size_t i = 0; i < n_safe; i++)
 		facts_forgive(f, safe[i]);
-	forget_round(l);
+	graph_forget_edges(&l->graph);
 	return facts_seal(f);
 }
 

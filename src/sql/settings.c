@@ -383,3 +383,21 @@ unsigned settings_read_calls(struct sql_part *p, const PgQuery__SelectStmt *s)
 	}
 	return n;
 }
+
+void settings_read_config(struct reading *r, const PgQuery__SelectStmt *s)
+{
+	const struct findings *f = &r->found;
+	if (f->n_config == 0)
+		return;
+	if (s && effects_is_bare(s) && f->n_calls == f->n_config && settings_read_calls(r->part, s) == f->n_config) {
+		effects_blame(&r->found, effects_names_users(f->touched) || f->fields ? SQL_WHY_CHANGES_SESSION : SQL_WHY_SESSION,
+		              "set_config");
+		return;
+	}
+	effects_blame(&r->found, SQL_WHY_CHANGES_SESSION, "set_config");
+	if (s && f->n_calls == 1 && settings_read_if_there(r->part, s))
+		return;
+	settings_forget(r->part);
+	r->part->effects &= ~(uint32_t)(SQL_SET_CONFIG | SQL_IS_LOCAL);
+	r->part->effects |= f->n_config == f->n_config_local ? SQL_SET_CONFIG | SQL_IS_LOCAL : SQL_OPAQUE_CALL;
+}

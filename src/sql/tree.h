@@ -1,4 +1,4 @@
-/* tree — reading libpg_query's parse trees.  Only classify.c, effects.c and settings.c include this, and nothing else sees pg_query.h. */
+/* tree — reading libpg_query's parse trees.  Only classify.c, ddl.c, effects.c and settings.c include this, and nothing else sees pg_query.h. */
 #ifndef SQL_TREE_H
 #define SQL_TREE_H
 
@@ -34,11 +34,39 @@ static inline void effects_find_in(struct findings *f, const node *n, bool execu
 /* Of several reasons the first one counts that a statement cannot be rid of. */
 void effects_blame(struct findings *f, enum sql_why why, const char *name);
 void effects_note(struct findings *f, char kind, const char *name); /* in touched: an enum facts_kind or TOUCHED_… */
+bool effects_names_users(char **touched); /* something in it is not a type of pg_catalog, which is what it seems unless the catalogue says otherwise */
 bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
 /* The call that a target makes, through casts; NULL when it is something else. */
 const PgQuery__FuncCall *effects_call_of(const node *target);
 bool effects_calls(const PgQuery__FuncCall *call, const char *builtin);
 
+/* A statement on its way to its part. */
+struct reading {
+	struct sql_part *part;
+	struct findings found;
+};
+static inline void reading_set(struct reading *r, enum sql_kind kind, uint32_t effects)
+{
+	r->part->kind = (uint8_t)kind;
+	r->part->effects |= effects;
+}
+static inline void reading_walk(struct reading *r, const node *n, bool executed)
+{
+	effects_find_in(&r->found, n, executed);
+}
+static inline void reading_blame(struct reading *r, enum sql_why why)
+{
+	effects_blame(&r->found, why, NULL);
+}
+
+/* What is neither a query nor about the session. */
+void ddl_read(struct reading *r, const node *n);
+void ddl_alter_table(struct reading *r, const node *n);
+/* What comes behind it in one text may call more than the catalogue of now says. */
+bool ddl_adds_calls(const struct reading *r, const node *n);
+
+/* In which of three ways set_config() is called, if it is; S: by a SELECT. */
+void settings_read_config(struct reading *r, const PgQuery__SelectStmt *s);
 /* SET and RESET in all their forms. */
 void settings_read(struct sql_part *p, const PgQuery__VariableSetStmt *s);
 /* The modes of BEGIN and SET TRANSACTION, PREFIX "" or "default_": pairs appended to PAIRS, which is returned. */

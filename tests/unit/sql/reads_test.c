@@ -76,6 +76,7 @@ static void by_themselves(void **state)
 		{ "discard temp", "changes the session, stay" },
 		{ "set constraints all deferred", "changes the session, stay" },
 		{ "select set_config('work_mem', '64', true)", "changes the session: set_config, stay" },
+		{ "select set_config('work_mem', '64'::varchar, true)", "changes the session: set_config, stay" },
 		{ "select set_config('work_mem', '64', true) from t", "calls a function that changes the session: set_config" },
 		{ "show search_path", "read" },
 		{ "show app.tenant", "read" },
