@@ -67,6 +67,7 @@ struct policy_decision {
 	enum policy_kind kind;
 	uint8_t by;        /* enum decider: for whoever asks the policy, and others */
 	uint32_t note;     /* his, too: the policy leaves it alone */
+	bool names_place;  /* the policy has named one, which says at least in which cluster it runs: for who asks */
 	bool has_failed;   /* the policy did, or is left alone: nothing to keep */
 	size_t cluster_at; /* index into topo->clusters: mostly the one whose policy was asked */
 	uint64_t nodes;    /* POLICY_NODES: bit i is nodes[i] of that cluster; never 0 */

@@ -30,6 +30,7 @@ struct topo_node {
 };
 struct topo_cluster {
 	const char *name;
+	uint32_t id; /* unique in the process's life, among nodes', too; the same while the name stays */
 	size_t n_nodes;
 	struct topo_node *nodes;
 	uint64_t

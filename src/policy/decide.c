@@ -30,7 +30,8 @@ static bool is_cluster(const struct policy_vm *vm, size_t at)
 static void decide_handle(const struct handle *h, struct policy_decision *out)
 {
 	const struct decision *d = (const struct decision *)h;
-	out->cluster_at = h->cluster_at;
+	if (h->is != HANDLE_DECISION) /* which is no place */
+		out->cluster_at = h->cluster_at;
 	switch (h->is) {
 	case HANDLE_NODE:
 		out->kind = h->node_at == NODE_PRIMARY ? POLICY_PRIMARY : POLICY_NODES;

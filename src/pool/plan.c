@@ -42,14 +42,15 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 	size_t cluster_at;
 	const struct topo_node *node = topo_node(topo, node_id, &cluster_at);
 	*plan = (struct plan){ 0 };
-	if (!d || !node || d->cluster_at != cluster_at)
-		return false;
+	if (!d || !node || (d->cluster_at != cluster_at && !*conf->clusters[d->cluster_at].policy))
+		return false; /* of another cluster only a policy can have asked for it */
 	const struct topo_node *primary = topo_primary(topo, cluster_at);
 	plan->host = mem_text(node->host);
 	plan->port = node->port;
 	plan->node_name = mem_text(node->name);
 	plan->cluster = mem_text(topo->clusters[cluster_at].name);
 	plan->cluster_at = cluster_at;
+	plan->is_home = d->cluster_at == cluster_at;
 	plan->dbname = mem_text(d->dbname[0] ? d->dbname : database);
 	plan->is_primary = primary && primary->id == node_id;
 	plan->is_cut = node->is_cut;
@@ -80,7 +81,7 @@ void plan_fini(struct plan *plan)
 /* A server that was opened under A may go on under B. */
 static bool is_same_server(const struct plan *a, const struct plan *b)
 {
-	return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0 &&
+	return strcmp(a->host, b->host) == 0 && a->port == b->port && strcmp(a->dbname, b->dbname) == 0 && a->is_home == b->is_home &&
 	       upstream_tls_equal(&a->tls, &b->tls);
 }
 

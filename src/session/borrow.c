@@ -45,18 +45,27 @@ void borrow_pool_anew(struct session *s)
 	const struct conf_database *d;
 	const struct topo_node *primary;
 	struct pool *pool = NULL;
+	size_t at = 0;
+	abroad_on_topology(s);
 	d = conf_database(topo->conf, s->database);
-	primary = d ? topo_primary(topo, d->cluster_at) : NULL;
+	if (d) {
+		s->home_at = (uint16_t)d->cluster_at;
+		at = abroad_at(s, d->cluster_at);
+		s->freshness = floor_whose(topo->conf, d, at);
+	}
+	primary = d ? topo_primary(topo, at) : NULL;
 	if (primary) {
 		struct pool_key key = { .node_id = primary->id, .database = s->database, .user = *d->user ? d->user : s->user };
 		pool = pools_get(s->home->env.pools, topo, &key);
 	}
-	if (d)
-		s->freshness = floor_whose(topo->conf, d, d->cluster_at);
 	s->topo_generation = topo->generation;
 	if (pool == s->pool)
 		return;
 	s->catalog = NULL;
+	if (s->pin_counted && !s->srv) { /* it waits, and asks again there */
+		pool_unpin(s->pool);
+		s->pin_counted = 0;
+	}
 	if (pool)
 		pool_join(pool);
 	if (s->pool)
@@ -75,7 +84,7 @@ static void borrow_attach(struct session *s, struct server *srv)
 	s->is_away = s->trip && s->trip->pool;
 	if (UNLIKELY(s->is_away))
 		told_as_at_home(s);
-	if (pool_conf(s->pool)->mode == POOL_MODE_SESSION)
+	if (pool_conf(s->pool)->mode == POOL_MODE_SESSION && (s->welcomed || !s->home->roams)) /* its first statement says where */
 		pins_set(s, s->pins | PIN_MODE);
 }
 

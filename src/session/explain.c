@@ -119,10 +119,15 @@ static void decided_line(struct writer *w, const struct session *s, const struct
 	line(w, "decided by", "%s", decider_name(s, c, d->by));
 }
 
+static const char *primary_name(const struct topo_cluster *c)
+{
+	return c->primary < 0 ? "nothing: no primary is known" : c->nodes[c->primary].name;
+}
+
 static void explain_lines(struct writer *w, struct session *s, const struct sql_class *class, struct slice text)
 {
 	struct unit u = { .is_read = class->is_read, .text = text, .class = (struct sql_class *)class };
-	const struct topo_cluster *c = route_cluster(s);
+	const struct topo_cluster *c = abroad_home(s);
 	struct policy_decision d;
 	const struct topo_node *node;
 	if (class->is_read)
@@ -136,13 +141,15 @@ static void explain_lines(struct writer *w, struct session *s, const struct sql_
 	}
 	node = route_explain(s, c, &u, &d);
 	decided_line(w, s, c, &d);
+	c = &s->home->topo->clusters[d.cluster_at];
+	if (s->home->roams)
+		line(w, "cluster", "%s", c->name);
 	if (d.kind == POLICY_REJECT)
 		line(w, "error", "%s %s", d.sqlstate, d.text);
 	else if (s->srv || s->vtx != VTX_NONE)
-		line(w, "runs on", "the server of its transaction or session: %s",
-		     s->srv ? route_node_name(s, s->srv) : c->nodes[c->primary].name);
+		line(w, "runs on", "the server of its transaction or session: %s", s->srv ? route_node_name(s, s->srv) : primary_name(c));
 	else
-		line(w, "runs on", "%s", node ? node->name : c->nodes[c->primary].name);
+		line(w, "runs on", "%s", node ? node->name : primary_name(c));
 	for (size_t i = 0; i < c->n_nodes; i++)
 		node_line(w, s, c, i);
 }

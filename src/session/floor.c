@@ -38,6 +38,8 @@ static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t
 	*lsn = 0;
 	if (!s->floor.at)
 		return true;
+	if (!(s->floor.at & IS_TIME) && s->floor.cluster != c->id)
+		return true;
 	if (!(s->floor.at & IS_TIME) && s->floor.epoch != (uint32_t)c->epoch)
 		s->floor.at = clock_us() | IS_TIME;
 	if (s->floor.at & IS_TIME) {
@@ -45,6 +47,7 @@ static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t
 			return false;
 		s->floor.at = *lsn;
 		s->floor.epoch = (uint32_t)c->epoch;
+		s->floor.cluster = c->id;
 	}
 	*lsn = s->floor.at;
 	return true;

@@ -16,11 +16,12 @@ static NOT_INLINE struct catalog_view *find_view(struct session *s)
 {
 	struct sessions *ss = s->home;
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
+	const struct topo_cluster *c = route_cluster(s);
 	const char *cluster, *dbname;
 	char key[512];
-	if (!d || !ss->env.catalog)
+	if (!d || !c || !ss->env.catalog)
 		return NULL;
-	cluster = session_conf(s)->clusters[d->cluster_at].name;
+	cluster = c->name;
 	dbname = d->dbname[0] ? d->dbname : s->database;
 	int len = snprintf(key, sizeof key, "%s/%s", cluster, dbname);
 	struct slice name = slice_of(key, len < (int)sizeof key ? (size_t)len : sizeof key - 1);
@@ -135,6 +136,13 @@ void known_planned(struct session *s, const struct sql_class *class)
 {
 	if (class && UNLIKELY(class->effects & SQL_PLANNED))
 		pin_for(s, class, class->part[0].culprit);
+}
+
+struct sql_class *known_beginning(struct session *s, struct slice text)
+{
+	bool wait;
+	const struct facts *f = facts_for(s, NULL, &wait);
+	return f ? sql_class_of_long(f, text) : NULL;
 }
 
 bool known_stream(struct session *s, struct slice beginning)

@@ -13,7 +13,7 @@ static uint64_t min_nonzero(uint64_t a, uint64_t b)
 static uint64_t hold_timeout(const struct session *s)
 {
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
-	return d ? session_conf(s)->clusters[d->cluster_at].hold_timeout : 1;
+	return d ? session_conf(s)->clusters[abroad_at(s, d->cluster_at)].hold_timeout : 1;
 }
 
 /* When transaction_timeout is over, or 0.  While a message waits for a server the waits' own limits hold. */

@@ -321,9 +321,9 @@ union session_secret {
 	uint8_t near[4], *far;
 };
 
-struct floor {      /* floor.c's */
-	uint64_t at;    /* a position, or a time; 0: anything will do */
-	uint32_t epoch; /* of the cluster, of a position */
+struct floor {               /* floor.c's */
+	uint64_t at;             /* a position, or a time; 0: anything will do */
+	uint32_t epoch, cluster; /* its id; of a position: elsewhere it says nothing */
 };
 
 struct sessions;
@@ -370,6 +370,10 @@ struct session {
 	struct trip *trip;           /* reads on a standby; NULL mostly */
 	struct diverted *diverted;   /* which redirects are about it; NULL while it was not asked */
 	struct awaytx *away;         /* a transaction that began on one; NULL mostly */
+	struct stays *stays;         /* what was left behind in other clusters: abroad.c's; NULL mostly */
+	uint64_t who;                /* a hash of user and database */
+	uint32_t visits;             /* id of the cluster where it is; 0: that of its database */
+	uint16_t home_at;            /* index of that cluster, as of topo_generation */
 	struct floor floor;          /* what reads elsewhere must show */
 	uint32_t kept_id;            /* the node that its reads stay with, under balance_scope = session; 0: none was chosen */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
@@ -454,6 +458,7 @@ struct sessions {
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
 	bool marks_writes;         /* somebody must show what others have written */
+	bool roams;                /* some policy may send statements to another cluster than their database's */
 	bool routes;               /* some cluster has standbys that may take reads */
 	uint64_t turn;             /* balance_choose()'s */
 	struct steering *steering; /* steer.c's */
@@ -608,6 +613,23 @@ const char *route_node_name(const struct session *s, const struct server *srv);
 /* What would become of U now: the standby, or NULL for the primary. */
 const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
                                       struct policy_decision *d);
+/* abroad.c: other clusters than that of the session's database */
+size_t abroad_at(const struct session *s, size_t home_at);            /* index of the cluster where it is when it has no server */
+const struct topo_cluster *abroad_home(const struct session *s);      /* NULL: its database is gone */
+void abroad_on_topology(struct session *s);                           /* the cluster may be gone */
+bool abroad_roams(const struct topo *topo);                           /* some policy may send statements to another cluster */
+bool abroad_is_asked(const struct session *s);                        /* … for this session's next unit */
+bool abroad_look(struct session *s, struct slice in, struct unit *u); /* as unit_look(), but for all statements */
+/* The policy is asked for U; IS_TIED: which must run on the server that the session has. */
+bool abroad_concerns(const struct session *s, const struct unit *u, bool is_tied);
+enum abroad {
+	ABROAD_THERE,   /* the session is in that cluster, and U was looked at there */
+	ABROAD_WAITS,   /* the message must wait */
+	ABROAD_REFUSED, /* it is going to fail */
+};
+enum abroad abroad_go(struct session *s, size_t to, bool is_tied, struct slice in, struct unit *u);
+void abroad_forget(struct session *s);
+
 /* floor.c: what reads of a session elsewhere than on the primary must show */
 void floor_note(struct session *s); /* what its server was asked to write is over */
 /* *LSN: a standby of C must have replayed it.  False: nobody knows yet.  C has a primary. */
@@ -830,7 +852,9 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
 bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
 void known_planned(struct session *s,
-                   const struct sql_class *class);            /* to be bound: pins for what planning does; needs no Execute */
+                   const struct sql_class *class); /* to be bound: pins for what planning does; needs no Execute */
+/* Of a text that nobody keeps; a reference.  NULL: the message must wait, or nothing can be known. */
+struct sql_class *known_beginning(struct session *s, struct slice text);
 bool known_stream(struct session *s, struct slice beginning); /* for a text that streams through: pins at once; has a server */
 void known_call(struct session *s, uint32_t oid);             /* for a FunctionCall */
 void known_give_up(struct session *s);                        /* WAIT_FACTS took too long */

@@ -49,7 +49,7 @@ const struct topo_cluster *route_cluster(const struct session *s)
 	if (LIKELY(s->pool && s->topo_generation == topo->generation))
 		return &topo->clusters[pool_cluster_at(s->pool)];
 	d = conf_database(topo->conf, s->database);
-	return d ? &topo->clusters[d->cluster_at] : NULL;
+	return d ? &topo->clusters[abroad_at(s, d->cluster_at)] : NULL;
 }
 
 static const struct conf_cluster *conf_of(const struct session *s, const struct topo_cluster *c)
@@ -152,7 +152,10 @@ static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decis
 const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
                                       struct policy_decision *d)
 {
-	*d = *steer(s, c, u);
+	*d = *steer(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c, u);
+	c = &s->home->topo->clusters[d->cluster_at];
+	if (c->primary < 0)
+		return NULL;
 	return u->is_read && conf_of(s, c)->read_write_split ? choose(s, c, u, nodes_of(c, d)) : NULL;
 }
 
@@ -201,18 +204,10 @@ static bool wait_for_standby(struct session *s, const struct topo_cluster *c, ui
 	return true;
 }
 
-static bool is_allowed(const struct session *s, const struct topo_cluster *c, const struct policy_decision *d)
-{
-	return d->kind != POLICY_REJECT && d->cluster_at == (size_t)(c - s->home->topo->clusters);
-}
-
 static void refuse(struct session *s, const struct policy_decision *d)
 {
 	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
-	if (d->kind == POLICY_REJECT)
-		err_set(s->wait_failed, d->sqlstate, "%s", d->text);
-	else
-		err_set(s->wait_failed, "0A000", "the policy sends this statement to another cluster, which is not supported");
+	err_set(s->wait_failed, d->sqlstate, "%s", d->text);
 }
 
 static uint32_t how_of(const struct session *s, const struct topo_cluster *c, const struct unit *u,
@@ -226,7 +221,7 @@ static uint32_t how_of(const struct session *s, const struct topo_cluster *c, co
 static bool go(struct session *s, const struct topo_cluster *c, struct unit *u, const struct policy_decision *d, struct slice in)
 {
 	const struct topo_node *node;
-	if (!is_allowed(s, c, d)) {
+	if (d->kind == POLICY_REJECT) {
 		counted_here(s, u->class, s->how | HOW_REFUSED);
 		refuse(s, d);
 		return true;
@@ -255,7 +250,7 @@ static bool follow(struct session *s, const struct topo_cluster *c, const struct
                    struct slice in)
 {
 	uint64_t primary = UINT64_C(1) << c->primary;
-	bool is_away = s->trip, goes = is_allowed(s, c, d);
+	bool is_away = s->trip, goes = d->kind != POLICY_REJECT;
 	if (is_away)
 		goes = goes && u->is_read && !u->tx && conf_of(s, c)->read_write_split && leads_to(s, c, nodes_of(c, d)) &&
 		       trip_join(s, slice_of(in.at, u->len));
@@ -285,12 +280,83 @@ static bool decides_nothing(const struct unit *u)
 	return u->tx && (kind == SQL_COMMIT || kind == SQL_ROLLBACK || kind == SQL_SET_TRANSACTION);
 }
 
+static void note_how(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d)
+{
+	s->how = how_of(s, c, u, d);
+	s->reason = d->note;
+}
+
 static bool go_or_follow(struct session *s, const struct topo_cluster *c, struct unit *u, struct slice in)
 {
 	const struct policy_decision *d = steer(s, c, u);
-	s->how = how_of(s, c, u, d);
-	s->reason = d->note;
+	note_how(s, c, u, d);
 	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
+}
+
+/* ---- several clusters ------------------------------------------------------------------------------------------------------------------ */
+
+static bool is_tied(const struct session *s)
+{
+	return s->pins || s->away || (s->srv && !is_behind_others(s));
+}
+
+/* Of one that is tied to its server: a unit that belongs to another cluster is going to fail.  False: it must wait. */
+static bool stays(struct session *s, struct slice in, struct unit *u)
+{
+	if (!abroad_is_asked(s))
+		return true;
+	if (!abroad_look(s, in, u))
+		return false;
+	if (abroad_concerns(s, u, true)) {
+		struct policy_decision d;
+		u->tx = u->tx ? u->tx : s->srv && s->srv->tx_status == 'T' ? UNIT_TX_STAYS : UNIT_TX_NONE;
+		d = *steer(s, abroad_home(s), u);
+		note_how(s, &s->home->topo->clusters[d.cluster_at], u, &d);
+		enum abroad went = d.names_place ? abroad_go(s, d.cluster_at, true, in, u) : ABROAD_THERE;
+		if (went == ABROAD_WAITS)
+			return false;
+		if (went == ABROAD_REFUSED)
+			counted_here(s, u->class, s->how | HOW_REFUSED);
+		s->how = 0;
+	}
+	unit_drop(s, u);
+	*u = (struct unit){ 0 };
+	return true;
+}
+
+/* BEGIN travels with the first statement, which says where: behind others it would be sent to where they are. */
+static bool begins_behind(struct session *s)
+{
+	if (!s->srv)
+		return comes_behind(s);
+	s->unit_parts = 1;
+	borrow_wait_for_earlier(s);
+	return false;
+}
+
+/* Of a session that the policy may send to another cluster.  False: it must wait. */
+static bool decide_anywhere(struct session *s, struct slice in, struct unit *u)
+{
+	const struct topo_cluster *c;
+	struct policy_decision d;
+	if (!abroad_look(s, in, u))
+		return false;
+	if (decides_nothing(u))
+		return begins_behind(s);
+	if (!abroad_concerns(s, u, false))
+		return comes_behind(s);
+	d = *steer(s, abroad_home(s), u);
+	note_how(s, &s->home->topo->clusters[d.cluster_at], u, &d);
+	if (d.kind != POLICY_REJECT && abroad_go(s, d.cluster_at, false, in, u) == ABROAD_WAITS)
+		return false;
+	bool stays_home = s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in);
+	c = is_free(s) && !stays_home ? route_cluster(s) : NULL;
+	if (!c || c->primary < 0) {
+		if (d.kind == POLICY_REJECT)
+			refuse(s, &d);
+		return comes_behind(s);
+	}
+	return s->srv ? follow(s, c, u, &d, in) : go(s, c, u, &d, in);
 }
 
 /* False: it must wait. */
@@ -304,11 +370,16 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 	s->how = 0;
 	if (!s->srv)
 		borrow_pool(s);
-	if (UNLIKELY(s->away != NULL)) {
-		if (!awaytx_has_not_begun(s))
-			return awaytx_unit(s, in, u);
+	if (UNLIKELY(s->away != NULL) && awaytx_has_not_begun(s))
 		awaytx_end(s);
+	if (UNLIKELY(s->home->roams)) {
+		if (is_tied(s) && !stays(s, in, u))
+			return false;
+		if (!is_tied(s) && abroad_is_asked(s))
+			return decide_anywhere(s, in, u);
 	}
+	if (UNLIKELY(s->away != NULL))
+		return awaytx_unit(s, in, u);
 	if (s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in))
 		return comes_behind(s);
 	c = is_free(s) ? route_cluster(s) : NULL;

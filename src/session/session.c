@@ -204,6 +204,7 @@ static void session_end(struct session *s, enum close_reason why)
 	portals_forget(s);
 	names_free(s);
 	divert_forget(s);
+	abroad_forget(s);
 	startup_free(s);
 	if (s->pool)
 		pool_part(s->pool);

@@ -104,6 +104,7 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 	counted_on_topology(ss);
 	ss->routes = false;
 	ss->marks_writes = floor_marks_writes(topo);
+	ss->roams = abroad_roams(topo);
 	for (size_t i = 0; i < topo->n_clusters; i++)
 		ss->routes |= route_is_asked(topo, ss->env.worker, i);
 	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;

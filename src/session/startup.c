@@ -191,6 +191,7 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	s->database = s->user + user.len + 1;
 	memcpy(s->user, user.at, user.len);
 	memcpy(s->database, database.at, database.len);
+	s->who = hash128(slice_of(s->user, user.len + 1 + database.len)).lo;
 	l->start.minor = m->minor;
 	if (l->start.is_replication_logical || l->start.is_replication_physical) {
 		l->startup = mem_copy(m->params.at, m->params.len ? m->params.len : 1);

@@ -21,7 +21,7 @@
 
 struct plan {
 	struct sql_class *class; /* a reference; NULL: free */
-	uint64_t pool_id, generation;
+	uint64_t who, generation;
 	bool is_final; /* route need not be asked */
 	struct policy_decision decision;
 };
@@ -145,16 +145,16 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 static struct plan *plan_of(struct session *s, struct sql_class *class, uint64_t generation)
 {
 	struct steering *st = s->home->steering;
-	uint64_t id = pool_id(s->pool);
+	uint64_t id = s->who;
 	uint64_t h = ((uintptr_t) class >> 4) * UINT64_C(0x9e3779b97f4a7c15) ^ id * UINT64_C(0xc2b2ae3d27d4eb4f);
 	struct plan *p;
 	if (!st->plans)
 		st->plans = mem_alloc(PLANS * sizeof *st->plans);
 	p = &st->plans[(h >> 40) & (PLANS - 1)];
-	if (LIKELY(p->class == class && p->pool_id == id && p->generation == generation))
+	if (LIKELY(p->class == class && p->who == id && p->generation == generation))
 		return p;
 	sql_class_unref(p->class);
-	*p = (struct plan){ .pool_id = id, .generation = generation };
+	*p = (struct plan){ .who = id, .generation = generation };
 	return p;
 }
 
@@ -193,11 +193,31 @@ static void nobody_says(struct policy_decision *d, const struct topo_cluster *c,
 {
 	d->kind = POLICY_NONE;
 	d->by = DECIDER_BUILT_IN;
-	d->has_failed = false;
+	d->has_failed = d->names_place = false;
 	d->cluster_at = (size_t)(c - topo->clusters);
 	d->nodes = 0;
 	d->note = 0;
 	d->reason[0] = '\0';
+}
+
+/* Where there are several clusters: which one is the policy's to say, whatever the client wants there. */
+static const struct policy_decision *anywhere(struct session *s, const struct topo_cluster *c, struct policy_vm *vm,
+                                              const struct unit *u, const struct sql_hint *hint, bool has_hint)
+{
+	const struct topo *topo = s->home->topo;
+	struct policy_decision *d = &s->home->steering->now, said = *by_policy(s, c, vm, u, has_hint ? hint : NULL);
+	said.names_place = said.kind >= POLICY_PRIMARY && said.kind <= POLICY_NODES;
+	if (said.names_place && u->tx == UNIT_TX_IF_ASKED &&
+	    said.by == DECIDER_PLAN) { /* of a transaction it says no more than where it is */
+		said.kind = POLICY_PRIMARY;
+		said.by = DECIDER_ROUTE;
+	}
+	c = said.names_place ? &topo->clusters[said.cluster_at] : c;
+	nobody_says(d, c, topo);
+	if (!by_client(s, c, hint, d))
+		*d = said;
+	d->names_place = said.names_place;
+	return d;
 }
 
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u)
@@ -208,10 +228,14 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	struct sql_hint hint;
 	bool has_hint = sql_hint(u->text, &hint);
 	nobody_says(d, c, s->home->topo);
-	if (by_client(s, c, &hint, d))
+	if (UNLIKELY(s->home->roams && vm && u->class))
+		said = anywhere(s, c, vm, u, &hint, has_hint);
+	else if (by_client(s, c, &hint, d))
 		return d;
-	said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
-	if (said->kind != POLICY_NONE && !(u->tx == UNIT_TX_IF_ASKED && said->by == DECIDER_PLAN && said->kind != POLICY_REJECT))
+	else
+		said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
+	if (said->kind != POLICY_NONE &&
+	    (said->names_place || !(u->tx == UNIT_TX_IF_ASKED && said->by == DECIDER_PLAN && said->kind != POLICY_REJECT)))
 		return said; /* what plan says was not said of a transaction */
 	bool is_read = u->is_read && u->tx != UNIT_TX_IF_ASKED;
 	if (is_read && divert(s, c, d))
@@ -224,7 +248,7 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
 {
-	struct policy_vm *vm = vm_of(s, c);
+	struct policy_vm *vm = vm_of(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c);
 	if (LIKELY(!vm) || !u->class || !policy_has(vm, POLICY_HOOK_BALANCE))
 		return -1;
 	struct policy_query q = query_of(s, u, NULL);

@@ -108,6 +108,7 @@ static void build_cluster(struct topo *t, struct topo_cluster *c, const struct c
                           const struct topo_cluster *before)
 {
 	c->name = conf->name;
+	c->id = before ? before->id : t->next_id++;
 	c->n_nodes = conf->n_nodes;
 	c->nodes = mem_alloc(c->n_nodes * sizeof *c->nodes);
 	c->epoch = before ? before->epoch : 1;

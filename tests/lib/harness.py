@@ -433,8 +433,9 @@ class Proxy:
 
     def __init__(self, cluster, workers=2, pool=None, limits=None, databases=None, users=None, options=None, listen=None,
                  hba=OPEN, secrets='', cluster_options=None, node=None, auth=None, files=None, start=True, nodes=None,
-                 redirects=None):
-        """All nodes of CLUSTER, n0 … with what NODE says of each; NODES adds to one by its name, or adds one."""
+                 redirects=None, others=None):
+        """All nodes of CLUSTER, n0 … with what NODE says of each; NODES adds to one by its name, or adds one.
+        OTHERS: more clusters, by name: (Cluster, its options)."""
         self.cluster = cluster
         self.host, self.port = cluster.host, cluster.port
         self.socket_dir = cluster.dir
@@ -445,7 +446,7 @@ class Proxy:
         self.socket_dir = self.dir
         self.settings = {'workers': workers, 'pool': pool or {}, 'limits': limits or {}, 'databases': databases or {'*': {}},
                          'users': users or {}, 'options': options or {}, 'listen': listen or {}, 'cluster': cluster_options or {},
-                         'node': node or {}, 'nodes': nodes or {}, 'auth': auth or {}, 'redirects': redirects or {}}
+                         'node': node or {}, 'nodes': nodes or {}, 'auth': auth or {}, 'redirects': redirects or {}, 'others': others or {}}
         self.hba, self.secrets, self.files = hba, secrets, files or {}
         self.write_config()
         if start:
@@ -469,6 +470,9 @@ class Proxy:
         blocks = ''.join(_conf_block(f'node "{name}"', opts) for name, opts in nodes.items())
         blocks += ''.join(_conf_block(f'redirect "{name}"', opts) for name, opts in s['redirects'].items())
         text += _conf_block('cluster "main"', {'service_user': 'postgres', **s['cluster']})[:-2] + blocks + '}\n'
+        for name, (other, options) in s['others'].items():
+            blocks = ''.join(_conf_block(f'node "{name}_n{i}"', {'host': other.host, 'port': port}) for i, port in enumerate(other.ports))
+            text += _conf_block(f'cluster "{name}"', {'service_user': 'postgres', **options})[:-2] + blocks + '}\n'
         text += _conf_block('pool', s['pool']) if s['pool'] else ''
         text += _conf_block('limits', s['limits']) if s['limits'] else ''
         for kind in ('databases', 'users'):
