@@ -173,16 +173,17 @@
 	  "Log in to servers by SCRAM-SHA-256-PLUS only, which nobody in the middle can pass on; needs TLS.")                     \
 	PARAMS_TLS(X)
 
-#define PARAMS_NODE(X)                                                                                                     \
-	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.")            \
-	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                            \
-	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.") \
-	X(priority, INT, "100", 0, 1000000, RELOAD,                                                                            \
-	  "Of nodes that have come as far, the one with the highest becomes primary; 0: never.")                               \
-	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                              \
-	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")                            \
-	X(data_dir, TEXT, "", 0, 0, RELOAD, "PostgreSQL's data directory there, for policies: node.data_dir.")                 \
-	X(bin_dir, TEXT, "", 0, 0, RELOAD, "Folder of PostgreSQL's programs there, for policies: node.bin_dir.")               \
+#define PARAMS_NODE(X)                                                                                                      \
+	X(host, TEXT, "", 0, 0, RELOAD, "Numeric address, host name, or the directory of a unix socket; required.")             \
+	X(port, INT, "5432", 1, 65535, RELOAD, "Port of the node.")                                                             \
+	X(max_connections, INT, "0", 0, 100000, RELOAD, "Server connections to this node, all pools together; 0 is no limit.")  \
+	X(priority, INT, "100", 0, 1000000, RELOAD,                                                                             \
+	  "Of nodes that have come as far, the one with the highest becomes primary; 0: never.")                                \
+	X(weight, INT, "100", 0, 1000000, RELOAD,                                                                               \
+	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")                             \
+	X(tags, LIST, "", 0, 0, RELOAD, "Words that policies see as node.tags: \"dc=a\" has a value, \"spare\" is just there.") \
+	X(data_dir, TEXT, "", 0, 0, RELOAD, "PostgreSQL's data directory there, for policies: node.data_dir.")                  \
+	X(bin_dir, TEXT, "", 0, 0, RELOAD, "Folder of PostgreSQL's programs there, for policies: node.bin_dir.")                \
 	X(ssh_host, TEXT, "", 0, 0, RELOAD, "Where lp.ssh of policies finds the node; empty: at its host; local: here, without ssh.")
 
 #define PARAMS_REDIRECT(X)                                                                                                  \

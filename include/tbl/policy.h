@@ -138,6 +138,7 @@
 
 #define POLICY_CLUSTER(FIELD, METHOD)                                                                                         \
 	FIELD(name, "string", SAME, "As the configuration has it.")                                                               \
+	FIELD(epoch, "integer", NOW, "Grows each time another node becomes the primary, or the primary's timeline grows.")        \
 	FIELD(primary, "lunapool.Node", SAME, "Whoever is the primary when the statement runs; its name is nil while nobody is.") \
 	FIELD(standbys, "lunapool.Node[]", SAME, "Those that are fit for reads then.")                                            \
 	FIELD(any, "lunapool.Node[]", SAME, "Those and the primary.")                                                             \
@@ -146,25 +147,28 @@
 	METHOD(candidates, "filter: fun(node: lunapool.Node): boolean", "lunapool.Node[]", NOW,                                   \
 	       "The standbys that are fit for reads and for which the filter says true.")
 
-#define POLICY_NODE(FIELD, METHOD)                                                                                        \
-	FIELD(name, "string?", SAME, "As the configuration has it.")                                                          \
-	FIELD(host, "string?", SAME, "Its host.")                                                                             \
-	FIELD(port, "integer?", SAME, "Its port.")                                                                            \
-	FIELD(role, "string?", NOW, "\"primary\", \"standby\" or \"unknown\".")                                               \
-	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                                  \
-	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                               \
-	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")              \
-	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                            \
-	FIELD(replay_lsn, "integer?", NOW, "How far a standby has replayed, as a number; 0 while it is not known.")           \
-	FIELD(lag_bytes, "number?", NOW, "Behind the primary; math.huge while it is not known.")                              \
-	FIELD(lag_ms, "number?", NOW, "Age of what it shows; math.huge while it is not known.")                               \
-	FIELD(latency_us, "number?", NOW, "Of the last probe; math.huge while none was answered.")                            \
-	FIELD(synchronous, "string?", NOW,                                                                                    \
-	      "What the primary says of a standby: \"sync\", \"quorum\", \"potential\" or \"async\"; nil: not known.")        \
-	FIELD(data_dir, "string?", SAME, "As the configuration has it; \"\" is not set.")                                     \
-	FIELD(bin_dir, "string?", SAME, "As the configuration has it, for PostgreSQL's programs.")                            \
-	FIELD(conninfo, "string?", SAME,                                                                                      \
-	      "How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.") \
+#define POLICY_NODE(FIELD, METHOD)                                                                                              \
+	FIELD(name, "string?", SAME, "As the configuration has it.")                                                                \
+	FIELD(host, "string?", SAME, "Its host.")                                                                                   \
+	FIELD(port, "integer?", SAME, "Its port.")                                                                                  \
+	FIELD(role, "string?", NOW, "\"primary\", \"standby\", \"foreign\" (of another cluster, whatever it says) or \"unknown\".") \
+	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                                        \
+	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                                     \
+	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")                    \
+	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                                  \
+	FIELD(replay_lsn, "integer?", NOW, "How far a standby has replayed, as a number; 0 while it is not known.")                 \
+	FIELD(lag_bytes, "number?", NOW, "Behind the primary; math.huge while it is not known.")                                    \
+	FIELD(lag_ms, "number?", NOW, "Age of what it shows; math.huge while it is not known.")                                     \
+	FIELD(latency_us, "number?", NOW, "Of the last probe; math.huge while none was answered.")                                  \
+	FIELD(synchronous, "string?", NOW,                                                                                          \
+	      "What the primary says of a standby: \"sync\", \"quorum\", \"potential\" or \"async\"; nil: not known.")              \
+	FIELD(priority, "integer?", SAME, "Its priority when a new primary is chosen; 0: never.")                                   \
+	FIELD(tags, "table<string, string|true>?", SAME,                                                                            \
+	      "The configuration's tags: of \"dc=a\", tags.dc is \"a\"; of \"spare\", tags.spare is true.")                         \
+	FIELD(data_dir, "string?", SAME, "As the configuration has it; \"\" is not set.")                                           \
+	FIELD(bin_dir, "string?", SAME, "As the configuration has it, for PostgreSQL's programs.")                                  \
+	FIELD(conninfo, "string?", SAME,                                                                                            \
+	      "How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.")       \
 	FIELD(in_flight, "integer?", NOW, "Statements that are under way there, of all workers.")
 
 #define POLICY_LP(FUNCTION)                                                                                               \

@@ -61,6 +61,11 @@ static void cluster_name(lua_State *L, struct policy_vm *vm, const struct handle
 	lua_pushstring(L, cluster_of(L, vm, h)->name);
 }
 
+static void cluster_epoch(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	lua_pushnumber(L, (double)cluster_of(L, vm, h)->epoch);
+}
+
 static void cluster_primary(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
 	push_handle(L, h->cluster_at, HANDLE_OF_PRIMARY);
@@ -225,7 +230,10 @@ static void node_port(lua_State *L, struct policy_vm *vm, const struct handle *h
 static void node_role(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
 	NODE_OR_NIL(n);
-	lua_pushstring(L, n == topo_primary(vm->topo, h->cluster_at) ? "primary" : n->in_recovery ? "standby" : "unknown");
+	lua_pushstring(L, n->is_foreign                                ? "foreign"
+	                  : n == topo_primary(vm->topo, h->cluster_at) ? "primary"
+	                  : n->in_recovery                             ? "standby"
+	                                                               : "unknown");
 }
 
 static void node_status(lua_State *L, struct policy_vm *vm, const struct handle *h)
@@ -317,6 +325,50 @@ static const struct conf_node *conf_of(const struct policy_vm *vm, const struct 
 		lua_pushnil(L);                                            \
 		return;                                                    \
 	}
+
+static void node_priority(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	CONF_OR_NIL(c);
+	lua_pushnumber(L, (double)c->priority);
+}
+
+static void node_tags(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	NODE_OR_NIL(n);
+	push_handle(L, h->cluster_at, HANDLE_OF_TAGS + (int)(n - vm->topo->clusters[h->cluster_at].nodes));
+}
+
+/* "dc=a": the key dc has the value a; "spare": the key is there. */
+static void push_tag(lua_State *L, const struct conf_list *tags, const char *key, size_t len)
+{
+	for (size_t i = 0; i < tags->n; i++) {
+		const char *tag = tags->at[i];
+		if (strncmp(tag, key, len) != 0 || (tag[len] != '=' && tag[len]))
+			continue;
+		if (tag[len])
+			lua_pushstring(L, tag + len + 1);
+		else
+			lua_pushboolean(L, true);
+		return;
+	}
+	lua_pushnil(L);
+}
+
+int tags_index(lua_State *L)
+{
+	size_t len;
+	struct policy_vm *vm = vm_of(L);
+	const struct handle *h = handle_at(L, 1);
+	const char *key = luaL_checklstring(L, 2, &len);
+	const struct conf_cluster *of;
+	const struct topo_node *n = node_of(L, vm, h);
+	const struct conf_node *c = n ? conf_of(vm, h, n, &of) : NULL;
+	if (c)
+		push_tag(L, &c->tags, key, len);
+	else
+		lua_pushnil(L);
+	return 1;
+}
 
 static void node_data_dir(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {

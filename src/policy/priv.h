@@ -74,12 +74,12 @@ enum {
 	REF_LP,
 	REF_HINT,
 	REF_LOADER,
-	REF_LOADED,                   /* name of a module -> its value */
-	REF_GLOBALS,                  /* what policies see as such */
-	REF_MODULE,                   /* lunapool, as it can be added to */
-	REF_POLICY,                   /* what the file returned */
-	REF_CLASSES,                  /* metatables, one for each enum handle_is */
-	REF_HANDLES = REF_CLASSES + 8 /* HANDLES_PER_CLUSTER for each cluster */
+	REF_LOADED,                    /* name of a module -> its value */
+	REF_GLOBALS,                   /* what policies see as such */
+	REF_MODULE,                    /* lunapool, as it can be added to */
+	REF_POLICY,                    /* what the file returned */
+	REF_CLASSES,                   /* metatables, one for each enum handle_is */
+	REF_HANDLES = REF_CLASSES + 16 /* HANDLES_PER_CLUSTER for each cluster */
 };
 
 struct field;
@@ -183,6 +183,7 @@ enum handle_is {
 	HANDLE_NODE,
 	HANDLE_NODES,
 	HANDLE_DECISION,
+	HANDLE_TAGS,
 	HANDLE_KINDS
 };
 #define NODE_PRIMARY (-1) /* whoever that is */
@@ -202,7 +203,8 @@ struct decision {
 };
 /* The objects that are made with the VM, for each cluster. */
 enum { HANDLE_OF_CLUSTER, HANDLE_OF_PRIMARY, HANDLE_OF_STANDBYS, HANDLE_OF_ANY, HANDLE_OF_ALL, HANDLE_OF_NODES /* and so on */ };
-#define HANDLES_PER_CLUSTER (HANDLE_OF_NODES + (int)POLICY_NODES_MAX)
+#define HANDLE_OF_TAGS (HANDLE_OF_NODES + (int)POLICY_NODES_MAX)
+#define HANDLES_PER_CLUSTER (HANDLE_OF_TAGS + (int)POLICY_NODES_MAX)
 
 /* A field is answered by a getter, which pushes one value; a method is a function of its own. */
 struct field {
@@ -219,6 +221,7 @@ extern const struct fields query_fields, hint_fields, client_fields; /* asked.c 
 extern const struct fields cluster_fields, node_fields;              /* places.c */
 int nodes_index(lua_State *L);
 int nodes_len(lua_State *L);
+int tags_index(lua_State *L);
 int node_equal(lua_State *L);
 int view_pairs(lua_State *L);
 

@@ -63,6 +63,7 @@ static const struct class
 	[HANDLE_NODE] = { "node", &node_fields, NULL, NULL, node_equal },
 	[HANDLE_NODES] = { "list of nodes", &no_fields, nodes_index, nodes_len, NULL },
 	[HANDLE_DECISION] = { "decision", &no_fields, NULL, NULL, NULL },
+	[HANDLE_TAGS] = { "set of tags", &no_fields, tags_index, NULL, NULL },
 };
 
 static struct field_slot *slot_of(struct policy_vm *vm, enum handle_is is, const char *key)
@@ -186,8 +187,10 @@ static void open_cluster(lua_State *L, const struct conf_cluster *c, size_t at)
 	struct handle *all = keep_handle(L, at, HANDLE_OF_ALL, HANDLE_NODES);
 	all->kind = POLICY_NODES;
 	all->nodes = n == 64 ? UINT64_MAX : (UINT64_C(1) << n) - 1;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < n; i++) {
 		keep_handle(L, at, HANDLE_OF_NODES + i, HANDLE_NODE)->node_at = i;
+		keep_handle(L, at, HANDLE_OF_TAGS + i, HANDLE_TAGS)->node_at = i;
+	}
 }
 
 static void keep_single(lua_State *L, enum handle_is is, int ref)

@@ -34,7 +34,7 @@ struct policyrig {
 static const char policyrig_conf[] =
     "listen { port = 0 }\nauth { hba_file = \"rules\" }\n"
     "cluster \"main\" {\n  service_user = \"probe\"  policy = \"main.lua\"\n"
-    "  node \"pg1\" { host = \"h1\" }\n  node \"pg2\" { host = \"h2\" weight = 3 }\n  node \"pg3\" { host = \"h3\" }\n}\n"
+    "  node \"pg1\" { host = \"h1\" }\n  node \"pg2\" { host = \"h2\" weight = 3 priority = 7 tags = { \"dc=a\", \"spare\", \"note=x=y\" } }\n  node \"pg3\" { host = \"h3\" }\n}\n"
     "cluster \"other\" { node \"x1\" { host = \"h9\" } }\n"
     "cluster \"shard1\" { node \"s1\" { host = \"h11\" } }\ncluster \"shard2\" { node \"s2\" { host = \"h12\" } }\n"
     "database \"*\" { cluster = \"main\" }\n";

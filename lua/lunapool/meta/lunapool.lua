@@ -41,6 +41,7 @@
 
 ---@class lunapool.Cluster
 ---@field name string As the configuration has it.
+---@field epoch integer Grows each time another node becomes the primary, or the primary's timeline grows.
 ---@field primary lunapool.Node Whoever is the primary when the statement runs; its name is nil while nobody is.
 ---@field standbys lunapool.Node[] Those that are fit for reads then.
 ---@field any lunapool.Node[] Those and the primary.
@@ -52,7 +53,7 @@
 ---@field name string? As the configuration has it.
 ---@field host string? Its host.
 ---@field port integer? Its port.
----@field role string? "primary", "standby" or "unknown".
+---@field role string? "primary", "standby", "foreign" (of another cluster, whatever it says) or "unknown".
 ---@field status string? "up" or "down".
 ---@field weight integer? Its share of the reads, beside the others'; 0: none.
 ---@field is_fit boolean? A standby that takes reads now: up, receiving, and not too far behind.
@@ -62,6 +63,8 @@
 ---@field lag_ms number? Age of what it shows; math.huge while it is not known.
 ---@field latency_us number? Of the last probe; math.huge while none was answered.
 ---@field synchronous string? What the primary says of a standby: "sync", "quorum", "potential" or "async"; nil: not known.
+---@field priority integer? Its priority when a new primary is chosen; 0: never.
+---@field tags table<string, string|true>? The configuration's tags: of "dc=a", tags.dc is "a"; of "spare", tags.spare is true.
 ---@field data_dir string? As the configuration has it; "" is not set.
 ---@field bin_dir string? As the configuration has it, for PostgreSQL's programs.
 ---@field conninfo string? How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.
