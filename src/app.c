@@ -118,8 +118,8 @@ static bool choose_engine(struct app *a, enum conf_engine wanted)
 
 static void start_workers(struct app *a)
 {
-	struct worker_env env = { a->board, a->resolver, a->pools, a->sessions, a->catalog,   a->keyring,
-		                      a->auth,  a->consoles, a->hooks, a->engine,   a->n_workers, &a->end };
+	struct worker_env env = { a->board,    a->resolver, a->pools,   a->sessions, a->catalog,   a->keyring, a->auth,
+		                      a->consoles, a->hooks,    a->records, a->engine,   a->n_workers, &a->end };
 	a->workers = mem_alloc(a->n_workers * sizeof *a->workers);
 	for (unsigned i = 0; i < a->n_workers; i++)
 		a->workers[i] = worker_new(&env, i);

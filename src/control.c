@@ -56,6 +56,7 @@ struct control {
 	struct heirs *heirs;
 	struct takeover *takeover; /* NULL: we took nobody's place */
 	struct roles *roles;
+	struct keeper_pools of_pools;
 	struct journal *journal; /* NULL: there is no state_dir, or a successor has it */
 	struct loader *loader;
 	struct ceiling *ceiling;
@@ -360,6 +361,7 @@ struct control *control_new(struct app *a)
 	a->catalog = catalog_new(on_catalog_wanted, c);
 	unsigned threads = (unsigned)topo_latest(a->board)->conf->auth_threads;
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
+	a->records = records_new();
 	c->orders = orders_new(a);
 	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
@@ -387,12 +389,16 @@ bool control_take_over(struct control *c, const struct conf *conf, struct err *e
 struct progress {
 	uint32_t node_id;
 	uint64_t bytes;
+	int64_t busy;
 };
 
 static void add_progress(void *arg, const struct pool_row *row)
 {
 	struct progress *p = arg;
-	p->bytes += row->node_id == p->node_id ? row->counts.bytes_out : 0;
+	if (row->node_id != p->node_id)
+		return;
+	p->bytes += row->counts.bytes_out;
+	p->busy += row->lent + row->resetting + row->opening;
 }
 
 static uint64_t on_progress(void *arg, uint32_t node_id)
@@ -403,6 +409,14 @@ static uint64_t on_progress(void *arg, uint32_t node_id)
 	return p.bytes;
 }
 
+static unsigned on_busy(void *arg, uint32_t node_id)
+{
+	const struct control *c = arg;
+	struct progress p = { .node_id = node_id };
+	pool_registry_each(c->app->pools, add_progress, &p);
+	return p.busy > 0 ? (unsigned)p.busy : 0;
+}
+
 /* Whose place we have taken has given it up by now; then nobody else serves, and we must, with it or without. */
 static bool open_journal(struct control *c, struct err *err)
 {
@@ -410,8 +424,9 @@ static bool open_journal(struct control *c, struct err *err)
 	if (!*dir)
 		return true;
 	c->journal = journal_open(dir, &c->mailbox, err);
+	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy };
 	if (c->journal)
-		roles_remember(c->roles, c->journal, on_progress, c);
+		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);
 	else if (c->takeover)
 		log_error(NULL, "state_dir_unusable", KV_ERR(err), KV_STR("effect", "there is no failover until a restart"));
 	return c->journal || c->takeover;
@@ -450,6 +465,11 @@ bool control_adopt(struct control *c, struct err *err)
 	}
 	free(names);
 	return is_good;
+}
+
+struct roles *control_roles(struct control *c)
+{
+	return c->roles;
 }
 
 void control_begin(struct control *c)
@@ -510,6 +530,7 @@ void control_free(struct control *c)
 {
 	orders_free(c->orders);
 	hooks_free(c->hooks);
+	records_free(c->app->records);
 	mailbox_close(&c->mailbox);
 	listeners_free(c->listeners);
 	ceiling_free(c->ceiling);

@@ -17,6 +17,7 @@
 #include "admin/order.h"
 #include "app/app.h"
 #include "app/control.h"
+#include "app/nodeorders.h"
 #include "base/clock.h"
 #include "base/compiler.h"
 #include "base/log.h"
@@ -46,6 +47,7 @@ static void log_order(const struct order *o)
 	const struct log_kv what = o->key                       ? KV_STR("setting", o->key)
 	                           : o->kind == ORDER_run       ? KV_STR("task", o->database)
 	                           : o->kind == ORDER_stop_task ? KV_INT("task", o->number)
+	                           : nodeorders_is_one(o)       ? KV_STR("of", o->database)
 	                           : o->number                  ? KV_INT("client", o->number)
 	                                                        : KV_STR("database", o->database);
 	if (o->has_failed)
@@ -354,6 +356,21 @@ static void do_stop_task(struct orders *os, struct order *o)
 		refuse(o, "42704", "no task with this id is running");
 }
 
+/* ---- clusters and nodes ----------------------------------------------------------------------------------------------- */
+
+static void order_of_node(struct orders *os, struct order *o)
+{
+	if (nodeorders_begin(os->app, o))
+		wait(os, o);
+	else
+		answer(o);
+}
+#define do_switchover order_of_node
+#define do_attach order_of_node
+#define do_detach order_of_node
+#define do_maintenance_on order_of_node
+#define do_maintenance_off order_of_node
+
 /* ---- the end ------------------------------------------------------------------------------------------------------------------ */
 
 static void do_shutdown(struct orders *os, struct order *o)
@@ -394,6 +411,12 @@ static void end_pause(struct orders *os, struct order *o, const char *why)
 static bool has_held(struct orders *os, struct order *o)
 {
 	switch (o->kind) {
+	case ORDER_switchover:
+	case ORDER_attach:
+	case ORDER_detach:
+	case ORDER_maintenance_on:
+	case ORDER_maintenance_off:
+		return nodeorders_has_ended(os->app, o);
 	case ORDER_pause:
 		return pool_registry_servers(os->app->pools, o->database) == 0;
 	case ORDER_wait_close:

@@ -92,6 +92,7 @@ static void world_make(struct worker *w)
 	w->console.pools = w->pools;
 	w->console.auth = w->env.auth;
 	w->console.hooks = w->env.hooks;
+	w->console.records = w->env.records;
 	w->sessions = sessions_new(&(struct session_env){
 	    .worker = w->index,
 	    .upstream = up,

@@ -23,6 +23,7 @@ struct console {
 	struct sessions *sessions;
 	struct auth *auth;   /* NULL: nobody can fail */
 	struct hooks *hooks; /* NULL: nothing runs */
+	struct records *records;
 	struct loop *loop;
 	struct mailbox *mailbox;
 };

@@ -30,6 +30,7 @@ struct order {
 	uint64_t number;     /* KILL_CLIENT */
 	uint64_t timeout_us; /* PAUSE; 0: as long as it takes */
 	enum order_until until;
+	char *cluster; /* whose keeper is to carry it out, until it has: nodeorders.c */
 	/* the answer */
 	bool has_failed;
 	struct err err;

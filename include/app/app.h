@@ -26,6 +26,7 @@ struct app {
 	struct consoles *consoles;
 	struct policies *policies;
 	struct hooks *hooks;
+	struct records *records;
 	struct control *control;
 };
 

@@ -9,6 +9,7 @@
 
 struct app;
 struct control;
+struct roles;
 /* Neither accepts clients nor asks nodes yet.  The board shows a topology. */
 struct control *control_new(struct app *a); /* makes A's catalog and auth, too */
 /* Before control_listen(), at start only: sockets that systemd has opened for us, if it has; those of the process whose place we are to take. */
@@ -22,6 +23,7 @@ void control_begin(
     struct control *c); /* the workers run: asks nodes who is primary, heeds signals, tells systemd that we are ready */
 void control_on_publish(struct control *c); /* a topology was published: frees the old one when nobody reads it any more */
 void control_on_conf(struct control *c, unsigned parts); /* … and it holds another configuration; PARTS: conf_changes() */
+struct roles *control_roles(struct control *c);          /* NULL: nobody is asked any more */
 /* As a signal would have it; WHY is for the log. */
 bool control_reload(struct control *c, struct err *err) MUST_CHECK;
 void control_drain(struct control *c, const char *why);

@@ -27,6 +27,7 @@ struct worker_env {
 	struct auth *auth;
 	struct consoles *consoles;
 	struct hooks *hooks;
+	struct records *records;
 	enum conf_engine engine;
 	unsigned n_workers;
 	pthread_barrier_t *end; /* for all workers: nobody takes its world down before every loop stands still */

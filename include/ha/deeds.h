@@ -24,6 +24,9 @@ struct deed *deed_promote(const struct deed_env *env, const struct service_targe
 /* Done when its settings name HOST and PORT as its primary and it was told to read them. */
 struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const char *host, uint16_t port,
                          uint64_t timeout_us, deed_fn fn, void *arg);
+/* Done when all that was committed there is on its disk, and so is sent to its standbys. */
+struct deed *deed_settle(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                         void *arg);
 void deed_drop(struct deed *d); /* NULL is fine */
 
 /* A standby's primary_conninfo with another host and port, all else as it was; false: it is no list of key = value, or too long. */

@@ -8,11 +8,18 @@
 #include "ha/journal.h"
 #include "ha/ops.h"
 #include "ha/picture.h"
+#include "ha/records.h"
 #include "ha/verdict.h"
 #include "hooks/hooks.h"
 #include "net/resolve.h"
 #include "topo/topo.h"
 
+/* What the pools know of a node; outlives the keepers. */
+struct keeper_pools {
+	void *arg;
+	uint64_t (*progress)(void *arg, uint32_t node_id); /* grows when it has sent something to a client */
+	unsigned (*busy)(void *arg, uint32_t node_id);     /* connections to it that clients use now */
+};
 struct keeper_env {
 	struct loop *loop;
 	struct resolver *resolver;
@@ -20,13 +27,13 @@ struct keeper_env {
 	struct topo_board *board;
 	struct journal *journal;
 	struct hooks *hooks; /* policies that are asked; outlives the keeper; NULL: none */
+	struct records *records;
 	void *arg;
 	void (*look)(void *arg, const char *cluster);   /* every node is asked now */
 	void (*settle)(void *arg, const char *cluster); /* what keeper_route() says may be another thing now: publishes it if it is */
 	const struct picture_node *(*node)(void *arg, uint32_t id); /* NULL: it is not asked */
 	const struct picture *(*picture)(void *arg, const char *cluster);
-	uint64_t (*progress)(void *arg, uint32_t node_id); /* grows when a node has sent something to a client */
-	void *progress_arg;
+	const struct keeper_pools *pools;
 };
 struct keeper;
 /* CLUSTER has a topology on the board; what the journal has of it is read. */
@@ -40,6 +47,6 @@ void keeper_on_late(struct keeper *k, const struct picture_node *node); /* its a
 /* Of what nodes say, VERDICT, what is to be routed: the index of the primary in C, or -1; WHY for the log. */
 int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdict, const char **why);
 bool keeper_is_cut(const struct keeper *k, const char *node);
-const struct ops *keeper_ops(const struct keeper *k);
+struct ops *keeper_ops(const struct keeper *k);
 
 #endif

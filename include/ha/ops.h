@@ -33,11 +33,12 @@ struct ops_picture {
 struct ops_conf {
 	bool is_automatic; /* failover = auto */
 	bool is_external;  /* … = external: others decide, we follow */
-	uint64_t promote_timeout_us, max_loss;
+	uint64_t promote_timeout_us, switchover_timeout_us, max_loss;
 	uint64_t follow_timeout_us; /* 0: 10 s */
 };
 
-enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW };
+/* SETTLE: everything that was committed there is on its disk, whoever waited for that. */
+enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE };
 struct ops;
 struct ops_env {
 	void *arg;
@@ -46,7 +47,8 @@ struct ops_env {
 	void (*alarm)(void *arg, uint64_t after_us); /* ops_go_on() then, at the latest; one alarm at a time */
 	void (*propose)(void *arg, uint64_t expected_epoch, const struct record *next); /* -> ops_on_record() */
 	void (*route)(void *arg); /* what ops_holds(), ops_primary(), ops_is_cut() say is to be so -> ops_on_routed() */
-	void (*look)(void *arg);  /* every node is to be asked now */
+	unsigned (*busy)(void *arg, const char *node); /* connections to it that clients use now */
+	void (*look)(void *arg);                       /* every node is to be asked now */
 	const struct ops_picture *(*picture)(void *arg);
 	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
@@ -64,11 +66,19 @@ void ops_on_record(struct ops *o, enum record_fate fate, const struct err *err);
 void ops_on_routed(struct ops *o); /* everybody has seen what was to be so at the last route() */
 void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err);
 
+/* What an administrator wants.  0 with ERR: not now, or not at all; else its number, for ops_answer(). */
+/* SWITCHOVER: NODE may be "", for the best. */
+enum ops_order { OPS_ORDER_SWITCHOVER, OPS_ORDER_DETACH, OPS_ORDER_ATTACH, OPS_ORDER_PAUSE, OPS_ORDER_RESUME };
+uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err) MUST_CHECK;
+enum ops_answer { OPS_WAITS, OPS_DONE, OPS_FAILED };
+enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err); /* FAILED: ERR says why */
+
 /* What routing has to heed. */
 const struct record *ops_record(const struct ops *o);
 bool ops_holds(const struct ops *o);                    /* there is no primary now, whatever nodes say */
 const char *ops_primary(const struct ops *o);           /* the only node that may be it; "" is not known */
 bool ops_is_cut(const struct ops *o, const char *node); /* nobody may have a connection to it */
 const char *ops_stuck(const struct ops *o);             /* why the operation does not go on; NULL: it does */
+uint64_t ops_age_ms(const struct ops *o);               /* of the operation under way */
 
 #endif

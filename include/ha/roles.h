@@ -18,8 +18,8 @@
 struct roles;
 struct roles *roles_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox, struct topo_board *board);
 void roles_free(struct roles *r);
-/* Before roles_on_conf(): from now on each cluster has a keeper, whose record in J, which outlives R, says who may be primary.  PROGRESS: see keeper_env. */
-void roles_remember(struct roles *r, struct journal *j, uint64_t (*progress)(void *arg, uint32_t node_id), void *arg);
+/* Before roles_on_conf(): from now on each cluster has a keeper, whose record in J says who may be primary.  All of them outlive R. */
+void roles_remember(struct roles *r, struct journal *j, struct records *records, const struct keeper_pools *pools);
 /* Before roles_on_conf(), too: operations ask these policies, which outlive R. */
 void roles_ask(struct roles *r, struct hooks *hooks);
 /* Another process has J's place: what is cut off stays so, and nothing more is decided. */

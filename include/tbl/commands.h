@@ -6,7 +6,7 @@
  *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
- *       UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
+ *       NODE, alone or as cluster.node; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
  * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
  * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
@@ -28,6 +28,7 @@
 	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \
 	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker; where the size of one differs, it is NULL.")   \
 	SHOW(nodes, "SHOW NODES", STATS, "The nodes of each cluster: role, server connections, fitness for reads, lag.")             \
+	SHOW(operations, "SHOW OPERATIONS", STATS, "What is done about lost primaries, and what was: steps, candidates, and why.")   \
 	SHOW(peers, "SHOW PEERS", STATS, "Empty: cancel requests need no peers.")                                                    \
 	SHOW(peer_pools, "SHOW PEER_POOLS", STATS, "Empty: cancel requests need no peers.")                                          \
 	SHOW(pins, "SHOW PINS", STATS, "Clients that keep their server connection, and why.")                                        \
@@ -46,11 +47,17 @@
 	SHOW(totals, "SHOW TOTALS", STATS, "The counters and averages of all databases together.")                                   \
 	SHOW(users, "SHOW USERS", STATS, "Users that are configured or connected, their limits and what is taken of them.")          \
 	SHOW(version, "SHOW VERSION", STATS, "Name and version of this program.")                                                    \
+	DO(attach, "ATTACH", NODE, ADMIN, NULL, "Takes DETACH back.")                                                                \
+	DO(detach, "DETACH", NODE, ADMIN, NULL,                                                                                      \
+	   "Closes all connections to a standby and makes no new ones, nor promotes it, until ATTACH; also over a restart.")         \
 	DO(disable, "DISABLE", A_DATABASE, ADMIN, NULL, "Lets no new client into the database; those who are there go on.")          \
 	DO(enable, "ENABLE", A_DATABASE, ADMIN, NULL, "Takes DISABLE back.")                                                         \
 	DO(kill, "KILL", DATABASE, ADMIN, NULL,                                                                                      \
 	   "Closes the clients and server connections of the database at once, and leaves it paused.")                               \
 	DO(kill_client, "KILL_CLIENT", CLIENT, ADMIN, NULL, "Closes one client.")                                                    \
+	DO(maintenance_off, "MAINTENANCE OFF", CLUSTER, ADMIN, NULL, "Takes MAINTENANCE ON back.")                                   \
+	DO(maintenance_on, "MAINTENANCE ON", CLUSTER, ADMIN, NULL,                                                                   \
+	   "Nothing is done to the cluster by itself any more, also over a restart: no failover, no promotion is followed.")         \
 	DO(pause, "PAUSE", PAUSE, ADMIN, NULL,                                                                                       \
 	   "Gives no more servers to clients, who wait; returns when the running transactions have ended and every server "          \
 	   "connection is closed. If that takes longer than the time given, everything goes on and PAUSE fails.")                    \
@@ -69,6 +76,10 @@
 	   "Ends the program: at once; WAIT_FOR_SERVERS: when the running transactions have ended; WAIT_FOR_CLIENTS: when the "      \
 	   "clients have left.")                                                                                                     \
 	DO(stop_task, "STOP TASK", CLIENT, ADMIN, NULL, "Stops what SHOW TASKS shows as running, by its id.")                        \
+	DO(switchover, "SWITCHOVER", CANDIDATE, ADMIN, NULL,                                                                         \
+	   "Makes a standby the primary, the best one if none is named: what would write waits meanwhile. Given up, with nothing "   \
+	   "changed, if "                                                                                                            \
+	   "transactions do not end within switchover_timeout.")                                                                     \
 	DO(wait_close, "WAIT_CLOSE", DATABASE, ADMIN, NULL,                                                                          \
 	   "Returns when no server connection is left that RECONNECT or a reload replaces.")
 

@@ -150,6 +150,9 @@
 	  "Promote nobody before the policy's hook fence has said that the old primary is off.")                                  \
 	X(follow_timeout, DURATION, "10s", 100000, 86400000000, RELOAD,                                                           \
 	  "How long the others may take to follow a new primary; the operation is open until then.")                              \
+	X(switchover_timeout, DURATION, "2s", 10000, 3600000000, RELOAD,                                                          \
+	  "How long a switchover waits for running transactions to end, and for the candidate to have it all; then nothing "      \
+	  "happens.")                                                                                                             \
 	X(max_loss, SIZE, "16MB", 0, 1099511627776, RELOAD,                                                                       \
 	  "WAL that may be lost by an automatic failover without synchronous standbys, as far as is known; 0 is no limit.")       \
 	X(policy, PATH, "", 0, 0, RELOAD,                                                                                         \

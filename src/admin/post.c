@@ -54,6 +54,7 @@ void order_free(struct order *o)
 	mem_free(o->lines);
 	mem_free(o->user);
 	mem_free(o->database);
+	mem_free(o->cluster);
 	mem_free(o->key);
 	mem_free(o->value);
 	mem_free(o);

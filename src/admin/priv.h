@@ -102,7 +102,19 @@ void averages_of(struct averages *a, const char *database, const struct pool_cou
 /* ---- command.c --------------------------------------------------------------------------------------------------- */
 
 enum level { LEVEL_NONE, LEVEL_STATS, LEVEL_ADMIN };
-enum args { ARGS_NONE, ARGS_DATABASE, ARGS_A_DATABASE, ARGS_PAUSE, ARGS_CLIENT, ARGS_UNTIL, ARGS_SETTING, ARGS_TASK };
+enum args {
+	ARGS_NONE,
+	ARGS_DATABASE,
+	ARGS_A_DATABASE,
+	ARGS_PAUSE,
+	ARGS_CLIENT,
+	ARGS_UNTIL,
+	ARGS_SETTING,
+	ARGS_TASK,
+	ARGS_NODE,
+	ARGS_CLUSTER,
+	ARGS_CANDIDATE
+};
 struct command {
 	const char *words;
 	enum args args;

@@ -2,6 +2,7 @@
  * deeds — one connection of its own to the node, one question after the other.
  *
  *   promote:  fire ──► look ──in recovery──► wait LOOK_US ──► look …    after FIRE_US: fire again      out of recovery: done
+ *   settle:   a commit: done
  *   follow:   read primary_conninfo ──► alter system ──► reload: done
  *
  * Always: exactly one question or the timer is under way;  after the deadline it fails, whatever is under way.
@@ -118,7 +119,10 @@ static const char *skip_value(const char *at)
 	bool is_quoted = *at == '\'';
 	at += is_quoted;
 	while (*at && (is_quoted ? *at != '\'' : !isspace((unsigned char)*at)))
-		at += *at == '\\' && at[1] ? 2 : 1;
+		if (*at == '\\' && !at[1]) /* what is put behind it would be taken by it */
+			return NULL;
+		else
+			at += *at == '\\' ? 2 : 1;
 	if (is_quoted && *at != '\'')
 		return NULL;
 	return at + is_quoted;
@@ -141,6 +145,11 @@ static bool append(char *out, size_t room, size_t *len, const char *at, size_t n
 	return true;
 }
 
+static bool append_empty(char *out, size_t room, size_t *len)
+{
+	return append(out, room, len, "''", 2);
+}
+
 bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, size_t room)
 {
 	size_t len = 0;
@@ -151,11 +160,17 @@ bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, 
 			at++;
 		size_t key_len = (size_t)(at - key);
 		at = skip_space(at);
-		if (key_len == 0 || *at != '=' || !(at = skip_value(skip_space(at + 1))))
+		if (key_len == 0 || *at != '=')
+			return false;
+		const char *value = skip_space(at + 1);
+		at = skip_value(value);
+		if (!at)
 			return false;
 		if (is_key(key, key_len, "host") || is_key(key, key_len, "hostaddr") || is_key(key, key_len, "port"))
 			continue;
 		if (!append(out, room, &len, key, (size_t)(at - key)))
+			return false;
+		if (at == value && !append_empty(out, room, &len)) /* at the end; what comes behind it would become its value */
 			return false;
 	}
 	/* A host has no quotes and backslashes: a name, an address, or a folder.  What has some is not ours to guess. */
@@ -163,7 +178,7 @@ bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, 
 	return n > 0 && (size_t)n < room - len;
 }
 
-static void on_reloaded(void *arg, const char *const *values, unsigned n, const struct err *err)
+static void on_last(void *arg, const char *const *values, unsigned n, const struct err *err)
 {
 	end(arg, !err, err);
 }
@@ -174,7 +189,7 @@ static void on_altered(void *arg, const char *const *values, unsigned n, const s
 	if (err)
 		end(d, false, err);
 	else
-		ask(d, "select pg_reload_conf()", on_reloaded);
+		ask(d, "select pg_reload_conf()", on_last);
 }
 
 static void put_literal(char *out, size_t room, const char *text)
@@ -238,6 +253,15 @@ struct deed *deed_follow(const struct deed_env *env, const struct service_target
 	d->host = mem_text(host);
 	d->port = port;
 	ask(d, "select current_setting('primary_conninfo')", on_conninfo);
+	return d;
+}
+
+/* A commit that is not asynchronous, whatever the default, takes all before it to the disk; no standby is waited for here. */
+struct deed *deed_settle(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                         void *arg)
+{
+	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
+	ask(d, "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'lunapool', '')", on_last);
 	return d;
 }
 

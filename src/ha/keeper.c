@@ -180,7 +180,7 @@ static void on_knocked(void *arg, enum ladder_event how)
 
 static void look_at_progress(struct keeper *k, const struct topo_node *n)
 {
-	uint64_t is = k->env.progress(k->env.progress_arg, n->id);
+	uint64_t is = k->env.pools->progress(k->env.pools->arg, n->id);
 	if (is != k->progress && k->progress)
 		note(k, LADDER_WORKED);
 	k->progress = is;
@@ -357,9 +357,21 @@ static void on_alarm_wanted(void *arg, uint64_t after_us)
 	loop_timer_start(k->env.loop, &k->alarm, after_us);
 }
 
+static void show(const struct keeper *k);
+
 static void on_alarm(struct loop_timer *t)
 {
-	ops_go_on(CONTAINER_OF(t, struct keeper, alarm)->ops);
+	struct keeper *k = CONTAINER_OF(t, struct keeper, alarm);
+	ops_go_on(k->ops);
+	show(k);
+}
+
+static unsigned on_busy(void *arg, const char *node)
+{
+	struct keeper *k = arg;
+	const struct conf_cluster *conf = NULL;
+	const struct topo_node *n = node_named(cluster_of(k, &conf), node);
+	return n ? k->env.pools->busy(k->env.pools->arg, n->id) : 0;
 }
 
 static void on_look(void *arg)
@@ -370,11 +382,17 @@ static void on_look(void *arg)
 
 /* -- records --------------------------------------------------------------------------------------------- */
 
+static void show(const struct keeper *k)
+{
+	records_put(k->env.records, ops_record(k->ops), ops_stuck(k->ops), ops_age_ms(k->ops));
+}
+
 static void on_proposed(void *arg, enum record_fate fate, const struct err *err)
 {
 	struct keeper *k = arg;
 	ops_on_record(k->ops, fate, err);
 	follow_record(k);
+	show(k);
 }
 
 static void on_propose(void *arg, uint64_t expected_epoch, const struct record *next)
@@ -427,7 +445,7 @@ bool keeper_is_cut(const struct keeper *k, const char *node)
 	return ops_is_cut(k->ops, node);
 }
 
-const struct ops *keeper_ops(const struct keeper *k)
+struct ops *keeper_ops(const struct keeper *k)
 {
 	return k->ops;
 }
@@ -498,7 +516,7 @@ static void undertake(struct undertaking *u)
 	const struct topo_cluster *c = cluster_of(k, &conf);
 	const struct topo_node *n = node_named(c, u->node), *p = node_named(c, u->primary);
 	const struct deed_env env = { k->env.loop, k->env.resolver, k->env.mailbox };
-	if (!n || (u->what != OPS_ACT_PROMOTE && !p)) {
+	if (!n || (u->what == OPS_ACT_FOLLOW && !p)) {
 		err_set(&u->why, "42704", "%.100s is not configured any more", n ? u->primary : u->node);
 		loop_defer(k->env.loop, &u->refused);
 		return;
@@ -509,10 +527,11 @@ static void undertake(struct undertaking *u)
 		                                   .user = conf->service_user,
 		                                   .password = conf->service_password,
 		                                   .cluster = conf };
-	if (run_hook(u))
+	if (u->what != OPS_ACT_SETTLE && run_hook(u))
 		return;
-	u->deed = u->what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, u->timeout_us, on_deed, u)
-	                                     : deed_follow(&env, &target, p->host, p->port, u->timeout_us, on_deed, u);
+	u->deed = u->what == OPS_ACT_SETTLE    ? deed_settle(&env, &target, u->timeout_us, on_deed, u)
+	          : u->what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, u->timeout_us, on_deed, u)
+	                                       : deed_follow(&env, &target, p->host, p->port, u->timeout_us, on_deed, u);
 }
 
 /* -- the fence: once for each operation, before anybody is promoted --------------------------------------- */
@@ -631,6 +650,7 @@ static struct ops_conf ops_conf_of(const struct conf_cluster *conf)
 	return (struct ops_conf){ .is_automatic = conf->failover == CONF_FAILOVER_AUTO,
 		                      .promote_timeout_us = conf->promote_timeout,
 		                      .follow_timeout_us = conf->follow_timeout,
+		                      .switchover_timeout_us = conf->switchover_timeout,
 		                      .max_loss = conf->max_loss };
 }
 
@@ -640,8 +660,8 @@ static void tell_found(const struct keeper *k, enum journal_found found, const s
 		log_error(NULL, "journal_damaged", KV_STR("cluster", k->cluster), KV_ERR(err),
 		          KV_STR("effect", "it was set aside; what nodes say is recorded anew"));
 	else if (found == JOURNAL_FOUND)
-		log_info(NULL, "journal_read", KV_STR("cluster", k->cluster), KV_STR("primary", r->primary), KV_INT("epoch", r->epoch),
-		         KV_INT("timeline", r->timeline));
+		log_info(NULL, "journal_read", KV_STR("cluster", k->cluster), KV_STR("maintenance", r->is_paused ? "on" : NULL),
+		         KV_STR("primary", r->primary), KV_INT("epoch", r->epoch), KV_INT("timeline", r->timeline));
 }
 
 struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
@@ -655,6 +675,7 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 		                             .alarm = on_alarm_wanted,
 		                             .propose = on_propose,
 		                             .route = on_route,
+		                             .busy = on_busy,
 		                             .look = on_look,
 		                             .picture = on_picture,
 		                             .act = on_act,
@@ -676,6 +697,7 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 	k->ops = ops_new(&ops_env, &ops_conf, record);
 	mem_free(record);
 	follow_record(k);
+	show(k);
 	loop_timer_start(env->loop, &k->pulse, PULSE_US);
 	return k;
 }
@@ -685,6 +707,7 @@ void keeper_free(struct keeper *k)
 	if (!k)
 		return;
 	journal_forget(k->env.journal, k);
+	records_drop(k->env.records, k->cluster);
 	ops_free(k->ops);
 	for (struct dlist *it; (it = dlist_first(&k->undertakings));)
 		undertaking_free(CONTAINER_OF(it, struct undertaking, link));

@@ -6,6 +6,8 @@
  *                                  │ it lives        │                      │  ▲                │        (publish is the record
  *                                  └───► abort ◄─────┴──── it is back ──────┘  └── it failed ───┘         that follow begins with)
  *
+ *   by order:  drain ──nobody is in a transaction there──► hold ──► fence: it is settled ──► choose: the candidate has all ──► promote …
+ *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
@@ -25,6 +27,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+#define DRAIN_US (2 * US_PER_MS)     /* between looks at who is still in a transaction */
 #define LOOK_US (20 * US_PER_MS)     /* while somebody's answer is awaited */
 #define ANSWERS_US (500 * US_PER_MS) /* who has not answered by then is not waited for */
 #define AGAIN_US (200 * US_PER_MS)   /* until the same is tried again */
@@ -33,8 +36,9 @@
 #define FOLLOW_TRIES 3u
 #define READMIT_US (5 * US_PER_S) /* until those whose promotion failed may try again */
 #define CONFIRM_US (5 * US_PER_S)
-#define LOST_AGAIN_US US_PER_S /* until the journal is tried again */
-#define DAMPED_N 3u            /* automatic failovers in … */
+#define LOST_AGAIN_US US_PER_S   /* until the journal is tried again */
+#define STRAY_US (10 * US_PER_S) /* until a standby that does not follow is told again */
+#define DAMPED_N 3u              /* automatic failovers in … */
 #define DAMPED_US (600 * US_PER_S)
 #define ACTS_MAX RECORD_NODES_MAX
 
@@ -60,11 +64,21 @@ struct ops {
 	/* of the operation under way */
 	enum operation_step step;
 	uint64_t began_us, entered_us;
+	uint64_t floor;             /* of a switchover: what the candidate must have; 0: not known yet */
 	bool is_resumed;            /* nobody knows what was done of this step */
 	bool is_routed, is_cutting; /* is_cutting: the source has no connections from now on */
 	size_t n_acts;
 	struct act acts[ACTS_MAX];
 	char stuck[2 * RECORD_WHY_MAX];
+	/* an order: one at a time */
+	struct {
+		uint64_t id;
+		enum ops_order what;
+		char node[RECORD_NAME_MAX], by[64]; /* node: of a switchover, the candidate */
+		enum ops_answer answer;
+		bool is_proposed;
+		struct err err;
+	} order;
 	/* for as long as the program runs */
 	uint64_t act_ids;
 	size_t n_failovers;
@@ -200,6 +214,25 @@ static void tell_closed(const struct ops *o, const struct record_operation *op)
 	          9);
 }
 
+/* It waits for an operation that has just begun. */
+static void refuse_order(struct ops *o)
+{
+	bool is_its = o->order.what == OPS_ORDER_SWITCHOVER && o->record.op.kind == OPERATION_SWITCHOVER;
+	if (!o->order.id || o->order.answer != OPS_WAITS || is_its)
+		return;
+	o->order.answer = OPS_FAILED;
+	err_set(&o->order.err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
+}
+
+/* The operation that was ordered has ended. */
+static void answer_switchover(struct ops *o, const struct record_operation *op)
+{
+	if (o->order.what != OPS_ORDER_SWITCHOVER || !o->order.id || o->order.answer != OPS_WAITS)
+		return;
+	o->order.answer = op->end == END_DONE ? OPS_DONE : OPS_FAILED;
+	err_set(&o->order.err, "55000", "the switchover was given up: %.200s", op->why);
+}
+
 static void on_committed(struct ops *o)
 {
 	bool was_open = o->record.op.id != 0, is_open = o->next.op.id != 0, has_moved = o->next.epoch != o->record.epoch;
@@ -207,17 +240,21 @@ static void on_committed(struct ops *o)
 	if (has_moved)
 		log_info(NULL, "primary_recorded", KV_STR("cluster", o->record.cluster), KV_STR("primary", o->record.primary),
 		         KV_INT("epoch", o->record.epoch), KV_INT("timeline", o->record.timeline));
-	forget_acts(o);
+	if (was_open || is_open)
+		forget_acts(o);
 	if (!was_open && is_open) {
+		refuse_order(o);
 		o->began_us = now(o);
 		o->is_cutting = false;
+		o->floor = 0;
 	}
-	if (is_open && o->next_step == STEP_FOLLOW)
+	if (is_open && o->next_step == STEP_FOLLOW && o->record.op.kind == OPERATION_FAILOVER)
 		note_failover(o);
 	if (was_open && !is_open) {
 		o->is_cutting = false;
 		o->stuck[0] = 0;
 		tell_closed(o, &o->record.past[0]);
+		answer_switchover(o, &o->record.past[0]);
 	}
 	o->step = STEP_NONE;
 	if (is_open)
@@ -268,6 +305,68 @@ static void ask_again(struct ops *o, uint64_t after_us)
 	o->env.alarm(o->env.arg, after_us);
 }
 
+/* -- switchover ----------------------------------------------------------------------------------------- */
+
+/* New transactions wait; those that run end, or it is given up: nothing has happened yet. */
+static bool step_drain(struct ops *o)
+{
+	char why[RECORD_WHY_MAX];
+	if (o->is_resumed)
+		return give_up(o, "Lunapool was started anew on the way");
+	if (!o->is_routed)
+		return false;
+	unsigned busy = o->env.busy(o->env.arg, o->record.op.source);
+	if (busy == 0) {
+		o->is_cutting = true;
+		o->is_routed = false;
+		enter(o, STEP_HOLD);
+		o->env.route(o->env.arg);
+		return true;
+	}
+	snprintf(why, sizeof why, "%u connections to \"%.80s\" are in use: transactions that run, or clients in SHOW PINS", busy,
+	         o->record.op.source);
+	if (now(o) - o->entered_us >= o->conf.switchover_timeout_us)
+		return give_up(o, why);
+	o->env.alarm(o->env.arg, DRAIN_US);
+	return false;
+}
+
+/* Nobody writes there through us any more: what was committed must get to its disk, so that it is sent. */
+static bool step_fence(struct ops *o)
+{
+	struct act *a = act_of(o, o->record.op.source);
+	if (o->is_resumed)
+		return give_up(o, "Lunapool was started anew on the way");
+	if (a->state == ACT_NONE)
+		start_act(o, a, OPS_ACT_SETTLE, "", o->conf.switchover_timeout_us);
+	if (a->state == ACT_RUNS)
+		return false;
+	if (a->state == ACT_FAILED)
+		return give_up(o, a->err.text);
+	enter(o, STEP_CHOOSE);
+	return true;
+}
+
+static bool target(struct ops *o, const char *name, const char *judged);
+
+/* The candidate has all that the primary had when nobody wrote any more. */
+static bool step_catch_up(struct ops *o)
+{
+	const struct ops_picture *p = picture(o);
+	const struct ops_node *from = node_named(p, o->record.op.source), *to = node_named(p, o->record.op.target);
+	if (!from || !to)
+		return give_up(o, "one of both nodes is not configured any more");
+	bool have_answered = answered_since(from, o->entered_us) && answered_since(to, o->entered_us);
+	if (have_answered && !o->floor)
+		o->floor = from->guard.received;
+	if (have_answered && to->guard.in_recovery && to->guard.received >= o->floor)
+		return target(o, to->guard.name, "it has everything");
+	if (now(o) - o->entered_us >= o->conf.switchover_timeout_us)
+		return give_up(o, "the candidate did not get what was written last in time");
+	ask_again(o, LOOK_US);
+	return false;
+}
+
 /* -- failover ------------------------------------------------------------------------------------------- */
 
 static bool step_confirm(struct ops *o)
@@ -292,7 +391,7 @@ static bool step_hold(struct ops *o)
 {
 	if (!o->is_routed)
 		return false;
-	enter(o, STEP_CHOOSE);
+	enter(o, o->record.op.kind == OPERATION_SWITCHOVER ? STEP_FENCE : STEP_CHOOSE);
 	return true;
 }
 
@@ -309,13 +408,22 @@ static bool have_all_answered(const struct ops *o, const struct ops_picture *p)
 	return true;
 }
 
-/* By somebody else, or by us before a restart. */
+/* In vain, as it seemed. */
+static bool was_tried(const struct ops *o, const struct ops_node *n)
+{
+	const struct record_node *said = record_node(&o->record, n->guard.name);
+	return said && strncmp(said->why, promotion_failed, strlen(promotion_failed)) == 0;
+}
+
+/* By somebody else, or by us: before a restart, or later than we waited for. */
 static const struct ops_node *find_promoted(const struct ops *o, const struct ops_picture *p)
 {
-	for (size_t i = 0; i < p->n_nodes; i++)
-		if (!is_source(o, &p->nodes[i]) && is_promoted(o, &p->nodes[i], o->entered_us) &&
-		    !record_is_barred(&o->record, p->nodes[i].guard.name))
-			return &p->nodes[i];
+	for (size_t i = 0; i < p->n_nodes; i++) {
+		const struct ops_node *n = &p->nodes[i];
+		bool may = !record_is_barred(&o->record, n->guard.name) || was_tried(o, n);
+		if (may && !is_source(o, n) && is_promoted(o, n, o->entered_us))
+			return n;
+	}
 	return NULL;
 }
 
@@ -347,12 +455,15 @@ static bool target(struct ops *o, const char *name, const char *judged)
 	return propose(o, STEP_PROMOTE);
 }
 
-static size_t judge(struct ops *o, const struct ops_picture *p, struct guard_verdict *verdicts, size_t *order)
+/* IS_PLANNED: whoever is chosen will be waited for, so that how far each has come does not count. */
+static size_t judge(struct ops *o, const struct ops_picture *p, bool is_planned, struct guard_verdict *verdicts, size_t *order)
 {
 	struct guard_node nodes[RECORD_NODES_MAX];
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		nodes[i] = p->nodes[i].guard;
 		nodes[i].has_answered = answered_since(&p->nodes[i], o->entered_us);
+		if (is_planned)
+			nodes[i].received = nodes[i].received != 0;
 		const struct record_node *said = record_node(&o->record, nodes[i].name);
 		if (!*nodes[i].alias && said)
 			nodes[i].alias = said->alias;
@@ -360,7 +471,7 @@ static size_t judge(struct ops *o, const struct ops_picture *p, struct guard_ver
 	const struct guard_view view = { .record = &o->record,
 		                             .n_nodes = p->n_nodes,
 		                             .nodes = nodes,
-		                             .written = p->written,
+		                             .written = is_planned ? 0 : p->written,
 		                             .written_age_us = p->written_age_us,
 		                             .written_per_s = p->written_per_s,
 		                             .max_loss = o->conf.max_loss };
@@ -372,7 +483,7 @@ static bool is_undone(const struct ops *o, const struct ops_picture *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		const struct ops_node *n = &p->nodes[i];
-		bool may_be = record_is_barred(&o->record, n->guard.name) || strcmp(n->guard.name, o->record.op.target) == 0;
+		bool may_be = was_tried(o, n) || strcmp(n->guard.name, o->record.op.target) == 0;
 		if (!is_source(o, n) && may_be && !(answered_since(n, o->entered_us) && n->guard.in_recovery))
 			return false;
 	}
@@ -386,9 +497,7 @@ static bool readmit(struct ops *o, const struct ops_picture *p)
 	begin_next(o);
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		const struct ops_node *n = &p->nodes[i];
-		const struct record_node *said = record_node(&o->record, n->guard.name);
-		if (!said || strncmp(said->why, promotion_failed, strlen(promotion_failed)) != 0 || !answered_since(n, o->entered_us) ||
-		    !n->guard.in_recovery)
+		if (!was_tried(o, n) || !answered_since(n, o->entered_us) || !n->guard.in_recovery)
 			continue;
 		record_flag(&o->next, n->guard.name, 0, RECORD_QUARANTINED, "");
 		has_any = true;
@@ -400,6 +509,8 @@ static bool readmit(struct ops *o, const struct ops_picture *p)
 
 static bool step_choose(struct ops *o)
 {
+	if (o->record.op.kind == OPERATION_SWITCHOVER && !o->record.op.has_no_return)
+		return step_catch_up(o);
 	const struct ops_picture *p = picture(o);
 	struct guard_verdict verdicts[RECORD_NODES_MAX];
 	size_t order[RECORD_NODES_MAX];
@@ -413,7 +524,7 @@ static bool step_choose(struct ops *o)
 		ask_again(o, LOOK_US);
 		return false;
 	}
-	size_t n = judge(o, p, verdicts, order), may = n;
+	size_t n = judge(o, p, false, verdicts, order), may = n;
 	char why[RECORD_WHY_MAX] = "";
 	tell_candidates(o, p, verdicts, judged, sizeof judged);
 	if (n > 0 && o->env.choose)
@@ -682,6 +793,65 @@ static bool tend_facts(struct ops *o, const struct ops_picture *p)
 	return true;
 }
 
+static void apply_order(struct ops *o)
+{
+	char why[RECORD_WHY_MAX];
+	snprintf(why, sizeof why, "by order of %s", o->order.by);
+	begin_next(o);
+	switch (o->order.what) {
+	case OPS_ORDER_SWITCHOVER:
+		record_open(&o->next, OPERATION_SWITCHOVER, o->record.primary, why, o->env.wall_s(o->env.arg));
+		o->next.op.step = STEP_DRAIN;
+		snprintf(o->next.op.target, sizeof o->next.op.target, "%s", o->order.node);
+		break;
+	case OPS_ORDER_DETACH:
+		record_flag(&o->next, o->order.node, RECORD_DETACHED, 0, why);
+		break;
+	case OPS_ORDER_ATTACH:
+		record_flag(&o->next, o->order.node, 0, RECORD_DETACHED, "");
+		break;
+	case OPS_ORDER_PAUSE:
+	case OPS_ORDER_RESUME:
+		o->next.is_paused = o->order.what == OPS_ORDER_PAUSE;
+		break;
+	}
+}
+
+static bool tend_order(struct ops *o)
+{
+	if (!o->order.id || o->order.answer != OPS_WAITS)
+		return false;
+	apply_order(o);
+	o->order.is_proposed = true;
+	propose(o, o->order.what == OPS_ORDER_SWITCHOVER ? STEP_DRAIN : STEP_NONE);
+	return true;
+}
+
+/* A standby that was not there when the others were told: it waits for a timeline that ends behind a switch. */
+static bool is_stray(const struct ops *o, const struct ops_node *n)
+{
+	const struct record_node *said = record_node(&o->record, n->guard.name);
+	return n->guard.has_answered && n->guard.in_recovery && !n->is_foreign && !n->is_streaming && n->guard.timeline &&
+	       n->guard.timeline < o->record.timeline && !(said && said->flags & RECORD_DETACHED);
+}
+
+static void tend_strays(struct ops *o, const struct ops_picture *p)
+{
+	const struct ops_node *primary = node_named(p, o->record.primary);
+	bool may =
+	    o->conf.is_automatic && !o->record.is_paused && primary && primary->guard.has_answered && !primary->guard.in_recovery;
+	for (size_t i = 0; i < p->n_nodes && may; i++) {
+		if (!is_stray(o, &p->nodes[i]))
+			continue;
+		struct act *a = act_of(o, p->nodes[i].guard.name);
+		if (a->state == ACT_RUNS || (a->tries && now(o) - a->ended_us < STRAY_US))
+			continue;
+		log_info(NULL, "standby_told", KV_STR("cluster", o->record.cluster), KV_STR("node", a->node),
+		         KV_STR("primary", o->record.primary));
+		start_act(o, a, OPS_ACT_FOLLOW, o->record.primary, FOLLOW_US);
+	}
+}
+
 static bool is_damped(struct ops *o)
 {
 	bool is = o->n_failovers == DAMPED_N && now(o) - o->failovers_us[DAMPED_N - 1] < DAMPED_US;
@@ -709,7 +879,9 @@ static bool tend(struct ops *o)
 	const struct ops_picture *p = picture(o);
 	if (now(o) < o->propose_after_us)
 		return false;
-	return tend_primary(o, p) || tend_lost(o, p) || tend_usurper(o, p) || tend_quarantined(o, p) || tend_facts(o, p);
+	tend_strays(o, p);
+	return tend_order(o) || tend_primary(o, p) || tend_lost(o, p) || tend_usurper(o, p) || tend_quarantined(o, p) ||
+	       tend_facts(o, p);
 }
 
 /* -- public --------------------------------------------------------------------------------------------- */
@@ -719,8 +891,12 @@ static bool step(struct ops *o)
 	switch (o->step) {
 	case STEP_CONFIRM:
 		return step_confirm(o);
+	case STEP_DRAIN:
+		return step_drain(o);
 	case STEP_HOLD:
 		return step_hold(o);
+	case STEP_FENCE:
+		return step_fence(o);
 	case STEP_CHOOSE:
 		return step_choose(o);
 	case STEP_PROMOTE:
@@ -752,7 +928,7 @@ static void resume(struct ops *o)
 {
 	const struct record_operation *op = &o->record.op;
 	o->began_us = now(o);
-	o->is_cutting = op->step > STEP_CONFIRM;
+	o->is_cutting = op->step > STEP_DRAIN;
 	log_warn(NULL, "operation_resumed", KV_STR("cluster", o->record.cluster), KV_INT("operation", op->id),
 	         KV_STR("kind", operation_kind_word(op->kind)), KV_STR("step", operation_step_word(op->step)));
 	enter(o, op->step);
@@ -783,10 +959,23 @@ void ops_configure(struct ops *o, const struct ops_conf *conf)
 	o->conf = *conf;
 }
 
+static void end_order(struct ops *o, enum record_fate fate, const struct err *err)
+{
+	if (!o->order.is_proposed)
+		return;
+	o->order.is_proposed = false;
+	if (fate == RECORD_COMMITTED && o->order.what == OPS_ORDER_SWITCHOVER)
+		return; /* answered when it has ended */
+	o->order.answer = fate == RECORD_COMMITTED ? OPS_DONE : OPS_FAILED;
+	if (err)
+		o->order.err = *err;
+}
+
 void ops_on_record(struct ops *o, enum record_fate fate, const struct err *err)
 {
 	ASSERT(o->is_proposing);
 	o->is_proposing = false;
+	end_order(o, fate, err);
 	if (fate == RECORD_COMMITTED) {
 		o->propose_after_us = 0;
 		on_committed(o);
@@ -823,6 +1012,98 @@ void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err)
 	ops_go_on(o);
 }
 
+static bool may_detach(const struct ops *o, const char *node, struct err *err)
+{
+	if (strcmp(node, o->record.primary) == 0)
+		return err_set(err, "55000", "\"%s\" is the primary", node);
+	const struct record_node *said = record_node(&o->record, node);
+	if (said && said->flags & RECORD_DETACHED)
+		return err_set(err, "55000", "\"%s\" is detached already", node);
+	return true;
+}
+
+static bool may_attach(const struct ops *o, const char *node, struct err *err)
+{
+	const struct record_node *said = record_node(&o->record, node);
+	if (said && said->flags & RECORD_DETACHED)
+		return true;
+	return err_set(err, "55000",
+	               said && said->flags ? "\"%s\" is in quarantine until it follows the primary" : "\"%s\" is not detached", node);
+}
+
+/* The candidate: NODE, or the best one; its name goes to OUT. */
+static bool may_switch(struct ops *o, const char *node, char *out, size_t room, struct err *err)
+{
+	const struct ops_picture *p = picture(o);
+	const struct ops_node *primary = node_named(p, o->record.primary), *to = NULL;
+	struct guard_verdict verdicts[RECORD_NODES_MAX];
+	size_t order[RECORD_NODES_MAX];
+	if (!primary || !primary->guard.has_answered || primary->guard.in_recovery || p->is_lost)
+		return err_set(err, "55000", "the primary does not answer: a switchover needs it");
+	o->entered_us = 0; /* what they have said so far counts */
+	size_t n = judge(o, p, true, verdicts, order);
+	for (size_t i = 0; i < n && !to; i++)
+		to = !*node || strcmp(p->nodes[order[i]].guard.name, node) == 0 ? &p->nodes[order[i]] : NULL;
+	for (size_t i = 0; i < p->n_nodes && !to; i++)
+		if (strcmp(p->nodes[i].guard.name, node) == 0)
+			return err_set(err, "55000", "\"%s\" cannot be primary: %.200s", node, verdicts[i].why);
+	if (!to)
+		return err_set(err, "55000", "no node can be primary in its place");
+	if (!to->is_streaming)
+		return err_set(err, "55000", "\"%s\" receives nothing from the primary", to->guard.name);
+	snprintf(out, room, "%s", to->guard.name);
+	return true;
+}
+
+static bool may_order(const struct ops *o, enum ops_order what, const char *node, struct err *err)
+{
+	if (o->record.op.id)
+		return err_set(err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
+	if (o->order.id && o->order.answer == OPS_WAITS)
+		return err_set(err, "55006", "another order is being recorded");
+	if (what == OPS_ORDER_SWITCHOVER)
+		return !o->record.is_paused || err_set(err, "55000", "maintenance is on");
+	if (what == OPS_ORDER_DETACH)
+		return may_detach(o, node, err);
+	if (what == OPS_ORDER_ATTACH)
+		return may_attach(o, node, err);
+	if (o->record.is_paused == (what == OPS_ORDER_PAUSE))
+		return err_set(err, "55000", o->record.is_paused ? "maintenance is on already" : "maintenance is not on");
+	return true;
+}
+
+uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err)
+{
+	uint64_t id = o->order.id + 1;
+	char candidate[RECORD_NAME_MAX];
+	if (!may_order(o, what, node, err))
+		return 0;
+	if (what == OPS_ORDER_SWITCHOVER && !may_switch(o, node, candidate, sizeof candidate, err))
+		return 0;
+	node = what == OPS_ORDER_SWITCHOVER ? candidate : node;
+	o->order.id = id;
+	o->order.what = what;
+	o->order.answer = OPS_WAITS;
+	snprintf(o->order.node, sizeof o->order.node, "%s", node);
+	snprintf(o->order.by, sizeof o->order.by, "%s", by);
+	ops_go_on(o);
+	return id;
+}
+
+enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err)
+{
+	if (order != o->order.id)
+		return OPS_DONE;
+	if (o->order.answer == OPS_FAILED)
+		*err = o->order.err;
+	return o->order.answer;
+}
+
+uint64_t ops_age_ms(const struct ops *o)
+{
+	return o->record.op.id ? age_ms(o) : 0;
+}
+
 const struct record *ops_record(const struct ops *o)
 {
 	return &o->record;
@@ -830,7 +1111,8 @@ const struct record *ops_record(const struct ops *o)
 
 bool ops_holds(const struct ops *o)
 {
-	return o->record.op.id && o->is_cutting && o->record.op.step != STEP_FOLLOW;
+	bool is_switchover = o->record.op.kind == OPERATION_SWITCHOVER;
+	return o->record.op.id && (o->is_cutting || is_switchover) && o->record.op.step != STEP_FOLLOW;
 }
 
 const char *ops_primary(const struct ops *o)

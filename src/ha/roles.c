@@ -57,8 +57,8 @@ struct roles {
 	struct topo_board *board;
 	struct dlist nodes, clusters;
 	struct journal *journal; /* NULL: none */
-	uint64_t (*progress)(void *arg, uint32_t node_id);
-	void *progress_arg;
+	struct records *records;
+	const struct keeper_pools *pools;
 };
 
 static struct probed *probed_of(struct roles *r, uint32_t id)
@@ -446,13 +446,13 @@ static void remember(struct roles *r, struct watched *w)
 		                            .board = r->board,
 		                            .journal = r->journal,
 		                            .hooks = r->hooks,
+		                            .records = r->records,
 		                            .arg = r,
 		                            .look = on_look,
 		                            .settle = on_settle,
 		                            .node = on_node,
 		                            .picture = on_picture,
-		                            .progress = r->progress,
-		                            .progress_arg = r->progress_arg };
+		                            .pools = r->pools };
 	if (w->keeper)
 		keeper_on_conf(w->keeper);
 	else if (r->journal)
@@ -522,11 +522,11 @@ void roles_on_conf(struct roles *r)
 	remember(r, CONTAINER_OF(l, struct watched, link));
 }
 
-void roles_remember(struct roles *r, struct journal *j, uint64_t (*progress)(void *arg, uint32_t node_id), void *arg)
+void roles_remember(struct roles *r, struct journal *j, struct records *records, const struct keeper_pools *pools)
 {
 	r->journal = j;
-	r->progress = progress;
-	r->progress_arg = arg;
+	r->records = records;
+	r->pools = pools;
 }
 
 void roles_resign(struct roles *r)

@@ -181,6 +181,8 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
         c.q('set synchronous_commit = local')
         c.q('create table only_there (i int)')
     s.cluster.kill_node(0, signal.SIGINT)
+    with s.cluster.at(new) as c:
+        c.q('checkpoint')  # pg_rewind reads the timeline from the control file
     s.cluster._as(tool('pg_rewind'), '-D', f'{s.cluster.dir}/n0', '-R', f'--source-server=host={s.cluster.host} port={s.cluster.ports[new]} user=postgres dbname=postgres')
     s.cluster.start_node(0)
     s.proxy.wait_log('node_released.*node=n0')
@@ -220,11 +222,19 @@ for name, number in (('pg_ctl stop -m fast', signal.SIGINT), ('pg_ctl stop -m im
 
 with scenario('a crash of one backend is no death'):
     s = Scene()
-    with s.cluster.at(0) as c:
-        os.kill(int(c.one('select pg_backend_pid()')), signal.SIGKILL)
     with s.proxy.connect() as c:
-        wait_for(lambda: s.role('n0') == 'primary')
+        def works():
+            with contextlib.suppress(WireError):
+                return c.q('insert into t select coalesce(max(id), 0) + 1 from t returning id')
+        def ready():
+            with open(f'{s.cluster.dir}/n0.log') as f:
+                return f.read().count('ready to accept connections')
         c.q('insert into t values (1)')
+        before = ready()
+        with s.cluster.at(0) as victim:
+            os.kill(int(victim.one('select pg_backend_pid()')), signal.SIGKILL)
+        wait_for(lambda: ready() > before, what='its recovery')
+        wait_for(works, what='writes to go on')
     is_(re.findall('primary_lost', s.proxy.log()), [], 'row 14: nothing was begun')
     # I15: it is full, and refuses the service role
     full = [s.cluster.at(0) for _ in range(3)]
@@ -247,6 +257,87 @@ with scenario('a crash of one backend is no death'):
     s.proxy.wait_log('node_quarantined.*node=n2')
     is_(s.role('n0'), 'primary', 'row 33: the recorded one keeps')
     ok(is_untouched(s, 2), '… and nobody is at the other')
+    s.close()
+
+with scenario('orders of administrators'):
+    s = Scene()
+    order = lambda text: s.admin.q(text)  # noqa: E731
+    reader = s.proxy.connect()
+    reader.q('select count(*) from t')
+    order('DETACH n2')
+    is_([s.rows()['n2'][k] for k in ('fit', 'sv_active', 'sv_idle')], ['no', '0', '0'], 'a node that is detached has no connections')
+    ports = {reader.one('select inet_server_port()') for _ in range(40)}
+    is_(str(s.cluster.ports[2]) in ports, False, '… and gets no reads')
+    for text, why in (('DETACH n2', 'detached already'), ('DETACH n0', 'is the primary'), ('DETACH n9', 'no node'), ('ATTACH n1', 'not detached'),
+                      ('MAINTENANCE OFF', 'not on'), ('MAINTENANCE ON other', 'no cluster')):
+        try:
+            order(text)
+            ok(False, f'{text} is refused')
+        except WireError as e:
+            like(str(e), why, f'{text} is refused: it says why')
+    s.proxy.stop()
+    s.proxy.start()
+    s.admin = s.proxy.connect('lunapool')
+    s.wait_primary('n0')
+    wait_for(lambda: 'cut off' in (s.rows()['n2']['why_not'] or ''), what='n2 to stay away')
+    ok(True, 'it stays detached over a restart')
+    order('ATTACH main.n2')
+    wait_for(lambda: s.rows()['n2']['fit'] == 'yes', what='n2 to take reads')
+    ok(True, 'ATTACH takes it back')
+    # maintenance: a death is looked at and nothing is done
+    writer = s.proxy.connect()
+    order('MAINTENANCE ON')
+    s.cluster.kill_node(2)
+    signal_tree(s.cluster, 0, signal.SIGKILL)
+    s.proxy.wait_log('primary_state.*state=dead')
+    is_(s.admin.table('SHOW OPERATIONS'), [], 'in maintenance nothing is begun')
+    waiting = threading.Thread(target=lambda: writer.q('insert into t values (1)', 30))
+    waiting.start()
+    order('MAINTENANCE OFF')
+    s.proxy.wait_log('operation_ended.*end=done')
+    waiting.join()
+    rows = s.admin.table('SHOW OPERATIONS')
+    is_([(r['id'], r['kind'], r['state'], r['source'], r['target']) for r in rows], [('1', 'failover', 'done', 'n0', 'n1')], 'SHOW OPERATIONS tells what was done')
+    like(rows[0]['steps_ms'], r'^confirm 0, .*promote \d+, publish \d+, follow \d+$', '… when')
+    like(rows[0]['candidates'], r'n2: it does not answer', '… who was no candidate')
+    like(rows[0]['reason'], r'refused connections', '… and why')
+    # a standby that was away finds the new primary
+    s.cluster.start_node(2)
+    wait_for(lambda: s.rows()['n2']['fit'] == 'yes', 60, what='n2 to follow')
+    is_(s.rows()['n2']['timeline'], '2', 'a standby that comes back later is told whom to follow')
+    s.close()
+
+with scenario('switchover'):
+    s = Scene(sync='ANY 1 (n1, n2)')
+    order = lambda text: s.admin.q(text, 30)  # noqa: E731
+
+    def refused(text, why):
+        try:
+            order(text)
+            ok(False, f'{text} is refused')
+        except WireError as e:
+            like(str(e), why, f'{text} is refused: {why}')
+    refused('SWITCHOVER TO n0', 'to be replaced')
+    refused('SWITCHOVER n7', 'no node')
+    busy = s.proxy.connect()
+    busy.q('begin; insert into t values (-1)')
+    refused('SWITCHOVER TO n2', 'given up: 1 connections .* are in use')
+    is_(busy.one('select id from t where id = -1'), '-1', 'who was in a transaction goes on')
+    busy.q('commit')
+    s.load()
+    order('SWITCHOVER TO n2')
+    s.end_load()
+    is_((s.errors, s.unknown), ([], []), 'no error of any kind')
+    is_(s.role('n2'), 'primary', 'n2 it is')
+    diag(f'switchover: writes stood still for {max(s.gaps) * 1000:.0f} ms')
+    ok(max(s.gaps) < 3 * SLOW, 'and for a moment only')
+    with s.cluster.at(2) as c:
+        there = {int(r[0]) for r in c.q('select id from t')}
+    is_([n for n in s.acked + [-1] if n not in there], [], 'everything is there')
+    wait_for(lambda: s.rows()['n1']['fit'] == 'yes', what='n1 to follow')
+    is_([s.rows()[n]['timeline'] for n in ('n1', 'n2')], ['2', '2'], 'the other standby follows')
+    like(s.rows()['n0']['why_not'], 'quarantine', 'the old primary waits for its rewind')
+    is_([(r['kind'], r['state']) for r in s.admin.table('SHOW OPERATIONS')], [('switchover', 'done'), ('switchover', 'aborted')], 'both are told of')
     s.close()
 
 with scenario('Lunapool is killed at any time of a failover'):

@@ -50,7 +50,7 @@ static void every_command_of_the_table_is_found_by_its_words(void **state)
 		char text[80];
 		struct call call;
 		struct err err;
-		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t" };
+		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t", " n", "", " to n" };
 		snprintf(text, sizeof text, "%s%s", commands[i].words, args[commands[i].args]);
 		assert_true(call_parse(slice_text(text), &call, &err));
 		assert_ptr_equal(call.command, &commands[i]);

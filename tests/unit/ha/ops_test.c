@@ -112,6 +112,11 @@ static void on_route(void *arg)
 	later(rnd(5) * MS, ROUTED, 0, true);
 }
 
+static unsigned on_busy(void *arg, const char *node)
+{
+	return rnd(3) == 0;
+}
+
 static void on_look(void *arg)
 {
 	for (int i = 0; i < EVENTS; i++) /* as often as it is asked, a node answers once at a time */
@@ -146,6 +151,11 @@ static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, 
 		assert_string_equal(op->target, node);
 		assert_true(w.is_cut[index_of(op->source)]); /* I2: nobody has a connection to the old one */
 	}
+	if (what == OPS_ACT_SETTLE) {
+		assert_true(w.is_cut[index_of(node)]);
+		later(rnd(20) * MS, ACTED, id, s->is_alive && rnd(10));
+		return;
+	}
 	bool happens = s->is_alive && !s->fails && (what == OPS_ACT_FOLLOW || rnd(8));
 	if (happens && what == OPS_ACT_PROMOTE && !s->is_primary) {
 		s->is_primary = true;
@@ -171,11 +181,14 @@ static const struct ops_env env = { .now_us = on_now,
 	                                .alarm = on_alarm,
 	                                .propose = on_propose,
 	                                .route = on_route,
+	                                .busy = on_busy,
 	                                .look = on_look,
 	                                .picture = on_picture,
 	                                .act = on_act,
 	                                .forget_act = on_forget_act };
-static const struct ops_conf conf = { .is_automatic = true, .promote_timeout_us = 2 * US_PER_S };
+static const struct ops_conf conf = { .is_automatic = true,
+	                                  .promote_timeout_us = 2 * US_PER_S,
+	                                  .switchover_timeout_us = US_PER_S };
 
 static void born(void)
 {
@@ -431,6 +444,32 @@ static void what_others_promote(void **state)
 	assert_int_equal(w.durable.epoch, 2);
 }
 
+/* Ordered, with or without faults: it is done, once, or nothing has happened. */
+static void a_switchover_is_whole_or_nothing(void **state)
+{
+	unsigned done = 0, not_done = 0;
+	struct err err;
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin(s);
+		uint64_t order = ops_order(w.ops, OPS_ORDER_SWITCHOVER, s % 2 ? "b" : "", "somebody", &err);
+		assert_true(order != 0);
+		assert_int_equal(ops_order(w.ops, OPS_ORDER_DETACH, "c", "somebody", &err), 0); /* I12 */
+		w.disk_fails = s % 5 ? 0 : 20;
+		w.servers[1].fails = s % 7 == 0;
+		run(US_PER_S * 3, s % 3 == 0);
+		if (!w.kills && !w.durable.op.id && w.durable.last_id)
+			assert_int_equal(ops_answer(w.ops, order, &err), w.durable.past[0].end == END_DONE ? OPS_DONE : OPS_FAILED);
+		expect_all_well();
+		bool is_a = strcmp(w.durable.primary, "a") == 0;
+		assert_int_equal(w.durable.epoch, is_a ? 1 : 2);
+		assert_true(promotions() <= 1 || w.durable.past[0].attempt > 1);
+		assert_true(!is_a || promotions() == 0);
+		done += !is_a;
+		not_done += is_a;
+	}
+	assert_true(done > 100 && not_done > 20);
+}
+
 /* I28. */
 static void failovers_are_damped(void **state)
 {
@@ -463,6 +502,7 @@ int main(void)
 		cmocka_unit_test(who_comes_back_is_primary_or_in_quarantine),
 		cmocka_unit_test(anything_goes),
 		cmocka_unit_test(what_others_promote),
+		cmocka_unit_test(a_switchover_is_whole_or_nothing),
 		cmocka_unit_test(failovers_are_damped),
 	};
 	hash_init();
