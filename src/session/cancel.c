@@ -160,14 +160,14 @@ static bool is_waiting(const struct session *s)
 static void job_carry_out(struct session_cancel *job, struct session *s)
 {
 	job->to_id = s->id;
-	if (s->talk)
+	if (session_aside(s)->talk)
 		console_cancel(s);
 	else if (s->welcomed && is_waiting(s))
 		session_fail_wait(s, "57014", "canceling statement due to user request", NULL);
 	else if (s->srv && !replies_is_empty(&s->srv->replies)) {
 		server_cancel(s->srv, job_on_cancelled, job);
 		return;
-	} else if (s->link_up && link_cancel(s, job_on_link_cancelled, job))
+	} else if (session_aside(s)->link_up && link_cancel(s, job_on_link_cancelled, job))
 		return;
 	job_on_cancelled(job);
 }

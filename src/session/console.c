@@ -53,9 +53,9 @@ bool console_begin(struct session *s, struct err *err)
 {
 	const struct session_console *c = console_of(s);
 	const struct console_place place = { s->home->env.worker, s->slot, s->id };
-	s->talk = c->begin(c->arg, s->user, console_knows_peer(s), &place, err);
+	session_aside_of(s)->talk = c->begin(c->arg, s->user, console_knows_peer(s), &place, err);
 	s->console = CONSOLE_READ;
-	return s->talk != NULL;
+	return s->aside->talk != NULL;
 }
 
 static void send_all(struct session *s, struct writer *w)
@@ -71,7 +71,7 @@ static void go_on(struct session *s, enum console_next next)
 	while (next == CONSOLE_MORE && !stream_is_high(&s->stream)) {
 		struct writer w;
 		writer_init_grow(&w);
-		next = console_of(s)->more(s->talk, &w);
+		next = console_of(s)->more(s->aside->talk, &w);
 		send_all(s, &w);
 	}
 	s->console = next;
@@ -99,7 +99,7 @@ size_t console_take(struct session *s, struct slice in)
 	if (r == FRAME_SHORT || !frame_is_whole(&f))
 		return 0;
 	writer_init_grow(&w);
-	enum console_next next = console_of(s)->take(s->talk, &f, &w);
+	enum console_next next = console_of(s)->take(s->aside->talk, &f, &w);
 	send_all(s, &w);
 	go_on(s, next);
 	return frame_size(&f);
@@ -114,10 +114,10 @@ bool sessions_console_go_on(struct sessions *ss, const struct console_place *pla
 {
 	struct session *s = cancel_session(ss, place->slot, place->id);
 	struct writer w;
-	if (!s || !s->talk)
+	if (!s || !session_aside(s)->talk)
 		return false;
 	writer_init_grow(&w);
-	enum console_next next = console_of(s)->on_letter(s->talk, letter, &w);
+	enum console_next next = console_of(s)->on_letter(s->aside->talk, letter, &w);
 	send_all(s, &w);
 	go_on(s, next);
 	return true;
@@ -125,11 +125,11 @@ bool sessions_console_go_on(struct sessions *ss, const struct console_place *pla
 
 void console_cancel(struct session *s)
 {
-	console_of(s)->cancel(s->talk);
+	console_of(s)->cancel(s->aside->talk);
 }
 
 void console_end(struct session *s)
 {
-	console_of(s)->end(s->talk);
-	s->talk = NULL;
+	console_of(s)->end(s->aside->talk);
+	s->aside->talk = NULL;
 }

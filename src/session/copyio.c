@@ -17,10 +17,10 @@ size_t copyio_drop(struct session *s, const struct frame *f, struct slice in)
 /* A long Query has passed: what it may have done to the session is judged now, before it can be answered. */
 static void copyio_judge(struct session *s)
 {
-	if (!sql_scan_is_harmless(s->scan))
+	if (!sql_scan_is_harmless(s->aside->scan))
 		pins_set(s, s->pins | PIN_OPAQUE);
-	mem_free(s->scan);
-	s->scan = NULL;
+	mem_free(s->aside->scan);
+	s->aside->scan = NULL;
 }
 
 size_t copyio_body(struct session *s, struct slice in, struct lent *lent)
@@ -29,11 +29,11 @@ size_t copyio_body(struct session *s, struct slice in, struct lent *lent)
 	struct slice piece = slice_of(in.at, n);
 	if (!s->body_drop) {
 		stream_send(&s->srv->up.stream, piece, lent);
-		if (s->scan)
-			sql_scan_feed(s->scan, slice_of(in.at, n - (n == s->body_left))); /* the NUL is no part of the text */
+		if (session_aside(s)->scan)
+			sql_scan_feed(s->aside->scan, slice_of(in.at, n - (n == s->body_left))); /* the NUL is no part of the text */
 	}
 	s->body_left -= (uint32_t)n;
-	if (!s->body_left && s->scan && !s->body_drop)
+	if (!s->body_left && session_aside(s)->scan && !s->body_drop)
 		copyio_judge(s);
 	return n;
 }

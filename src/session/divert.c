@@ -28,11 +28,11 @@ static uint64_t concerned(const struct session *s, const struct conf_cluster *c)
 
 static uint64_t concerned_now(struct session *s, const struct conf_cluster *c)
 {
-	struct diverted *a = s->diverted;
+	struct diverted *a = session_aside(s)->diverted;
 	if (LIKELY(a && a->vars == s->vars && a->generation == s->home->topo->generation))
 		return a->concerned;
 	if (!a)
-		a = s->diverted = mem_alloc(sizeof *a);
+		a = session_aside_of(s)->diverted = mem_alloc(sizeof *a);
 	settings_unref(a->vars);
 	*a = (struct diverted){ s->home->topo->generation, settings_ref(s->vars), concerned(s, c) };
 	return a->concerned;
@@ -40,11 +40,12 @@ static uint64_t concerned_now(struct session *s, const struct conf_cluster *c)
 
 void divert_forget(struct session *s)
 {
-	if (!s->diverted)
+	struct diverted *a = session_aside(s)->diverted;
+	if (!a)
 		return;
-	settings_unref(s->diverted->vars);
-	mem_free(s->diverted);
-	s->diverted = NULL;
+	settings_unref(a->vars);
+	mem_free(a);
+	s->aside->diverted = NULL;
 }
 
 /* Whether this read, or this session, is one of those of a hundred. */

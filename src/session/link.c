@@ -43,7 +43,7 @@ static const struct stream_ops link_stream_ops = {
 
 size_t link_take(struct session *s, struct slice in, struct lent *lent)
 {
-	struct stream *to = &s->link_up->up.stream;
+	struct stream *to = &session_aside(s)->link_up->up.stream;
 	stream_send(to, in, lent);
 	if (stream_is_high(to))
 		stream_pause(&s->stream);
@@ -52,17 +52,17 @@ size_t link_take(struct session *s, struct slice in, struct lent *lent)
 
 void link_drained(struct session *s)
 {
-	stream_resume(&s->link_up->up.stream);
+	stream_resume(&session_aside(s)->link_up->up.stream);
 }
 
 size_t link_memory(const struct session *s)
 {
-	return stream_memory(&s->link_up->up.stream);
+	return stream_memory(&session_aside(s)->link_up->up.stream);
 }
 
 bool link_cancel(struct session *s, upstream_cancel_fn fn, void *arg)
 {
-	struct upstream *up = &s->link_up->up;
+	struct upstream *up = &session_aside(s)->link_up->up;
 	if (up->state != UPSTREAM_READY)
 		return false;
 	upstream_cancel(&s->home->env.upstream, &up->addr, stream_tls(&up->stream), up->backend_pid,
@@ -125,7 +125,7 @@ static void link_open(struct session *s, const struct topo_node *node, const str
 		.tls = keyring_cluster(s->home->env.upstream.keyring, &c->clusters[d->cluster_at]),
 	};
 	l->s = s;
-	s->link_up = l;
+	session_aside_of(s)->link_up = l;
 	if (!*d->user) {
 		l->keys = s->login->keys;
 		target.keys = &l->keys;
@@ -154,8 +154,8 @@ void link_begin(struct session *s)
 
 void link_end(struct session *s)
 {
-	struct link *l = s->link_up;
-	s->link_up = NULL;
+	struct link *l = s->aside->link_up;
+	s->aside->link_up = NULL;
 	upstream_close(&l->up);
 	explicit_bzero(&l->keys, sizeof l->keys);
 	mem_free(l);

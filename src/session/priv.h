@@ -326,6 +326,15 @@ struct floor {               /* floor.c's */
 	uint32_t epoch, cluster; /* its id; of a position: elsewhere it says nothing */
 };
 
+/* What only few sessions have, so that the others need not pay for it. */
+struct session_aside {
+	char *workload;            /* its class, as the policy's admit() called it; NULL: none */
+	struct link *link_up;      /* replication: the server side */
+	void *talk;                /* with the admin console, as it calls it */
+	struct diverted *diverted; /* which redirects are about it; NULL while it was not asked */
+	struct sql_scan *scan;     /* of a Query that streams through */
+};
+
 struct sessions;
 struct session {
 	struct stream stream; /* the client */
@@ -363,12 +372,9 @@ struct session {
 	struct catalog_view *catalog;                 /* home's; NULL: not looked up yet */
 	char *pinned_by;                              /* the function that pinned it, if one did; under the registry's lock */
 	char *begin;                                  /* text of the deferred BEGIN */
-	char *workload;                               /* its class, as the policy's admit() called it; NULL: none */
 	struct session_login *login;
-	struct link *link_up;        /* replication: the server side */
-	void *talk;                  /* with the admin console, as it calls it */
+	struct session_aside *aside; /* what few sessions have; NULL: nothing of it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
-	struct diverted *diverted;   /* which redirects are about it; NULL while it was not asked */
 	struct awaytx *away;         /* a transaction that began on one; NULL mostly */
 	struct stays *stays;         /* what was left behind in other clusters: abroad.c's; NULL mostly */
 	uint64_t who;                /* a hash of user and database */
@@ -381,7 +387,6 @@ struct session {
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
 	uint64_t segment;            /* counts what ends with a ReadyForQuery; 0 is never one's number */
 	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
-	struct sql_scan *scan;       /* of a Query that streams through */
 	uint32_t how, reason;        /* of the unit at hand: HOW(), a note in the ledger; 0: nobody was asked */
 	uint32_t last, last_reason;  /* row in the ledger of the last statement, and its reason */
 	uint32_t timed;              /* … of that whose time is taken */
@@ -436,7 +441,13 @@ struct session {
 	unsigned key_words : 4;      /* of the cancel key: 0, 1 or 8 times 4 bytes */
 };
 
-static inline unsigned session_worker(uint64_t id) /* see sessions_accept() */
+static inline const struct session_aside *session_aside(const struct session *s)
+{
+	static const struct session_aside nothing;
+	return s->aside ? s->aside : &nothing;
+}
+struct session_aside *session_aside_of(struct session *s); /* to put something there */
+static inline unsigned session_worker(uint64_t id)         /* see sessions_accept() */
 {
 	return id & 0xff;
 }

@@ -285,9 +285,9 @@ static size_t query_stream(struct session *s, const struct frame *f, struct slic
 		return 0;
 	names_drop_unnamed(s);
 	patience_begin_statement(s);
-	s->scan = mem_alloc(sizeof *s->scan);
-	sql_scan_init(s->scan, query_dialect(s));
-	sql_scan_feed(s->scan, f->body);
+	struct sql_scan *scan = session_aside_of(s)->scan = mem_alloc(sizeof *scan);
+	sql_scan_init(scan, query_dialect(s));
+	sql_scan_feed(scan, f->body);
 	counted(s, NULL);
 	borrow_push(s, REPLY_QUERY, REPLY_FORWARD, TAG_PLAIN, NULL);
 	return copyio_pass(s, f, in, lent);

@@ -129,6 +129,13 @@ static unsigned session_who(const struct log *log, struct log_kv *out, unsigned 
 	return n;
 }
 
+struct session_aside *session_aside_of(struct session *s)
+{
+	if (!s->aside)
+		s->aside = mem_alloc(sizeof *s->aside);
+	return s->aside;
+}
+
 /* ---- the end ------------------------------------------------------------------------------------------------------------------ */
 
 static void session_free(struct session *s)
@@ -139,8 +146,9 @@ static void session_free(struct session *s)
 	mem_free(s->wait_failed);
 	mem_free(s->begin);
 	mem_free(s->pinned_by);
-	mem_free(s->workload);
-	mem_free(s->scan);
+	mem_free(session_aside(s)->workload);
+	mem_free(session_aside(s)->scan);
+	mem_free(s->aside);
 	if (s->key_words > 1) {
 		secret_wipe(s->key.far, session_key(s).len);
 		mem_free(s->key.far);
@@ -195,9 +203,9 @@ static void session_end(struct session *s, enum close_reason why)
 	borrow_drop(s);
 	trip_end(s);
 	awaytx_end(s);
-	if (s->link_up)
+	if (session_aside(s)->link_up)
 		link_end(s);
-	if (s->talk)
+	if (session_aside(s)->talk)
 		console_end(s);
 	cancel_retire(s);
 	vars_end_life(s);
@@ -372,9 +380,9 @@ static void session_on_drained(struct stream *stream)
 	struct session *s = stream->owner;
 	if (s->srv)
 		stream_resume(&s->srv->up.stream);
-	if (s->link_up)
+	if (session_aside(s)->link_up)
 		link_drained(s);
-	if (s->talk)
+	if (session_aside(s)->talk)
 		console_drained(s);
 }
 

@@ -343,7 +343,7 @@ unsigned sessions_kill(struct sessions *ss, const char *database)
 	DLIST_EACH(it, &ss->all)
 	{
 		struct session *s = CONTAINER_OF(it, struct session, link);
-		if (!s->user || s->talk || (database && strcmp(s->database, database) != 0))
+		if (!s->user || session_aside(s)->talk || (database && strcmp(s->database, database) != 0))
 			continue;
 		session_kill(s);
 		n++;

@@ -136,7 +136,7 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .application = settings_of(s)->application,
 		                          .client = s,
 		                          .put_address = put_address,
-		                          .workload = s->workload,
+		                          .workload = session_aside(s)->workload,
 		                          .in_transaction = u->tx,
 		                          .read_only = u->read_only,
 		                          .ms_since_write = ms_since_write(s) };
@@ -272,7 +272,8 @@ bool steer_admit(struct session *s, struct err *e)
 	if (a.is_rejected)
 		return err_set(e, a.sqlstate, "%s", a.text);
 	s->login->is_admitted = true;
-	mem_free(s->workload);
-	s->workload = *a.workload ? mem_text(a.workload) : NULL;
+	mem_free(session_aside(s)->workload);
+	if (*a.workload || s->aside)
+		session_aside_of(s)->workload = *a.workload ? mem_text(a.workload) : NULL;
 	return true;
 }

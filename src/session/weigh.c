@@ -39,7 +39,7 @@ static size_t weight_of(const struct session *s)
 	size_t bytes = stream_memory(&s->stream) + s->statement_bytes;
 	if (s->srv)
 		bytes += stream_memory(&s->srv->up.stream) + s->srv->replies.cap * sizeof(struct reply);
-	if (s->link_up)
+	if (session_aside(s)->link_up)
 		bytes += link_memory(s);
 	return bytes;
 }
