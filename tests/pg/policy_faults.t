@@ -106,7 +106,7 @@ IN_CALLS = {  # these are loaded, and fail when they are asked
     'a goto': ('::again:: goto again', LATE),
     'an endless loop in a pcall, for ever': ('while true do pcall(function() while true do end end) end', LATE),
     'errors in a pcall, for ever': ('while true do pcall(error, "x") end', LATE),
-    'an error handler that does not end': ('xpcall(error, function() while true do end end)', LATE),
+    'an error handler that does not end': ('xpcall(function() while true do end end, function() while true do end end)', 'there is no global xpcall'),
     'recursion': ('local function f() return 1 + f() end return f()', 'stack overflow'),
     'tail calls': ('local function f() return f() end return f()', LATE),
     'recursion in a pcall': ('local function f() pcall(f) f() end return f()', f'stack overflow|{LATE}|error in error handling'),

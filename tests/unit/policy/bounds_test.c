@@ -36,7 +36,7 @@ static void what_would_never_end_is_stopped(void **state)
 		{ "local function f() return f() end f()", LATE },
 		{ "while true do pcall(function() while true do end end) end", LATE },
 		{ "while true do pcall(error, 'x') end", LATE },
-		{ "while true do xpcall(function() error('x') end, function() while true do end end) end", LATE },
+		{ "xpcall(function() while true do end end, function() while true do end end)", "there is no global xpcall" },
 		{ "local t = setmetatable({}, { __index = function(t, k) return t[k + 1] end }) return t[1]", "" },
 		{ "local function f() return 1 + f() end f()", "" },
 		{ "while true do local q = query.user end", LATE },
