@@ -259,7 +259,7 @@ static void look_up_touched(struct finding *g, char kind, const char *name)
 		return;
 	}
 	bool is_there = look_up(g, kind == TOUCHED_OWN_TYPE ? FACTS_TYPE : (enum facts_kind)kind, name);
-	if (!is_there && g->facts->is_known && !facts_is_ascii(name)) /* written in another encoding? */
+	if (!is_there && kind != TOUCHED_OWN_TYPE && g->facts->is_known && !facts_is_ascii(name)) /* in another encoding? */
 		blame(g, SQL_WHY_UNNAMED, name);
 }
 
