@@ -155,6 +155,9 @@ struct session_route {
 	uint64_t generation; /* of the policy; 0: none */
 	uint64_t count, timed, time_us;
 };
+/* What EXPLAIN ROUTE TEXT would tell USER in DATABASE: pairs of what is told of, and what is told, borrowed until FN returns. */
+typedef void (*explain_fn)(void *arg, const char *what, const char *answer);
+void sessions_explain(struct sessions *ss, const char *database, const char *user, struct slice text, explain_fn fn, void *arg);
 void sessions_each_route(struct sessions *ss, void (*fn)(void *arg, const struct session_route *r), void *arg);
 struct session_memory {
 	size_t session_bytes, sessions, sessions_free, statements, statement_bytes;

@@ -41,6 +41,9 @@ bool sql_cache_holds(const struct sql_cache *c, const struct sql_class *class); 
 struct sql_class *sql_classify(struct sql_cache *c, struct slice text, struct sql_dialect dialect)
     __attribute__((warn_unused_result));
 
+/* What the parser has against TEXT, or why it is not asked; false: nothing. */
+bool sql_complaint(struct slice text, struct sql_dialect dialect, char *out, size_t room);
+
 /* For a text that streams through and is never whole in memory: feed it piece by piece, then ask. */
 struct sql_scan {
 	uint8_t state[128]; /* scanner's: quote, comment depth, dollar tag hash, current word, verdict so far */

@@ -20,6 +20,8 @@
 	SHOW(databases, "SHOW DATABASES", STATS, "Databases that are configured or in use, their limits and what is taken of them.") \
 	SHOW(dns_hosts, "SHOW DNS_HOSTS", STATS, "Empty: answers of the name service are not kept.")                                 \
 	SHOW(dns_zones, "SHOW DNS_ZONES", STATS, "Empty: zones are not watched.")                                                    \
+	SHOW(explain_route, "EXPLAIN ROUTE", STATS,                                                                                  \
+	     "Where the statement would run now, if the user (who asks, if none is named) sent it in a session of his, and why.")    \
 	SHOW(                                                                                                                        \
 	    fds, "SHOW FDS", ADMIN,                                                                                                  \
 	    "The descriptors of clients and server connections, for other tools; without cancel keys, passwords and other secrets.") \

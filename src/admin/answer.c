@@ -50,7 +50,7 @@ void answer_tag(const struct answer *a, char out[64])
 		[CALL_COMMIT] = "COMMIT",     [CALL_ROLLBACK] = "ROLLBACK", [CALL_DEALLOCATE] = "DEALLOCATE"
 	};
 	const struct command *c = a->call.command;
-	snprintf(out, 64, "%s", !c ? tags[a->call.kind] : c->view ? "SHOW" : c->words);
+	snprintf(out, 64, "%s", !c ? tags[a->call.kind] : !c->view ? c->words : c->view->tag ? c->view->tag : "SHOW");
 	if (a->call.kind == CALL_DEALLOCATE && !a->call.name)
 		snprintf(out, 64, "DEALLOCATE ALL");
 }
@@ -119,6 +119,8 @@ static void write_all(struct answer *a)
 {
 	struct table t;
 	table_init(&t, &a->rows, a->console, a->columns, a->n_columns, a->formats);
+	t.call = &a->call;
+	t.user = a->user;
 	if (a->call.kind == CALL_SESSION_SHOW) {
 		table_row(&t);
 		table_text(&t, a->call.value);

@@ -54,7 +54,7 @@ static bool is_space(uint8_t c)
 }
 
 /* Past blanks and comments. */
-static struct slice skip_blank(struct slice s)
+struct slice call_skip_blank(struct slice s)
 {
 	for (;;) {
 		if (s.len && is_space(s.at[0])) {
@@ -116,14 +116,14 @@ static bool read_words(struct slice text, struct words *w)
 {
 	w->n = 0;
 	w->used = 0;
-	for (text = skip_blank(text); text.len && text.at[0] != ';'; text = skip_blank(text)) {
+	for (text = call_skip_blank(text); text.len && text.at[0] != ';'; text = call_skip_blank(text)) {
 		if (w->n == WORDS_MAX || !take_word(w, &text))
 			return false;
 		w->space[w->used++] = '\0';
 		w->n++;
 	}
 	while (text.len && text.at[0] == ';')
-		text = skip_blank(slice_skip(text, 1));
+		text = call_skip_blank(slice_skip(text, 1));
 	return text.len == 0;
 }
 
@@ -413,6 +413,14 @@ static bool refuse(struct slice text, struct call *call, struct err *err)
 	return false;
 }
 
+static const struct command *command_of(const struct view *view)
+{
+	size_t i = 0;
+	while (commands[i].view != view)
+		i++;
+	return &commands[i];
+}
+
 static bool parse(struct words *w, struct slice text, struct call *call, struct err *err)
 {
 	unsigned n;
@@ -446,6 +454,11 @@ bool call_parse(struct slice text, struct call *call, struct err *err)
 	*call = (struct call){ 0 };
 	if (text.len > COMMAND_MAX || memchr(text.at, 0, text.len))
 		return refuse(text.len > COMMAND_MAX ? slice_of(text.at, QUOTED_MAX) : slice_text((const char *)text.at), call, err);
+	if (explained_is_asked(text)) {
+		call->kind = CALL_COMMAND;
+		call->command = command_of(&show_explain_route);
+		return explained_parse(text, call) ? true : refuse(text, call, err);
+	}
 	struct words *w = mem_alloc(sizeof *w);
 	bool is_good = parse(w, text, call, err);
 	mem_free(w);
@@ -456,6 +469,7 @@ void call_fini(struct call *call)
 {
 	mem_free(call->name);
 	mem_free(call->value);
+	mem_free(call->text);
 	*call = (struct call){ 0 };
 }
 
@@ -464,6 +478,7 @@ void call_copy(struct call *to, const struct call *from)
 	*to = *from;
 	to->name = mem_text(from->name);
 	to->value = mem_text(from->value);
+	to->text = mem_text(from->text);
 }
 
 /* ---- what there is -------------------------------------------------------------------------------------------------------------- */
@@ -483,7 +498,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_CANDIDATE] = " [[TO] node]",
 		[ARGS_CLUSTER] = " [cluster]",
 	};
-	snprintf(out, size, "%s%s", c->words, args[c->args]);
+	snprintf(out, size, "%s%s", c->words, c->view && c->view->syntax ? c->view->syntax : args[c->args]);
 	return out;
 }
 

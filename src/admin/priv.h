@@ -26,6 +26,7 @@ struct column {
 	enum column_type type;
 };
 
+struct call;
 #define COLUMNS_MAX 48
 struct formats { /* of the columns, as Bind asks for them: bit set, binary */
 	uint64_t binary;
@@ -33,6 +34,8 @@ struct formats { /* of the columns, as Bind asks for them: bit set, binary */
 struct table { /* rows being written */
 	struct writer *w;
 	const struct console *console; /* for the views */
+	const struct call *call;       /* for those of one, and who asks */
+	const char *user;
 	const struct column *columns;
 	struct formats formats;
 	unsigned n_columns, n_cells; /* cells of the row under way */
@@ -68,6 +71,7 @@ struct view {
 	void (*row)(struct table *t, const struct items *items, size_t i);
 	/* In each worker: at most MOST rows of its own, from *AT on; true: there are more. */
 	bool (*survey)(struct table *t, uint32_t *at, unsigned most);
+	const char *syntax, *tag; /* what stands behind its words, and what it completes with; NULL: nothing, SHOW */
 };
 #define VIEW_DECLARE(id, ...) extern const struct view show_##id;
 #define VIEW_NO_ORDER(...)
@@ -142,6 +146,7 @@ struct call {
 	enum call_kind kind;
 	const struct command *command;
 	char *name, *value; /* a database, a setting, a statement (NULL: all) */
+	char *text;         /* what EXPLAIN ROUTE is asked about */
 	uint64_t number, timeout_us;
 	enum order_until until;
 };
@@ -149,6 +154,10 @@ struct call {
 /* False with ERR; CALL is then empty. */
 bool call_parse(struct slice text, struct call *call, struct err *err) MUST_CHECK;
 void call_fini(struct call *call);
+struct slice call_skip_blank(struct slice s); /* past blanks and comments */
+/* explained.c: EXPLAIN ROUTE.  False: it is not right. */
+bool explained_is_asked(struct slice text);
+bool explained_parse(struct slice text, struct call *call) MUST_CHECK;
 void call_copy(struct call *to, const struct call *from);
 
 /* ---- post.c ---------------------------------------------------------------------------------------------------- */

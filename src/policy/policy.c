@@ -136,9 +136,13 @@ bool policy_plan(struct policy_vm *vm, const struct topo *topo, size_t cluster_a
 void policy_route(struct policy_vm *vm, const struct topo *topo, size_t cluster_at, const struct policy_query *q,
                   struct policy_decision *out)
 {
+	static const char left_alone[] = "the policy is left alone for its errors: SHOW POLICY";
 	clear(out, cluster_at);
-	if (!begin(vm, POLICY_HOOK_ROUTE, topo))
+	if (!begin(vm, POLICY_HOOK_ROUTE, topo)) {
+		if (policy_has(vm, POLICY_HOOK_ROUTE))
+			memcpy(out->reason, left_alone, sizeof left_alone);
 		return;
+	}
 	vm->query = q;
 	ask(vm, POLICY_HOOK_ROUTE, cluster_at, out);
 }

@@ -225,6 +225,8 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 	st = u->st ? u->st : names_meant(s, name);
 	if (names_nothing(s, name, st, &e))
 		return extended_refuse(s, f, in, &e);
+	if (st && UNLIKELY(st->asks))
+		return answer_bind(s, f, in, portal, st);
 	if (st && (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s))))
 		return 0;
 	if (st)

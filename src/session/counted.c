@@ -60,14 +60,15 @@ static const char *stayed(uint32_t how, const struct sql_class *class, char *out
 		snprintf(out, room, "%s%s%s", class->why_primary, class->blamed ? ": " : "", class->blamed ? class->blamed : "");
 		return out;
 	}
+	if (how & HOW_FIRST && HOW_BY(how) == DECIDER_BUILT_IN)
+		return "its transaction is for the primary";
 	if (how & HOW_NO_SPLIT)
 		return "reads stay on the primary (read_write_split)";
 	if (kind == POLICY_PRIMARY && HOW_BY(how) != DECIDER_BUILT_IN)
 		return "as decided";
 	if (!HOW_ONLY_READS(how))
 		return "not all of it was here, or it has a row limit or a portal's name, or does not ask for rows";
-	return kind == POLICY_ANY || kind == POLICY_NODES ? "as decided, or no standby was fit and fresh enough"
-	                                                  : "no standby was fit and fresh enough";
+	return how & HOW_PRIMARY_TOO ? "as decided" : "no standby was fit and fresh enough";
 }
 
 static const char *undecided(uint32_t how)
@@ -93,7 +94,7 @@ const char *counted_because(uint32_t how, const struct sql_class *class, char *o
 	return stayed(how, class, out, room);
 }
 
-static uint32_t undecided_how(const struct session *s)
+uint32_t counted_undecided(const struct session *s)
 {
 	if (session_status(s) != 'I' || s->begin_is || s->in_block)
 		return HOW_TRANSACTION;
@@ -140,7 +141,7 @@ void counted(struct session *s, struct sql_class *class)
 	bool is_decided = s->home->routes && s->how;
 	struct ledger_key key = { .pool_id = pool_id(pool),
 		                      .node_id = pool_node_id(pool),
-		                      .how = (is_decided ? s->how : undecided_how(s)) | (s->is_away ? HOW_AWAY : 0),
+		                      .how = (is_decided ? s->how : counted_undecided(s)) | (s->is_away ? HOW_AWAY : 0),
 		                      .class = class,
 		                      .database = s->database };
 	note(s, &key, is_decided ? s->reason : 0);

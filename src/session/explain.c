@@ -1,71 +1,78 @@
 /*
- * explain — EXPLAIN ROUTE <statement>: where it would run now, who says so, and what is known of each node.  Nothing is sent to a server.
+ * explain — what EXPLAIN ROUTE and SHOW LAST ROUTE say: pairs of what is told of, and what is told.
  *
- * A Query of its own only; in a transaction, or with a pin, the answer is the server that the session has.
+ * A statement is judged as a Query of its own that would come now.  Nothing is sent to a server, no turn of the balancing is taken, and nothing of
+ * the session changes; but a policy is asked, as it would be.
  */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/clock.h"
+#include "ledger.h"
 #include "policy/set.h"
 #include "priv.h"
 
-static struct slice skip_blanks(struct slice s)
-{
-	while (s.len && strchr(" \t\r\n\f", s.at[0]))
-		s = slice_skip(s, 1);
-	return s;
-}
+struct teller {
+	explain_fn fn;
+	void *arg;
+};
 
-/* TEXT behind WORD and a blank; .at NULL: it begins otherwise. */
-static struct slice behind_word(struct slice text, const char *word)
+static void say(const struct teller *t, const char *what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+static void say(const struct teller *t, const char *what, const char *fmt, ...)
 {
-	size_t len = strlen(word);
-	text = skip_blanks(text);
-	if (text.len <= len || strncasecmp((const char *)text.at, word, len) != 0 || !strchr(" \t\r\n\f", text.at[len]))
-		return slice_of(NULL, 0);
-	return skip_blanks(slice_skip(text, len));
-}
-
-struct slice explain_route_of(struct slice text)
-{
-	struct slice rest = { NULL, 0 };
-	if (!text.len || (text.at[0] != 'e' && text.at[0] != 'E' && text.at[0] > ' '))
-		return rest;
-	rest = behind_word(text, "explain");
-	return rest.at ? behind_word(rest, "route") : rest;
-}
-
-static void line(struct writer *w, const char *what, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-static void line(struct writer *w, const char *what, const char *fmt, ...)
-{
-	char value[600];
+	char value[1000];
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(value, sizeof value, fmt, args);
 	va_end(args);
-	writer_begin(w, 'D');
-	writer_u16(w, 2);
-	writer_u32(w, (uint32_t)strlen(what));
-	writer_bytes(w, slice_text(what));
-	writer_u32(w, (uint32_t)strlen(value));
-	writer_bytes(w, slice_text(value));
-	writer_end(w);
+	t->fn(t->arg, what, value);
 }
 
-static void column(struct writer *w, const char *name)
+/* ---- the statement ------------------------------------------------------------------------------------------------------------------------- */
+
+/* OWN: of the text itself; CLASS: of what it executes. */
+static void say_statement(const struct teller *t, const struct sql_class *own, const struct sql_class *class)
 {
-	enum { TEXT_OID = 25 };
-	writer_text(w, name);
-	writer_u32(w, 0);
-	writer_u16(w, 0);
-	writer_u32(w, TEXT_OID);
-	writer_u16(w, UINT16_MAX);
-	writer_u32(w, UINT32_MAX);
-	writer_u16(w, 0);
+	if (class->is_read)
+		say(t, "statement", "only reads");
+	else
+		say(t, "statement", "is for the primary: %s%s%s", class->why_primary, class->blamed ? ": " : "",
+		    class->blamed ? class->blamed : "");
+	say(t, "kind", "%s", policy_kind_name(own));
+	say(t, "shape", "%s", own->shape ? own->shape : "(none: too long, or not understood)");
 }
+
+static void say_complaint(const struct teller *t, const struct session *s, struct slice text, const struct sql_class *class)
+{
+	char complaint[300];
+	if ((class->is_opaque || class->is_guess) &&
+	    sql_complaint(text, query_dialect((struct session *)s), complaint, sizeof complaint))
+		say(t, "parser", "%s", complaint);
+}
+
+/* ---- who decides --------------------------------------------------------------------------------------------------------------------------- */
+
+static void say_decider(const struct teller *t, enum decider by, const char *place, uint64_t generation)
+{
+	say(t, "decided by", "%s%s%s", decider_names[by], *place ? ", " : "", place);
+	if (generation)
+		say(t, "generation", "%llu", (unsigned long long)generation);
+}
+
+static void say_decision(const struct teller *t, const struct session *s, const struct policy_decision *d)
+{
+	static const char *const kinds[] = {
+		[POLICY_PRIMARY] = "the primary", [POLICY_STANDBYS] = "the standbys", [POLICY_ANY] = "any node",
+		[POLICY_NODES] = "certain nodes", [POLICY_REJECT] = "refused",        [POLICY_WAIT] = "a standby that is fresh"
+	};
+	const struct ledger_reason *why = ledger_reason(s->home->ledger, d->note);
+	if (d->kind != POLICY_NONE)
+		say(t, "decision", "%s%s%s", kinds[d->kind], d->reason[0] ? ": " : "", d->reason);
+	say_decider(t, (enum decider)d->by, why ? why->place : "", why ? why->generation : 0);
+}
+
+/* ---- where to ------------------------------------------------------------------------------------------------------------------------------- */
 
 static const char *known(uint64_t value, uint64_t unit, const char *of, char out[32])
 {
@@ -76,109 +83,138 @@ static const char *known(uint64_t value, uint64_t unit, const char *of, char out
 	return out;
 }
 
-static void node_line(struct writer *w, struct session *s, const struct topo_cluster *c, size_t at)
+/* Why it does not take the statement; NULL: it may. */
+static const char *obstacle(struct session *s, const struct topo_cluster *c, const struct route_told *r, size_t at)
 {
-	char bytes[32], ms[32];
 	const struct topo_node *n = &c->nodes[at];
 	const char *why = pulse_why(n->pulse);
-	if (c->primary == (int)at) {
-		line(w, n->name, "primary, %u in flight", pulse_in_flight(n->pulse));
-		return;
-	}
+	if (c->primary == (int)at)
+		return r->is_free && !(r->meant >> at & 1) ? "not meant" : NULL;
 	if (!pulse_is_fit(n->pulse))
-		why = why ? why : "not known yet";
-	else if (!floor_is_shown(s, c, n))
-		why = "does not show yet what was written";
+		return why ? why : "not known yet";
+	if (!floor_is_shown(s, c, n))
+		return "does not show yet what was written";
+	if (!r->is_free)
+		return "the session keeps its server";
+	if (!r->is_read)
+		return "the statement is for the primary";
+	if (!(r->meant >> at & 1))
+		return "not meant";
+	return r->may >> at & 1 ? NULL : "takes none now";
+}
+
+static void say_node(const struct teller *t, struct session *s, const struct topo_cluster *c, const struct route_told *r,
+                     size_t at)
+{
+	char bytes[32], ms[32], lag[100] = "", share[32] = "", each[40] = "";
+	const struct topo_node *n = &c->nodes[at];
+	bool is_primary = c->primary == (int)at, is_chosen = strcmp(r->name, n->name) == 0;
+	const char *why = is_chosen ? NULL : obstacle(s, c, r, at);
+	if (!is_primary)
+		snprintf(lag, sizeof lag, ", lag %s, %s, %s what was written", known(pulse_lag_bytes(n->pulse), 1, "bytes", bytes),
+		         known(pulse_lag_us(n->pulse), US_PER_MS, "ms", ms), floor_is_shown(s, c, n) ? "shows" : "lacks");
+	if (r->may >> at & 1)
+		snprintf(share, sizeof share, ", share %u %%", r->share[at]);
+	if (pulse_time_ns(n->pulse))
+		snprintf(each, sizeof each, ", %llu us each", (unsigned long long)(pulse_time_ns(n->pulse) / 1000));
+	say(t, n->name, "%s, %s%s%s, weight %u%s, %u in flight%s",
+	    is_primary       ? "primary"
+	    : n->in_recovery ? "standby"
+	                     : "node",
+	    is_chosen ? "chosen"
+	    : why     ? "no candidate: "
+	              : "candidate",
+	    why ? why : "", lag, n->weight, share, pulse_in_flight(n->pulse), each);
+}
+
+static void say_place(const struct teller *t, const struct session *s, const struct policy_decision *d,
+                      const struct route_told *r, const struct sql_class *class)
+{
+	char because[200];
+	if (d->kind == POLICY_REJECT)
+		say(t, "error", "%s %s", d->sqlstate, d->text);
+	else if (!r->is_free)
+		say(t, "runs on", "the server of its transaction or session: %s", r->name);
 	else
-		why = NULL;
-	line(w, n->name, "%s%s, lag %s, %s, weight %u, %u in flight", why ? "no candidate: " : "candidate", why ? why : "",
-	     known(pulse_lag_bytes(n->pulse), 1, "bytes", bytes), known(pulse_lag_us(n->pulse), US_PER_MS, "ms", ms), n->weight,
-	     pulse_in_flight(n->pulse));
+		say(t, "runs on", "%s", r->name);
+	say(t, "because", "%s", counted_because(r->how, class, because, sizeof because));
 }
 
-static const char *decider_name(const struct session *s, const struct topo_cluster *c, enum decider by)
+static void say_route(const struct teller *t, struct session *s, const struct unit *u, const struct sql_class *class)
 {
-	static const char *const names[] = {
-#define DECIDER(id, name) [DECIDER_##id] = name,
-#include "tbl/deciders.h"
-	};
-	const struct topo *topo = s->home->topo;
-	if (by != DECIDER_PLAN && by != DECIDER_ROUTE)
-		return names[by];
-	return policy_where(policy_set_vm(topo->policies, s->home->env.worker, (size_t)(c - topo->clusters)),
-	                    by == DECIDER_PLAN ? POLICY_HOOK_PLAN : POLICY_HOOK_ROUTE);
-}
-
-static void decided_line(struct writer *w, const struct session *s, const struct topo_cluster *c, const struct policy_decision *d)
-{
-	static const char *const kinds[] = {
-		[POLICY_PRIMARY] = "the primary", [POLICY_STANDBYS] = "the standbys", [POLICY_ANY] = "any node",
-		[POLICY_NODES] = "certain nodes", [POLICY_REJECT] = "refused",        [POLICY_WAIT] = "a standby that is fresh"
-	};
-	line(w, "decision", "%s%s%s", kinds[d->kind], d->reason[0] ? ": " : "", d->reason);
-	line(w, "decided by", "%s", decider_name(s, c, d->by));
-}
-
-static const char *primary_name(const struct topo_cluster *c)
-{
-	return c->primary < 0 ? "nothing: no primary is known" : c->nodes[c->primary].name;
-}
-
-static void explain_lines(struct writer *w, struct session *s, const struct sql_class *class, struct slice text)
-{
-	struct unit u = { .is_read = class->is_read, .text = text, .class = (struct sql_class *)class };
 	const struct topo_cluster *c = abroad_home(s);
 	struct policy_decision d;
-	const struct topo_node *node;
-	if (class->is_read)
-		line(w, "statement", "only reads");
-	else
-		line(w, "statement", "is for the primary: %s%s%s", class->why_primary, class->blamed ? ": " : "",
-		     class->blamed ? class->blamed : "");
-	if (!c || c->primary < 0) {
-		line(w, "runs on", "nothing: no primary is known");
+	struct route_told r;
+	if (!c || c->primary < 0 || !s->pool) {
+		say(t, "runs on", "nothing: %s", c ? "no primary is known" : "there is no such database");
 		return;
 	}
-	node = route_explain(s, c, &u, &d);
-	decided_line(w, s, c, &d);
-	c = &s->home->topo->clusters[d.cluster_at];
+	route_explain(s, c, u, &d, &r);
+	say_decision(t, s, &d);
 	if (s->home->roams)
-		line(w, "cluster", "%s", c->name);
-	if (d.kind == POLICY_REJECT)
-		line(w, "error", "%s %s", d.sqlstate, d.text);
-	else if (s->srv || s->vtx != VTX_NONE)
-		line(w, "runs on", "the server of its transaction or session: %s", s->srv ? route_node_name(s, s->srv) : primary_name(c));
-	else
-		line(w, "runs on", "%s", node ? node->name : primary_name(c));
-	for (size_t i = 0; i < c->n_nodes; i++)
-		node_line(w, s, c, i);
+		say(t, "cluster", "%s", r.cluster->name);
+	say_place(t, s, &d, &r, class);
+	for (size_t i = 0; i < r.cluster->n_nodes && i < POLICY_NODES_MAX; i++)
+		say_node(t, s, r.cluster, &r, i);
 }
 
-/* TEXT: the statement that is asked about.  False: it must wait. */
-bool explain_route(struct session *s, struct slice text)
+void explain_route(struct session *s, struct unit *u, struct slice text, explain_fn fn, void *arg)
 {
-	struct writer w;
-	struct sql_class *class;
-	if (borrow_earlier_is_under_way(s))
-		return borrow_wait_for_earlier(s), false;
-	class = sql_classify(s->home->env.cache, text, query_dialect(s));
-	if (!known_class(s, &class, text)) {
-		sql_class_unref(class);
-		return false;
+	struct teller t = { fn, arg };
+	if (!u->own) /* it asks the same */
+		u->own = sql_classify(s->home->env.cache, text, query_dialect(s));
+	const struct sql_class *class = u->class ? u->class : u->own;
+	say_statement(&t, u->own, class);
+	say_complaint(&t, s, text, u->own);
+	say_route(&t, s, u, class);
+}
+
+/* ---- what was ------------------------------------------------------------------------------------------------------------------------------- */
+
+void explain_last(struct session *s, explain_fn fn, void *arg)
+{
+	struct teller t = { fn, arg };
+	char because[200];
+	const struct ledger_row *r = ledger_numbered(s->home->ledger, s->last);
+	const struct ledger_reason *why = ledger_reason(s->home->ledger, s->last_reason);
+	if (!r) {
+		say(&t, "statement", s->last ? "(forgotten: too many others)" : "(none yet)");
+		return;
 	}
-	writer_init_grow(&w);
-	writer_begin(&w, 'T');
-	writer_u16(&w, 2);
-	column(&w, "what");
-	column(&w, "answer");
-	writer_end(&w);
-	explain_lines(&w, s, class, text);
-	writer_begin(&w, 'C');
-	writer_text(&w, "EXPLAIN");
-	writer_end(&w);
-	sql_class_unref(class);
-	session_send(s, &w);
-	writer_fini(&w);
-	session_send_ready(s);
-	return true;
+	if (r->class)
+		say_statement(&t, r->class, r->class);
+	else
+		say(&t, "statement", "(too long to be kept)");
+	say_decider(&t, (enum decider)HOW_BY(r->how), why ? why->place : "", why ? why->generation : 0);
+	if (why && why->text[0])
+		say(&t, "reason", "%s", why->text);
+	say(&t, "ran on", "%s", r->node_id ? route_name_of(s->home->topo, r->node_id) : "no server");
+	say(&t, "because", "%s", counted_because(r->how, r->class, because, sizeof because));
+}
+
+/* ---- for the console ------------------------------------------------------------------------------------------------------------------------ */
+
+/* As a session of USER's would be told that had just begun. */
+void sessions_explain(struct sessions *ss, const char *database, const char *user, struct slice text, explain_fn fn, void *arg)
+{
+	struct session *s = mem_alloc(sizeof *s);
+	struct unit u;
+	s->home = ss;
+	s->state = SESSION_READY;
+	s->database = (char *)database;
+	s->user = (char *)user;
+	s->vars = settings_empty(ss->env.upstream.settings);
+	s->told = settings_ref(s->vars);
+	s->tired_of_facts = 1; /* what is not known by now is not waited for */
+	borrow_pool(s);
+	if (!unit_of_query(s, text, &u))
+		die("a session that is tired of waiting waits");
+	explain_route(s, &u, text, fn, arg);
+	unit_drop(s, &u);
+	if (s->pool)
+		pool_part(s->pool);
+	divert_forget(s);
+	settings_unref(s->vars);
+	settings_unref(s->told);
+	mem_free(s);
 }

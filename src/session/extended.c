@@ -129,6 +129,8 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 		st = names_meant(s, name);
 		if (names_nothing(s, name, st, &e))
 			return extended_refuse(s, f, in, &e);
+		if (st && UNLIKELY(st->asks))
+			return answer_describe(s, f, true, st);
 		if (st && !known_statement(s, st))
 			return 0;
 		if (st && st->class && query_defers_begin(s, st->class)) {
@@ -138,6 +140,9 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 		}
 		return describe_statement(s, f, in, lent, name, st);
 	}
+	st = portals_find(s, name);
+	if (st && UNLIKELY(st->asks))
+		return answer_describe(s, f, false, st);
 	if (!name.len && s->portal_begins && !s->srv) {
 		extended_answer_now(s, 'n', slice_of(NULL, 0));
 		return frame_size(f);
@@ -145,13 +150,18 @@ static size_t extended_describe(struct session *s, const struct frame *f, struct
 	stop = extended_borrow(s, f, in, NULL);
 	if (stop >= 0)
 		return (size_t)stop;
-	st = portals_find(s, name);
 	return extended_forward(s, f, in, lent, REPLY_DESCRIBE_PORTAL, describe_tag(st), describe_ref(st));
 }
 
 static size_t extended_close(struct session *s, const struct frame *f, struct slice in, struct lent *lent, uint8_t what,
                              struct slice name)
 {
+	struct statement *st = what == 'P' ? portals_find(s, name) : NULL;
+	if (st && UNLIKELY(st->asks)) {
+		portals_bind(s, name, NULL, NULL);
+		extended_answer(s, REPLY_CLOSE, TAG_OURS, NULL);
+		return frame_size(f);
+	}
 	if (what == 'P' && s->srv) {
 		ssize_t stop = extended_borrow(s, f, in, NULL);
 		if (stop >= 0)
@@ -179,11 +189,14 @@ static struct effect *execute_effect(struct session *s, struct slice portal, con
 	return e;
 }
 
-static size_t extended_execute(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice portal)
+static size_t extended_execute(struct session *s, const struct frame *f, struct slice in, struct lent *lent, struct slice portal,
+                               uint32_t limit)
 {
 	struct statement *st = portals_find(s, portal);
 	struct effect *e;
 	ssize_t stop;
+	if (st && UNLIKELY(st->asks))
+		return answer_execute(s, f, st, limit);
 	if (!portal.len && s->portal_begins && query_defers_begin(s, s->portal->class)) {
 		bind_execute_begin(s);
 		return frame_size(f);
@@ -251,6 +264,7 @@ static NOT_INLINE size_t extended_take_small(struct session *s, const struct fra
 {
 	struct reader r;
 	uint8_t what = 0;
+	uint32_t limit = 0;
 	struct slice name;
 	if (!frame_is_whole(f))
 		return 0;
@@ -259,13 +273,13 @@ static NOT_INLINE size_t extended_take_small(struct session *s, const struct fra
 		what = reader_u8(&r);
 	name = reader_text(&r);
 	if (f->type == 'E')
-		reader_u32(&r);
+		limit = reader_u32(&r);
 	if (!reader_done(&r) || (f->type != 'E' && what != 'S' && what != 'P'))
 		return extended_break(s, f->type == 'E' ? "Execute" : f->type == 'D' ? "Describe" : "Close");
 	if (what == 'S' && names_wait(s, name))
 		return 0;
 	if (f->type == 'E')
-		return extended_execute(s, f, in, lent, name);
+		return extended_execute(s, f, in, lent, name, limit);
 	return f->type == 'D' ? extended_describe(s, f, in, lent, what, name) : extended_close(s, f, in, lent, what, name);
 }
 

@@ -85,6 +85,7 @@ void outcome_book(struct session *s, const struct reply *entry, enum ending how,
 		statement_unref(s, entry->ref);
 		break;
 	case TAG_REFUSAL:
+	case TAG_SAID:
 		mem_free(entry->ref);
 		break;
 	default:

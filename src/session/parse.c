@@ -153,7 +153,9 @@ size_t parse_take(struct session *s, const struct frame *f, struct slice in, con
 	else
 		st = statement_intern(s, text, types, false);
 	taken_by = name.len ? names_find(s, name) : NULL;
-	if (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s)))
+	if (UNLIKELY(st->asks))
+		taken = answer_parse(s, f, in, name, st);
+	else if (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s)))
 		taken = 0;
 	else
 		taken = taken_by ? parse_again(s, f, in, name, taken_by, st) : parse_run(s, f, in, name, st);

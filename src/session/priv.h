@@ -69,6 +69,7 @@ enum mode_bit {
 struct statement {
 	uint32_t refs;
 	bool by_sql;                     /* made by PREPARE: `text` is the part behind the name; else by Parse */
+	uint8_t asks;                    /* enum asks: no server has it */
 	bool names_statements;           /* its text is EXECUTE or DEALLOCATE itself: rewritten, and prepared anew, each time */
 	struct hash128 key;              /* of pool, text, types and generation */
 	uint64_t generation;             /* of DDL, when it was prepared */
@@ -104,7 +105,13 @@ enum tag {
 	TAG_EVICT,       /* struct preparing: a Close of ours */
 	TAG_OURS,        /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,     /* struct err: a statement that was made to fail; its error is replaced by this one */
+	TAG_SAID,        /* struct said: what we answer to it, instead of the server */
 	TAG_CLEAN_SYNC,  /* the Sync that ends a segment which our own setup made fail in front of a Query */
+};
+
+struct said {
+	uint32_t len;
+	uint8_t bytes[]; /* messages */
 };
 
 /* How an entry ended. */
@@ -233,7 +240,9 @@ enum {
 	HOW_TRANSACTION = 1 << 12,
 	HOW_PINNED = 1 << 13,
 	HOW_SESSION_MODE = 1 << 14,
-	HOW_NO_SPLIT = 1 << 15, /* reads stay on the primary, as configured */
+	HOW_NO_SPLIT = 1 << 15,    /* reads stay on the primary, as configured */
+	HOW_PRIMARY_TOO = 1 << 16, /* the primary was meant, too */
+	HOW_FIRST = 1 << 17,       /* it is the first of its transaction */
 };
 
 #define UNITS_MAX 16384u /* bytes, of one or several, that are kept for the way back from a standby */
@@ -620,10 +629,19 @@ void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it go
 void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
 const struct topo_cluster *route_cluster(const struct session *s);                /* NULL: its database is gone */
-const char *route_node_name(const struct session *s, const struct server *srv);
-/* What would become of U now: the standby, or NULL for the primary. */
-const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
-                                      struct policy_decision *d);
+const char *route_name_of(const struct topo *topo, uint32_t node_id);
+/* What would become of U now. */
+struct route_told {
+	const struct topo_cluster *cluster; /* where it is decided to go */
+	const char *name; /* of the node; "" when it is refused */
+	bool is_free;     /* else its session keeps it where it is */
+	bool is_read;     /* it may go to a standby */
+	uint32_t how;
+	uint64_t meant, may; /* bits of nodes: that the decision is about, and those of them that could take it */
+	unsigned share[64];  /* of those that could: percent of such statements, as far as weights decide */
+};
+void route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
+                   struct route_told *out);
 /* abroad.c: other clusters than that of the session's database */
 size_t abroad_at(const struct session *s, size_t home_at);            /* index of the cluster where it is when it has no server */
 const struct topo_cluster *abroad_home(const struct session *s);      /* NULL: its database is gone */
@@ -648,7 +666,6 @@ bool floor_settle(struct session *s, const struct topo_cluster *c, uint64_t *lsn
 bool floor_is_shown(struct session *s, const struct topo_cluster *c, const struct topo_node *n); /* … by N, a standby of C */
 enum conf_freshness floor_whose(const struct conf *conf, const struct conf_database *d, size_t cluster_at);
 bool floor_marks_writes(const struct topo *topo); /* somebody must show what other sessions have written */
-
 void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with, filled in any case.  False: it must wait, if only for more of it. */
@@ -660,7 +677,6 @@ static inline void unit_forget(struct session *s, struct unit *u)
 	if (UNLIKELY(u->own || u->st || u->class))
 		unit_drop(s, u);
 }
-
 /* awaytx.c: s->away, where it is not told otherwise, is there */
 uint8_t awaytx_modes(const struct sql_class *class); /* of a BEGIN; what cannot be read counts as SERIALIZABLE */
 static inline uint8_t awaytx_modes_of(const struct sql_class *class)
@@ -718,13 +734,30 @@ void counted(struct session *s, struct sql_class *class);
 void counted_here(struct session *s, struct sql_class *class, uint32_t how); /* no server has anything to do with it */
 void counted_took(struct session *s, uint64_t us);                           /* what was sent, until its ReadyForQuery */
 void counted_returned(struct session *s, const char *why);                   /* what is under way will run on the primary */
+uint32_t counted_undecided(const struct session *s); /* how it is for one that nobody has to decide about */
 uint32_t counted_note(struct session *s, const struct policy_vm *vm, const struct policy_decision *d);
 const char *counted_because(uint32_t how, const struct sql_class *class, char *out, size_t room);
 extern const char *const decider_names[];
 
-/* explain.c */
-struct slice explain_route_of(struct slice text);         /* the statement behind EXPLAIN ROUTE; .at NULL: it is something else */
-bool explain_route(struct session *s, struct slice text); /* answers; false: it must wait */
+/* explain.c: what is told of a statement's route */
+/* U: as unit_of_query() made it of TEXT */
+void explain_route(struct session *s, struct unit *u, struct slice text, explain_fn fn, void *arg);
+void explain_last(struct session *s, explain_fn fn, void *arg);
+
+/* answers.c: EXPLAIN ROUTE and SHOW LAST ROUTE, which are answered here */
+enum asks { ASKS_NOTHING, ASKS_ROUTE, ASKS_LAST };
+enum asks asks_of(struct slice text, struct slice *rest); /* REST: the statement that is asked about */
+static inline bool may_ask(struct slice text)             /* nearly always no: it begins with other letters */
+{
+	uint8_t first = text.len > 1 ? text.at[0] | 32 : 'x';
+	return first == 's' ? (text.at[1] | 32) == 'h' : first == 'e' ? (text.at[1] | 32) == 'x' : first < 'a';
+}
+bool answers_all_of(struct session *s, struct slice in); /* the unit that IN begins with is here, and nothing but such */
+bool answer_query(struct session *s, enum asks what, struct slice rest); /* false: it must wait */
+size_t answer_parse(struct session *s, const struct frame *f, struct slice in, struct slice name, struct statement *st);
+size_t answer_bind(struct session *s, const struct frame *f, struct slice in, struct slice portal, struct statement *st);
+size_t answer_describe(struct session *s, const struct frame *f, bool is_statement, const struct statement *st);
+size_t answer_execute(struct session *s, const struct frame *f, const struct statement *st, uint32_t limit);
 
 /* addresses.c */
 void addresses_leave(struct session_registry *r, const struct addr *peer); /* one that session_registry_admit() has counted */

@@ -305,11 +305,13 @@ static size_t query_whole(struct session *s, const struct frame *f, struct slice
 {
 	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
 	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
-	struct slice asked = explain_route_of(text);
-	if (UNLIKELY(asked.at != NULL) && !s->segment_open && !(s->srv && s->srv->tx_status == 'E') && s->vtx != VTX_FAILED &&
-	    s->pool)
-		return explain_route(s, asked) ? frame_size(f) : 0;
-	return u->own ? query_run(s, f, in, lent, u->own, text) : query_classified(s, f, in, lent, text);
+	struct slice rest;
+	if (u->own)
+		return query_run(s, f, in, lent, u->own, text);
+	enum asks what = may_ask(text) && !s->segment_open ? asks_of(text, &rest) : ASKS_NOTHING;
+	if (UNLIKELY(what))
+		return answer_query(s, what, rest) ? frame_size(f) : 0;
+	return query_classified(s, f, in, lent, text);
 }
 
 size_t query_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)

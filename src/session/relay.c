@@ -30,7 +30,9 @@ void relay_settle(struct session *s)
 		outcome_book(s, &entry, ENDED_SKIPPED, no_tag);
 	while (replies_local(&s->srv->replies, &entry)) {
 		uint8_t message[5] = { entry.kind == REPLY_PARSE ? '1' : '3', 0, 0, 0, 4 };
-		if (entry.tag != TAG_DROP)
+		if (entry.tag == TAG_SAID)
+			session_say(s, slice_of(((struct said *)entry.ref)->bytes, ((struct said *)entry.ref)->len), NULL);
+		else if (entry.tag != TAG_DROP)
 			session_say(s, slice_of(message, sizeof message), NULL);
 		outcome_book(s, &entry, ENDED_DONE, no_tag);
 	}

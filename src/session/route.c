@@ -149,20 +149,9 @@ static uint64_t nodes_of(const struct topo_cluster *c, const struct policy_decis
 	}
 }
 
-const struct topo_node *route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u,
-                                      struct policy_decision *d)
+const char *route_name_of(const struct topo *topo, uint32_t node_id)
 {
-	*d = *steer(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c, u);
-	c = &s->home->topo->clusters[d->cluster_at];
-	if (c->primary < 0)
-		return NULL;
-	return u->is_read && conf_of(s, c)->read_write_split ? choose(s, c, u, nodes_of(c, d)) : NULL;
-}
-
-const char *route_node_name(const struct session *s, const struct server *srv)
-{
-	size_t cluster_at;
-	const struct topo_node *n = topo_node(s->home->topo, pool_node_id(srv->pool), &cluster_at);
+	const struct topo_node *n = topo_node(topo, node_id, NULL);
 	return n ? n->name : "a node that is not configured any more";
 }
 
@@ -214,7 +203,9 @@ static uint32_t how_of(const struct session *s, const struct topo_cluster *c, co
                        const struct policy_decision *d)
 {
 	bool splits = conf_of(s, c)->read_write_split;
-	return HOW(d->by, d->kind, u->is_read) | (u->is_read && !splits ? HOW_NO_SPLIT : 0);
+	uint64_t primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary;
+	return HOW(d->by, d->kind, u->is_read) | (u->is_read && !splits ? HOW_NO_SPLIT : 0) |
+	       (primary && (nodes_of(c, d) & primary) ? HOW_PRIMARY_TOO : 0) | (u->tx ? HOW_FIRST : 0);
 }
 
 /* The first one.  False: it must wait. */
@@ -261,6 +252,63 @@ static bool follow(struct session *s, const struct topo_cluster *c, const struct
 		borrow_wait_for_earlier(s);
 	}
 	return goes;
+}
+
+/* As far as weights decide. */
+static void share_out(const struct topo_cluster *c, const struct choice *from, struct route_told *out)
+{
+	uint64_t sum = 0;
+	for (size_t i = 0; i < from->n; i++)
+		sum += (uint64_t)from->candidates[i].weight * from->candidates[i].warmth;
+	for (size_t i = 0; i < from->n && sum; i++)
+		out->share[from->nodes[i] - c->nodes] =
+		    (unsigned)((uint64_t)from->candidates[i].weight * from->candidates[i].warmth * 100 / sum);
+}
+
+/* A transaction on a standby that may write moves to the primary for it. */
+static bool moves_home(const struct session *s, const struct unit *u)
+{
+	return s->away && !awaytx_is_home(s) && !u->is_read && !s->away->is_read_only;
+}
+
+static void explain_kept(const struct session *s, const struct topo_cluster *c, const struct unit *u, struct route_told *out)
+{
+	*out = (struct route_told){ .cluster = c, .how = counted_undecided(s), .name = c->nodes[c->primary].name };
+	if (s->srv && !moves_home(s, u))
+		out->name = route_name_of(s->home->topo, pool_node_id(s->srv->pool));
+}
+
+void route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
+                   struct route_told *out)
+{
+	struct choice from;
+	const struct topo_node *node = NULL;
+	uint64_t turn = s->home->turn;
+	uint32_t kept = s->kept_id;
+	*d = (struct policy_decision){ .by = DECIDER_SESSION };
+	if (!is_free(s)) {
+		const struct topo_cluster *here = route_cluster(s);
+		explain_kept(s, here && here->primary >= 0 ? here : c, u, out);
+		return;
+	}
+	*d = *steer(s, c, u);
+	c = &s->home->topo->clusters[d->cluster_at];
+	*out =
+	    (struct route_told){ .cluster = c, .is_free = true, .how = how_of(s, c, u, d), .name = "nothing: no primary is known" };
+	if (c->primary < 0)
+		return;
+	out->is_read = u->is_read && conf_of(s, c)->read_write_split;
+	out->meant = d->kind == POLICY_REJECT ? 0 : nodes_of(c, d);
+	out->how |= d->kind == POLICY_REJECT ? HOW_REFUSED : 0;
+	candidates(s, c, out->is_read ? out->meant : out->meant & UINT64_C(1) << c->primary, &from);
+	out->may = from.bits;
+	share_out(c, &from, out);
+	if (out->is_read && out->meant)
+		node = choose(s, c, u, out->meant);
+	s->home->turn = turn;
+	s->kept_id = kept;
+	out->how |= node ? HOW_AWAY : 0;
+	out->name = !out->meant ? "" : node ? node->name : c->nodes[c->primary].name;
 }
 
 /* Behind the messages of a trip nothing is sent before that is over. */
@@ -367,9 +415,12 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 	if (s->srv && (s->is_away || s->unit_parts) && !s->trip)
 		borrow_give_back(s);
 	s->unit_parts = 0;
-	s->how = 0;
+	if (!s->held_since_us) /* else it is the same that waited: what was decided of it holds */
+		s->how = 0;
 	if (!s->srv)
 		borrow_pool(s);
+	if (UNLIKELY(s->away || s->vtx == VTX_DEFERRED || s->home->roams) && answers_all_of(s, in))
+		return comes_behind(s);
 	if (UNLIKELY(s->away != NULL) && awaytx_has_not_begun(s))
 		awaytx_end(s);
 	if (UNLIKELY(s->home->roams)) {

@@ -66,6 +66,7 @@ struct statement *statement_intern(struct session *s, struct slice text, struct 
 		st->plain = sql_classify(s->home->env.cache, text, query_dialect(s));
 		st->class = sql_class_ref(st->plain);
 		st->names_statements = class_names_statements(st->class);
+		st->asks = (uint8_t)(st->class->is_opaque || st->class->is_guess ? asks_of(text, &(struct slice){ 0 }) : ASKS_NOTHING);
 	}
 	map_put(&s->home->statements, key_slice(&key), st);
 	return st;

@@ -238,8 +238,10 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	    (said->names_place || !(u->tx == UNIT_TX_IF_ASKED && said->by == DECIDER_PLAN && said->kind != POLICY_REJECT)))
 		return said; /* what plan says was not said of a transaction */
 	bool is_read = u->is_read && u->tx != UNIT_TX_IF_ASKED;
-	if (is_read && divert(s, c, d))
+	if (is_read && divert(s, c, d)) {
+		d->note = counted_note(s, NULL, d);
 		return d;
+	}
 	d->kind = is_read ? POLICY_STANDBYS : POLICY_PRIMARY; /* a reason that is there says why the policy failed */
 	d->by = DECIDER_BUILT_IN;
 	d->note = d->reason[0] ? d->note : 0;

@@ -153,6 +153,9 @@ static enum look look_executed(struct session *s, struct unit *u)
 static enum look look_query(struct session *s, struct slice text, struct unit *u)
 {
 	enum look look;
+	struct slice rest;
+	if (UNLIKELY(may_ask(text)) && asks_of(text, &rest))
+		return LOOK_NOT;
 	u->text = text;
 	u->own = sql_classify(s->home->env.cache, text, query_dialect(s));
 	if (!known_class(s, &u->own, text))
@@ -192,7 +195,7 @@ static struct statement *find_statement(struct look_at *l, struct slice name)
 static enum look look_statement(struct look_at *l, struct slice name, struct slice text)
 {
 	struct statement *st = find_statement(l, name);
-	if (!st || st->names_statements || l->ends)
+	if (!st || st->names_statements || st->asks || l->ends)
 		return LOOK_NOT;
 	l->found = st;
 	if (!l->u->st) { /* if the unit begins with a Parse or Bind, it is that one's */

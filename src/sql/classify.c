@@ -8,6 +8,8 @@
  */
 #include "tree.h"
 
+#include <stdio.h>
+
 #include "base/mem.h"
 #include "priv.h"
 
@@ -418,6 +420,24 @@ static struct sql_class *parse(const struct shape *s)
 	}
 	pg_query_free_protobuf_parse_result(r);
 	return c;
+}
+
+bool sql_complaint(struct slice text, struct sql_dialect dialect, char *out, size_t room)
+{
+	struct shape s;
+	enum shape_verdict verdict = shape_make(&s, text, dialect);
+	if (verdict != SHAPE_OK || s.nesting > SQL_PARSE_TOKENS) {
+		snprintf(out, room, "%s",
+		         verdict == SHAPE_OPAQUE ? "a literal or comment has no end, or bytes may mean something else in this encoding"
+		                                 : "too long, or nested too deep, to be parsed");
+		return true;
+	}
+	PgQueryProtobufParseResult r = pg_query_parse_protobuf((const char *)s.text);
+	bool complains = r.error;
+	if (complains)
+		snprintf(out, room, "%s", r.error->message);
+	pg_query_free_protobuf_parse_result(r);
+	return complains;
 }
 
 /* The shape has neither plain literals with backslashes nor foreign bytes that its text had not, so no dialect applies to it. */

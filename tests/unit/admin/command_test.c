@@ -27,6 +27,8 @@ static const char *parsed(const char *text)
 	size_t n = strlen(out);
 	if (call.number)
 		n += (size_t)snprintf(out + n, sizeof out - n, " number=%llu", (unsigned long long)call.number);
+	if (call.text)
+		n += (size_t)snprintf(out + n, sizeof out - n, " text=%s", call.text);
 	if (call.timeout_us)
 		snprintf(out + n, sizeof out - n, " ms=%llu", (unsigned long long)(call.timeout_us / US_PER_MS));
 	call_fini(&call);
@@ -51,7 +53,8 @@ static void every_command_of_the_table_is_found_by_its_words(void **state)
 		struct call call;
 		struct err err;
 		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t", " n", "", " to n" };
-		snprintf(text, sizeof text, "%s%s", commands[i].words, args[commands[i].args]);
+		const struct view *v = commands[i].view;
+		snprintf(text, sizeof text, "%s%s", commands[i].words, v && v->syntax ? " select 1" : args[commands[i].args]);
 		assert_true(call_parse(slice_text(text), &call, &err));
 		assert_ptr_equal(call.command, &commands[i]);
 		call_fini(&call);
@@ -147,11 +150,39 @@ static void only_looking_is_allowed_to_who_may_look(void **state)
 			assert_int_equal(commands[i].level, LEVEL_ADMIN);
 }
 
+static void the_statement_of_explain_route_is_taken_as_it_is(void **state)
+{
+	assert_string_equal(parsed("EXPLAIN ROUTE select 1"), "EXPLAIN ROUTE text=select 1");
+	assert_string_equal(parsed(" explain\n/* x */route /* node=a */ select 'a;b' ; "),
+	                    "EXPLAIN ROUTE text=/* node=a */ select 'a;b' ; ");
+	assert_string_equal(parsed("explain route for shop select a b c d e f g h i j k l m n"),
+	                    "EXPLAIN ROUTE name=shop text=select a b c d e f g h i j k l m n");
+	assert_string_equal(parsed("EXPLAIN ROUTE FOR my-shop AS ann select 1"),
+	                    "EXPLAIN ROUTE name=my-shop value=ann text=select 1");
+	assert_string_equal(parsed("EXPLAIN ROUTE FOR \"a \"\"b\" AS \"for\" select 1"),
+	                    "EXPLAIN ROUTE name=a \"b value=for text=select 1");
+	assert_string_equal(parsed("explain route(select 1)"), "EXPLAIN ROUTE text=(select 1)");
+	assert_string_equal(parsed("explain route format select"), "EXPLAIN ROUTE text=format select");
+	static const char *const wrong[] = { "EXPLAIN ROUTE",
+		                                 "EXPLAIN ROUTE ; ",
+		                                 "EXPLAIN ROUTE FOR",
+		                                 "EXPLAIN ROUTE FOR shop",
+		                                 "EXPLAIN ROUTE FOR shop AS",
+		                                 "EXPLAIN ROUTE FOR \"shop",
+		                                 "EXPLAIN ROUTE FOR \"\" a",
+		                                 "EXPLAIN ROUTE FOR shop AS ann ;" };
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+		assert_non_null(strstr(parsed(wrong[i]), "EXPLAIN ROUTE [FOR database [AS user]] statement"));
+	assert_non_null(strstr(parsed("EXPLAIN ROUTES a"), "does not understand"));
+	assert_non_null(strstr(parsed("EXPLAIN select"), "does not understand"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_are_found_in_any_case_and_spacing),
 		cmocka_unit_test(every_command_of_the_table_is_found_by_its_words),
+		cmocka_unit_test(the_statement_of_explain_route_is_taken_as_it_is),
 		cmocka_unit_test(arguments_are_read),
 		cmocka_unit_test(what_drivers_ask_of_every_server_is_answered),
 		cmocka_unit_test(what_is_not_known_is_a_protocol_violation_with_a_hint),
