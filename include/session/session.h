@@ -151,7 +151,8 @@ struct session_route {
 	uint64_t shape_id;
 	uint32_t node_id; /* 0: no server */
 	const char *kind, *by, *because, *reason, *place;
-	bool is_read, is_cached;
+	bool is_read;
+	uint16_t cached_by;  /* its class is in the cache of this worker, counted from 1; 0: it is not */
 	uint64_t generation; /* of the policy; 0: none */
 	uint64_t count, timed, time_us;
 };

@@ -42,7 +42,7 @@ static void write_route(void *arg, const struct session_route *r)
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		writer_text(w, texts[i] ? texts[i] : "");
 	writer_u8(w, r->is_read);
-	writer_u8(w, r->is_cached);
+	writer_u16(w, r->cached_by);
 	writer_u32(w, r->node_id);
 	write_u64(w, r->shape_id);
 	write_u64(w, r->generation);
@@ -58,10 +58,12 @@ static void routes_collect(const struct console *c, struct writer *w)
 
 /* ---- together ---------------------------------------------------------------------------------------------------------------------------- */
 
+#define WORKERS_MAX 256u /* tbl/params.h */
+
 struct route_sum {
 	const char *shape, *database, *kind, *by, *because, *reason, *place;
 	bool is_forgotten, is_read;
-	unsigned n_cached;
+	uint64_t cached[WORKERS_MAX / 64]; /* by which workers; bits */
 	uint32_t node_id;
 	uint64_t shape_id, generation, count, timed, time_us;
 	uint64_t of_shape; /* count, on all nodes */
@@ -80,7 +82,9 @@ static struct route_sum read_route(struct reader *r)
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
 		*texts[i] = text_of(r);
 	s.is_read = reader_u8(r);
-	s.n_cached = reader_u8(r);
+	unsigned cached_by = reader_u16(r);
+	if (cached_by)
+		s.cached[(cached_by - 1) / 64 % ARRAY_LEN(s.cached)] |= UINT64_C(1) << (cached_by - 1) % 64;
 	s.node_id = reader_u32(r);
 	s.shape_id = read_u64(r);
 	s.generation = read_u64(r);
@@ -123,7 +127,8 @@ static void merge_rows(struct items *items)
 			at[n++] = at[i];
 			continue;
 		}
-		at[n - 1].n_cached += at[i].n_cached;
+		for (size_t k = 0; k < ARRAY_LEN(at->cached); k++)
+			at[n - 1].cached[k] |= at[i].cached[k];
 		at[n - 1].count += at[i].count;
 		at[n - 1].timed += at[i].timed;
 		at[n - 1].time_us += at[i].time_us;
@@ -188,6 +193,14 @@ static const char *statement_of(const struct route_sum *s)
 	return s->is_forgotten ? "(forgotten: too many others)" : *s->shape ? s->shape : "(too long, or not understood)";
 }
 
+static unsigned n_cached(const struct route_sum *s)
+{
+	unsigned n = 0;
+	for (size_t k = 0; k < ARRAY_LEN(s->cached); k++)
+		n += (unsigned)__builtin_popcountll(s->cached[k]);
+	return n;
+}
+
 static void text_cell(struct table *t, const struct route_sum *s, const char *text)
 {
 	table_text(t, s->is_forgotten ? NULL : or_null(text));
@@ -197,7 +210,7 @@ static void routes_row(struct table *t, const struct items *items, size_t i)
 {
 	const struct route_sum *s = &((const struct route_sum *)items->at)[i];
 	char cached[40], id[20];
-	snprintf(cached, sizeof cached, "%u of %u", s->n_cached, t->console->n_workers);
+	snprintf(cached, sizeof cached, "%u of %u", n_cached(s), t->console->n_workers);
 	snprintf(id, sizeof id, "%016llx", (unsigned long long)s->shape_id);
 	table_row(t);
 	table_text(t, statement_of(s));

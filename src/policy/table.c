@@ -73,7 +73,10 @@ static NORETURN void refuse_name(lua_State *L, const char *name)
 {
 	if (is_one_of(later_names, ARRAY_LEN(later_names), name))
 		complain(L, name, "the hook %s is not supported yet", name);
-	complain(L, name, "there is no hook %s: a policy has api, plan, route, admit, balance, tasks, on, every and selftest", name);
+	complain(L, name,
+	         "there is no hook %s: a policy has api, plan, route, admit, balance, failover, fence, promote, "
+	         "follow_primary, tasks, on, every and selftest",
+	         name);
 }
 
 static void check_function(lua_State *L, const char *name)

@@ -182,7 +182,8 @@ static void tell_row(struct sessions *ss, const struct ledger_row *r, void (*fn)
 		                           .reason = why ? why->text : "",
 		                           .place = why ? why->place : "",
 		                           .is_read = r->class && r->class->is_read,
-		                           .is_cached = r->class && sql_cache_holds(ss->env.cache, r->class),
+		                           .cached_by =
+		                               r->class && sql_cache_holds(ss->env.cache, r->class) ? (uint16_t)(ss->env.worker + 1) : 0,
 		                           .generation = why ? why->generation : 0,
 		                           .count = r->count,
 		                           .timed = r->timed,

@@ -214,6 +214,7 @@ void sessions_explain(struct sessions *ss, const char *database, const char *use
 	if (s->pool)
 		pool_part(s->pool);
 	divert_forget(s);
+	mem_free(s->aside);
 	settings_unref(s->vars);
 	settings_unref(s->told);
 	mem_free(s);

@@ -385,8 +385,8 @@ static void a_policy_that_makes_no_sense_is_refused(void **state)
 		  "main.lua:1: a policy begins with the version that it was written for: local M = { api = 1 }" },
 		{ "return { api = 2 }", "main.lua:1: a policy begins with the version that it was written for: local M = { api = 1 }" },
 		{ "return { api = 1,\n rout = function() end }",
-		  "main.lua:2: there is no hook rout: a policy has api, plan, route, admit, balance, tasks, on, every "
-		  "and selftest" },
+		  "main.lua:2: there is no hook rout: a policy has api, plan, route, admit, balance, failover, fence, promote, "
+		  "follow_primary, tasks, on, every and selftest" },
 		{ "return { api = 1,\n route = 7 }", "main.lua:2: route is a function, not a number" },
 		{ "return { api = 1, function() end }",
 		  "main.lua:1: a policy is a table of hooks by their names; it has a number for a name" },
