@@ -40,7 +40,6 @@ struct policy_query {
 	bool read_only;         /* and it is READ ONLY */
 	bool wrote;             /* and it has written */
 	int64_t ms_since_write; /* of the session; -1: it has not written */
-	unsigned n_parameters;
 };
 /* What it sees as `client`. */
 struct policy_client {

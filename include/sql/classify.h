@@ -44,6 +44,9 @@ struct sql_class *sql_classify(struct sql_cache *c, struct slice text, struct sq
 /* What the parser has against TEXT, or why it is not asked; false: nothing. */
 bool sql_complaint(struct slice text, struct sql_dialect dialect, char *out, size_t room);
 
+/* How many parameters TEXT has: the highest n of $n.  Reads all of it. */
+unsigned sql_parameters(struct slice text);
+
 /* For a text that streams through and is never whole in memory: feed it piece by piece, then ask. */
 struct sql_scan {
 	uint8_t state[128]; /* scanner's: quote, comment depth, dollar tag hash, current word, verdict so far */

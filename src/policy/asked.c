@@ -8,6 +8,7 @@
 
 #include "priv.h"
 #include "sql/class.h"
+#include "sql/classify.h"
 #include "sql/facts.h"
 #include "sql/hint.h"
 #include "tbl/policy.h"
@@ -208,7 +209,7 @@ static void query_class(lua_State *L, struct policy_vm *vm, const struct handle 
 
 static void query_parameters(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
-	lua_pushnumber(L, vm->query->n_parameters);
+	lua_pushnumber(L, sql_parameters(vm->query->text));
 }
 
 static void query_hint(lua_State *L, struct policy_vm *vm, const struct handle *h)

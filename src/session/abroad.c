@@ -227,16 +227,18 @@ static void move(struct session *s, size_t to)
 	borrow_pool_anew(s);
 }
 
-static void refuse(struct session *s, size_t to)
+bool abroad_refuses(const struct session *s, size_t to, struct err *why)
 {
 	const struct topo *topo = s->home->topo;
-	s->wait_failed = mem_alloc(sizeof *s->wait_failed);
-	err_set(s->wait_failed, "0A000", "the policy sends this statement to the cluster \"%s\", but the %s is in the cluster \"%s\"",
+	if (here(s) == to || here(s) == NOWHERE)
+		return false;
+	err_set(why, "0A000", "the policy sends this statement to the cluster \"%s\", but the %s is in the cluster \"%s\"",
 	        topo->clusters[to].name,
 	        s->away || (s->srv && s->srv->tx_status != 'I') ? "transaction" : "server that the session keeps",
 	        topo->clusters[here(s)].name);
 	if (s->pins)
-		err_hint(s->wait_failed, "SHOW PINS in the console tells why it keeps its server.");
+		err_hint(why, "SHOW PINS in the console tells why it keeps its server.");
+	return true;
 }
 
 enum abroad abroad_go(struct session *s, size_t to, bool is_tied, struct slice in, struct unit *u)
@@ -244,7 +246,10 @@ enum abroad abroad_go(struct session *s, size_t to, bool is_tied, struct slice i
 	if (here(s) == to)
 		return ABROAD_THERE;
 	if (is_tied && !borrow_earlier_is_under_way(s)) {
-		refuse(s, to);
+		struct err why;
+		if (!abroad_refuses(s, to, &why))
+			return ABROAD_THERE;
+		s->wait_failed = mem_copy(&why, sizeof why);
 		return ABROAD_REFUSED;
 	}
 	if (s->srv) { /* behind what is under way, which may end the transaction */

@@ -633,9 +633,9 @@ const char *route_name_of(const struct topo *topo, uint32_t node_id);
 /* What would become of U now. */
 struct route_told {
 	const struct topo_cluster *cluster; /* where it is decided to go */
-	const char *name; /* of the node; "" when it is refused */
-	bool is_free;     /* else its session keeps it where it is */
-	bool is_read;     /* it may go to a standby */
+	const char *name;                   /* of the node; "" when it is refused */
+	bool is_free;                       /* else its session keeps it where it is */
+	bool is_read;                       /* it may go to a standby */
 	uint32_t how;
 	uint64_t meant, may; /* bits of nodes: that the decision is about, and those of them that could take it */
 	unsigned share[64];  /* of those that could: percent of such statements, as far as weights decide */
@@ -651,6 +651,8 @@ bool abroad_is_asked(const struct session *s);                        /* … for
 bool abroad_look(struct session *s, struct slice in, struct unit *u); /* as unit_look(), but for all statements */
 /* The policy is asked for U; IS_TIED: which must run on the server that the session has. */
 bool abroad_concerns(const struct session *s, const struct unit *u, bool is_tied);
+/* WHY it cannot go to the cluster TO, being tied to where it is; false: it is there. */
+bool abroad_refuses(const struct session *s, size_t to, struct err *why);
 enum abroad {
 	ABROAD_THERE,   /* the session is in that cluster, and U was looked at there */
 	ABROAD_WAITS,   /* the message must wait */

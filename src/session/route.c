@@ -6,6 +6,8 @@
  *   in a transaction    --> where its first unit went: awaytx.c
  *   behind units that are under way --> where they are, or it waits for them if it may not go there
  */
+#include <stdio.h>
+
 #include "base/clock.h"
 #include "base/rand.h"
 #include "policy/set.h"
@@ -278,6 +280,36 @@ static void explain_kept(const struct session *s, const struct topo_cluster *c, 
 		out->name = route_name_of(s->home->topo, pool_node_id(s->srv->pool));
 }
 
+static bool is_tied(const struct session *s)
+{
+	return s->pins || s->away || (s->srv && !is_behind_others(s));
+}
+
+static enum unit_tx tx_of_tied(const struct session *s, const struct unit *u)
+{
+	return u->tx ? u->tx : s->srv && s->srv->tx_status == 'T' ? UNIT_TX_STAYS : UNIT_TX_NONE;
+}
+
+/* The policy may send it to another cluster, and there it cannot go. */
+static void explain_elsewhere(struct session *s, const struct topo_cluster *home, const struct unit *u, struct policy_decision *d,
+                              struct route_told *out)
+{
+	struct unit asked = *u;
+	struct policy_decision said;
+	struct err why;
+	if (!abroad_is_asked(s) || !abroad_concerns(s, u, true))
+		return;
+	asked.tx = tx_of_tied(s, u);
+	said = *steer(s, home, &asked);
+	if (!said.names_place || !abroad_refuses(s, said.cluster_at, &why))
+		return;
+	*d = said;
+	d->kind = POLICY_REJECT;
+	snprintf(d->sqlstate, sizeof d->sqlstate, "%s", why.sqlstate);
+	snprintf(d->text, sizeof d->text, "%.*s", (int)sizeof d->text - 1, why.text);
+	out->how |= HOW_REFUSED;
+}
+
 void route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
                    struct route_told *out)
 {
@@ -289,6 +321,8 @@ void route_explain(struct session *s, const struct topo_cluster *c, const struct
 	if (!is_free(s)) {
 		const struct topo_cluster *here = route_cluster(s);
 		explain_kept(s, here && here->primary >= 0 ? here : c, u, out);
+		if (s->home->roams && is_tied(s))
+			explain_elsewhere(s, c, u, d, out);
 		return;
 	}
 	*d = *steer(s, c, u);
@@ -343,11 +377,6 @@ static bool go_or_follow(struct session *s, const struct topo_cluster *c, struct
 
 /* ---- several clusters ------------------------------------------------------------------------------------------------------------------ */
 
-static bool is_tied(const struct session *s)
-{
-	return s->pins || s->away || (s->srv && !is_behind_others(s));
-}
-
 /* Of one that is tied to its server: a unit that belongs to another cluster is going to fail.  False: it must wait. */
 static bool stays(struct session *s, struct slice in, struct unit *u)
 {
@@ -357,7 +386,7 @@ static bool stays(struct session *s, struct slice in, struct unit *u)
 		return false;
 	if (abroad_concerns(s, u, true)) {
 		struct policy_decision d;
-		u->tx = u->tx ? u->tx : s->srv && s->srv->tx_status == 'T' ? UNIT_TX_STAYS : UNIT_TX_NONE;
+		u->tx = tx_of_tied(s, u);
 		d = *steer(s, abroad_home(s), u);
 		note_how(s, &s->home->topo->clusters[d.cluster_at], u, &d);
 		enum abroad went = d.names_place ? abroad_go(s, d.cluster_at, true, in, u) : ABROAD_THERE;

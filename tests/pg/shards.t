@@ -162,6 +162,9 @@ with scenario('a transaction stays'):
     c.q('begin')
     is_(c.one(at('shard2')), 'shard2', 'where its first statement went')
     is_(c.one(WHOSE), 'shard2', '… with what the policy says nothing of')
+    told = [dict(c.q('explain route ' + at(where))) for where in ('shard1', 'shard2')]
+    like(told[0].get('error', ''), '^0A000 .* to the cluster "shard1", but the transaction is in', 'EXPLAIN ROUTE tells what belongs elsewhere will fail')
+    is_(told[1].get('error'), None, '… and what does not will not')
     is_(c.error(at('shard1')), '0A000', 'a statement for another cluster is refused')
     is_(c.error(at('shard2')), '25P02', '… which ends the transaction')
     c.q('rollback')
@@ -220,6 +223,7 @@ end"""))
 with scenario('a pin stays'):
     c.q(at('shard2', 'create temp table mine as select 1 i'))
     is_((c.one('select i from mine'), c.one(WHOSE)), ('1', 'shard2'), 'who has a temporary table stays with it')
+    like(dict(c.q('explain route ' + at('shard1'))).get('error', ''), '^0A000 .* but the server that the session keeps', 'EXPLAIN ROUTE tells what cannot run')
     is_(c.error(at('shard1')), '0A000', 'a statement for another cluster is refused')
     is_(c.one(at('shard2', 'select i from mine')), '1', '… and nothing else is lost')
     c.q('drop table mine')

@@ -120,7 +120,8 @@ static void what_a_query_has(void **state)
 		{ "SELECT 1", "query.read_only", "false" },
 		{ "SELECT 1", "query.wrote", "true" },
 		{ "SELECT 1", "query.ms_since_write", "17" },
-		{ "SELECT 1", "query.parameters", "2" },
+		{ "SELECT 1", "query.parameters", "0" },
+		{ "SELECT $1, '$9', \"$7\", $$ $8 $$, a$6, $2::int -- $5", "query.parameters", "2" },
 		{ "SELECT 1", "query.hint", "nil" },
 		{ "/* lunapool: node=pg2, class=batch */ SELECT 1", "query.hint.node .. query.hint.class", "pg2batch" },
 		{ "/* lunapool: node=pg2 */ SELECT 1", "query.hint.route", "nil" },
@@ -167,7 +168,6 @@ static void what_a_query_has(void **state)
 	struct policyrig *r = *state;
 	r->query.in_transaction = r->query.wrote = true;
 	r->query.ms_since_write = 17;
-	r->query.n_parameters = 2;
 	r->query.workload = "batch";
 	r->query.put_address = put_address;
 	pulse_note_replayed(r->topo->clusters[0].nodes[1].pulse, 4096);
