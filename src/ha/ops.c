@@ -173,6 +173,18 @@ static void forget_acts(struct ops *o)
 	o->n_acts = 0;
 }
 
+/* What is over stays known, so that who was told just now is not told again at once. */
+static void forget_running_acts(struct ops *o)
+{
+	for (size_t i = 0; i < o->n_acts; i++) {
+		if (o->acts[i].state != ACT_RUNS)
+			continue;
+		o->env.forget_act(o->env.arg, o->acts[i].id);
+		o->acts[i].state = ACT_NONE;
+		o->acts[i].ended_us = now(o);
+	}
+}
+
 static void start_act(struct ops *o, struct act *a, enum ops_act what, const char *primary, uint64_t timeout_us)
 {
 	a->state = ACT_RUNS;
@@ -240,8 +252,10 @@ static void on_committed(struct ops *o)
 	if (has_moved)
 		log_info(NULL, "primary_recorded", KV_STR("cluster", o->record.cluster), KV_STR("primary", o->record.primary),
 		         KV_INT("epoch", o->record.epoch), KV_INT("timeline", o->record.timeline));
-	if (was_open || is_open)
+	if (is_open)
 		forget_acts(o);
+	else if (was_open)
+		forget_running_acts(o);
 	if (!was_open && is_open) {
 		refuse_order(o);
 		o->began_us = now(o);

@@ -42,6 +42,8 @@ struct server {
 	uint64_t timeline, lsn;
 	bool fails; /* its promotions do */
 	unsigned promotions;
+	uint64_t next_timeline, streams_at; /* told to follow, it does so from then on; 0: it was not */
+	unsigned told;                      /* to follow, and it said that it would */
 };
 
 static struct world {
@@ -59,6 +61,7 @@ static struct world {
 	unsigned disk_fails; /* of a hundred */
 	const char *until;   /* a step at which Lunapool is killed; NULL: by chance only */
 	unsigned kills, acts;
+	uint64_t receiver_us; /* until who was told to follow streams */
 	uint64_t greatest_epoch;
 } w;
 
@@ -162,9 +165,13 @@ static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, 
 		s->timeline++;
 		s->promotions++;
 	}
-	if (happens && what == OPS_ACT_FOLLOW)
-		s->timeline = w.servers[index_of(primary)].timeline;
-	later(rnd(40) * MS, ACTED, id, happens ? rnd(6) > 0 : rnd(6) == 0); /* it may say otherwise */
+	bool says_so = happens ? rnd(6) > 0 : rnd(6) == 0; /* it may say otherwise */
+	if (happens && what == OPS_ACT_FOLLOW) {
+		s->next_timeline = w.servers[index_of(primary)].timeline;
+		s->streams_at = w.now + w.receiver_us;
+		s->told += says_so;
+	}
+	later(rnd(40) * MS, ACTED, id, says_so);
 }
 
 static void on_forget_act(void *arg, uint64_t id)
@@ -223,7 +230,11 @@ static void die_and_be_born(void)
 static void sample(int i)
 {
 	struct ops_node *n = &w.seen[i];
-	const struct server *s = &w.servers[i];
+	struct server *s = &w.servers[i];
+	if (s->next_timeline && w.now >= s->streams_at) {
+		s->timeline = s->next_timeline;
+		s->next_timeline = 0;
+	}
 	if (!s->is_alive) {
 		n->guard.has_answered = false;
 		n->failed_us = w.now;
@@ -373,6 +384,19 @@ static void a_death_is_followed_by_one_promotion(void **state)
 	}
 }
 
+/* It takes a while until its receiver tries again: that is no reason to do all that follow_primary() does once more. */
+static void who_has_been_told_is_not_told_again_at_once(void **state)
+{
+	for (uint64_t s = 1; s <= 100; s++) {
+		begin(s);
+		w.receiver_us = 5 * US_PER_S;
+		w.servers[0].is_alive = false;
+		expect_all_well();
+		for (int i = 0; i < NODES; i++)
+			assert_true(w.servers[i].told <= 1);
+	}
+}
+
 /* I13: at each step that is recorded, and anywhere else. */
 static void whoever_is_killed_goes_on(void **state)
 {
@@ -498,6 +522,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_death_is_followed_by_one_promotion),
+		cmocka_unit_test(who_has_been_told_is_not_told_again_at_once),
 		cmocka_unit_test(whoever_is_killed_goes_on),
 		cmocka_unit_test(who_comes_back_is_primary_or_in_quarantine),
 		cmocka_unit_test(anything_goes),
