@@ -27,9 +27,14 @@ static bool binds_begin_here(struct session *s, struct slice portal, const struc
 	return !portal.len && st && st->class && query_defers_begin(s, st->class);
 }
 
-/* No parameters; formats, of which drivers like to send one, of nothing. */
-bool bind_is_bare(struct slice rest)
+/*
+ * No parameters; and where it matters which node a transaction begins on, formats of nothing, of which drivers like to send one.  Elsewhere such a
+ * BEGIN waits for its server: pgbench prepares what comes behind it and lets all connections of its thread wait for that.
+ */
+bool bind_is_bare(const struct session *s, struct slice rest)
 {
+	if (!s->home->routes)
+		return slice_equal(rest, slice_of("\0\0\0\0\0\0", 6));
 	struct reader r;
 	uint16_t formats, params, results;
 	reader_init(&r, rest);
@@ -233,7 +238,7 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		known_planned(s, st->class);
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
-	if (frame_is_whole(f) && binds_begin_here(s, portal, st) && bind_is_bare(slice_of(r.at, reader_left(&r)))) {
+	if (frame_is_whole(f) && binds_begin_here(s, portal, st) && bind_is_bare(s, slice_of(r.at, reader_left(&r)))) {
 		portals_bind(s, portal, st, NULL);
 		s->portal_begins = 1;
 		extended_answer_now(s, '2', slice_of(NULL, 0));

@@ -139,7 +139,7 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .workload = session_aside(s)->workload,
 		                          .in_transaction = u->tx,
 		                          .read_only = u->read_only,
-		                          .wrote = u->tx && s->unit_wrote,
+		                          .wrote = s->srv && s->srv->tx_status == 'T' && s->unit_wrote,
 		                          .ms_since_write = ms_since_write(s) };
 }
 
