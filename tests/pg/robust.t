@@ -73,14 +73,20 @@ with scenario('servers that die'):
     p = Proxy(cluster, workers=2, pool={'size': 2})
     a, b = p.connect(db), p.connect(db)
     kill = f"select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool'"
+    admin = p.connect('lunapool')
+
+    def kill_all(what):
+        """Also one that was only coming; until Lunapool knows of it."""
+        wait_for(lambda: (cluster.query(kill), cluster.backends(db) == 0)[1], what=what)
+        wait_for(lambda: all(r['database'] != db for r in admin.table('SHOW SERVERS')), what=f'{what} to be known')
+
     for k in (a, b):
         k.q('begin; select 1')
     for k in (a, b):
         k.q('commit')
     a.q("set work_mem = '3MB'")
     a.ask(parse('s', 'select 5') + sync())
-    cluster.query(kill)
-    wait_for(lambda: cluster.backends(db) == 0, what='their end')
+    kill_all('their end')
     is_((a.one('show work_mem'), b.one('select 2')), ('3MB', '2'), 'idle servers died: no client notices')
     is_(brief(a.ask(bind('', 's') + execute() + sync())), '2 D:5 C:SELECT_1 Z:I', 'nor do its statements')
     for how in ('simple', 'extended'):
@@ -100,8 +106,7 @@ with scenario('servers that die'):
     a.ask(query('rollback'))
     is_(a.one('select 4'), '4', 'the session lives')
     a.q('create temp table gone (i int)')
-    cluster.query(kill)
-    wait_for(lambda: cluster.backends(db) == 0, what='its end')
+    kill_all('its end')
     got = brief(a.ask(query('select 1')))
     ok(got.startswith('E:57P01') and got.endswith('EOF') or got == 'EOF', f'what was pinned to a server dies with it: {got}')
     is_(b.one('select 5'), '5', 'and nobody else')
