@@ -27,23 +27,32 @@ static bool binds_begin_here(struct session *s, struct slice portal, const struc
 	return !portal.len && st && st->class && query_defers_begin(s, st->class);
 }
 
-/*
- * No parameters; and where it matters which node a transaction begins on, formats of nothing, of which drivers like to send one.  Elsewhere such a
- * BEGIN waits for its server: pgbench prepares what comes behind it and lets all connections of its thread wait for that.
- */
-bool bind_is_bare(const struct session *s, struct slice rest)
+static bool may_begin_away(struct session *s, const struct sql_class *begin)
 {
-	if (!s->home->routes)
-		return slice_equal(rest, slice_of("\0\0\0\0\0\0", 6));
+	struct unit u = { 0 };
+	if (!s->home->routes || !s->pool)
+		return false;
+	awaytx_judge(s, awaytx_modes_of(begin), &u);
+	return u.tx == UNIT_TX_READS || u.tx == UNIT_TX_READS_FIRST;
+}
+
+/*
+ * No parameters; and, of a transaction that a standby may take, formats of nothing, of which drivers like to send one.  Any other such BEGIN waits
+ * for its server: pgbench prepares what comes behind it and lets all connections of its thread wait for that.
+ */
+bool bind_is_bare(struct session *s, const struct sql_class *begin, struct slice rest)
+{
 	struct reader r;
 	uint16_t formats, params, results;
+	if (slice_equal(rest, slice_of("\0\0\0\0\0\0", 6)))
+		return true;
 	reader_init(&r, rest);
 	formats = reader_u16(&r);
 	reader_bytes(&r, 2u * formats);
 	params = reader_u16(&r);
 	results = reader_u16(&r);
 	reader_bytes(&r, 2u * results);
-	return reader_done(&r) && formats <= 1 && !params && results <= 1;
+	return reader_done(&r) && formats <= 1 && !params && results <= 1 && may_begin_away(s, begin);
 }
 
 void bind_execute_begin(struct session *s)
@@ -238,7 +247,7 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		known_planned(s, st->class);
 	if (!portal.len)
 		s->portal_begins = s->portal_spent = 0;
-	if (frame_is_whole(f) && binds_begin_here(s, portal, st) && bind_is_bare(s, slice_of(r.at, reader_left(&r)))) {
+	if (frame_is_whole(f) && binds_begin_here(s, portal, st) && bind_is_bare(s, st->class, slice_of(r.at, reader_left(&r)))) {
 		portals_bind(s, portal, st, NULL);
 		s->portal_begins = 1;
 		extended_answer_now(s, '2', slice_of(NULL, 0));

@@ -964,7 +964,8 @@ size_t parse_take(struct session *s, const struct frame *f, struct slice in, con
 size_t bind_take(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u);
 void bind_execute_begin(struct session *s); /* the unnamed portal is a BEGIN that needs no server yet */
 void bind_begin_there(struct session *s);
-bool bind_is_bare(const struct session *s, struct slice rest); /* what follows the names in a Bind binds nothing */
+bool bind_is_bare(struct session *s, const struct sql_class *begin,
+                  struct slice rest); /* what follows the names in a Bind binds nothing */
 void portals_bind(struct session *s, struct slice portal, struct statement *st, struct effect *e);
 struct statement *portals_find(const struct session *s, struct slice portal); /* NULL: nobody knows */
 void portals_forget(struct session *s);

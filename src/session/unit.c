@@ -242,7 +242,7 @@ static enum look look_bind(struct look_at *l, struct reader *r)
 	l->bound = l->found;
 	l->bound->refs++;
 	l->bound_as = slice_of(r->at, reader_left(r));
-	return is_begin(l->bound->class) && !bind_is_bare(l->s, l->bound_as) ? LOOK_NOT : LOOK_READ;
+	return is_begin(l->bound->class) && !bind_is_bare(l->s, l->bound->class, l->bound_as) ? LOOK_NOT : LOOK_READ;
 }
 
 static enum look look_describe(struct look_at *l, struct reader *r)
