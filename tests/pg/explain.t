@@ -422,3 +422,5 @@ return M
     asked.stop()
 
 proxy.stop()
+
+done()
