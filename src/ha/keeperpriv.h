@@ -1,0 +1,57 @@
+/*
+ * keeper's own.
+ *
+ *   keeper.c   its life, records and routes     watch.c   what it knows     undertake.c   what it does
+ */
+#ifndef HA_KEEPERPRIV_H
+#define HA_KEEPERPRIV_H
+
+#include "base/dlist.h"
+#include "ha/keeper.h"
+#include "ha/knock.h"
+#include "ha/ladder.h"
+
+struct keeper {
+	struct keeper_env env;
+	char *cluster;
+	struct ops *ops;
+	struct ladder ladder;
+	char suspect[RECORD_NAME_MAX]; /* whom the ladder is about */
+	uint64_t suspect_us, progress;
+	enum ladder_state told;
+	struct knock *knock;
+	struct loop_timer tick, alarm, seen, pulse;
+	uint64_t pulsed_us, generation; /* generation: to be seen by everybody */
+	struct dlist undertakings;
+	uint64_t fenced; /* the operation whose source was fenced last */
+	/* the last picture that was asked for */
+	struct ops_picture picture;
+	struct ops_node nodes[RECORD_NODES_MAX];
+	uint64_t timelines[RECORD_NODES_MAX]; /* last known, by place in the cluster */
+	uint64_t receiveds[RECORD_NODES_MAX];
+	char story[RECORD_WHY_MAX], sync[256];
+	uint64_t written, written_us, written_per_s;
+};
+
+/* ---- keeper.c ------------------------------------------------------------------------------------------------------------- */
+
+const struct topo_cluster *keeper_cluster(const struct keeper *k, const struct conf_cluster **conf); /* NULL: it is gone */
+const struct topo_node *keeper_node(const struct topo_cluster *c, const char *name);
+const struct picture_node *keeper_heard_of(const struct keeper *k, const struct topo_node *n);
+
+/* ---- watch.c -------------------------------------------------------------------------------------------------------------- */
+
+void watch_init(struct keeper *k);
+void watch_stop(struct keeper *k);
+void watch_follow(struct keeper *k); /* another primary may be recorded, and is another story */
+const struct ops_picture *watch_picture(void *keeper);
+
+/* ---- undertake.c ---------------------------------------------------------------------------------------------------------- */
+
+/* As struct ops_env has them. */
+void undertake_act(void *keeper, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
+void undertake_forget(void *keeper, uint64_t id);
+size_t undertake_choose(void *keeper, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room);
+void undertake_none(struct keeper *k); /* whatever is under way is dropped */
+
+#endif

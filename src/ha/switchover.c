@@ -1,0 +1,93 @@
+/*
+ * switchover — the steps that an ordered change of primary has before the promotion: nothing is lost, and until then nothing has happened.
+ */
+#include "opspriv.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define DRAIN_US (2 * US_PER_MS) /* between looks at who is still in a transaction */
+
+/* New transactions wait; those that run end, or it is given up: nothing has happened yet. */
+bool step_drain(struct ops *o)
+{
+	char why[RECORD_WHY_MAX];
+	if (o->is_resumed)
+		return op_give_up(o, "Lunapool was started anew on the way");
+	if (!o->is_routed)
+		return false;
+	unsigned busy = o->env.busy(o->env.arg, o->record.op.source);
+	if (busy == 0) {
+		o->is_cutting = true;
+		o->is_routed = false;
+		op_enter(o, STEP_HOLD);
+		o->env.route(o->env.arg);
+		return true;
+	}
+	snprintf(why, sizeof why, "%u connections to \"%.80s\" are in use: transactions that run, or clients in SHOW PINS", busy,
+	         o->record.op.source);
+	if (op_now(o) - o->entered_us >= o->conf.switchover_timeout_us)
+		return op_give_up(o, why);
+	o->env.alarm(o->env.arg, DRAIN_US);
+	return false;
+}
+
+/* Nobody writes there through us any more: what was committed must get to its disk, so that it is sent. */
+bool step_fence(struct ops *o)
+{
+	struct act *a = op_act_of(o, o->record.op.source);
+	if (o->is_resumed)
+		return op_give_up(o, "Lunapool was started anew on the way");
+	if (a->state == ACT_NONE)
+		op_start_act(o, a, OPS_ACT_SETTLE, "", o->conf.switchover_timeout_us);
+	if (a->state == ACT_RUNS)
+		return false;
+	if (a->state == ACT_FAILED)
+		return op_give_up(o, a->err.text);
+	op_enter(o, STEP_CHOOSE);
+	return true;
+}
+
+/* The candidate has all that the primary had when nobody wrote any more. */
+bool step_catch_up(struct ops *o)
+{
+	const struct ops_picture *p = op_picture(o);
+	const struct ops_node *from = op_node(p, o->record.op.source), *to = op_node(p, o->record.op.target);
+	if (!from || !to)
+		return op_give_up(o, "one of both nodes is not configured any more");
+	bool have_answered = op_answered_since(from, o->entered_us) && op_answered_since(to, o->entered_us);
+	if (have_answered && !o->floor)
+		o->floor = from->guard.received;
+	if (have_answered && to->guard.in_recovery && to->guard.received >= o->floor)
+		return op_target(o, to->guard.name, "it has everything");
+	if (op_now(o) - o->entered_us >= o->conf.switchover_timeout_us)
+		return op_give_up(o, "the candidate did not get what was written last in time");
+	op_ask_again(o, LOOK_US);
+	return false;
+}
+
+/* The candidate: NODE, or the best one; its name goes to OUT. */
+bool op_may_switch(struct ops *o, const char *node, char *out, size_t room, struct err *err)
+{
+	const struct ops_picture *p = op_picture(o);
+	const struct ops_node *primary = op_node(p, o->record.primary), *to = NULL;
+	struct guard_verdict verdicts[RECORD_NODES_MAX];
+	size_t order[RECORD_NODES_MAX];
+	if (!primary || !primary->guard.has_answered || primary->guard.in_recovery || p->is_lost)
+		return err_set(err, "55000", "the primary does not answer: a switchover needs it");
+	o->entered_us = 0; /* what they have said so far counts */
+	size_t n = op_judge(o, p, true, verdicts, order);
+	for (size_t i = 0; i < n && !to; i++)
+		to = !*node || strcmp(p->nodes[order[i]].guard.name, node) == 0 ? &p->nodes[order[i]] : NULL;
+	for (size_t i = 0; i < p->n_nodes && !to; i++)
+		if (strcmp(p->nodes[i].guard.name, node) == 0)
+			return err_set(err, "55000", "\"%s\" cannot be primary: %.200s", node, verdicts[i].why);
+	if (!to)
+		return err_set(err, "55000", "no node can be primary in its place");
+	if (!to->is_streaming)
+		return err_set(err, "55000", "\"%s\" receives nothing from the primary", to->guard.name);
+	snprintf(out, room, "%s", to->guard.name);
+	return true;
+}
