@@ -61,6 +61,7 @@ for workers, share, kind in ((2, 0.5, plain), (1, 0.2, plain), (2, 0.2, secured)
             with p.connect('lunapool') as admin:
                 ok(sum(int(n['reads']) for n in admin.table('SHOW NODES')) > statements * share / 100, 'the standbys took their part')
         if not DIRECT:
-            ok(cluster.backends(db) <= 30, 'the pool kept its size')
+            wait_for(lambda: cluster.backends(db) <= 30, what='backends that were told to go')  # PostgreSQL takes its time
+            ok(True, 'the pool kept its size')
             p.stop()
 done()
