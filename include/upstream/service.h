@@ -1,6 +1,6 @@
 /*
  * service — one question to a node by libpq, asynchronous: connection, one statement, its rows, a deadline.
- * For probes, orders and the secrets of users, in the control thread; client traffic never comes here.  libpq is used in this file only;
+ * For probes, orders and the secrets of users, in the control thread; client traffic never comes here.  libpq is seen behind this header only;
  * always hostaddr from our own resolver (or a socket directory), every option given, the PG* environment is cleared at start.
  */
 #ifndef UPSTREAM_SERVICE_H

@@ -4,8 +4,6 @@
  *   idle ──service_ask()──► resolving ──► connecting ──► asking ──► idle        any ──deadline, error──► idle, not connected
  *     └─────────── (connected already) ───────────────────►┘
  *
- * libpq never looks a name up (hostaddr), never reads a file (passfile leads nowhere) and never prints (notice processor).
- *
  * Always: `fn` is set exactly while a question is open, and the timer runs exactly then;
  *         while connected and idle the socket is watched, so that a connection that died is not asked next time.
  */
@@ -21,9 +19,8 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/secret.h"
+#include "dial.h"
 
-#define HOSTS_MAX (RESOLVE_MAX * 64)
 #define COLUMNS_MAX 16
 
 enum service_state { SERVICE_IDLE, SERVICE_RESOLVING, SERVICE_CONNECTING, SERVICE_ASKING };
@@ -33,12 +30,7 @@ struct service {
 	struct loop *loop;
 	struct resolver *resolver;
 	struct mailbox *mailbox;
-	char *host, *dbname, *user, *password;
-	uint16_t port;
-	uint64_t statement_timeout_us;
-	/* libpq's words for TLS. */
-	const char *sslmode, *sslsni, *ssl_min_protocol, *channel_binding;
-	char *sslrootcert, *sslcrl, *sslcert, *sslkey;
+	struct dial dial;
 	enum service_state state;
 	PGconn *conn; /* NULL: not connected */
 	struct loop_io io;
@@ -64,8 +56,8 @@ struct service {
 static void service_enter(struct service *s, enum service_state next)
 {
 	ASSERT(next == SERVICE_IDLE || next > s->state);
-	log_debug(NULL, "service_state", KV_STR("host", s->host), KV_INT("port", s->port), KV_STR("from", state_names[s->state]),
-	          KV_STR("to", state_names[next]));
+	log_debug(NULL, "service_state", KV_STR("host", s->dial.host), KV_INT("port", s->dial.port),
+	          KV_STR("from", state_names[s->state]), KV_STR("to", state_names[next]));
 	s->state = next;
 }
 
@@ -297,68 +289,10 @@ static void step_connecting(struct service *s)
 	}
 }
 
-static void drop_notice(void *arg, const char *text)
-{
-}
-
-/* libpq wants a name for each address. */
-static const char *name_each(const struct service *s, const char *hostaddr, char out[HOSTS_MAX])
-{
-	size_t len = (size_t)snprintf(out, HOSTS_MAX, "%s", s->host);
-	for (const char *at = strchr(hostaddr, ','); at && len < HOSTS_MAX; at = strchr(at + 1, ','))
-		len += (size_t)snprintf(out + len, HOSTS_MAX - len, ",%s", s->host);
-	return len < HOSTS_MAX ? out : NULL;
-}
-
-/* HOST: socket directory, or the name that the server's certificate must have.  HOSTADDR: numeric addresses with commas between, or NULL. */
 static void begin_connecting(struct service *s, const char *host, const char *hostaddr)
 {
-	char port[8], hosts[HOSTS_MAX] = "", settings[120];
-	size_t used = (size_t)snprintf(settings, sizeof settings, "-c search_path=pg_catalog -c datestyle=ISO -c timezone=UTC");
-	if (s->statement_timeout_us)
-		snprintf(settings + used, sizeof settings - used, " -c statement_timeout=%llu",
-		         (unsigned long long)(s->statement_timeout_us / US_PER_MS) + 1);
-	snprintf(port, sizeof port, "%u", s->port);
-	if (hostaddr)
-		host = name_each(s, hostaddr, hosts);
-	const char *const options[][2] = {
-		{ "host", host },
-		{ "hostaddr", hostaddr },
-		{ "port", port },
-		{ "dbname", s->dbname },
-		{ "user", s->user },
-		{ "password", s->password },
-		{ "passfile", "/dev/null/none" }, /* /dev/null itself would be complained about on stderr */
-		{ "application_name", "lunapool" },
-		{ "client_encoding", "UTF8" },
-		{ "options", settings },
-		{ "sslmode", s->sslmode },
-		{ "sslrootcert", s->sslrootcert },
-		{ "sslcrl", s->sslcrl },
-		{ "sslcert", s->sslcert },
-		{ "sslkey", s->sslkey },
-		{ "sslsni", s->sslsni },
-		{ "ssl_min_protocol_version", s->ssl_min_protocol },
-		{ "gssencmode", "disable" },
-		{ "channel_binding", s->channel_binding },
-		{ "target_session_attrs", "any" },
-		{ "connect_timeout", "0" }, /* the timer is ours */
-		{ "keepalives", "1" },
-	};
-	const char *names[ARRAY_LEN(options) + 1], *values[ARRAY_LEN(options) + 1];
-	size_t n = 0;
-	for (size_t i = 0; i < ARRAY_LEN(options); i++)
-		if (options[i][1]) {
-			names[n] = options[i][0];
-			values[n++] = options[i][1];
-		}
-	names[n] = values[n] = NULL;
 	service_enter(s, SERVICE_CONNECTING);
-	s->conn = PQconnectStartParams(names, values, 0);
-	if (!s->conn)
-		die("out of memory: a connection of libpq");
-	PQsetNoticeProcessor(s->conn, drop_notice, NULL);
-	PQsetErrorVerbosity(s->conn, PQERRORS_VERBOSE);
+	s->conn = dial_open(&s->dial, host, hostaddr);
 	if (PQstatus(s->conn) == CONNECTION_BAD) {
 		note_connect_error(s);
 		fail(s);
@@ -370,7 +304,7 @@ static void begin_connecting(struct service *s, const char *host, const char *ho
 static void on_answer(void *arg, const struct resolve_answer *answer)
 {
 	struct service *s = arg;
-	char list[HOSTS_MAX] = "";
+	char list[DIAL_HOSTS_MAX] = "";
 	size_t len = 0;
 	s->question = NULL;
 	for (unsigned i = 0; i < answer->n; i++) {
@@ -390,13 +324,13 @@ static void on_answer(void *arg, const struct resolve_answer *answer)
 static void find_host(struct service *s)
 {
 	struct addr numeric;
-	if (s->host[0] == '/' || s->host[0] == '@') {
-		begin_connecting(s, s->host, NULL);
-	} else if (addr_from_numeric(&numeric, s->host, s->port)) {
-		begin_connecting(s, NULL, s->host);
+	if (s->dial.host[0] == '/' || s->dial.host[0] == '@') {
+		begin_connecting(s, s->dial.host, NULL);
+	} else if (addr_from_numeric(&numeric, s->dial.host, s->dial.port)) {
+		begin_connecting(s, NULL, s->dial.host);
 	} else {
 		service_enter(s, SERVICE_RESOLVING);
-		s->question = resolve_ask(s->resolver, s->host, s->port, s->mailbox, on_answer, s);
+		s->question = resolve_ask(s->resolver, s->dial.host, s->dial.port, s->mailbox, on_answer, s);
 	}
 }
 
@@ -425,7 +359,7 @@ static void on_deadline(struct loop_timer *t)
 	struct service *s = CONTAINER_OF(t, struct service, timer);
 	bool is_connected = s->state == SERVICE_ASKING;
 	err_set(&s->err, is_connected ? "08006" : "08001", "%s %s:%u within %llu ms",
-	        is_connected ? "no answer from" : "could not connect to", s->host, s->port,
+	        is_connected ? "no answer from" : "could not connect to", s->dial.host, s->dial.port,
 	        (unsigned long long)(s->timeout_us / US_PER_MS));
 	fail(s);
 }
@@ -439,54 +373,6 @@ static void begin(struct loop_defer *d)
 		find_host(s);
 }
 
-/* -- TLS ------------------------------------------------------------------------------------------ */
-
-/* What is not set must not be looked for in the home of whoever runs us. */
-static const char *path_or_none(const char *path)
-{
-	return *path ? path : "/dev/null/none";
-}
-
-static const char *sslmode_of(const struct conf_cluster *c)
-{
-	if (!c || c->tls == CONF_SERVER_TLS_OFF)
-		return "disable";
-	return c->tls == CONF_SERVER_TLS_REQUIRE && *c->tls_ca ? "verify-ca" : conf_server_tls_name(c->tls);
-}
-
-static void copy_tls(struct service *s, const struct conf_cluster *c)
-{
-	s->sslmode = sslmode_of(c);
-	s->sslsni = !c || c->tls_sni ? "1" : "0";
-	s->channel_binding = c && c->require_channel_binding ? "require" : "prefer";
-	s->ssl_min_protocol = conf_protocol_name(c ? c->tls_min_protocol : CONF_PROTOCOL_TLS_1_2);
-	s->sslrootcert = mem_text(path_or_none(c ? c->tls_ca : ""));
-	s->sslcrl = mem_text(path_or_none(c ? c->tls_crl : ""));
-	s->sslcert = mem_text(path_or_none(c ? c->tls_cert : ""));
-	s->sslkey = mem_text(path_or_none(c ? c->tls_key : ""));
-}
-
-static void free_tls(struct service *s)
-{
-	mem_free(s->sslrootcert);
-	mem_free(s->sslcrl);
-	mem_free(s->sslcert);
-	mem_free(s->sslkey);
-}
-
-static bool has_tls_of(const struct service *s, const struct conf_cluster *c)
-{
-	struct service other = { 0 };
-	copy_tls(&other, c);
-	bool is_same = strcmp(s->sslmode, other.sslmode) == 0 && strcmp(s->sslsni, other.sslsni) == 0 &&
-	               strcmp(s->channel_binding, other.channel_binding) == 0 &&
-	               strcmp(s->ssl_min_protocol, other.ssl_min_protocol) == 0 && strcmp(s->sslrootcert, other.sslrootcert) == 0 &&
-	               strcmp(s->sslcrl, other.sslcrl) == 0 && strcmp(s->sslcert, other.sslcert) == 0 &&
-	               strcmp(s->sslkey, other.sslkey) == 0;
-	free_tls(&other);
-	return is_same;
-}
-
 /* -- public -------------------------------------------------------------------------------------- */
 
 struct service *service_new(struct loop *loop, struct resolver *resolver, struct mailbox *mailbox,
@@ -496,13 +382,7 @@ struct service *service_new(struct loop *loop, struct resolver *resolver, struct
 	s->loop = loop;
 	s->resolver = resolver;
 	s->mailbox = mailbox;
-	s->host = mem_text(target->host);
-	s->dbname = mem_text(target->dbname);
-	s->user = mem_text(target->user);
-	s->password = mem_text(target->password);
-	s->port = target->port;
-	s->statement_timeout_us = target->statement_timeout_us;
-	copy_tls(s, target->cluster);
+	dial_init(&s->dial, target);
 	loop_io_init(&s->io, -1, on_io);
 	loop_timer_init(&s->timer, on_deadline);
 	loop_defer_init(&s->begin, begin);
@@ -519,11 +399,7 @@ void service_free(struct service *s)
 	loop_defer_cancel(&s->begin);
 	PQclear(s->result);
 	free_question(s);
-	mem_free(s->host);
-	mem_free(s->dbname);
-	mem_free(s->user);
-	secret_free_text(s->password);
-	free_tls(s);
+	dial_free(&s->dial);
 	mem_free(s);
 }
 
@@ -535,8 +411,7 @@ void service_on_lost(struct service *s, void (*fn)(void *arg), void *arg)
 
 bool service_is_for(const struct service *s, const struct service_target *t)
 {
-	return strcmp(s->host, t->host) == 0 && s->port == t->port && strcmp(s->dbname, t->dbname) == 0 &&
-	       strcmp(s->user, t->user) == 0 && strcmp(s->password, t->password) == 0 && has_tls_of(s, t->cluster);
+	return dial_is_for(&s->dial, t);
 }
 
 bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, service_fn fn, void *arg)
@@ -591,55 +466,4 @@ bool service_ask_bounded(struct service *s, const struct service_statement *stat
 	s->max_rows = statement->max_rows;
 	s->bytes_left = statement->max_bytes;
 	return true;
-}
-
-static const PGresult *result_of(const struct service_rows *rows)
-{
-	return (const PGresult *)rows;
-}
-
-static bool has_value(const struct service_rows *rows, unsigned row, unsigned column)
-{
-	return (int)row < PQntuples(result_of(rows)) && (int)column < PQnfields(result_of(rows));
-}
-
-unsigned service_rows_n(const struct service_rows *rows)
-{
-	return (unsigned)PQntuples(result_of(rows));
-}
-
-const char *service_value(const struct service_rows *rows, unsigned row, unsigned column)
-{
-	return has_value(rows, row, column) ? PQgetvalue(result_of(rows), (int)row, (int)column) : "";
-}
-
-bool service_is_null(const struct service_rows *rows, unsigned row, unsigned column)
-{
-	return !has_value(rows, row, column) || PQgetisnull(result_of(rows), (int)row, (int)column);
-}
-
-unsigned service_columns_n(const struct service_rows *rows)
-{
-	return (unsigned)PQnfields(result_of(rows));
-}
-
-const char *service_column_name(const struct service_rows *rows, unsigned column)
-{
-	return PQfname(result_of(rows), (int)column);
-}
-
-unsigned service_column_type(const struct service_rows *rows, unsigned column)
-{
-	return PQftype(result_of(rows), (int)column);
-}
-
-unsigned long long service_rows_affected(const struct service_rows *rows)
-{
-	unsigned n = service_rows_n(rows);
-	return n ? n : strtoull(PQcmdTuples((PGresult *)(uintptr_t)result_of(rows)), NULL, 10);
-}
-
-size_t service_value_len(const struct service_rows *rows, unsigned row, unsigned column)
-{
-	return has_value(rows, row, column) ? (size_t)PQgetlength(result_of(rows), (int)row, (int)column) : 0;
 }
