@@ -149,7 +149,7 @@ static void say_route(const struct teller *t, struct session *s, const struct un
 		say(t, "runs on", "nothing: %s", c ? "no primary is known" : "there is no such database");
 		return;
 	}
-	route_explain(s, c, u, &d, &r);
+	foretell(s, c, u, &d, &r);
 	say_decision(t, s, &d);
 	if (s->home->roams)
 		say(t, "cluster", "%s", r.cluster->name);

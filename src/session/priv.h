@@ -630,6 +630,13 @@ void route_on_lost(struct session *s);
 bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
 const struct topo_cluster *route_cluster(const struct session *s);                /* NULL: its database is gone */
 const char *route_name_of(const struct topo *topo, uint32_t node_id);
+bool route_is_behind_others(
+    const struct session *s); /* units before this one are under way and not in a transaction, as far as is known */
+bool route_is_free(const struct session *s); /* nothing ties the session to its server */
+bool route_is_tied(const struct session *s);
+uint8_t route_tx_of_tied(const struct session *s, const struct unit *u); /* enum unit_tx */
+uint32_t route_how(const struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d);
+/* foretell.c */
 /* What would become of U now. */
 struct route_told {
 	const struct topo_cluster *cluster; /* where it is decided to go */
@@ -640,8 +647,8 @@ struct route_told {
 	uint64_t meant, may; /* bits of nodes: that the decision is about, and those of them that could take it */
 	unsigned share[64];  /* of those that could: percent of such statements, as far as weights decide */
 };
-void route_explain(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
-                   struct route_told *out);
+void foretell(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
+              struct route_told *out);
 /* abroad.c: other clusters than that of the session's database */
 size_t abroad_at(const struct session *s, size_t home_at);            /* index of the cluster where it is when it has no server */
 const struct topo_cluster *abroad_home(const struct session *s);      /* NULL: its database is gone */
