@@ -46,6 +46,7 @@ struct policy_client {
 	const char *user, *database, *application;
 	const void *client;
 	void (*put_address)(const void *client, char *out, size_t room);
+	bool (*has_database)(const void *client, const char *name); /* that he could have asked for */
 };
 
 enum policy_kind {
@@ -80,6 +81,7 @@ struct policy_admission {
 	char sqlstate[6];
 	char text[POLICY_REJECT_MAX];
 	char workload[POLICY_NAME_MAX]; /* "": none */
+	char database[POLICY_NAME_MAX]; /* that he gets instead of the one he asked for; "": that */
 };
 
 enum policy_hook { POLICY_HOOK_PLAN, POLICY_HOOK_ROUTE, POLICY_HOOK_ADMIT, POLICY_HOOK_BALANCE, POLICY_HOOKS };

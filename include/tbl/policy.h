@@ -105,7 +105,7 @@
 	FIELD(functions, "string[]", SAME, "Names of functions that it calls, without their schema.")                             \
 	FIELD(relations, "string[]", SAME, "Names of tables and views that it names, without their schema.")                      \
 	FIELD(user, "string", SAME, "Who the client is.")                                                                         \
-	FIELD(database, "string", SAME, "Which database the client asked for.")                                                   \
+	FIELD(database, "string", SAME, "Which database the client is in: that he asked for, or admit() gave him.")               \
 	METHOD(touches, "relation: string", "boolean", SAME, "It names this table or view; a schema in front of it is ignored.")
 
 /* What a query has beyond its statement. */
@@ -134,7 +134,9 @@
 	FIELD(client_address, "string", NOW, "Where he comes from; \"\" is the unix socket.")
 
 /* Of the table that admit() may return. */
-#define POLICY_ADMISSION(FIELD) FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")
+#define POLICY_ADMISSION(FIELD)                                                                                     \
+	FIELD(database, "string?", NOW, "The database that he gets, with its pool, as if he had asked for that one.") \
+	FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")
 
 #define POLICY_CLUSTER(FIELD, METHOD)                                                                                         \
 	FIELD(name, "string", SAME, "As the configuration has it.")                                                               \

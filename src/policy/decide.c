@@ -135,21 +135,32 @@ static bool take_name(struct policy_vm *vm, int index, int key, char out[POLICY_
 	return is_good;
 }
 
-/* The fields of the table that admit() may return: class, and nothing else yet. */
 static bool has_other_fields(lua_State *L, int index)
 {
 	bool is_known = true;
 	for (lua_pushnil(L); is_known && lua_next(L, index); lua_pop(L, 1))
-		is_known = lua_rawequal(L, -2, REF_KEY_CLASS);
+		is_known = lua_rawequal(L, -2, REF_KEY_CLASS) || lua_rawequal(L, -2, REF_KEY_DATABASE);
 	return !is_known;
+}
+
+static bool take_database(struct policy_vm *vm, int index, struct policy_admission *out)
+{
+	if (!take_name(vm, index, REF_KEY_DATABASE, out->database))
+		return complain(vm, POLICY_HOOK_ADMIT, "a database is a text of less than 64 bytes");
+	if (!*out->database || vm->client->has_database(vm->client->client, out->database))
+		return true;
+	snprintf(vm->error, sizeof vm->error, "%s: there is no database \"%s\" for clients", vm->where[POLICY_HOOK_ADMIT],
+	         out->database);
+	return false;
 }
 
 static bool take_overrides(struct policy_vm *vm, int index, struct policy_admission *out)
 {
 	if (has_other_fields(vm->L, index))
-		return complain(vm, POLICY_HOOK_ADMIT, "it returned a table with something else than a class");
-	return take_name(vm, index, REF_KEY_CLASS, out->workload) ||
-	       complain(vm, POLICY_HOOK_ADMIT, "a class is a text of less than 64 bytes");
+		return complain(vm, POLICY_HOOK_ADMIT, "it returned a table with something else than database and class");
+	if (!take_name(vm, index, REF_KEY_CLASS, out->workload))
+		return complain(vm, POLICY_HOOK_ADMIT, "a class is a text of less than 64 bytes");
+	return take_database(vm, index, out);
 }
 
 bool decide_admission(struct policy_vm *vm, struct policy_admission *out)
@@ -162,7 +173,7 @@ bool decide_admission(struct policy_vm *vm, struct policy_admission *out)
 	if (lua_istable(vm->L, index))
 		return take_overrides(vm, index, out);
 	if (!h || h->is != HANDLE_DECISION || h->kind != POLICY_REJECT)
-		return complain_of_type(vm, POLICY_HOOK_ADMIT, index, "nothing, lp.reject() or a table with a class");
+		return complain_of_type(vm, POLICY_HOOK_ADMIT, index, "nothing, lp.reject() or a table with database or class");
 	out->is_rejected = true;
 	memcpy(out->sqlstate, d->sqlstate, sizeof out->sqlstate);
 	memcpy(out->text, d->text, sizeof out->text);

@@ -69,8 +69,9 @@ enum {
 	REF_CLIENT,
 	REF_CLUSTER,   /* its own */
 	REF_CHOICE,    /* the list that balance() is given */
-	REF_KEY_CLASS, /* "class": the field of what admit() may return */
-	REF_LAST = REF_KEY_CLASS,
+	REF_KEY_CLASS, /* "class" and "database": the fields of what admit() may return */
+	REF_KEY_DATABASE,
+	REF_LAST = REF_KEY_DATABASE,
 	REF_LP,
 	REF_HINT,
 	REF_LOADER,

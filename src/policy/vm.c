@@ -253,6 +253,7 @@ static int build(lua_State *L)
 	keep_function(L, on_error, REF_ON_ERROR);
 	keep_function(L, table_load, REF_LOADER);
 	keep_text(L, "class", REF_KEY_CLASS);
+	keep_text(L, "database", REF_KEY_DATABASE);
 	view_open(L, b->conf);
 	api_open(L);
 	lib_open(L);

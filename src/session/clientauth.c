@@ -30,10 +30,12 @@ static void clientauth_choose(struct session *s);
 /* ---- how it ends --------------------------------------------------------------------------------------------------------------------- */
 
 /* Remembers what lets us log in to the servers as this user without its password. */
-static void clientauth_learn(struct session *s)
+void clientauth_learn(struct session *s)
 {
 	const struct conf_database *d = conf_database(session_conf(s), s->database);
 	const struct upstream_keys *k = &s->login->keys;
+	poolkeys_drop(s->keys);
+	s->keys = NULL;
 	if ((k->has_scram || k->md5[0] || k->password[0]) && !console_is_for(s) && d && !*d->user)
 		s->keys = poolkeys_learn(s->home->env.pool_registry, s->database, s->user, k);
 }

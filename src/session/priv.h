@@ -552,11 +552,13 @@ void startup_welcome(struct session *s);                         /* authenticate
 void startup_on_server(struct session *s);                       /* WELCOME: the setup's answer is complete */
 void startup_finish(struct session *s, enum session_state next); /* sends the welcome */
 void startup_free(struct session *s);
+void startup_move(struct session *s, const char *database); /* before it is welcome: as if the client had asked for that one */
 /* welcome.c: what a client is told at login */
 struct settings *welcome_recall(struct session *s); /* a reference; NULL: nobody knows, a server must be asked */
 void welcome_learn(struct session *s);              /* s->told is it */
 void welcomes_forget(struct sessions *ss);
 /* clientauth.c: by which rule, and how it ends */
+void clientauth_learn(struct session *s); /* what the client has shown opens servers of its database */
 void clientauth_begin(struct session *s);
 void clientauth_free(struct session_login *l);
 void clientauth_give_up(struct session *s); /* whoever was asked did not answer in time */

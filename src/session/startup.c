@@ -178,6 +178,17 @@ static bool startup_replication(struct session *s, const struct startmsg *m, str
 	return true;
 }
 
+static void startup_name(struct session *s, struct slice user, struct slice database)
+{
+	char *before = s->user; /* USER may be in there */
+	s->user = mem_alloc(user.len + 1 + database.len + 1);
+	s->database = s->user + user.len + 1;
+	memcpy(s->user, user.at, user.len);
+	memcpy(s->database, database.at, database.len);
+	s->who = hash128(slice_of(s->user, user.len + 1 + database.len)).lo;
+	mem_free(before);
+}
+
 static void startup_keep(struct session *s, const struct startmsg *m)
 {
 	struct slice user = startmsg_find(m, "user"), database = startmsg_find(m, "database");
@@ -187,11 +198,7 @@ static void startup_keep(struct session *s, const struct startmsg *m)
 	/* As PostgreSQL does (postmaster.c, ProcessStartupPacket): else a rule for a name would miss what the server takes for that name. */
 	user.len = user.len < NAME_BYTES ? user.len : NAME_BYTES;
 	database.len = database.len < NAME_BYTES ? database.len : NAME_BYTES;
-	s->user = mem_alloc(user.len + 1 + database.len + 1);
-	s->database = s->user + user.len + 1;
-	memcpy(s->user, user.at, user.len);
-	memcpy(s->database, database.at, database.len);
-	s->who = hash128(slice_of(s->user, user.len + 1 + database.len)).lo;
+	startup_name(s, user, database);
 	l->start.minor = m->minor;
 	if (l->start.is_replication_logical || l->start.is_replication_physical) {
 		l->startup = mem_copy(m->params.at, m->params.len ? m->params.len : 1);
@@ -404,6 +411,25 @@ static void startup_ask_server(struct session *s)
 	}
 }
 
+void startup_move(struct session *s, const char *database)
+{
+	log_info(&s->log, "client_moved", KV_STR("to", database));
+	startup_name(s, slice_text(s->user), slice_text(database));
+	clientauth_learn(s);
+}
+
+/* The session's database takes clients. */
+static bool startup_is_open(const struct session *s, struct err *err)
+{
+	if (!conf_database(session_conf(s), s->database)) {
+		err_set(err, "3D000", "database \"%s\" does not exist", s->database);
+		err_hint(err, "Lunapool has no database block for it, nor one for \"*\".");
+		return false;
+	}
+	return !topo_holds(s->home->topo, s->database, TOPO_DISABLED) ||
+	       err_set(err, "55000", "database \"%s\" is not currently accepting connections", s->database);
+}
+
 void startup_welcome(struct session *s)
 {
 	struct err e;
@@ -413,18 +439,8 @@ void startup_welcome(struct session *s)
 		startup_console(s);
 		return;
 	}
-	if (!conf_database(session_conf(s), s->database)) {
-		err_set(&e, "3D000", "database \"%s\" does not exist", s->database);
-		err_hint(&e, "Lunapool has no database block for it, nor one for \"*\".");
-		startup_refuse(s, &e);
-		return;
-	}
-	if (topo_holds(s->home->topo, s->database, TOPO_DISABLED)) {
-		err_set(&e, "55000", "database \"%s\" is not currently accepting connections", s->database);
-		startup_refuse(s, &e);
-		return;
-	}
-	if (!steer_admit(s, &e) || (!s->by_database && !startup_count_client(s, &e))) {
+	if (!startup_is_open(s, &e) || !steer_admit(s, &e) || !startup_is_open(s, &e) ||
+	    (!s->by_database && !startup_count_client(s, &e))) {
 		startup_refuse(s, &e);
 		return;
 	}

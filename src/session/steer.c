@@ -258,6 +258,13 @@ int steer_balance(struct session *s, const struct topo_cluster *c, const struct 
 	return policy_balance(vm, s->home->topo, (size_t)(c - s->home->topo->clusters), &q, nodes);
 }
 
+/* The console is no place to put anybody. */
+static bool has_database(const void *client, const char *name)
+{
+	const struct conf *conf = session_conf(client);
+	return conf_database(conf, name) && !console_is_named(conf, name);
+}
+
 bool steer_admit(struct session *s, struct err *e)
 {
 	const struct topo *topo = s->home->topo;
@@ -267,7 +274,8 @@ bool steer_admit(struct session *s, struct err *e)
 		                            .database = s->database,
 		                            .application = settings_get(s->vars, "application_name"),
 		                            .client = s,
-		                            .put_address = put_address };
+		                            .put_address = put_address,
+		                            .has_database = has_database };
 	struct policy_admission a;
 	if (s->login->is_admitted || !vm)
 		return true;
@@ -278,5 +286,7 @@ bool steer_admit(struct session *s, struct err *e)
 	mem_free(session_aside(s)->workload);
 	if (*a.workload || s->aside)
 		session_aside_of(s)->workload = *a.workload ? mem_text(a.workload) : NULL;
+	if (*a.database && strcmp(a.database, s->database) != 0)
+		startup_move(s, a.database);
 	return true;
 }

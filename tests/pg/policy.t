@@ -34,7 +34,9 @@ def to(node):
     return policy(f'function M.route(query, cluster)\n  if query.is_read then return cluster:node("{node}"), "all to {node}" end\nend')
 
 
-p = Proxy(cluster, workers=2, pool={'size': 8}, cluster_options={'policy': 'main.lua'}, files={'main.lua': to('n1')})
+stored = cluster.one("select rolpassword from pg_authid where rolname = 'scram_user'")
+p = Proxy(cluster, workers=2, pool={'size': 8}, databases={db: {}, 'batch': {'dbname': db, 'pool_size': 3, 'max_client_connections': 2}},
+          hba='host all scram_user all scram-sha-256\nhost all all all trust\n', secrets=f'"scram_user" "{stored}"\n', cluster_options={'policy': 'main.lua'}, files={'main.lua': to('n1')})
 admin = p.connect('lunapool')
 wait_for(lambda: sum(n['fit'] == 'yes' for n in rows(admin, 'SHOW NODES')) == 2, what='two standbys that are fit')
 
@@ -92,6 +94,34 @@ with scenario('who comes in'):
         like(str(e), 'not you, postgres', 'a client that admit() refuses is told why')
     is_(where(p.connect(db, params={'application_name': 'reports'})), 'n2', 'a class that admit() gave is what route() sees')
     is_(where(p.connect(db, params={'application_name': 'others'})), 'n0', '… of that session only')
+
+with scenario('another database than he asked for'):
+    put(policy('function M.admit(client)\n  local to = client.application:match("^to (.*)")\n  if to then return { database = to, class = to } end\nend\n'
+               f'function M.route(query, cluster)\n  if query.database == "batch" then return cluster:node("n2"), query.class end\n  return cluster.primary\nend'))
+    wait_for(lambda: where(c) == 'n0', what='the policy in force')
+
+    def come(to, **kw):
+        return p.connect(db, params={'application_name': f'to {to}'}, **kw)
+
+    batch = come('batch')
+    wait_for(lambda: where(batch) == 'n2', what='the catalogue is known')
+    is_(batch.one('select current_database()'), db, 'its dbname is what counts on the servers')
+    is_([r['database'] for r in rows(admin, 'SHOW CLIENTS') if r['application_name'] == 'to batch'], ['batch'], 'the client is in it')
+    is_([r['pool_size'] for r in rows(admin, 'SHOW DATABASES') if r['name'] == 'batch'], ['3'], '… and its pools are those of that block')
+    ok(any(r['database'] == 'batch' and r['cl_active'] != '0' for r in rows(admin, 'SHOW POOLS')), '… where he is counted')
+    scram = come('batch', user='scram_user', secret='scram secret')
+    is_(scram.one('select current_user'), 'scram_user', 'what he has shown lets him in there, too')
+    try:
+        come('batch').q('select 1')
+        ok(False, 'max_client_connections of that database')
+    except Exception as e:  # noqa: BLE001
+        like(str(e), 'too many connections for database "batch"', 'max_client_connections of that database')
+    errors = int(rows(admin, 'SHOW POLICY')[0]['errors'])
+    is_(come('nothing').one('select current_database()'), db, 'one that does not exist: he comes in as he asked')
+    is_(come('lunapool').one('select current_database()'), db, '… nor is anybody put into the console')
+    state = rows(admin, 'SHOW POLICY')[0]
+    is_(int(state['errors']) - errors, 2, '… which are errors of the policy')
+    like(state['last_error'], r'main.lua:3: there is no database "lunapool" for clients', '… that say what is wrong')
 
 p.stop()
 done()

@@ -10,7 +10,7 @@
 ---@field functions string[] Names of functions that it calls, without their schema.
 ---@field relations string[] Names of tables and views that it names, without their schema.
 ---@field user string Who the client is.
----@field database string Which database the client asked for.
+---@field database string Which database the client is in: that he asked for, or admit() gave him.
 ---@field touches fun(self: lunapool.Statement, relation: string): boolean It names this table or view; a schema in front of it is ignored.
 
 ---What route() and balance() see.
@@ -72,6 +72,7 @@
 
 ---What admit() may return.
 ---@class lunapool.Admission
+---@field database string? The database that he gets, with its pool, as if he had asked for that one.
 ---@field class string? A name for what he does; his queries have it as query.class.
 
 ---What a task is given.

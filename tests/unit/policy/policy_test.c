@@ -315,6 +315,11 @@ static void a_node_that_is_kept_shows_what_is_now(void **state)
 	r->topo = was;
 }
 
+static bool has_database(const void *client, const char *name)
+{
+	return strcmp(name, "shop_batch") == 0;
+}
+
 static void who_is_admitted_how(void **state)
 {
 	static const struct {
@@ -324,14 +329,22 @@ static void who_is_admitted_how(void **state)
 		{ "return { class = client.user }", "app" },
 		{ "return { class = 7 }", "- main.lua:2: a class is a text of less than 64 bytes" },
 		{ "return { class = ('x'):rep(64) }", "- main.lua:2: a class is a text of less than 64 bytes" },
-		{ "return { clas = 'x' }", "- main.lua:2: it returned a table with something else than a class" },
-		{ "return { class = 'x', 'y' }", "- main.lua:2: it returned a table with something else than a class" },
+		{ "return { clas = 'x' }", "- main.lua:2: it returned a table with something else than database and class" },
+		{ "return { class = 'x', 'y' }", "- main.lua:2: it returned a table with something else than database and class" },
+		{ "return { pool = 'x' }", "- main.lua:2: it returned a table with something else than database and class" },
+		{ "return { database = client.database .. '_batch', class = 'x' }", "x in shop_batch" },
+		{ "return { database = 'shop_batch' }", "- in shop_batch" },
+		{ "return { database = 'shp' }", "- main.lua:2: there is no database \"shp\" for clients" },
+		{ "return { class = 'x', database = true }", "- main.lua:2: a database is a text of less than 64 bytes" },
 		{ "return lp.reject('come back later', '53300')", "53300 come back later" },
-		{ "return lp.wait(1)", "- main.lua:2: it must return nothing, lp.reject() or a table with a class, not a userdata" },
+		{ "return lp.wait(1)",
+		  "- main.lua:2: it must return nothing, lp.reject() or a table with database or class, not a userdata" },
 		{ "error(client.client_address)", "- main.lua:2: 10.1.2.3" },
 	};
 	struct policyrig *r = *state;
-	struct policy_client client = { .user = "app", .database = "shop", .application = "psql", .put_address = put_address };
+	struct policy_client client = {
+		.user = "app", .database = "shop", .application = "psql", .put_address = put_address, .has_database = has_database
+	};
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
 		char text[600], shown[800], error[VM_ERROR_MAX + 1] = "";
 		struct policy_admission a;
@@ -344,7 +357,8 @@ static void who_is_admitted_how(void **state)
 		if (a.is_rejected)
 			snprintf(shown, sizeof shown, "%s %s", a.sqlstate, a.text);
 		else
-			snprintf(shown, sizeof shown, "%s%s", *a.workload ? a.workload : "-", error);
+			snprintf(shown, sizeof shown, "%s%s%s%s", *a.workload ? a.workload : "-", *a.database ? " in " : "", a.database,
+			         error);
 		confdir_strip(&r->dir, shown);
 		if (strcmp(shown, cases[i].expected) != 0)
 			fail_msg("%s\n  gives    %s\n  expected %s", cases[i].body, shown, cases[i].expected);
