@@ -307,6 +307,7 @@ bool app_reload(struct app *a, struct err *err)
 	fit_to_fds(a, conf);
 	put_in_force(a, conf, keys, policies);
 	policies_note_refusal(a->policies, "");
+	policies_forgive(a->policies);
 	log_info(NULL, "reloaded", KV_STR("path", a->conf_path), KV_INT("generation", topo_latest(a->board)->generation));
 	return true;
 }

@@ -76,6 +76,11 @@ void policies_note_refusal(struct policies *p, const char *why)
 	policy_set_note_refusal(p->set, why);
 }
 
+void policies_forgive(struct policies *p)
+{
+	policy_set_forgive(p->set);
+}
+
 void policies_collect(struct policies *p)
 {
 	while (p->n_retired > 0)

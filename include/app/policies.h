@@ -22,6 +22,7 @@ bool policies_differ(const struct policies *p, const struct policy_set *set, voi
 const struct policy_set *policies_apply(struct policies *p, struct policy_set *set);
 /* A reload was refused, which SHOW POLICY tells beside what stays in force; "": the last one was not. */
 void policies_note_refusal(struct policies *p, const char *why);
+void policies_forgive(struct policies *p); /* those in force are asked again, whatever they did */
 /* The control plane's half of what is in force, to be put in force, too: the caller's.  NULL: nobody has changed it since. */
 struct hook_set *policies_take_hooks(struct policies *p);
 /* Every worker has the latest topology: what was in force before goes. */

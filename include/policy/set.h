@@ -46,6 +46,8 @@ struct policy_status {
 void policy_set_each(const struct policy_set *set, void (*fn)(void *arg, const struct policy_status *s), void *arg);
 /* Control thread: a reload was refused, which leaves SET in force; with WHY "" none is, any more.  NULL is fine. */
 void policy_set_note_refusal(struct policy_set *set, const char *why);
+/* Control thread: those that are left alone for their errors are asked again at once.  NULL is fine. */
+void policy_set_forgive(const struct policy_set *set);
 /* What scripts see as the time, in seconds since 1970; 0: the real one.  For tests. */
 void policy_set_clock(struct policy_set *set, int64_t seconds);
 

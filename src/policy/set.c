@@ -179,6 +179,13 @@ void policy_set_note_refusal(struct policy_set *set, const char *why)
 	pthread_mutex_unlock(&set->refusal->lock);
 }
 
+void policy_set_forgive(const struct policy_set *set)
+{
+	for (size_t i = 0; set && i < set->n_clusters; i++)
+		if (set->entries[i].source)
+			breaker_succeeded_slowly(&set->entries[i].shared);
+}
+
 static void fill_status(const struct policy_set *set, struct entry *e, struct policy_status *s)
 {
 	uint64_t timed_calls = 0, timed_ns = 0;

@@ -76,6 +76,11 @@ with scenario('a policy fails'):
     like(state['last_error'], r'main\.lua:4: it ran longer than 5 ms', '… SHOW POLICY has file and line')
     like(p.log(), r'policy_failed cluster=main hook=route error=".*main\.lua:4: it ran', '… and so has the log')
     like(p.log(), r'policy_off cluster=main', '… which says that it is left alone')
+    p.reload()
+    is_(rows(admin, 'SHOW POLICY')[0]['breaker'], 'closed', 'RELOAD of the same words closes the breaker')
+    c.q(HERE)
+    again = rows(admin, 'SHOW POLICY')[0]
+    is_((again['errors'], again['generation']), ('6', state['generation']), '… of the same generation, which is asked again at once')
     put(policy('function M.route(query, cluster)\n  local t = {}\n  while true do t[#t + 1] = ("x"):rep(1e6) .. #t end\nend'))
     is_(c.one('select 1'), '1', 'a memory bomb costs nothing but its call')
     put(to('n1'))
