@@ -20,9 +20,12 @@ static bool is_sqlstate(const char *s)
 
 static int lp_reject(lua_State *L)
 {
-	const char *text = luaL_checkstring(L, 1), *sqlstate = luaL_optstring(L, 2, "28000");
-	luaL_argcheck(L, is_sqlstate(sqlstate) && strncmp(sqlstate, "00", 2) != 0, 2,
-	              "no SQLSTATE of an error: five digits or capitals");
+	size_t len;
+	const char *text = luaL_checklstring(L, 1, &len), *sqlstate = luaL_optstring(L, 2, "28000");
+	if (strlen(text) != len)
+		return luaL_error(L, "lp.reject() takes a text without NUL");
+	if (!is_sqlstate(sqlstate) || strncmp(sqlstate, "00", 2) == 0)
+		return luaL_error(L, "lp.reject() takes the SQLSTATE of an error: five digits or capitals");
 	struct decision *d = view_new(L, HANDLE_DECISION, sizeof *d);
 	d->handle.kind = POLICY_REJECT;
 	strcpy(d->sqlstate, sqlstate);
@@ -32,8 +35,9 @@ static int lp_reject(lua_State *L)
 
 static int lp_wait(lua_State *L)
 {
-	double ms = luaL_checknumber(L, 1);
-	luaL_argcheck(L, ms >= 0 && ms <= WAIT_MS_MAX, 1, "from 0 to 60000 milliseconds");
+	double ms = lua_tonumber(L, 1);
+	if (!lua_isnumber(L, 1) || !(ms >= 0 && ms <= WAIT_MS_MAX))
+		return luaL_error(L, "lp.wait() takes milliseconds, from 0 to 60000");
 	struct decision *d = view_new(L, HANDLE_DECISION, sizeof *d);
 	d->handle.kind = POLICY_WAIT;
 	d->wait_ms = (uint32_t)ms;

@@ -15,10 +15,23 @@ static bool complain(struct policy_vm *vm, enum policy_hook hook, const char *wh
 	return false;
 }
 
+/* As the script calls it. */
+static const char *name_of(const struct policy_vm *vm, int index)
+{
+	const struct handle *h = handle_at(vm->L, index);
+	if (h && h->is == HANDLE_DECISION)
+		return h->kind == POLICY_WAIT ? "lp.wait()" : "lp.reject()";
+	return !h                      ? luaL_typename(vm->L, index)
+	       : h->is == HANDLE_NODE  ? "a node"
+	       : h->is == HANDLE_NODES ? "a list of nodes"
+	                               : "that";
+}
+
 static bool complain_of_type(struct policy_vm *vm, enum policy_hook hook, int index, const char *wanted)
 {
-	snprintf(vm->error, sizeof vm->error, "%s: it must return %s, not a %s", vm->where[hook], wanted,
-	         luaL_typename(vm->L, index));
+	bool has_article = handle_at(vm->L, index) != NULL;
+	snprintf(vm->error, sizeof vm->error, "%s: it must return %s, not %s%s", vm->where[hook], wanted, has_article ? "" : "a ",
+	         name_of(vm, index));
 	return false;
 }
 

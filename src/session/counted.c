@@ -67,7 +67,8 @@ static const char *stayed(uint32_t how, const struct sql_class *class, char *out
 	if (kind == POLICY_PRIMARY && HOW_BY(how) != DECIDER_BUILT_IN)
 		return "as decided";
 	if (!HOW_ONLY_READS(how))
-		return "not all of it was here, or it has a row limit or a portal's name, or does not ask for rows";
+		return class && !unit_asks_for_rows(class) ? "it asks for no rows"
+		                                           : "not all of it was here, or it has a row limit or a portal's name";
 	return how & HOW_PRIMARY_TOO ? "as decided" : "no standby was fit and fresh enough";
 }
 

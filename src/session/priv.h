@@ -682,6 +682,7 @@ void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with, filled in any case.  False: it must wait, if only for more of it. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
 bool unit_of_query(struct session *s, struct slice text, struct unit *u); /* the same for a Query of TEXT */
+bool unit_asks_for_rows(const struct sql_class *class);                   /* each of its statements does */
 void unit_drop(struct session *s, struct unit *u);
 static inline void unit_forget(struct session *s, struct unit *u)
 {

@@ -33,7 +33,7 @@ static bool is_query(enum sql_kind kind)
 	return kind == SQL_SELECT || kind == SQL_EXPLAIN || kind == SQL_SHOW || kind == SQL_COPY_OUT;
 }
 
-static bool has_only_queries(const struct sql_class *class)
+bool unit_asks_for_rows(const struct sql_class *class)
 {
 	for (uint32_t i = 0; i < class->n; i++)
 		if (!is_query(class->part[i].kind))
@@ -56,7 +56,7 @@ static bool is_end(enum sql_kind kind)
 static enum look look_in_transaction(const struct session *s, struct unit *u, const struct sql_class *class)
 {
 	const struct sql_part *p = &class->part[0];
-	if (s->away && class->may_stay && has_only_queries(class) && !(class->effects & SQL_SET_CONFIG))
+	if (s->away && class->may_stay && unit_asks_for_rows(class) && !(class->effects & SQL_SET_CONFIG))
 		return LOOK_READ; /* SHOW of a setting that is the primary's, when it has begun already */
 	if (class->n != 1 || !class->may_stay || pins_of_class(s, class))
 		return LOOK_NOT;
@@ -69,7 +69,7 @@ static enum look look_class(const struct session *s, struct unit *u, const struc
 	if (!class)
 		return LOOK_NOT;
 	u->binds |= (class->effects & SQL_TX_BOUND) != 0;
-	if (class->is_read && has_only_queries(class))
+	if (class->is_read && unit_asks_for_rows(class))
 		return LOOK_READ;
 	return u->tx ? look_in_transaction(s, u, class) : LOOK_NOT;
 }

@@ -92,6 +92,7 @@ with scenario('SHOW ROUTES counts what was sent, where it ran'):
                 ('select writes() /* secret */ limit 0', 'select writes()limit ?', 'n0', 'built-in routing', 'calls a volatile function: writes'),
                 ("/* lunapool: route=primary */ select v from t where v = 'secret'", 'select v from t where v = ?', 'n0', 'hint', 'as decided'),
                 ('/* lunapool: node=n2 */ insert into t select 1 where false', 'insert into t select ? where false', 'n0', 'hint', 'writes'),
+                ("prepare p as select v from t where v = 'secret'", 'prepare p as select v from t where v = ?', 'n0', 'built-in routing', 'it asks for no rows'),
                 ("set secret.key = 'secret'", 'set secret . key = ?', 'n0', 'built-in routing', 'changes the session')):
             each.q(sql)
             ran(shape, node, by, because)

@@ -76,8 +76,12 @@ static void what_route_may_return(void **state)
 		  "write local" },
 		{ "return primray", "none because the policy failed: main.lua:3: there is no global primray" },
 		{ "return lp.reject('x', '00000')",
-		  "none because the policy failed: main.lua:3: bad argument #2 to '?' (no SQLSTATE of an "
-		  "error: five digits or capitals)" },
+		  "none because the policy failed: main.lua:3: lp.reject() takes the SQLSTATE of an error: five digits "
+		  "or capitals" },
+		{ "return lp.reject('a\\0b')", "none because the policy failed: main.lua:3: lp.reject() takes a text without NUL" },
+		{ "return lp.wait(-1)", "none because the policy failed: main.lua:3: lp.wait() takes milliseconds, from 0 to 60000" },
+		{ "return lp.wait(0/0)", "none because the policy failed: main.lua:3: lp.wait() takes milliseconds, from 0 to 60000" },
+		{ "return lp.wait({})", "none because the policy failed: main.lua:3: lp.wait() takes milliseconds, from 0 to 60000" },
 	};
 	struct policyrig *r = *state;
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -338,7 +342,7 @@ static void who_is_admitted_how(void **state)
 		{ "return { class = 'x', database = true }", "- main.lua:2: a database is a text of less than 64 bytes" },
 		{ "return lp.reject('come back later', '53300')", "53300 come back later" },
 		{ "return lp.wait(1)",
-		  "- main.lua:2: it must return nothing, lp.reject() or a table with database or class, not a userdata" },
+		  "- main.lua:2: it must return nothing, lp.reject() or a table with database or class, not lp.wait()" },
 		{ "error(client.client_address)", "- main.lua:2: 10.1.2.3" },
 	};
 	struct policyrig *r = *state;
