@@ -3,7 +3,7 @@ VARIANT ?= release
 CC ?= gcc
 B := build/$(VARIANT)
 
-PKGS := libpq openssl libprotobuf-c liburing ldap lber jansson luajit libcurl
+PKGS := libpq openssl libprotobuf-c liburing ldap lber jansson luajit libcurl libmicrohttpd
 CFLAGS.release := -O2 -g -fno-plt
 CFLAGS.debug := -O0 -g3
 CFLAGS.asan := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -115,7 +115,7 @@ demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that a
 	@{ packaging/deps.sh demo && $(MAKE) -s -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh
 demo: export DEMO_RUN = $(value RUN)
-docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md, docs/statements.md and the samples in conf.d/
+docs: $(B)/lunapool ## generates docs/parameters.md, docs/commands.md, docs/statements.md, docs/metrics.md and the samples in conf.d/
 	@packaging/docs.sh $<
 clean: ## removes build/
 	rm -rf build

@@ -2,7 +2,7 @@
 # Installs what building and testing need on Debian 12, if it is missing.  deps.sh build|demo|check|bench
 set -eu
 build="make gcc libc6-dev pkg-config libev-dev liburing-dev libpq-dev libssl-dev libpg-query-dev libprotobuf-c-dev libsystemd-dev libldap-dev
- libpam0g-dev libjansson-dev libluajit-5.1-dev libcurl4-openssl-dev"
+ libpam0g-dev libjansson-dev libluajit-5.1-dev libcurl4-openssl-dev libmicrohttpd-dev"
 drivers="python3-psycopg2 python3-psycopg python3-asyncpg libdbd-pg-perl golang-go golang-github-lib-pq-dev openjdk-17-jdk-headless
  libpostgresql-jdbc-java prometheus-pgbouncer-exporter pgcli"
 command -v npm >/dev/null || drivers="$drivers nodejs npm"

@@ -13,6 +13,7 @@ sample() { # file, blocks
 mkdir -p docs conf.d
 "$program" --docs params >docs/parameters.md
 "$program" --docs commands >docs/commands.md
+"$program" --docs metrics >docs/metrics.md
 mkdir -p lua/lunapool/meta
 "$program" --docs meta >lua/lunapool/meta/lunapool.lua
 "$program" --docs statements >docs/statements.md

@@ -25,6 +25,7 @@
 #include "app/ceiling.h"
 #include "app/heirs.h"
 #include "app/listeners.h"
+#include "app/monitor.h"
 #include "app/orders.h"
 #include "app/policies.h"
 #include "app/takeover.h"
@@ -62,6 +63,7 @@ struct control {
 	struct ceiling *ceiling;
 	struct orders *orders;
 	struct hooks *hooks;
+	struct monitor *monitor;
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt, usr2;
@@ -214,6 +216,7 @@ static void begin_to_end(struct control *c, enum control_state state, const char
 	log_info(NULL, event, KV_STR("why", why), KV_INT("clients", session_registry_clients(c->app->sessions)),
 	         KV_INT("timeout_ms", timeout_us / US_PER_MS));
 	loop_timer_start(c->app->loop, &c->drain, 0);
+	monitor_leave(c->monitor);
 }
 
 void control_drain(struct control *c, const char *why)
@@ -365,6 +368,7 @@ struct control *control_new(struct app *a)
 	c->orders = orders_new(a);
 	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
+	c->monitor = monitor_new(a);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);
 	return c;
 }
@@ -480,6 +484,7 @@ void control_begin(struct control *c)
 	roles_on_conf(c->roles);
 	loader_on_conf(c->loader);
 	ceiling_set(c->ceiling, topo_latest(c->app->board)->conf->memory_limit);
+	monitor_on_conf(c->monitor);
 	loop_signal_start(c->app->loop, &c->hup, SIGHUP, on_hup);
 	loop_signal_start(c->app->loop, &c->term, SIGTERM, on_term);
 	loop_signal_start(c->app->loop, &c->interrupt, SIGINT, on_interrupt);
@@ -505,10 +510,13 @@ void control_on_conf(struct control *c, unsigned parts)
 	if (parts & (logins | 1u << CHANGE_pool)) /* of these it makes connections, and of safe_functions */
 		loader_on_conf(c->loader);
 	orders_on_conf(c->orders);
+	monitor_on_conf(c->monitor);
 }
 
 void control_shut(struct control *c)
 {
+	monitor_free(c->monitor);
+	c->monitor = NULL;
 	listeners_close(c->listeners);
 	heirs_close(c->heirs);
 	orders_shut(c->orders);

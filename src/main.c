@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "admin/console.h"
+#include "admin/metrics.h"
 #include "app/app.h"
 #include "app/ctl.h"
 #include "app/policies.h"
@@ -77,6 +78,8 @@ static int print_docs(const char *what, const char *block)
 		conf_print_manual(STDOUT_FILENO);
 	else if (strcmp(what, "commands") == 0 && !block)
 		console_print_manual(STDOUT_FILENO);
+	else if (strcmp(what, "metrics") == 0 && !block)
+		metrics_print_manual(STDOUT_FILENO);
 	else if (strcmp(what, "statements") == 0 && !block)
 		matrix_print(STDOUT_FILENO);
 	else if (strcmp(what, "meta") == 0 && !block)
@@ -87,7 +90,7 @@ static int print_docs(const char *what, const char *block)
 			return EXIT_USAGE;
 		}
 	} else {
-		fprintf(stderr, "lunapool: --docs takes params, commands, statements, meta or sample BLOCK\n");
+		fprintf(stderr, "lunapool: --docs takes params, commands, statements, metrics, meta or sample BLOCK\n");
 		return EXIT_USAGE;
 	}
 	return EXIT_SUCCESS;

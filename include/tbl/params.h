@@ -41,6 +41,10 @@
 	X(state_dir, PATH, "", 0, 0, RESTART,                                                                                        \
 	  "Folder, of this Lunapool alone, for what it must remember: who is primary, what is being done about it. Empty: it "       \
 	  "remembers nothing, and takes what nodes say.")                                                                            \
+	X(http_address, TEXT, "127.0.0.1", 0, 0, RELOAD,                                                                             \
+	  "Where monitoring may ask: a numeric address, a host name, or * for all. There is no login.")                              \
+	X(http_port, INT, "-1", -1, 65535, RELOAD,                                                                                   \
+	  "TCP port of HTTP for monitoring: GET /metrics (Prometheus) and /health; 0 lets the kernel choose, -1 is none.")           \
 	X(catalog_refresh, DURATION, "1min", 100000, 86400000000, RELOAD,                                                            \
 	  "How often each database in use is asked whether its functions and triggers have changed.")                                \
 	X(catalog_wait, DURATION, "2s", 0, 60000000, RELOAD,                                                                         \
