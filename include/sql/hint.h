@@ -17,8 +17,9 @@ struct sql_hint {
 	bool wants_primary; /* route=primary, or NO LOAD BALANCE */
 	struct slice route; /* as written; who routes says which words there are */
 	struct slice node, class;
+	struct slice strange; /* what is no such pair: its name, or what stands there */
 };
-/* False: no comment in front of TEXT asks for anything.  Costs a look at the first byte when there is none. */
+/* False: no comment in front of TEXT asks for anything; it may say something strange.  Costs a look at the first byte when there is none. */
 bool sql_hint(struct slice text, struct sql_hint *out);
 
 #endif

@@ -143,6 +143,17 @@ static struct effect *bind_effect(struct session *s, const struct statement *st,
 	return e;
 }
 
+/* A setting of ours that the parameters name, or its value, is none. */
+static bool bind_is_refused(const struct effect *e, struct err *err)
+{
+	const struct sql_part *p = e && e->class->n == 1 ? &e->class->part[0] : NULL;
+	if (!p || !(p->effects & SQL_SET_CONFIG))
+		return false;
+	const char *name = p->name_param == SQL_NO_PARAM ? p->name : e->name;
+	const char *value = p->value_param == SQL_NO_PARAM ? p->value : e->value;
+	return name && value && !steer_takes_setting(name, value, err);
+}
+
 /* What PORTAL will run, for Execute; ST NULL: nobody knows, or it is closed. */
 void portals_bind(struct session *s, struct slice portal, struct statement *st, struct effect *e)
 {
@@ -202,6 +213,8 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
                        struct slice client_name, struct statement *st, struct slice rest)
 {
 	char name[STMTS_NAME_MAX];
+	struct effect *e;
+	struct err err;
 	ssize_t stop = extended_look(s, f, in, st);
 	if (stop < 0)
 		stop = extended_borrow(s, f, in, st ? st->class : NULL);
@@ -212,8 +225,13 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
 	}
 	POOL_COUNT(s->srv->pool, binds, 1);
+	e = frame_is_whole(f) || st->names_statements ? bind_effect(s, st, rest) : NULL;
+	if (UNLIKELY(bind_is_refused(e, &err))) {
+		effect_free(s, e);
+		return extended_refuse(s, f, in, &err);
+	}
 	prepare_statement(s, st, name);
-	portals_bind(s, portal, st, frame_is_whole(f) || st->names_statements ? bind_effect(s, st, rest) : NULL);
+	portals_bind(s, portal, st, e);
 	borrow_push_marked(s, REPLY_BIND, TAG_PLAIN, NULL, names_mark(client_name));
 	bind_send(s, f, lent, portal, name, rest);
 	s->body_left = f->body_len - (uint32_t)f->body.len;

@@ -12,6 +12,7 @@
 #include "ledger.h"
 #include "policy/set.h"
 #include "priv.h"
+#include "sql/hint.h"
 
 struct teller {
 	explain_fn fn;
@@ -127,6 +128,15 @@ static void say_node(const struct teller *t, struct session *s, const struct top
 	    why ? why : "", lag, n->weight, share, pulse_in_flight(n->pulse), each);
 }
 
+static void say_hint(const struct teller *t, const struct topo_cluster *c, struct slice text, const struct policy_decision *d)
+{
+	struct sql_hint hint;
+	sql_hint(text, &hint);
+	struct slice strange = steer_strange(c, &hint, d);
+	if (strange.len)
+		say(t, "hint", "not understood: %.*s", (int)(strange.len < 200 ? strange.len : 200), (const char *)strange.at);
+}
+
 static void say_place(const struct teller *t, const struct session *s, const struct policy_decision *d,
                       const struct route_told *r, const struct sql_class *class)
 {
@@ -151,6 +161,7 @@ static void say_route(const struct teller *t, struct session *s, const struct un
 	}
 	foretell(s, c, u, &d, &r);
 	say_decision(t, s, &d);
+	say_hint(t, r.cluster, u->text, &d);
 	if (s->home->roams)
 		say(t, "cluster", "%s", r.cluster->name);
 	say_place(t, s, &d, &r, class);

@@ -728,6 +728,12 @@ void awaytx_notes_free(struct dlist *notes);
 void awaytx_completed(struct session *s, const struct sql_part *p); /* of its unit */
 /* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
+struct sql_hint;
+/* What of HINT nobody could make anything of, when D was decided for C; empty: nothing. */
+struct slice steer_strange(const struct topo_cluster *c, const struct sql_hint *hint, const struct policy_decision *d);
+bool steer_takes_setting(const char *name, const char *value,
+                         struct err *e); /* false: of ours, and no value for it, or there is none */
+bool steer_takes_settings(const struct sql_class *class, struct err *e); /* all that it sets, as far as that is known */
 /* divert.c: false: no redirect of C is about this session's read */
 bool divert(struct session *s, const struct topo_cluster *c, struct policy_decision *d);
 void divert_forget(struct session *s);

@@ -192,6 +192,8 @@ bool query_is_refused(struct session *s, const struct sql_class *class, struct e
 		return false;
 	if (UNLIKELY(s->away != NULL) && awaytx_refuses(s, class, err))
 		return true;
+	if (!steer_takes_settings(class, err))
+		return true;
 	if (s->pool && pool_conf(s->pool)->mode == POOL_MODE_STATEMENT && class->n && class->part[0].kind == SQL_BEGIN)
 		return err_set(err, "0A000", "transaction blocks are not allowed in statement pooling mode"), true;
 	bool is_certain = s->segment_open || !borrow_earlier_is_under_way(s);

@@ -142,6 +142,12 @@ static bool startup_settings(struct session *s, const struct startmsg *m, struct
 	while (startmsg_param(&rest, &name, &value))
 		if (!is_protocol_word(name) && !startup_add_setting(set, name, value, err))
 			return false;
+	for (size_t i = 0; i < settings_len(*set); i++) {
+		const char *of, *is;
+		settings_at(*set, i, &of, &is);
+		if (!steer_takes_setting(of, is, err))
+			return false;
+	}
 	return true;
 }
 

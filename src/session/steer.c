@@ -29,7 +29,8 @@ struct steering {
 	struct policy_decision now; /* what was decided, when it is not kept in a plan */
 	struct settings *looked_up; /* a session's, from which these were taken last: a reference */
 	const char *route, *application;
-	struct plan *plans; /* PLANS of them, once a policy was asked */
+	struct plan *plans;          /* PLANS of them, once a policy was asked */
+	uint64_t told_us, n_strange; /* of hints that were not understood: when the log was told last, how many since */
 };
 
 void steer_init(struct sessions *ss)
@@ -74,28 +75,38 @@ static bool is_word(struct slice s, const char *word)
 	return s.len == strlen(word) && strncasecmp((const char *)s.at, word, s.len) == 0;
 }
 
-static bool by_word(struct slice word, enum decider by, const char *whose, struct policy_decision *d)
+static enum policy_kind kind_of(struct slice word)
 {
 	if (is_word(word, "primary"))
-		decide_as(d, POLICY_PRIMARY, by, whose);
-	else if (is_word(word, "standby") || is_word(word, "standbys"))
-		decide_as(d, POLICY_STANDBYS, by, whose);
-	else if (is_word(word, "any"))
-		decide_as(d, POLICY_ANY, by, whose);
-	else
+		return POLICY_PRIMARY;
+	if (is_word(word, "standby") || is_word(word, "standbys"))
+		return POLICY_STANDBYS;
+	return is_word(word, "any") ? POLICY_ANY : POLICY_NONE;
+}
+
+static bool by_word(struct slice word, enum decider by, const char *whose, struct policy_decision *d)
+{
+	enum policy_kind kind = kind_of(word);
+	if (kind == POLICY_NONE)
 		return false;
+	decide_as(d, kind, by, whose);
 	return true;
+}
+
+static uint64_t node_of(const struct topo_cluster *c, struct slice name)
+{
+	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
+		if (slice_equal(slice_text(c->nodes[i].name), name))
+			return UINT64_C(1) << i;
+	return 0;
 }
 
 static bool by_node(const struct topo_cluster *c, struct slice name, struct policy_decision *d)
 {
-	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++)
-		if (slice_equal(slice_text(c->nodes[i].name), name)) {
-			d->nodes = UINT64_C(1) << i;
-			decide_as(d, POLICY_NODES, DECIDER_HINT, "hint");
-			return true;
-		}
-	return false;
+	d->nodes = node_of(c, name);
+	if (d->nodes)
+		decide_as(d, POLICY_NODES, DECIDER_HINT, "hint");
+	return d->nodes;
 }
 
 static bool by_client(const struct session *s, const struct topo_cluster *c, const struct sql_hint *hint,
@@ -109,6 +120,64 @@ static bool by_client(const struct session *s, const struct topo_cluster *c, con
 	if (hint->route.len && by_word(hint->route, DECIDER_HINT, "hint", d))
 		return true;
 	return setting && by_word(slice_text(setting), DECIDER_SETTING, "setting lunapool.route", d);
+}
+
+struct slice steer_strange(const struct topo_cluster *c, const struct sql_hint *hint, const struct policy_decision *d)
+{
+	bool is_policys = d->by == DECIDER_PLAN || d->by == DECIDER_ROUTE; /* which may have places and nodes of its own */
+	if (hint->strange.len || is_policys)
+		return hint->strange;
+	return hint->node.len && !node_of(c, hint->node)                                        ? hint->node
+	       : hint->route.len && !hint->wants_primary && kind_of(hint->route) == POLICY_NONE ? hint->route
+	                                                                                        : slice_of(NULL, 0);
+}
+
+#define TELL_EVERY_US (60 * US_PER_S)
+
+/* Once in a while, or it would be once for each statement. */
+static void tell_strange(struct session *s, struct slice what)
+{
+	struct steering *st = s->home->steering;
+	uint64_t now = loop_now_us(session_loop(s));
+	st->n_strange++;
+	if (st->told_us && now - st->told_us < TELL_EVERY_US)
+		return;
+	what.len = what.len < POLICY_NAME_MAX ? what.len : POLICY_NAME_MAX;
+	log_warn(&s->log, "hint_not_understood", KV_SLICE("what", what), KV_INT("statements", (int64_t)st->n_strange));
+	st->told_us = now;
+	st->n_strange = 0;
+}
+
+static const char OWN[] = "lunapool.";
+
+bool steer_takes_setting(const char *name, const char *value, struct err *e)
+{
+	if (strncasecmp(name, OWN, sizeof OWN - 1) != 0)
+		return true;
+	if (strcasecmp(name, "lunapool.route") != 0) {
+		err_set(e, "42704", "unrecognized configuration parameter \"%.63s\"", name);
+		err_hint(e, "Lunapool has one setting of its own: lunapool.route.");
+		return false;
+	}
+	if (!*value || kind_of(slice_text(value)) != POLICY_NONE)
+		return true;
+	err_set(e, "22023", "invalid value for parameter \"lunapool.route\": \"%.63s\"", value);
+	err_hint(e, "Available values: primary, standby, any.");
+	return false;
+}
+
+bool steer_takes_settings(const struct sql_class *class, struct err *e)
+{
+	for (uint32_t i = 0; i < class->n; i++) {
+		const struct sql_part *p = &class->part[i];
+		bool sets = p->kind == SQL_SET || p->kind == SQL_SET_LOCAL || (p->effects & SQL_SET_CONFIG);
+		if (sets && p->name && p->value && !steer_takes_setting(p->name, p->value, e))
+			return false;
+		for (char **m = p->more_settings; sets && m && m[0] && m[1]; m += 2)
+			if (!steer_takes_setting(m[0], m[1], e))
+				return false;
+	}
+	return true;
 }
 
 /* ---- what the policy says ------------------------------------------------------------------------------------------------------------------- */
@@ -221,20 +290,19 @@ static const struct policy_decision *anywhere(struct session *s, const struct to
 	return d;
 }
 
-const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u)
+static const struct policy_decision *decided(struct session *s, const struct topo_cluster *c, const struct unit *u,
+                                             const struct sql_hint *hint, bool has_hint)
 {
 	struct policy_vm *vm = vm_of(s, c);
 	struct policy_decision *d = &s->home->steering->now;
 	const struct policy_decision *said;
-	struct sql_hint hint;
-	bool has_hint = sql_hint(u->text, &hint);
 	nobody_says(d, c, s->home->topo);
 	if (UNLIKELY(s->home->roams && vm && u->class))
-		said = anywhere(s, c, vm, u, &hint, has_hint);
-	else if (by_client(s, c, &hint, d))
+		said = anywhere(s, c, vm, u, hint, has_hint);
+	else if (by_client(s, c, hint, d))
 		return d;
 	else
-		said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? &hint : NULL) : d;
+		said = vm && u->class ? by_policy(s, c, vm, u, has_hint ? hint : NULL) : d;
 	if (said->kind != POLICY_NONE &&
 	    (said->names_place || !(u->tx == UNIT_TX_IF_ASKED && said->by == DECIDER_PLAN && said->kind != POLICY_REJECT)))
 		return said; /* what plan says was not said of a transaction */
@@ -247,6 +315,28 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	d->by = DECIDER_BUILT_IN;
 	d->note = d->reason[0] ? d->note : 0;
 	return d;
+}
+
+/* What nobody could make anything of is told, where nobody else has given a reason. */
+static NOT_INLINE const struct policy_decision *with_strange(struct session *s, const struct policy_decision *d,
+                                                             struct slice what)
+{
+	struct policy_decision *now = &s->home->steering->now;
+	tell_strange(s, what);
+	if (d == now && !now->note)
+		now->note = ledger_note(s->home->ledger, 0, "", "its hint is not understood");
+	return d;
+}
+
+const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u)
+{
+	struct sql_hint hint;
+	bool has_hint = sql_hint(u->text, &hint);
+	const struct policy_decision *d = decided(s, c, u, &hint, has_hint);
+	if (LIKELY(!has_hint && !hint.strange.len))
+		return d;
+	struct slice strange = steer_strange(&s->home->topo->clusters[d->cluster_at], &hint, d);
+	return strange.len ? with_strange(s, d, strange) : d;
 }
 
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)

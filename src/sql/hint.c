@@ -3,8 +3,8 @@
  *
  *   hint    = "lunapool:" pair { [","] pair }        pair = word "=" word
  *
- * Comments nest, as PostgreSQL's do.  A pair that is not known is passed over, and what is no pair ends the hint: a comment may say other
- * things as well.  Of two pairs with one name the last one counts.
+ * Comments nest, as PostgreSQL's do.  A pair that is not known is passed over, and what is no pair ends the hint; the first such thing is
+ * told, since somebody has meant something by it.  Of two pairs with one name the last one counts.
  */
 #include "sql/hint.h"
 
@@ -75,6 +75,12 @@ static struct slice take_word(struct slice *s)
 	return word;
 }
 
+static void note_strange(struct sql_hint *h, struct slice what)
+{
+	if (!h->strange.len)
+		h->strange = what;
+}
+
 static void note_pair(struct sql_hint *h, struct slice name, struct slice value)
 {
 	if (is_word(name, "route"))
@@ -83,18 +89,22 @@ static void note_pair(struct sql_hint *h, struct slice name, struct slice value)
 		h->node = value;
 	else if (is_word(name, "class"))
 		h->class = value;
+	else
+		note_strange(h, name);
 }
 
 static void read_pairs(struct sql_hint *h, struct slice s)
 {
-	for (;;) {
-		struct slice name = take_word(&s);
-		if (!name.len || !s.len || *s.at != '=')
+	for (skip_space(&s); s.len; skip_space(&s)) {
+		struct slice whole = s, name = take_word(&s), value = { NULL, 0 };
+		if (s.len && *s.at == '=') {
+			s = slice_skip(s, 1);
+			value = take_word(&s);
+		}
+		if (!name.len || !value.len) {
+			note_strange(h, name.len ? name : whole);
 			return;
-		s = slice_skip(s, 1);
-		struct slice value = take_word(&s);
-		if (!value.len)
-			return;
+		}
 		note_pair(h, name, value);
 		if (s.len && *s.at == ',')
 			s = slice_skip(s, 1);

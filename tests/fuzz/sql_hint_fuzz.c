@@ -17,5 +17,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(h.route, text);
 	check(h.node, text);
 	check(h.class, text);
+	check(h.strange, text);
 	return 0;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env -S /usr/bin/python3
 """What ran where, and why: EXPLAIN ROUTE says what then happens, SHOW ROUTES counts what was sent, and nobody sees a constant."""
 import os
+import re
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
@@ -134,6 +135,11 @@ def explained(c, sql):
     return dict(c.q('explain route ' + sql))
 
 
+def told(answer):
+    """The errors in it."""
+    return ', '.join(f"{e['C']} {e['M']}" for e in (w.fields(m[1]) for m in answer if m[0] == 'E'))
+
+
 def last(c):
     return dict(c.q('show last route'))
 
@@ -205,6 +211,31 @@ with scenario('EXPLAIN ROUTE says what then happens'):
     c.q("set lunapool.route = 'primary'")
     agrees(c, f'select {HERE}', {'decision': 'the primary: setting lunapool.route', 'decided by': 'setting', 'runs on': 'n0', 'because': 'as decided'})
     c.q('reset lunapool.route')
+    WRONG = ('22023 invalid value for parameter "lunapool.route": "primery"', '42704 unrecognized configuration parameter "lunapool.rout"')
+    for name, value, error in (('route', 'primery', WRONG[0]), ('rout', 'primary', WRONG[1])):
+        for sql in (f"set lunapool.{name} = '{value}'", f"set local lunapool.{name} to '{value}'", f"select set_config('lunapool.{name}', '{value}', false)"):
+            is_(told(c.ask(w.query(sql))), error, f'{sql}: an error, and what is wrong')
+            is_(told(c.ask(w.parse('', sql) + w.bind('', '') + w.execute() + w.sync())), error, '… in the extended protocol, too')
+        is_(told(c.ask(w.parse('', 'select set_config($1, $2, false)') + w.bind('', '', [f'lunapool.{name}', value]) + w.execute() + w.sync())), error, '… and with parameters')
+        try:
+            proxy.connect(db, params={f'lunapool.{name}': value})
+            ok(False, f'lunapool.{name} at the start of a session')
+        except Exception as e:  # noqa: BLE001
+            is_(str(e), error, f'lunapool.{name} = {value} at the start of a session')
+    is_(c.one("select set_config('lunapool.route', 'ANY', false)"), 'ANY', 'what it takes, it takes')
+    is_(explained(c, 'select 1')['decision'], 'any node: setting lunapool.route', '… and keeps')
+    c.q('reset lunapool.route')
+    at = len(proxy.log())
+    for hint, what, by in (('node=n9', 'n9', 'built-in routing'), ('route=primery', 'primery', 'built-in routing'), ('nod=n2', 'nod', 'built-in routing'),
+                           ('primary', 'primary', 'built-in routing'), ('route=primary, nod=n2', 'nod', 'hint')):
+        e = explained(c, f'/* lunapool: {hint} */ select {HERE}')
+        is_((e['hint'], e['decided by']), (f'not understood: {what}', by), f'{hint}: EXPLAIN ROUTE tells')
+        c.q(f'/* lunapool: {hint} */ select {HERE}')
+        is_(last(c)['reason'], 'its hint is not understood', '… so does SHOW LAST ROUTE')
+    is_(explained(c, f'/* lunapool: node=n2, class=any */ select {HERE}').get('hint'), None, 'a good one is')
+    is_(len(re.findall(r'hint_not_understood .*what=n9 statements=1', proxy.log()[at:])), 1, 'the log tells')
+    is_(proxy.log()[at:].count('hint_not_understood'), 1, '… once in a while')
+    ok([r for r in shown(admin, 'SHOW ROUTES') if r['reason'] == 'its hint is not understood'], 'SHOW ROUTES counts them')
     e = explained(c, 'selct 1')
     is_((e['statement'], e['parser'], e['runs on']), ('is for the primary: is not understood', 'syntax error at or near "selct"', 'n0'), 'what is wrong with a statement is told')
     like(explained(c, "select 'open")['parser'], 'has no end', '… also without a shape')
