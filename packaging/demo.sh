@@ -95,14 +95,16 @@ start_node pg2 5432
 start_node pg3 5433
 password=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 as "$bin/psql" -X -q -h "$home/sockets" -p 5431 -U postgres -v ON_ERROR_STOP=1 >&2 <<-SQL
-	create role lunapool login;
+	create role lunapool login superuser;
 	create role demo login;
 	create database demo owner demo;
 SQL
 
 # ---- Lunapool
 as mkdir conf.d
+as mkdir -m 700 state
 as tee conf.d/00-listen.conf >/dev/null <<-CONF
+	state_dir = "../state"
 	listen { address = "127.0.0.1"  port = 0 }
 	auth   { hba_file = "../hba"  users_file = "../users"  admin_users = {"demo"} }
 CONF
@@ -112,6 +114,7 @@ as tee conf.d/10-cluster.conf >/dev/null <<-CONF
 	  node "pg2" { host = "$home/sockets"  port = 5432 }
 	  node "pg3" { host = "$home/sockets"  port = 5433 }
 	  service_user = "lunapool"
+	  failover = auto
 	}
 CONF
 as tee conf.d/20-pools.conf >/dev/null <<-CONF
@@ -155,6 +158,9 @@ while :; do
 		  psql                                     the application's view
 		  psql lunapool -c 'SHOW HELP'             the console
 		  $bin/pgbench -i && $bin/pgbench -c 50 -T 10
+		  psql lunapool -c SWITCHOVER              another primary, and nobody notices
+		  $bin/pg_ctl -D $home/pg1 -m immediate stop     … or the hard way
+		  psql lunapool -x -c 'SHOW OPERATIONS'    what was done then, and why
 		  kill -HUP $proxy                         after a change in $home/conf.d
 
 		$text
