@@ -101,6 +101,8 @@ enum sql_why {
 struct sql_part {
 	uint8_t kind;      /* enum sql_kind */
 	uint8_t why;       /* enum sql_why; SQL_WHY_READ: it need not */
+	bool is_idle;      /* for the primary, perhaps, but it changes nothing that a read could show */
+	bool may_be_idle;  /* … if what it calls does not */
 	uint32_t effects;  /* enum sql_effect */
 	char *name;        /* lower-cased as PostgreSQL folds it (quoted names as they are); NULL when there is none */
 	char *value;       /* SET, set_config: the value as set_config() takes it; NULL when unknown (NAME is then "to be pinned as opaque") */
@@ -134,6 +136,7 @@ struct sql_class {
 	bool is_read;
 	/* A transaction that is on a standby may go on there with it: is_read, and what changes nothing but the session or the transaction. */
 	bool may_stay;
+	bool is_idle; /* nothing that a read could show is changed: may_stay, and what locks rows, asks about the server … */
 	const char *why_primary; /* static text, NULL when is_read: of the first part that is none */
 	const char *blamed;      /* the function, relation or setting that it is for; NULL: none in particular */
 	/* What the facts with that id made of it, when that was something else (facts.c's). */

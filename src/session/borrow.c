@@ -180,7 +180,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		borrow_attach(s, srv);
 	} else if (!borrow_may_pin(s, class))
 		return borrow_wait_pin(s);
-	if (UNLIKELY(s->home->routes) && !(class && class->may_stay) && !s->is_away)
+	if (UNLIKELY(s->home->routes) && !(class && class->is_idle) && !s->is_away)
 		s->unit_wrote = 1;
 	s->held_since_us = 0;
 	s->noticed = 0;

@@ -385,6 +385,8 @@ static void read_part(struct sql_part *p, const node *n, struct outcome *o)
 	p->why = (uint8_t)r.found.why;
 	if (p->why == SQL_WHY_READ && hangs_on_catalog(p))
 		p->why = SQL_WHY_CATALOG;
+	p->may_be_idle = !r.found.changes || p->kind == SQL_PREPARE || (p->effects & SQL_PLAN_ONLY);
+	p->is_idle = p->may_be_idle && (!hangs_on_catalog(p) || p->kind == SQL_PREPARE);
 	if (o->adds_calls && hangs_on_catalog(p))
 		p->effects |= SQL_OPAQUE_CALL;
 	o->adds_calls |= ddl_adds_calls(&r, n);

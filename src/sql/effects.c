@@ -34,8 +34,30 @@ static void note_name(struct findings *f, const char *name)
 	f->functions = texts_add(f->functions, mem_text(name));
 }
 
+/* What is for the primary for one of these alone changes nothing that a read, on whatever node, could show: what sequences tell only the primary is asked. */
+static bool is_idle(enum sql_why why)
+{
+	switch (why) {
+	case SQL_WHY_READ:
+	case SQL_WHY_SESSION:
+	case SQL_WHY_SETTING:
+	case SQL_WHY_MODE:
+	case SQL_WHY_LOCKS_ROWS:
+	case SQL_WHY_LOCKS_TABLE:
+	case SQL_WHY_NOTIFIES:
+	case SQL_WHY_SERVER:
+	case SQL_WHY_TRANSACTION_ID:
+	case SQL_WHY_ADVISORY:
+	case SQL_WHY_SEQUENCE:
+		return true;
+	default:
+		return false;
+	}
+}
+
 void effects_blame(struct findings *f, enum sql_why why, const char *name)
 {
+	f->changes |= !is_idle(why);
 	if (why <= f->why || f->why > SQL_WHY_EXECUTE)
 		return;
 	f->why = why;

@@ -304,8 +304,18 @@ static struct sql_class *proven(struct sql_class *c)
 	return sql_class_ref(c->as_read);
 }
 
+/* What it calls is known now, if that counts.  A plan calls hardly anything, and PREPARE nothing. */
+static bool idles(const struct sql_part *p, const struct finding *g)
+{
+	bool is_harmless = g->why == SQL_WHY_READ || (g->plans_only && !(g->effects & SQL_PLANNED));
+	if (p->kind == SQL_PREPARE)
+		return p->is_idle;
+	return p->may_be_idle && is_harmless && (p->is_idle || g->facts->is_known);
+}
+
 static void add(struct sql_part *p, const struct finding *g)
 {
+	p->is_idle = idles(p, g);
 	p->effects = effects_with(p->effects, g->effects);
 	p->culprit = g->culprit ? mem_text(g->culprit) : NULL;
 	if (g->why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE)
@@ -323,7 +333,7 @@ static void inform(struct sql_class *c, const struct facts *f)
 		struct finding g = { .facts = f };
 		look_up_part(&g, p);
 		if (effects_with(p->effects, g.effects) == p->effects && !g.culprit &&
-		    (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE))
+		    (g.why == SQL_WHY_READ || p->why > SQL_WHY_EXECUTE) && (p->why == SQL_WHY_CATALOG || p->is_idle == idles(p, &g)))
 			continue;
 		copy = copy ? copy : class_copy(c);
 		add(&copy->part[i], &g);

@@ -45,12 +45,13 @@ static bool part_may_stay(const struct sql_part *p)
 void reads_judge(struct sql_class *c)
 {
 	enum sql_why first = SQL_WHY_READ; /* CATALOG gives way to what is certain */
-	c->is_read = c->may_stay = true;
+	c->is_read = c->may_stay = c->is_idle = true;
 	c->why_primary = c->blamed = NULL;
 	for (uint32_t i = 0; i < c->n; i++) {
 		struct sql_part *p = &c->part[i];
 		judge_part(p);
 		c->may_stay &= part_may_stay(p);
+		c->is_idle &= part_may_stay(p) || p->is_idle;
 		if (p->why == SQL_WHY_READ)
 			continue;
 		bool is_first = c->is_read || first == SQL_WHY_CATALOG;

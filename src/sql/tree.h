@@ -14,12 +14,13 @@ typedef PgQuery__Node node; /* the one name that every line would have to break 
 struct findings {
 	uint32_t effects;
 	enum sql_why why;
-	char *blamed;                      /* owned */
-	bool has_unknown;                  /* a function whose effect its name does not tell */
-	bool stores_calls;                 /* in what is not executed: functions that are not PostgreSQL's own, or what may hold some */
-	char **functions;                  /* owned; NULL-terminated; each once */
-	char **touched;                    /* the same: struct sql_part's */
-	uint32_t *fields;                  /* the same */
+	char *blamed;      /* owned */
+	bool changes;      /* something that reads could show: any of the reasons says so, not only the first */
+	bool has_unknown;  /* a function whose effect its name does not tell */
+	bool stores_calls; /* in what is not executed: functions that are not PostgreSQL's own, or what may hold some */
+	char **functions;  /* owned; NULL-terminated; each once */
+	char **touched;    /* the same: struct sql_part's */
+	uint32_t *fields;  /* the same */
 	uint32_t n_fields;
 	unsigned n_calls;                  /* function calls of any kind */
 	unsigned n_config, n_config_local; /* set_config(), and those that are certainly local to the transaction */
@@ -34,7 +35,8 @@ static inline void effects_find_in(struct findings *f, const node *n, bool execu
 /* Of several reasons the first one counts that a statement cannot be rid of. */
 void effects_blame(struct findings *f, enum sql_why why, const char *name);
 void effects_note(struct findings *f, char kind, const char *name); /* in touched: an enum facts_kind or TOUCHED_… */
-bool effects_names_users(char **touched); /* something in it is not a type of pg_catalog, which is what it seems unless the catalogue says otherwise */
+bool effects_names_users(
+    char **touched); /* something in it is not a type of pg_catalog, which is what it seems unless the catalogue says otherwise */
 bool effects_is_bare(const PgQuery__SelectStmt *s); /* only a target list: one row, each target evaluated once */
 /* The call that a target makes, through casts; NULL when it is something else. */
 const PgQuery__FuncCall *effects_call_of(const node *target);

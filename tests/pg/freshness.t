@@ -8,7 +8,7 @@ from harness import *  # noqa: E402,F403
 
 proxy_only()
 cluster = Cluster(standbys=2)
-SETUP = 'create table t (i int primary key); insert into t values (0)'
+SETUP = 'create table t (i int primary key); create sequence s; insert into t values (0)'
 db, lax = cluster.database(setup=SETUP), cluster.database('t_freshness_lax', setup=SETUP)
 for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
     with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
@@ -64,6 +64,21 @@ with scenario('session'):
     replay(paused=False)
     away(writer)
     is_([count(writer, 1) for _ in range(20)], ['1'] * 20, 'it reads on a standby when that shows it')
+
+with scenario('what writes nothing'):
+    replay(paused=True)
+    writer.q('insert into t values (20)')
+    for sql in ('explain insert into t values (3)', 'select i from t for share', 'select count(*) from pg_stat_activity', "select nextval('s')", 'notify x',
+                'select pg_current_xact_id(), pg_advisory_xact_lock(1)', 'prepare p as insert into t values (3)', 'begin; lock t; select i from t for update; commit'):
+        reader.q(sql)
+        is_(where(reader) == 'n0', False, f'behind {sql} standbys are good enough')
+    for sql in ('begin isolation level serializable', 'select i from t', 'commit'):
+        reader.q(sql)
+    is_(where(reader) == 'n0', False, 'behind a transaction that was for the primary and has only read, too')
+    reader.q('select i from t for update; delete from t where i = -1')
+    is_(where(reader), 'n0', 'behind a write they are not')
+    replay(paused=False)
+    away(reader)
 
 with scenario('cluster'):
     put(read_your_writes='cluster')

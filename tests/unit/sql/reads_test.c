@@ -229,6 +229,66 @@ static void with_facts(void **state)
 	facts_unref(f);
 }
 
+static void what_changes_nothing(void **state)
+{
+	struct facts *nothing = facts_seal(facts_new(false)), *f = facts_new(true);
+	facts_add(f, FACTS_FUNCTION, "vol", SQL_WRITES, NULL);
+	facts_add(f, FACTS_FUNCTION, "planned", SQL_WRITES | SQL_PLANNED, NULL);
+	facts_add(f, FACTS_FUNCTION, "stable", 0, NULL);
+	facts_add(f, FACTS_READ, "vol_view", SQL_WRITES, "vol");
+	facts_seal(f);
+	static const struct {
+		const char *text;
+		bool by_itself, when_known;
+	} rows[] = {
+		{ "select 1", true, true },
+		{ "select a from t", false, true },
+		{ "set work_mem = 64", true, true },
+		{ "begin isolation level serializable", true, true },
+		{ "select a from t for share", false, true },
+		{ "select a from t where stable(a) for no key update", false, true },
+		{ "select vol(a) from t for share", false, false },
+		{ "select a from vol_view for share", false, false },
+		{ "select nobody_knows(a) from t for share", false, false },
+		{ "select pg_is_in_recovery()", false, true },
+		{ "select pg_is_in_recovery(), vol()", false, false },
+		{ "select pg_is_in_recovery(), lo_unlink(1)", false, false },
+		{ "select pg_is_in_recovery(), query_to_xml('delete from t', true, true, '')", false, false },
+		{ "select 1 from pg_stat_activity", false, true },
+		{ "select pg_advisory_xact_lock(1), txid_current(), nextval('s')", false, true },
+		{ "notify x", true, true },
+		{ "lock t", false, true },
+		{ "explain insert into t values (1)", false, true },
+		{ "explain select vol()", false, true },
+		{ "explain select planned()", false, false },
+		{ "explain analyze insert into t values (1)", false, false },
+		{ "prepare x as insert into t values (1)", true, true },
+		{ "insert into t values (1)", false, false },
+		{ "with x as (delete from t returning 1) select pg_is_in_recovery() from x for share", false, false },
+		{ "select a into x from t for share", false, false },
+		{ "select a from t for share; update t set a = 1", false, false },
+		{ "execute x", false, false },
+		{ "do 'x'", false, false },
+		{ "call p()", false, false },
+		{ "create temp table x (a int)", false, false },
+		{ "selct", false, false },
+	};
+	struct sql_cache *cache = sql_cache_new(1 << 20);
+	for (size_t i = 0; i < 4 * ARRAY_LEN(rows); i++) {
+		const bool is_known = i / ARRAY_LEN(rows) % 2;
+		struct slice text = slice_text(rows[i % ARRAY_LEN(rows)].text);
+		struct sql_class *c =
+		    sql_class_inform(sql_classify(cache, text, (struct sql_dialect){ 0 }), is_known ? f : nothing, text);
+		if (c->is_idle != (is_known ? rows[i % ARRAY_LEN(rows)].when_known : rows[i % ARRAY_LEN(rows)].by_itself))
+			fail_msg("%s: %sidle%s", rows[i % ARRAY_LEN(rows)].text, c->is_idle ? "" : "not ",
+			         is_known ? ", when that is known" : "");
+		sql_class_unref(c);
+	}
+	sql_cache_free(cache);
+	facts_unref(nothing);
+	facts_unref(f);
+}
+
 /* A class that is a read for some is none for those of whose database nothing is known, and keeps being plain. */
 static void databases_that_take_turns(void **state)
 {
@@ -534,11 +594,9 @@ static void ddl_that_is_noticed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(by_themselves),
-		cmocka_unit_test(with_facts),
-		cmocka_unit_test(databases_that_take_turns),
-		cmocka_unit_test(what_is_learnt),
-		cmocka_unit_test(what_is_called_unsaid),
+		cmocka_unit_test(by_themselves),        cmocka_unit_test(with_facts),
+		cmocka_unit_test(what_changes_nothing), cmocka_unit_test(databases_that_take_turns),
+		cmocka_unit_test(what_is_learnt),       cmocka_unit_test(what_is_called_unsaid),
 		cmocka_unit_test(ddl_that_is_noticed),
 	};
 	hash_init();
