@@ -28,6 +28,7 @@
 #include "app/monitor.h"
 #include "app/orders.h"
 #include "app/policies.h"
+#include "app/powers.h"
 #include "app/takeover.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -58,6 +59,7 @@ struct control {
 	struct takeover *takeover; /* NULL: we took nobody's place */
 	struct roles *roles;
 	struct keeper_pools of_pools;
+	struct hooks_powers powers;
 	struct journal *journal; /* NULL: there is no state_dir, or a successor has it */
 	struct loader *loader;
 	struct ceiling *ceiling;
@@ -366,7 +368,8 @@ struct control *control_new(struct app *a)
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
 	a->records = records_new();
 	c->orders = orders_new(a);
-	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board });
+	powers_init(&c->powers, a);
+	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->monitor = monitor_new(a);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);

@@ -17,6 +17,7 @@ struct fitness_view {
 	bool is_alive;               /* it has answered the last probe, and in time */
 	bool is_refused;             /* … but it did say something */
 	bool is_cut;                 /* nobody may have a connection to it */
+	bool is_drained;             /* a policy keeps statements away from it */
 	bool is_foreign;             /* of another cluster */
 	bool is_stray;               /* on another timeline than the primary */
 	bool has_moved;              /* the cluster has had several timelines since we began */

@@ -27,7 +27,7 @@ struct picture_node {
 	uint64_t asked_us, ejections; /* when that question was sent */
 	uint64_t answered_us;         /* when the question was sent whose answer `sample` is */
 	uint64_t failed_us;           /* when a question failed last */
-	bool is_cut;                  /* as topo_node has it */
+	bool is_cut, is_drained;      /* as topo_node has them */
 	bool is_late;                 /* no answer for LATE_US */
 	bool sees_less;               /* SAMPLE_LESS */
 	struct verdict_view view;

@@ -28,6 +28,10 @@ void roles_resign(struct roles *r);
 const struct keeper *roles_keeper(const struct roles *r, const char *cluster);
 /* After each publish with another configuration, the first included: asks the new nodes, forgets those that went. */
 void roles_on_conf(struct roles *r);
+/* For policies.  False: there is no such cluster, or node.
+ * HOLD: nothing begins on its primary, what would waits;  DRAIN: it takes no new reads. */
+bool roles_hold(struct roles *r, const char *cluster, bool is_held) MUST_CHECK;
+bool roles_drain(struct roles *r, uint32_t node_id, bool is_drained) MUST_CHECK;
 void roles_doubt(struct roles *r, uint32_t node_id); /* asks all nodes of its cluster now; floods cost little.  Control thread */
 
 #endif

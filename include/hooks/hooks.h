@@ -16,11 +16,26 @@
 #include "topo/topo.h"
 
 struct hooks;
+/* What is done to clusters and nodes by layers above; published when these return.  False with ERR: it cannot be. */
+enum hook_order { HOOK_ATTACH, HOOK_DETACH };
+enum hook_ordered { HOOK_ORDER_REFUSED, HOOK_ORDER_IS_SO, HOOK_ORDER_GIVEN };
+enum hook_answer { HOOK_ORDER_WAITS, HOOK_ORDER_DONE, HOOK_ORDER_FAILED };
+struct hooks_powers {
+	void *arg;
+	bool (*hold)(void *arg, const char *cluster, bool is_held, struct err *err);
+	bool (*drain)(void *arg, uint32_t node_id, bool is_drained, struct err *err);
+	unsigned (*busy)(void *arg, uint32_t node_id); /* connections that clients use or wait for */
+	/* REFUSED with ERR, 55006: not now.  IS_SO: it is that already.  GIVEN: what becomes of it, answer() says of ID. */
+	enum hook_ordered (*order)(void *arg, const char *cluster, enum hook_order what, const char *node, const char *by,
+	                           uint64_t *id, struct err *err);
+	enum hook_answer (*answer)(void *arg, const char *cluster, uint64_t id, struct err *err);
+};
 struct hooks_env {
 	struct loop *loop;
 	struct resolver *resolver;
 	struct mailbox *mailbox;
 	struct topo_board *board;
+	const struct hooks_powers *powers; /* outlive the hooks; NULL: none, and what needs them fails */
 };
 struct hooks *hooks_new(const struct hooks_env *env);
 /* Nothing runs any more, and nobody is told; programs that run are killed. */
@@ -37,6 +52,13 @@ void hook_set_free(struct hook_set *set);
 /* SET, which it takes over, holds for whatever begins from now on; its timers begin, those before end. */
 void hooks_apply(struct hooks *h, struct hook_set *set);
 void hooks_on_publish(struct hooks *h); /* a topology was published: is that an event? */
+/* What a topology does not show.  NAME: one of POLICY_EVENTS; the others NULL or 0: the event has no such field. */
+struct hook_event {
+	const char *name, *node, *old;
+	uint64_t id;
+	const char *kind, *outcome, *reason;
+};
+void hooks_happened(struct hooks *h, const char *cluster, const struct hook_event *e);
 
 /* ---- runs */
 
@@ -103,6 +125,13 @@ struct hook_row {
 	uint64_t took_us; /* until now */
 	char waits_for[100], last_line[200], error[300];
 };
+struct hook_metric {
+	const char *cluster, *name;
+	double value;
+	int64_t set_at; /* seconds since 1970 */
+};
+/* Any thread: what policies have measured, by cluster and name. */
+void hooks_each_metric(struct hooks *h, void (*fn)(void *arg, const struct hook_metric *m), void *arg);
 /* Any thread: what runs, and the last hundred that have; the newest first. */
 void hooks_each(struct hooks *h, void (*fn)(void *arg, const struct hook_row *row), void *arg);
 

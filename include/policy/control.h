@@ -49,5 +49,7 @@ void policy_control_push_node(lua_State *L, int node_at);      /* of its own clu
 void policy_control_push_part(lua_State *L, const char *name); /* lua/lunapool/NAME.lua, to be called */
 int policy_control_node_at(lua_State *L, int index);    /* the index of the node at INDEX, in its own cluster; -1: it is none */
 int policy_control_check_node(lua_State *L, int index); /* the same for an argument; raises an error */
+size_t policy_control_check_cluster(lua_State *L, int index);                /* an argument: any cluster; its index */
+int policy_control_check_place(lua_State *L, int index, size_t *cluster_at); /* … a node of any cluster */
 
 #endif

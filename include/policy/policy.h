@@ -39,6 +39,7 @@ struct policy_query {
 	bool in_transaction;    /* inside one that has begun before this statement */
 	bool read_only;         /* and it is READ ONLY */
 	bool wrote;             /* and it has written */
+	bool stays;             /* it, or a pin, keeps the session in the cluster where it is */
 	int64_t ms_since_write; /* of the session; -1: it has not written */
 };
 /* What it sees as `client`. */

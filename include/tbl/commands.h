@@ -29,6 +29,7 @@
 	SHOW(limits, "SHOW LIMITS", STATS, "Whatever is counted against a limit: how many there are, and how many there may be.")    \
 	SHOW(lists, "SHOW LISTS", STATS, "How many there are of each kind of thing.")                                                \
 	SHOW(mem, "SHOW MEM", STATS, "Memory for what comes and goes, of each worker; where the size of one differs, it is NULL.")   \
+	SHOW(metrics, "SHOW METRICS", STATS, "What policies have measured: lp.metric().")                                            \
 	SHOW(nodes, "SHOW NODES", STATS, "The nodes of each cluster: role, server connections, fitness for reads, lag.")             \
 	SHOW(operations, "SHOW OPERATIONS", STATS, "What is done about lost primaries, and what was: steps, candidates, and why.")   \
 	SHOW(peers, "SHOW PEERS", STATS, "Empty: cancel requests need no peers.")                                                    \

@@ -49,18 +49,39 @@
 	EVENT(node_up, "node", "A node answers that did not.")                                                              \
 	EVENT(node_down, "node", "A node does not answer any more.")                                                        \
 	EVENT(primary_changed, "node, old", "A node has become the primary; old is the one before, nil if there was none.") \
-	EVENT(primary_lost, "old", "Nobody is the primary any more.")
+	EVENT(primary_lost, "old", "Nobody is the primary any more.")                                                       \
+	EVENT(operation_began, "id, kind, node, reason",                                                                    \
+	      "A failover or a switchover has begun; node is the primary that it is about.")                                \
+	EVENT(operation_ended, "id, kind, outcome, node, old, reason",                                                      \
+	      "It has ended: outcome is \"done\", and node the primary now, or \"aborted\".")                               \
+	EVENT(node_quarantined, "node, reason", "A node takes nothing until it follows the primary.")                       \
+	EVENT(node_released, "node", "It does, and is a standby like others again.")                                        \
+	EVENT(node_detached, "node, reason", "A node takes nothing until it is attached again.")                            \
+	EVENT(node_attached, "node", "It is.")                                                                              \
+	EVENT(maintenance_on, "", "Nothing is done to the cluster by itself any more.")                                     \
+	EVENT(maintenance_off, "", "It is, again.")                                                                         \
+	EVENT(notice, "id, kind, reason",                                                                                   \
+	      "lp.notify() was called: reason is its text, kind its level, id that of the task in SHOW TASKS.")
 
+/* What lp.hold() returns. */
+#define POLICY_HOLD(FIELD)                                                                                               \
+	FIELD(release, "fun(self: lunapool.Hold): true?, lunapool.Error?", NOW,                                              \
+	      "What waits goes on. Nil and an error of kind timeout: it was over already, so that something may have begun " \
+	      "meanwhile.")
 /* Of the tables that the control plane gives. */
 #define POLICY_TASK(FIELD)                             \
 	FIELD(name, "string", NOW, "As it was called.")    \
 	FIELD(id, "integer", NOW, "As SHOW TASKS has it.") \
 	FIELD(args, "table<string, string|boolean>", NOW,  \
 	      "What was given: --dump=/srv/dump is args.dump; --force is args.force, true.")
-#define POLICY_EVENT(FIELD)                                 \
-	FIELD(name, "string", NOW, "Which one it is.")          \
-	FIELD(node, "lunapool.Node?", NOW, "Whom it is about.") \
-	FIELD(old, "lunapool.Node?", NOW, "Who was the primary.")
+#define POLICY_EVENT(FIELD)                                                   \
+	FIELD(name, "string", NOW, "Which one it is.")                            \
+	FIELD(node, "lunapool.Node?", NOW, "Whom it is about.")                   \
+	FIELD(old, "lunapool.Node?", NOW, "Who was the primary.")                 \
+	FIELD(id, "integer?", NOW, "The operation's, as SHOW OPERATIONS has it.") \
+	FIELD(kind, "string?", NOW, "\"failover\" or \"switchover\".")            \
+	FIELD(outcome, "string?", NOW, "\"done\" or \"aborted\".")                \
+	FIELD(reason, "string?", NOW, "Why.")
 #define POLICY_EVERY(FIELD)                                                                                      \
 	FIELD(seconds, "number", NOW, "How long after it was called it is called again, from when it has returned.") \
 	FIELD(run, "fun(cluster: lunapool.Cluster): any, any", NOW, "What is called.")
@@ -89,12 +110,13 @@
 	FIELD(body, "string", NOW, "At most 1 MB.") \
 	FIELD(headers, "table<string, string>", NOW, "By their names in small letters.")
 /* Why an action did not do what it should: the second value, behind nil. */
-#define POLICY_ERROR(FIELD)                                                                                         \
-	FIELD(kind, "string", NOW,                                                                                      \
-	      "\"exit\", \"signal\", \"timeout\", \"start\": of commands; \"sql\", \"connect\"; \"http\"; \"raised\".") \
-	FIELD(message, "string", NOW, "For people; tostring() of the error is this, too.")                              \
-	FIELD(output, "string?", NOW, "What a command has written.")                                                    \
-	FIELD(status, "integer?", NOW, "Its exit status, the signal that ended it, or HTTP's.")                         \
+#define POLICY_ERROR(FIELD)                                                                                                     \
+	FIELD(kind, "string", NOW,                                                                                                  \
+	      "\"exit\", \"signal\", \"timeout\", \"start\": of commands; \"sql\", \"connect\"; \"http\"; \"state\": it cannot be " \
+	      "now; \"raised\".")                                                                                                   \
+	FIELD(message, "string", NOW, "For people; tostring() of the error is this, too.")                                          \
+	FIELD(output, "string?", NOW, "What a command has written.")                                                                \
+	FIELD(status, "integer?", NOW, "Its exit status, the signal that ended it, or HTTP's.")                                     \
 	FIELD(sqlstate, "string?", NOW, "PostgreSQL's word for it.")
 
 #define POLICY_STATEMENT(FIELD, METHOD)                                                                                       \
@@ -109,16 +131,18 @@
 	METHOD(touches, "relation: string", "boolean", SAME, "It names this table or view; a schema in front of it is ignored.")
 
 /* What a query has beyond its statement. */
-#define POLICY_QUERY(FIELD, METHOD)                                                                             \
-	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                 \
-	FIELD(in_transaction, "boolean", NOW, "A transaction was begun before it.")                                 \
-	FIELD(read_only, "boolean", NOW, "… which is READ ONLY.")                                                   \
-	FIELD(wrote, "boolean", NOW, "… which has written.")                                                        \
-	FIELD(ms_since_write, "number", NOW, "Milliseconds since the session last wrote; math.huge if it has not.") \
-	FIELD(application, "string", NOW, "The session's application_name.")                                        \
-	FIELD(client_address, "string", NOW, "Where the client comes from; \"\" is the unix socket.")               \
-	FIELD(class, "string?", NOW, "The class that admit() gave the session.")                                    \
-	FIELD(hint, "lunapool.Hint?", NOW, "What a comment in front of it asks for.")                               \
+#define POLICY_QUERY(FIELD, METHOD)                                                                                 \
+	FIELD(text, "string", NOW, "The statement as it came, at most 8 kB of it.")                                     \
+	FIELD(in_transaction, "boolean", NOW, "A transaction was begun before it.")                                     \
+	FIELD(read_only, "boolean", NOW, "… which is READ ONLY.")                                                       \
+	FIELD(wrote, "boolean", NOW, "… which has written.")                                                            \
+	FIELD(stays, "boolean", NOW,                                                                                    \
+	      "Its transaction has begun, or a pin keeps the session, in the cluster where it is: another is refused.") \
+	FIELD(ms_since_write, "number", NOW, "Milliseconds since the session last wrote; math.huge if it has not.")     \
+	FIELD(application, "string", NOW, "The session's application_name.")                                            \
+	FIELD(client_address, "string", NOW, "Where the client comes from; \"\" is the unix socket.")                   \
+	FIELD(class, "string?", NOW, "The class that admit() gave the session.")                                        \
+	FIELD(hint, "lunapool.Hint?", NOW, "What a comment in front of it asks for.")                                   \
 	FIELD(parameters, "integer", NOW, "How many parameters it has.")
 
 /* Of a comment: lunapool: route=standby, node=pg2, class=batch */
@@ -134,7 +158,7 @@
 	FIELD(client_address, "string", NOW, "Where he comes from; \"\" is the unix socket.")
 
 /* Of the table that admit() may return. */
-#define POLICY_ADMISSION(FIELD)                                                                                     \
+#define POLICY_ADMISSION(FIELD)                                                                                   \
 	FIELD(database, "string?", NOW, "The database that he gets, with its pool, as if he had asked for that one.") \
 	FIELD(class, "string?", NOW, "A name for what he does; his queries have it as query.class.")
 
@@ -154,7 +178,7 @@
 	FIELD(host, "string?", SAME, "Its host.")                                                                                   \
 	FIELD(port, "integer?", SAME, "Its port.")                                                                                  \
 	FIELD(role, "string?", NOW, "\"primary\", \"standby\", \"foreign\" (of another cluster, whatever it says) or \"unknown\".") \
-	FIELD(status, "string?", NOW, "\"up\" or \"down\".")                                                                        \
+	FIELD(status, "string?", NOW, "\"up\", \"draining\" or \"down\".")                                                          \
 	FIELD(weight, "integer?", SAME, "Its share of the reads, beside the others'; 0: none.")                                     \
 	FIELD(is_fit, "boolean?", NOW, "A standby that takes reads now: up, receiving, and not too far behind.")                    \
 	FIELD(timeline, "integer?", NOW, "PostgreSQL's; 0 while it is not known.")                                                  \
@@ -218,6 +242,26 @@
 	         "One request of HTTP: GET, or POST if there is a body. An answer of status 400 or more is an error of kind http. "  \
 	         "Redirects are not "                                                                                                \
 	         "followed; certificates are verified, by those in ca if that is given; after timeout seconds (10) it is given up.") \
+	FUNCTION(hold, "cluster: lunapool.Cluster", "lunapool.Hold?, lunapool.Error?",                                               \
+	         "From now on nothing begins on the primary: it waits, while reads go on at standbys, and so does what has begun. "  \
+	         "To the "                                                                                                           \
+	         "hold's release(), to the end "                                                                                     \
+	         "of what has asked for it, or for hold_timeout.")                                                                   \
+	FUNCTION(drain, "node: lunapool.Node, options?: {timeout?: number}", "true?, lunapool.Error?",                               \
+	         "Keeps new transactions away from a standby and waits (60 s) until nobody uses it. To lp.attach(), or to the end "  \
+	         "of what has asked "                                                                                                \
+	         "for it. Of a cluster's only node: its status is \"draining\", and the policy sends nothing there.")                \
+	FUNCTION(detach, "node: lunapool.Node, options?: {timeout?: number}", "true?, lunapool.Error?",                              \
+	         "As DETACH: closes all connections to a standby and makes no new ones until it is attached, also over a restart. "  \
+	         "While an "                                                                                                         \
+	         "operation is under way it waits (10 s).")                                                                          \
+	FUNCTION(attach, "node: lunapool.Node, options?: {timeout?: number}", "true?, lunapool.Error?",                              \
+	         "As ATTACH: takes lp.detach() and lp.drain() back.")                                                                \
+	FUNCTION(notify, "text: string, level?: \"info\"|\"warn\"|\"error\"", "true",                                                \
+	         "Tells operators: a line in the log, which is never left out, in SHOW TASKS, and the event notice, for a pager. "   \
+	         "Level warn.")                                                                                                      \
+	FUNCTION(metric, "name: string, value: number", "boolean",                                                                   \
+	         "Sets what SHOW METRICS has under this name; 1,000 of them. False: there is no room.")                              \
 	FUNCTION(sleep, "seconds: number", "true", "Waits.")                                                                         \
 	FUNCTION(                                                                                                                    \
 	    parallel, "list: any[], fn: fun(item: any, at: integer): any, options?: {limit?: integer, fail?: \"fast\"|\"late\"}",    \

@@ -27,6 +27,7 @@ struct topo_node {
 	bool in_recovery;
 	bool is_foreign; /* it has another system identifier than its cluster: nothing may be sent there */
 	bool is_cut;     /* in quarantine, detached, or being replaced: nobody may have a connection to it */
+	bool is_drained; /* a policy keeps new transactions away from it; those that run go on */
 };
 struct topo_cluster {
 	const char *name;
@@ -35,7 +36,8 @@ struct topo_cluster {
 	struct topo_node *nodes;
 	uint64_t
 	    epoch; /* grows when another node becomes primary, or the primary's timeline does: positions of before compare with nothing */
-	int primary; /* index into nodes; -1: not known now.  A cluster of one node: always 0 */
+	int primary;  /* index into nodes; -1: not known now.  A cluster of one node: always 0 */
+	bool is_held; /* a policy lets nothing begin on the primary; what runs there goes on */
 };
 struct topo {
 	uint64_t generation; /* grows with each publish */

@@ -49,6 +49,15 @@ function lp.retry(options)
   end
 end
 
+-- What needs the primary waits, until it is released; the run's end is the latest.
+function lp.hold(cluster)
+  local id, err = native.hold(cluster)
+  if not id then
+    return nil, err
+  end
+  return { release = function() return native.release(id) end }
+end
+
 -- ---- programs at nodes ------------------------------------------------------------------------------------------------
 
 local function quoted(word)

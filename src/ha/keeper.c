@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ha/news.h"
 
 #define SEEN_US (1 * US_PER_MS)
 
@@ -83,10 +84,20 @@ static void on_look(void *arg)
 	k->env.look(k->env.arg, k->cluster);
 }
 
+static void on_news(void *arg, const struct hook_event *e)
+{
+	const struct keeper *k = arg;
+	hooks_happened(k->env.hooks, k->cluster, e);
+}
+
 static void on_proposed(void *arg, enum record_fate fate, const struct err *err)
 {
 	struct keeper *k = arg;
 	ops_on_record(k->ops, fate, err);
+	if (fate == RECORD_COMMITTED && k->env.hooks) {
+		news_tell(k->told_record, ops_record(k->ops), on_news, k);
+		*k->told_record = *ops_record(k->ops);
+	}
 	watch_follow(k);
 	show(k);
 }
@@ -191,7 +202,7 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 	ASSERT(c);
 	struct ops_conf ops_conf = ops_conf_of(conf);
 	k->ops = ops_new(&ops_env, &ops_conf, record);
-	mem_free(record);
+	k->told_record = record;
 	watch_follow(k);
 	show(k);
 	watch_init(k);
@@ -209,6 +220,7 @@ void keeper_free(struct keeper *k)
 	watch_stop(k);
 	loop_timer_stop(k->env.loop, &k->alarm);
 	loop_timer_stop(k->env.loop, &k->seen);
+	mem_free(k->told_record);
 	mem_free(k->cluster);
 	mem_free(k);
 }

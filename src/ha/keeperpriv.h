@@ -15,6 +15,7 @@ struct keeper {
 	struct keeper_env env;
 	char *cluster;
 	struct ops *ops;
+	struct record *told_record; /* as policies have heard of it */
 	struct ladder ladder;
 	char suspect[RECORD_NAME_MAX]; /* whom the ladder is about */
 	uint64_t suspect_us, progress;

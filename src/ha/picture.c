@@ -109,6 +109,7 @@ void picture_judge(struct picture *pic, struct picture_node *n, const struct con
 	struct fitness_view view = { .is_alive = is_alive,
 		                         .is_refused = answer == VERDICT_REFUSED,
 		                         .is_cut = n->is_cut,
+		                         .is_drained = n->is_drained,
 		                         .is_foreign = answer == VERDICT_FOREIGN,
 		                         .is_stray = is_stray(pic, &n->sample),
 		                         .has_moved = pic->has_moved,

@@ -209,6 +209,7 @@ static void judge(struct probed *p)
 	const struct topo_node *n = topo_node(now, p->node.id, &at);
 	if (!n)
 		return;
+	p->node.is_drained = n->is_drained;
 	picture_judge(&p->cluster->picture, &p->node, &now->conf->clusters[at], clock_us());
 	tell_pulse(&p->told, &now->clusters[at], n);
 }
@@ -549,6 +550,34 @@ const struct keeper *roles_keeper(const struct roles *r, const char *cluster)
 			return w->keeper;
 	}
 	return NULL;
+}
+
+bool roles_hold(struct roles *r, const char *cluster, bool is_held)
+{
+	size_t at;
+	if (!place_of(r, cluster, &at))
+		return false;
+	struct topo *next = topo_copy(topo_latest(r->board));
+	next->clusters[at].is_held = is_held;
+	topo_publish(r->board, next);
+	return true;
+}
+
+bool roles_drain(struct roles *r, uint32_t node_id, bool is_drained)
+{
+	size_t at;
+	struct topo *next = topo_copy(topo_latest(r->board));
+	struct topo_node *n = (struct topo_node *)topo_node(next, node_id, &at);
+	if (!n) {
+		topo_free(next);
+		return false;
+	}
+	n->is_drained = is_drained;
+	topo_publish(r->board, next);
+	struct probed *p = probed_of(r, node_id);
+	if (p)
+		judge(p);
+	return true;
 }
 
 void roles_doubt(struct roles *r, uint32_t node_id)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "priv.h"
 
@@ -85,6 +86,68 @@ static int act_log(lua_State *L)
 	return 0;
 }
 
+/* ---- notify, metric -------------------------------------------------------------------------------------------------------------- */
+
+struct notice {
+	struct wait wait;
+	struct fiber *fiber;
+	struct loop_defer turn;
+	char level[8], text[500];
+};
+
+static void notice_cancel(struct wait *w)
+{
+	struct notice *n = CONTAINER_OF(w, struct notice, wait);
+	loop_defer_cancel(&n->turn);
+	mem_free(n);
+}
+
+/* What a notice makes happen may give notices: those are in the log, and make nothing happen. */
+static void on_notice(struct loop_defer *d)
+{
+	struct notice *n = CONTAINER_OF(d, struct notice, turn);
+	struct hook_run *r = n->fiber->run;
+	bool is_of_notice = r->kind == RUN_EVENT && strcmp(r->record->name, "notice") == 0;
+	const struct hook_event e = { .name = "notice", .id = r->record->row.id, .kind = n->level, .reason = n->text };
+	enum log_level level = *n->level == 'i' ? LOG_LEVEL_INFO : *n->level == 'w' ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
+	if (log_is_on(level))
+		log_write(level, NULL, "notice",
+		          (struct log_kv[]){ KV_STR("cluster", r->vm->cluster), KV_STR("task", r->record->name),
+		                             KV_INT("id", r->record->row.id), KV_STR("text", n->text) },
+		          4);
+	run_say(r, slice_text(n->text));
+	if (!is_of_notice)
+		hooks_happened(r->hooks, r->vm->cluster, &e);
+	fiber_wake(n->fiber, push_true, NULL);
+	mem_free(n);
+}
+
+static int act_notify(lua_State *L)
+{
+	static const char *const levels[] = { "info", "warn", "error", NULL };
+	struct fiber *f = fiber_check(L);
+	const char *text = luaL_checkstring(L, 1);
+	int level = luaL_checkoption(L, 2, "warn", levels);
+	struct notice *n = mem_alloc(sizeof *n);
+	*n = (struct notice){ .wait = { .cancel = notice_cancel, .what = "notify" }, .fiber = f };
+	snprintf(n->level, sizeof n->level, "%s", levels[level]);
+	snprintf(n->text, sizeof n->text, "%s", text);
+	loop_defer_init(&n->turn, on_notice);
+	loop_defer(f->run->hooks->env.loop, &n->turn);
+	return fiber_wait(L, f, &n->wait);
+}
+
+static int act_metric(lua_State *L)
+{
+	struct hook_run *r = fiber_check(L)->run;
+	size_t len;
+	const char *name = luaL_checklstring(L, 1, &len);
+	double value = luaL_checknumber(L, 2);
+	luaL_argcheck(L, len > 0 && len <= 100 && strlen(name) == len, 1, "a name of at most 100 bytes");
+	lua_pushboolean(L, metrics_set(&r->hooks->metrics, r->vm->cluster, name, value));
+	return 1;
+}
+
 /* ---- ssh ------------------------------------------------------------------------------------------------------------------------ */
 
 /* Where and how ssh finds a node: { host, user, options }. */
@@ -121,12 +184,12 @@ static void set_functions(lua_State *L, const luaL_Reg *functions, size_t n)
 
 void actions_open(lua_State *L)
 {
-	static const luaL_Reg functions[] = {
-		{ "exec", act_exec }, { "sql", act_sql }, { "http", act_http }, { "sleep", act_sleep }, { "defer", act_defer }
-	};
-	static const luaL_Reg natives[] = {
-		{ "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make }, { "ssh", ssh_of }
-	};
+	static const luaL_Reg functions[] = { { "exec", act_exec },     { "sql", act_sql },       { "http", act_http },
+		                                  { "sleep", act_sleep },   { "defer", act_defer },   { "notify", act_notify },
+		                                  { "metric", act_metric }, { "detach", act_detach }, { "attach", act_attach },
+		                                  { "drain", act_drain } };
+	static const luaL_Reg natives[] = { { "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make },
+		                                { "ssh", ssh_of },           { "hold", act_hold },           { "release", act_release } };
 	int module = lua_gettop(L);
 	error_open(L);
 	set_functions(L, functions, ARRAY_LEN(functions));

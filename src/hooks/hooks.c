@@ -2,7 +2,7 @@
  * hooks — what makes runs begin: an operator, an event, a timer.
  *
  *   hooks_run_task()   M.tasks[name](task, cluster)
- *   hooks_on_publish() M.on[event](event, cluster), for each difference that has a name
+ *   hooks_on_publish() M.on[event](event, cluster), for each difference that has a name;  hooks_happened(), for what a topology does not show
  *   a ticker           M.every[name].run(cluster), seconds after the last one has ended
  *
  * Always: what begins, begins with the policy in force; tickers belong to its VMs and end with them.
@@ -115,38 +115,59 @@ bool hooks_stop(struct hooks *h, uint64_t id, const char *by)
 /* ---- events -------------------------------------------------------------------------------------------------------------------------- */
 
 struct happening {
-	const char *name;
+	const struct hook_event *event;
 	int node, old; /* of the VM's cluster; -1: none */
 };
 
+static void set_text(lua_State *L, const char *name, const char *text)
+{
+	if (!text)
+		return;
+	lua_pushstring(L, text);
+	lua_setfield(L, -2, name);
+}
+
 static int push_event(lua_State *L, void *arg)
 {
-	const struct happening *e = arg;
+	const struct happening *h = arg;
+	const struct hook_event *e = h->event;
 	hook_vm_push(L, "on", e->name);
-	lua_createtable(L, 0, 3);
-	lua_pushstring(L, e->name);
-	lua_setfield(L, -2, "name");
-	policy_control_push_node(L, e->node);
+	lua_createtable(L, 0, 7);
+	set_text(L, "name", e->name);
+	policy_control_push_node(L, h->node);
 	lua_setfield(L, -2, "node");
-	policy_control_push_node(L, e->old);
+	policy_control_push_node(L, h->old);
 	lua_setfield(L, -2, "old");
+	if (e->id) {
+		lua_pushnumber(L, (double)e->id);
+		lua_setfield(L, -2, "id");
+	}
+	set_text(L, "kind", e->kind);
+	set_text(L, "outcome", e->outcome);
+	set_text(L, "reason", e->reason);
 	policy_control_push_cluster(L);
 	return 2;
 }
 
-static void happen(struct hooks *h, const char *cluster, const char *event, const char *node, const char *old)
+void hooks_happened(struct hooks *h, const char *cluster, const struct hook_event *event)
 {
 	for (size_t i = 0; h->set && i < h->set->n; i++) {
 		struct hook_vm *v = h->set->vms[i];
 		struct err err;
-		if (strcmp(v->cluster, cluster) != 0 || !hook_vm_has(v, "on", event))
+		if (strcmp(v->cluster, cluster) != 0 || !hook_vm_has(v, "on", event->name))
 			continue;
-		struct happening e = { event, node ? hook_vm_node(v, node) : -1, old ? hook_vm_node(v, old) : -1 };
-		struct run_spec spec = { .kind = RUN_EVENT, .name = event, .push = push_event, .push_arg = &e };
+		struct happening e = { event, event->node ? hook_vm_node(v, event->node) : -1,
+			                   event->old ? hook_vm_node(v, event->old) : -1 };
+		struct run_spec spec = { .kind = RUN_EVENT, .name = event->name, .push = push_event, .push_arg = &e };
 		spec.timeout_us = EVENT_TIMEOUT_US;
 		if (!run_begin(h, v, &spec, &err))
-			log_warn(NULL, "event_not_told", KV_STR("cluster", cluster), KV_STR("event", event), KV_ERR(&err));
+			log_warn(NULL, "event_not_told", KV_STR("cluster", cluster), KV_STR("event", event->name), KV_ERR(&err));
 	}
+}
+
+static void happen(struct hooks *h, const char *cluster, const char *event, const char *node, const char *old)
+{
+	hooks_happened(h, cluster, &(struct hook_event){ .name = event, .node = node, .old = old });
 }
 
 /* What was known of a cluster when a topology was published last. */
@@ -335,6 +356,8 @@ struct hooks *hooks_new(const struct hooks_env *env)
 	struct hooks *h = mem_alloc(sizeof *h);
 	h->env = *env;
 	dlist_init(&h->runs);
+	dlist_init(&h->sways);
+	metrics_init(&h->metrics);
 	children_init(&h->children, env->loop);
 	records_init(&h->records);
 	return h;
@@ -359,5 +382,6 @@ void hooks_free(struct hooks *h)
 	if (!h)
 		return;
 	records_fini(&h->records);
+	metrics_fini(&h->metrics);
 	mem_free(h);
 }

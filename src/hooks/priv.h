@@ -5,7 +5,8 @@
  *   asked.c  … what operations ask of a policy
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   record.c what SHOW TASKS shows                           child.c   programs
- *   actions.c, exec.c, sql.c, http.c: the library lp         error.c   why an action failed
+ *   actions.c, exec.c, sql.c, http.c, nodes.c: the library lp    error.c   why an action failed
+ *   sways.c   what a run does to nodes, for as long as it runs   metrics.c what policies have measured
  *   options.c what actions are given                         header.c  heads of HTTP
  */
 #ifndef HOOKS_PRIV_H
@@ -72,6 +73,9 @@ int hook_vm_node(const struct hook_vm *v, const char *name);     /* -1: it has n
 /* Of the latest configuration; NULL: gone, or another server.  OF: its cluster. */
 const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, const struct conf_cluster **of);
 
+/* Of the latest topology; NULL: gone, or another server. */
+const struct topo_node *hook_vm_topo_node(const struct hook_vm *v, size_t cluster_at, int node_at);
+
 /* ---- record.c --------------------------------------------------------------------------------------------------------------- */
 
 struct record {
@@ -93,6 +97,27 @@ void record_waits(struct records *rs, struct record *r, const char *what);
 void record_line(struct records *rs, struct record *r, struct slice line);
 void record_end(struct records *rs, struct record *r, enum hook_state state, const char *error);
 
+/* ---- metrics.c -------------------------------------------------------------------------------------------------------------- */
+
+struct metrics {
+	pthread_mutex_t lock;
+	size_t n;
+	struct hook_metric *at; /* in their order */
+};
+void metrics_init(struct metrics *ms);
+void metrics_fini(struct metrics *ms);
+bool metrics_set(struct metrics *ms, const char *cluster, const char *name, double value); /* false: there are too many */
+
+/* ---- sways.c   -------------------------------------------------------------------------------------------------------------- */
+
+enum sway_kind { SWAY_HOLD, SWAY_DRAIN };
+/* Holds from now on; 0 with ERR: it cannot be, or is not there any more.  NODE_ID: of a drain.  FOR_US: no longer than that; 0: to the run's end. */
+uint64_t sway_begin(struct hook_run *run, enum sway_kind kind, const char *cluster, uint32_t node_id, uint64_t for_us,
+                      struct err *err) MUST_CHECK;
+bool sway_end(struct hook_run *run, uint64_t id); /* false: it has ended already */
+void sway_end_drains(struct hooks *h, uint32_t node_id);
+void sways_end(struct hook_run *run); /* all of it */
+
 /* ---- fiber.c ---------------------------------------------------------------------------------------------------------------- */
 
 struct hooks {
@@ -105,6 +130,9 @@ struct hooks {
 	struct fiber *running; /* whose slice this is; NULL: none, and no action can be asked */
 	struct sights *sights; /* hooks.c: what was known of nodes */
 	struct http *http;     /* NULL: nobody has asked yet */
+	struct dlist sways;
+	uint64_t last_sway;
+	struct metrics metrics;
 };
 
 struct fiber;
@@ -190,6 +218,11 @@ const char *text_option(lua_State *L, int table, const char *name, size_t *len);
 int act_exec(lua_State *L);
 int act_sql(lua_State *L);
 int act_http(lua_State *L);
+int act_detach(lua_State *L);
+int act_attach(lua_State *L);
+int act_drain(lua_State *L);
+int act_hold(lua_State *L); /* native.hold(cluster) -> number */
+int act_release(lua_State *L);
 struct http;
 void http_free(struct http *h); /* NULL is fine; nobody waits for it any more */
 

@@ -69,6 +69,7 @@ static void log_end(const struct hook_run *r)
 static void free_run(struct hook_run *r)
 {
 	kill_fibers(r);
+	sways_end(r);
 	for (unsigned i = 0; i < r->n_defers; i++)
 		ref_drop(r->vm, r->defers[i]);
 	loop_timer_stop(r->hooks->env.loop, &r->deadline);

@@ -146,6 +146,17 @@ const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, 
 	return NULL;
 }
 
+const struct topo_node *hook_vm_topo_node(const struct hook_vm *v, size_t cluster_at, int node_at)
+{
+	const struct topo *t = topo_latest(v->hooks->env.board);
+	const struct shape *s = &v->shapes[cluster_at];
+	for (size_t i = 0; i < t->n_clusters; i++)
+		for (size_t k = 0; strcmp(t->clusters[i].name, s->name) == 0 && k < t->clusters[i].n_nodes; k++)
+			if (is_node(s, (size_t)node_at, &t->clusters[i].nodes[k]))
+				return &t->clusters[i].nodes[k];
+	return NULL;
+}
+
 /* ---- what its policy has -------------------------------------------------------------------------------------------------------- */
 
 /* What the policy's file returned, [PART], [NAME]; false with nothing pushed: there is no such thing. */

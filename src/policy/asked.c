@@ -193,6 +193,11 @@ static void query_wrote(lua_State *L, struct policy_vm *vm, const struct handle 
 	lua_pushboolean(L, vm->query->wrote);
 }
 
+static void query_stays(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	lua_pushboolean(L, vm->query->stays);
+}
+
 static void query_ms_since_write(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
 	lua_pushnumber(L, vm->query->ms_since_write < 0 ? HUGE_VAL : (double)vm->query->ms_since_write);

@@ -153,9 +153,23 @@ int policy_control_node_at(lua_State *L, int index)
 
 int policy_control_check_node(lua_State *L, int index)
 {
+	size_t cluster_at;
+	int at = policy_control_check_place(L, index, &cluster_at);
+	luaL_argcheck(L, cluster_at == vm_of(L)->own_at, index, "a node of another cluster");
+	return at;
+}
+
+size_t policy_control_check_cluster(lua_State *L, int index)
+{
+	return check_handle(L, index, HANDLE_CLUSTER, "cluster")->cluster_at;
+}
+
+int policy_control_check_place(lua_State *L, int index, size_t *cluster_at)
+{
+	const struct policy_vm *vm = vm_of(L);
 	const struct handle *h = check_handle(L, index, HANDLE_NODE, "node");
-	luaL_argcheck(L, h->cluster_at == vm_of(L)->own_at, index, "a node of another cluster");
-	int at = policy_control_node_at(L, index);
+	*cluster_at = h->cluster_at;
+	int at = h->node_at == NODE_PRIMARY && vm->topo ? vm->topo->clusters[h->cluster_at].primary : h->node_at;
 	luaL_argcheck(L, at >= 0, index, "nobody is the primary now");
 	return at;
 }

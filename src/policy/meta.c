@@ -86,6 +86,8 @@ static void put_control_classes(FILE *f)
 	POLICY_EVERY(FIELD)
 	fputs("\n---What lp.sql() returns: a table for each row.\n---@class lunapool.Rows: table[]\n", f);
 	POLICY_ROWS(FIELD)
+	fputs("\n---What lp.hold() returns.\n---@class lunapool.Hold\n", f);
+	POLICY_HOLD(FIELD)
 	fputs("\n---What an operation tells its hooks.\n---@class lunapool.Operation\n", f);
 	POLICY_OPERATION(FIELD)
 	fputs("\n---What failover() is told.\n---@class lunapool.Failover\n", f);

@@ -54,6 +54,7 @@ bool plan_read(struct plan *plan, const struct topo *topo, struct keyring *keyri
 	plan->dbname = mem_text(d->dbname[0] ? d->dbname : database);
 	plan->is_primary = primary && primary->id == node_id;
 	plan->is_cut = node->is_cut;
+	plan->is_held = plan->is_primary && topo->clusters[cluster_at].is_held;
 	plan->upper_max[UPPER_NODE] = node->max_connections;
 	plan->upper_max[UPPER_DB] = d->max_connections;
 	plan->upper_max[UPPER_ROLE] = u ? u->max_connections : 0;
@@ -179,8 +180,8 @@ static void on_plan(struct pool *pool, const struct plan *was, bool has_primary)
 		forget_server(pool);
 	else if (is_deposed && has_primary)
 		pool_retire_servers(pool, "the node is not the primary any more");
-	if (is_deposed || is->is_cut)
-		fail_waits(pool, is->is_cut ? "is cut off" : "is not the primary any more");
+	if (is_deposed || is->is_cut || (is->is_held && !was->is_held))
+		fail_waits(pool, is->is_cut ? "is cut off" : is_deposed ? "is not the primary any more" : "is held");
 	pool->is_deposed = !is->is_primary && (is_deposed || pool->is_deposed);
 	if (is->is_primary || has_primary)
 		pool->served_primary = is->is_primary;

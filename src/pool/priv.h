@@ -96,7 +96,7 @@ struct plan {
 	char *password; /* clear text, or NULL */
 	char *md5;      /* the stored secret, or NULL */
 	bool cleartext_password, requires_binding;
-	bool has_only_scram_secret, is_primary, is_cut;
+	bool has_only_scram_secret, is_primary, is_cut, is_held;
 	bool is_home; /* the node is of the database's own cluster; else a policy sends statements there */
 	uint16_t port;
 	struct conf_effective conf;

@@ -158,6 +158,12 @@ static enum borrow borrow_wait_pin(struct session *s)
 	return borrow_wait(s, SESSION_WAIT_PIN, &s->home->wait_pin);
 }
 
+/* A policy lets nothing begin on the primary. */
+static bool borrow_is_held(const struct session *s)
+{
+	return !(s->trip && s->trip->pool) && s->home->topo->clusters[pool_cluster_at(s->pool)].is_held;
+}
+
 static const struct pool_wait_ops wait_ops = { .on_server = borrow_on_server, .on_failed = borrow_on_failed };
 
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err)
@@ -171,6 +177,8 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		borrow_pool(s);
 		if (!s->pool)
 			return borrow_no_pool(s, err);
+		if (UNLIKELY(borrow_is_held(s)))
+			return borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
 		if (!borrow_may_pin(s, class))
 			return borrow_wait_pin(s);
 		s->wait.ops = &wait_ops;

@@ -209,6 +209,7 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .in_transaction = u->tx,
 		                          .read_only = u->read_only,
 		                          .wrote = s->srv && s->srv->tx_status == 'T' && s->unit_wrote,
+		                          .stays = s->home->roams && route_is_tied(s),
 		                          .ms_since_write = ms_since_write(s) };
 }
 

@@ -102,6 +102,7 @@ static void build_node(struct topo *t, struct topo_node *n, const struct conf_no
 	n->in_recovery = was ? was->in_recovery : false;
 	n->is_foreign = was ? was->is_foreign : false;
 	n->is_cut = was ? was->is_cut : false;
+	n->is_drained = was ? was->is_drained : false;
 }
 
 static void build_cluster(struct topo *t, struct topo_cluster *c, const struct conf_cluster *conf,
@@ -112,6 +113,7 @@ static void build_cluster(struct topo *t, struct topo_cluster *c, const struct c
 	c->n_nodes = conf->n_nodes;
 	c->nodes = mem_alloc(c->n_nodes * sizeof *c->nodes);
 	c->epoch = before ? before->epoch : 1;
+	c->is_held = before && before->is_held;
 	c->primary = c->n_nodes == 1 ? 0 : -1;
 	for (size_t i = 0; i < c->n_nodes; i++) {
 		const struct topo_node *was = same_node(before, &conf->nodes[i]);

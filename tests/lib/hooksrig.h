@@ -13,6 +13,7 @@ struct hooksrig {
 	struct resolver *resolver;
 	struct topo_board *board;
 	struct hooks *hooks;
+	const struct hooks_powers *powers; /* set before hooksrig_open(); NULL: none */
 	bool is_done, was_good;
 	char output[70000], error[420], sqlstate[6];
 	struct hook_row row; /* hooksrig_row() */
@@ -26,7 +27,7 @@ static inline void hooksrig_open(struct hooksrig *r)
 	r->resolver = resolver_new();
 	r->board = topo_board_new(0);
 	topo_publish(r->board, r->policy.topo);
-	r->hooks = hooks_new(&(struct hooks_env){ r->loop, r->resolver, &r->mailbox, r->board });
+	r->hooks = hooks_new(&(struct hooks_env){ r->loop, r->resolver, &r->mailbox, r->board, r->powers });
 	r->is_done = false;
 }
 

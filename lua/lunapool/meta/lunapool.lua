@@ -19,6 +19,7 @@
 ---@field in_transaction boolean A transaction was begun before it.
 ---@field read_only boolean … which is READ ONLY.
 ---@field wrote boolean … which has written.
+---@field stays boolean Its transaction has begun, or a pin keeps the session, in the cluster where it is: another is refused.
 ---@field ms_since_write number Milliseconds since the session last wrote; math.huge if it has not.
 ---@field application string The session's application_name.
 ---@field client_address string Where the client comes from; "" is the unix socket.
@@ -54,7 +55,7 @@
 ---@field host string? Its host.
 ---@field port integer? Its port.
 ---@field role string? "primary", "standby", "foreign" (of another cluster, whatever it says) or "unknown".
----@field status string? "up" or "down".
+---@field status string? "up", "draining" or "down".
 ---@field weight integer? Its share of the reads, beside the others'; 0: none.
 ---@field is_fit boolean? A standby that takes reads now: up, receiving, and not too far behind.
 ---@field timeline integer? PostgreSQL's; 0 while it is not known.
@@ -86,10 +87,23 @@
 ---node_down (node): A node does not answer any more.
 ---primary_changed (node, old): A node has become the primary; old is the one before, nil if there was none.
 ---primary_lost (old): Nobody is the primary any more.
+---operation_began (id, kind, node, reason): A failover or a switchover has begun; node is the primary that it is about.
+---operation_ended (id, kind, outcome, node, old, reason): It has ended: outcome is "done", and node the primary now, or "aborted".
+---node_quarantined (node, reason): A node takes nothing until it follows the primary.
+---node_released (node): It does, and is a standby like others again.
+---node_detached (node, reason): A node takes nothing until it is attached again.
+---node_attached (node): It is.
+---maintenance_on (): Nothing is done to the cluster by itself any more.
+---maintenance_off (): It is, again.
+---notice (id, kind, reason): lp.notify() was called: reason is its text, kind its level, id that of the task in SHOW TASKS.
 ---@class lunapool.Event
 ---@field name string Which one it is.
 ---@field node lunapool.Node? Whom it is about.
 ---@field old lunapool.Node? Who was the primary.
+---@field id integer? The operation's, as SHOW OPERATIONS has it.
+---@field kind string? "failover" or "switchover".
+---@field outcome string? "done" or "aborted".
+---@field reason string? Why.
 
 ---What the table every has for each name.
 ---@class lunapool.Every
@@ -99,6 +113,10 @@
 ---What lp.sql() returns: a table for each row.
 ---@class lunapool.Rows: table[]
 ---@field affected integer How many rows the statement has returned, changed, added or removed.
+
+---What lp.hold() returns.
+---@class lunapool.Hold
+---@field release fun(self: lunapool.Hold): true?, lunapool.Error? What waits goes on. Nil and an error of kind timeout: it was over already, so that something may have begun meanwhile.
 
 ---What an operation tells its hooks.
 ---@class lunapool.Operation
@@ -128,7 +146,7 @@
 
 ---Why an action failed; tostring() gives its message.
 ---@class lunapool.Error
----@field kind string "exit", "signal", "timeout", "start": of commands; "sql", "connect"; "http"; "raised".
+---@field kind string "exit", "signal", "timeout", "start": of commands; "sql", "connect"; "http"; "state": it cannot be now; "raised".
 ---@field message string For people; tostring() of the error is this, too.
 ---@field output string? What a command has written.
 ---@field status integer? Its exit status, the signal that ended it, or HTTP's.
@@ -207,6 +225,41 @@ function lp.sql(node, statement, parameters, options) end
 ---@param request {url: string, method?: string, headers?: table<string, string>, body?: string, timeout?: number, ca?: string}
 ---@return lunapool.Response?, lunapool.Error?
 function lp.http(request) end
+
+---From now on nothing begins on the primary: it waits, while reads go on at standbys, and so does what has begun. To the hold's release(), to the end of what has asked for it, or for hold_timeout.
+---@param cluster lunapool.Cluster
+---@return lunapool.Hold?, lunapool.Error?
+function lp.hold(cluster) end
+
+---Keeps new transactions away from a standby and waits (60 s) until nobody uses it. To lp.attach(), or to the end of what has asked for it. Of a cluster's only node: its status is "draining", and the policy sends nothing there.
+---@param node lunapool.Node
+---@param options? {timeout?: number}
+---@return true?, lunapool.Error?
+function lp.drain(node, options) end
+
+---As DETACH: closes all connections to a standby and makes no new ones until it is attached, also over a restart. While an operation is under way it waits (10 s).
+---@param node lunapool.Node
+---@param options? {timeout?: number}
+---@return true?, lunapool.Error?
+function lp.detach(node, options) end
+
+---As ATTACH: takes lp.detach() and lp.drain() back.
+---@param node lunapool.Node
+---@param options? {timeout?: number}
+---@return true?, lunapool.Error?
+function lp.attach(node, options) end
+
+---Tells operators: a line in the log, which is never left out, in SHOW TASKS, and the event notice, for a pager. Level warn.
+---@param text string
+---@param level? "info"|"warn"|"error"
+---@return true
+function lp.notify(text, level) end
+
+---Sets what SHOW METRICS has under this name; 1,000 of them. False: there is no room.
+---@param name string
+---@param value number
+---@return boolean
+function lp.metric(name, value) end
 
 ---Waits.
 ---@param seconds number

@@ -1,0 +1,85 @@
+/*
+ * powers — what policies' actions do to clusters and nodes: a hold and a drain are in the topology, attach and detach are orders.
+ */
+#include "app/powers.h"
+
+#include "app/app.h"
+#include "app/control.h"
+#include "ha/roles.h"
+#include "pool/pool.h"
+
+static struct roles *roles_of(const struct app *a, struct err *err)
+{
+	struct roles *r = control_roles(a->control);
+	if (!r)
+		err_set(err, "57P03", "Lunapool is shutting down");
+	return r;
+}
+
+static bool hold(void *arg, const char *cluster, bool is_held, struct err *err)
+{
+	struct roles *r = roles_of(arg, err);
+	return r && (roles_hold(r, cluster, is_held) || err_set(err, "42704", "cluster %.60s is gone", cluster));
+}
+
+static bool drain(void *arg, uint32_t node_id, bool is_drained, struct err *err)
+{
+	struct roles *r = roles_of(arg, err);
+	return r && (roles_drain(r, node_id, is_drained) || err_set(err, "42704", "the node is gone"));
+}
+
+struct use {
+	uint32_t node_id;
+	int64_t n;
+};
+
+static void add_use(void *arg, const struct pool_row *row)
+{
+	struct use *u = arg;
+	if (row->node_id == u->node_id)
+		u->n += row->lent + row->resetting + row->opening + row->waiting;
+}
+
+static unsigned busy(void *arg, uint32_t node_id)
+{
+	const struct app *a = arg;
+	struct use u = { .node_id = node_id };
+	pool_registry_each(a->pools, add_use, &u);
+	return u.n > 0 ? (unsigned)u.n : 0;
+}
+
+static struct ops *ops_of(const struct app *a, const char *cluster, struct err *err)
+{
+	struct roles *r = roles_of(a, err);
+	const struct keeper *k = r ? roles_keeper(r, cluster) : NULL;
+	if (r && !k)
+		err_set(err, "55000", "nothing is remembered of the cluster \"%.60s\": it has one node, or there is no state_dir",
+		        cluster);
+	return k ? keeper_ops(k) : NULL;
+}
+
+static enum hook_ordered order(void *arg, const char *cluster, enum hook_order what, const char *node, const char *by,
+                               uint64_t *id, struct err *err)
+{
+	struct ops *ops = ops_of(arg, cluster, err);
+	if (!ops)
+		return HOOK_ORDER_REFUSED;
+	const struct record_node *said = record_node(ops_record(ops), node);
+	bool is_detached = said && said->flags & RECORD_DETACHED;
+	if (is_detached == (what == HOOK_DETACH) && !ops_record(ops)->op.id)
+		return HOOK_ORDER_IS_SO;
+	*id = ops_order(ops, what == HOOK_DETACH ? OPS_ORDER_DETACH : OPS_ORDER_ATTACH, node, by, err);
+	return *id ? HOOK_ORDER_GIVEN : HOOK_ORDER_REFUSED;
+}
+
+static enum hook_answer answer(void *arg, const char *cluster, uint64_t id, struct err *err)
+{
+	struct ops *ops = ops_of(arg, cluster, err);
+	enum ops_answer is = ops ? ops_answer(ops, id, err) : OPS_FAILED;
+	return is == OPS_WAITS ? HOOK_ORDER_WAITS : is == OPS_DONE ? HOOK_ORDER_DONE : HOOK_ORDER_FAILED;
+}
+
+void powers_init(struct hooks_powers *p, struct app *a)
+{
+	*p = (struct hooks_powers){ .arg = a, .hold = hold, .drain = drain, .busy = busy, .order = order, .answer = answer };
+}
