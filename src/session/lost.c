@@ -8,33 +8,90 @@
  */
 #include "priv.h"
 
-static bool loses_commit(const struct reply *entry)
+/* Of what was under way: whether the server may have committed some of it, and whether a transaction of the client's is open behind all of it. */
+struct loss {
+	bool may_be_committed, is_open;
+	bool has_failed; /* the transaction, before: its COMMIT is a ROLLBACK */
+	bool has_ended;  /* by itself: the Sync behind it has nothing to commit */
+};
+
+static void lose_part(struct loss *l, const struct sql_part *p)
 {
-	const struct effect *e = entry->ref;
-	if (entry->tag != TAG_EFFECT)
-		return false;
-	for (uint32_t i = 0; i < e->class->n; i++)
-		if (e->class->part[i].kind == SQL_COMMIT)
-			return true;
-	return false;
+	switch (p->kind) {
+	case SQL_BEGIN:
+		l->is_open = true;
+		return;
+	case SQL_COMMIT:
+	case SQL_PREPARE_TRANSACTION:
+		l->may_be_committed |= !l->has_failed;
+		break;
+	case SQL_ROLLBACK:
+		break;
+	default: /* outside a block each commits by itself */
+		l->may_be_committed |= !l->is_open;
+		return;
+	}
+	l->has_failed = false;
+	l->has_ended = true;
+	l->is_open = (p->effects & SQL_AND_CHAIN) != 0;
 }
 
-/* What the client is told: the server's last words if it had any, else what can be known of the statement's fate. */
-static void lost_word(const struct session *s, const struct err *why, bool commit_sent, struct err *out)
+static void lose_entry(struct loss *l, const struct reply *entry)
+{
+	const struct effect *e = entry->tag == TAG_EFFECT ? entry->ref : NULL;
+	bool runs = entry->kind == REPLY_QUERY || entry->kind == REPLY_EXECUTE || entry->kind == REPLY_FUNCTION;
+	if (entry->fate == REPLY_LOCAL)
+		return;
+	if (entry->tag == TAG_SETUP_BEGIN)
+		l->is_open = true;
+	else if (entry->kind == REPLY_SYNC) /* commits what was done since the last one, unless a block is open */
+		l->may_be_committed |= !l->is_open && !l->has_ended;
+	else if (entry->fate == REPLY_FORWARD && runs && !e)
+		l->may_be_committed |= !l->is_open;
+	for (uint32_t i = 0; e && i < e->class->n; i++)
+		lose_part(l, &e->class->part[i]);
+	if (e && e->class->is_opaque)
+		l->may_be_committed = true;
+}
+
+/* tx_status is of the last ReadyForQuery, or of a BEGIN that we have sent; in_block knows of what was completed since. */
+static struct loss lost_what(const struct session *s)
+{
+	const struct replies *q = &s->srv->replies;
+	struct loss l = { .is_open = s->in_block,
+		              .has_failed = s->srv->tx_status == 'E',
+		              .may_be_committed = s->srv->tx_status != 'I' && !s->in_block && s->begin_is != BEGIN_SENT };
+	for (uint32_t i = 0; i < q->len; i++)
+		lose_entry(&l, &q->ring[(q->head + i) & (q->cap - 1)]);
+	l.may_be_committed |= s->segment_open && !l.is_open;
+	return l;
+}
+
+/* It goes because it, or all of the server, ends: no matter of the statement. */
+static bool is_shutdown(const struct err *e)
+{
+	return strncmp(e->sqlstate, "57P0", 4) == 0;
+}
+
+/* What the client is told: what can be known of the statement's fate; the server's last words where they are about the client. */
+static void lost_word(const struct session *s, const struct err *why, const struct loss *l, struct err *out)
 {
 	bool is_away = s->is_away && s->srv->tx_status != 'I' && !(s->owed && memcmp(s->owed->sqlstate, "25", 2) == 0);
+	const struct err *last = s->owed ? s->owed : why;
+	const char *lost =
+	    last == why && strcmp(why->sqlstate, "08006") == 0 ? "" : "the server connection was lost: "; /* 08006 says so itself */
 	if (is_away) {
-		err_set(out, "40001", "the standby that the transaction reads from was lost: %s", s->owed ? s->owed->text : why->text);
+		err_set(out, "40001", "the standby that the transaction reads from was lost: %s", last->text);
 		err_detail(out, "It has changed nothing; it can be repeated.");
-	} else if (s->owed)
+	} else if (s->owed && !is_shutdown(s->owed))
 		*out = *s->owed;
 	else if (strcmp(why->sqlstate, "54000") == 0) /* it was we who gave it up */
 		*out = *why;
-	else if (s->srv->tx_status != 'I' && !commit_sent) {
-		err_set(out, "40001", "the server connection was lost: %s", why->text);
+	else if (!l->may_be_committed) {
+		err_set(out, "40001", "%s%s", lost, last->text);
 		err_detail(out, "The transaction was not committed; it can be repeated.");
-	} else if (strcmp(why->sqlstate, "08006") == 0) {
-		err_set(out, "08007", "the server connection was lost: %s", why->text);
+	} else if (strcmp(why->sqlstate, "08006") == 0 || s->owed) {
+		err_set(out, "08007", "%s%s", lost, last->text);
 		err_detail(out, "Whether the statement took effect is not known.");
 	} else
 		*out = *why;
@@ -82,37 +139,29 @@ static void lost_pinned(struct session *s)
 {
 	struct err e;
 	char pins[80];
+	bool may_be_committed = lost_what(s).may_be_committed;
 	lost_detach(s);
-	err_set(&e, "57P01", "the server that kept this session's state was lost (%s)",
+	err_set(&e, may_be_committed ? "08007" : "57P01", "the server that kept this session's state was lost (%s)",
 	        pins_text(s->pins & PIN_STATE, pins, sizeof pins));
 	if (s->owed)
 		err_detail(&e, "%s", s->owed->text);
 	session_fatal(s, CLOSE_LOST_PIN, &e);
 }
 
-static bool lost_commit_sent(const struct session *s)
-{
-	const struct replies *q = &s->srv->replies;
-	for (uint32_t i = 0; i < q->len; i++)
-		if (loses_commit(&q->ring[(q->head + i) & (q->cap - 1)]))
-			return true;
-	return false;
-}
-
 static void lost_session_goes_on(struct session *s, const struct err *why)
 {
 	struct err word;
 	struct server *srv = s->srv;
-	bool commit_sent = lost_commit_sent(s), in_transaction = srv->tx_status != 'I' && !commit_sent;
+	const struct loss l = lost_what(s);
 	bool idle = replies_is_empty(&srv->replies) && !s->segment_open;
-	lost_word(s, why, commit_sent, &word);
-	s->vtx = in_transaction ? VTX_FAILED : VTX_NONE;
+	lost_word(s, why, &l, &word);
+	s->vtx = l.is_open ? VTX_FAILED : VTX_NONE;
 	s->body_drop = 1;
 	s->skip_to_sync = lost_answer(s, &word, srv->replies.failed || srv->replies.skipping);
 	if (s->vtx == VTX_NONE)
 		s->tx_since_us = 0;
 	vars_on_lost(s);
-	if (idle && in_transaction) { /* nobody is listening: the next statement is told why */
+	if (idle && l.is_open) { /* nobody is listening: the next statement is told why */
 		s->owed = s->owed ? s->owed : mem_alloc(sizeof *s->owed);
 		*s->owed = word;
 	} else {

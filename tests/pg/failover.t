@@ -9,141 +9,9 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from ha import Scene, signal_tree  # noqa: E402
 
 proxy_only()
-
-
-def family(pid):
-    """A process and all below it."""
-    out = [pid]
-    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
-        with contextlib.suppress(OSError):
-            with open(entry) as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    return out
-
-
-def signal_tree(cluster, i, number):
-    pids = family(cluster.process[i].pid)
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-    if number == signal.SIGKILL:
-        cluster.process[i].wait()
-    return pids
-
-
-class Scene:
-    """A primary with standbys that name themselves, a Lunapool that fails over, and writers that remember what was acknowledged."""
-
-    def __init__(self, standbys=2, sync=None, extra='', **options):
-        self.cluster = Cluster(standbys=standbys, extra='wal_log_hints = on\nfull_page_writes = on\n' + extra)
-        for i in range(1, standbys + 1):
-            self.cluster.set_node(i, primary_conninfo=f'host={self.cluster.host} port={self.cluster.port} user=postgres application_name=n{i}')
-        self.cluster.query('create table t (id int primary key, who text)')
-        for i in range(1, standbys + 1):
-            self.cluster.caught_up(i)
-        if sync:
-            self.cluster.set_node(0, synchronous_standby_names=sync)
-            self.cluster.set_node(0, synchronous_commit='on')
-        self.state = temp_dir()
-        os.chmod(self.state, 0o700)
-        self.proxy = Proxy(self.cluster, workers=2, pool={'size': 10}, options={'state_dir': self.state},
-                           cluster_options={'failover': 'auto', **options})
-        self.admin = self.proxy.connect('lunapool')
-        wait_for(lambda: self.fit() == standbys, what='all standbys fit')
-        self.ids = iter(range(1, 10 ** 9))
-        self.acked, self.unknown, self.errors, self.gaps = [], [], [], []
-        self.stop, self.threads = False, []
-
-    def rows(self):
-        return {r['node']: r for r in self.admin.table('SHOW NODES')}
-
-    def role(self, name):
-        return self.rows()[name]['role']
-
-    def fit(self):
-        return sum(r['fit'] == 'yes' for r in self.rows().values())
-
-    def wait_primary(self, name):
-        wait_for(lambda: self.role(name) == 'primary', what=f'{name} as primary')
-
-    def _write(self, i):
-        c = self.proxy.connect()
-        last = time.monotonic()
-        while not self.stop:
-            with _lock:
-                n = next(self.ids)
-            try:
-                c.q(f"insert into t values ({n}, 'w{i}')")
-                self.acked.append(n)
-                now = time.monotonic()
-                self.gaps.append(now - last)
-                last = now
-            except WireError as e:
-                (self.unknown if str(e)[:5] in ('08007', '57P01') else self.errors).append((n, str(e)))
-            except OSError as e:
-                self.errors.append((n, f'disconnected: {e}'))
-                return
-        c.quit()
-
-    def _read(self, i):
-        c = self.proxy.connect()
-        while not self.stop:
-            try:
-                c.q('select count(*) from t')
-            except (WireError, OSError) as e:
-                self.errors.append(('read', str(e)))
-                return
-            time.sleep(0.001)
-        c.quit()
-
-    def load(self, writers=4, readers=2):
-        self.threads = [threading.Thread(target=self._write, args=(i,), daemon=True) for i in range(writers)]
-        self.threads += [threading.Thread(target=self._read, args=(i,), daemon=True) for i in range(readers)]
-        for t in self.threads:
-            t.start()
-        wait_for(lambda: len(self.acked) > 50, what='writes')
-
-    def end_load(self):
-        n = len(self.acked)
-        wait_for(lambda: len(self.acked) > n + 50, what='writes to go on')
-        self.stop = True
-        for t in self.threads:
-            t.join()
-
-    def judge(self, name, node, outage):
-        """What every failover must keep."""
-        with self.cluster.at(node) as c:
-            there = {int(r[0]) for r in c.q('select id from t')}
-        is_([n for n in self.acked if n not in there], [], f'{name}: no acknowledged write is lost')
-        is_(self.errors, [], f'{name}: no other error than for what was in flight')
-        ok(len(self.unknown) <= 8, f'{name}: {len(self.unknown)} statements of 4 writers were in flight')
-        worst = max(self.gaps)
-        diag(f'{name}: writes stood still for {worst * 1000:.0f} ms')
-        ok(worst < outage * SLOW, f'{name}: for {worst:.2f} s at most')
-
-    def close(self):
-        self.proxy.stop()
-        self.cluster.stop()
-
-
-from harness import _lock  # noqa: E402
-
-
-def primary_of(s):
-    return int(next(n for n, r in s.rows().items() if r['role'] == 'primary')[1])
-
-
-def recorded(s, epoch):
-    return len(re.findall(rf'primary_recorded.*epoch={epoch} ', s.proxy.log()))
-
-
-def is_untouched(s, node):
-    """Nobody but us, asking, is at a node that is in quarantine; who was in the midst of a commit may wait there for ever for a standby."""
-    with s.cluster.at(node) as c:
-        return int(c.one("select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name <> 'lunapool' and wait_event is distinct from 'SyncRep' and pid <> pg_backend_pid()")) == 0
 
 
 with scenario('kill -9 of all of the primary, one synchronous standby'):
@@ -152,15 +20,15 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
     idle.q("set application_name to 'idle'")
     s.load()
     signal_tree(s.cluster, 0, signal.SIGKILL)
-    s.proxy.wait_log('operation_ended.*end=done')
+    s.ends()
     s.end_load()
-    new = primary_of(s)
+    new = s.primary()
     s.judge('kill -9', new, 5)
     is_(idle.q('show application_name'), [['idle']], 'who was idle has noticed nothing')
     other = 3 - new
     wait_for(lambda: s.rows()[f'n{other}']['fit'] == 'yes', what='the other standby to follow')
     is_(s.rows()[f'n{other}']['timeline'], '2', 'the other standby follows on the new timeline')
-    is_(recorded(s, 2), 1, 'one promotion')
+    is_(s.promotions(2), 1, 'one promotion')
     # it comes back as it was: writable, on the old timeline
     s.cluster.start_node(0)
     wait_for(lambda: s.rows()['n0']['reachable'] == 'yes')
@@ -170,12 +38,11 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
         is_({c.one('select inet_server_port()') for _ in range(50)} & {str(s.cluster.ports[0])}, set(), 'no statement goes there')
     # the record outlives us
     s.proxy.stop()
-    s.proxy.start()
-    s.admin = s.proxy.connect('lunapool')
+    s.restart_proxy()
     s.wait_primary(f'n{new}')
     like(s.proxy.log(), r'journal_read.*epoch=2', 'a Lunapool that is started again remembers')
     wait_for(lambda: s.rows()['n0']['why_not'] and 'quarantine' in s.rows()['n0']['why_not'], what='the quarantine')
-    ok(is_untouched(s, 0), '… and nobody is at the old primary')
+    ok(s.is_untouched(0), '… and nobody is at the old primary')
     # made a standby of the new one by its administrator, it proves itself
     with s.cluster.at(0) as c:
         c.q('set synchronous_commit = local')
@@ -194,15 +61,15 @@ with scenario('the primary freezes, thaws, and is in quarantine'):
     s = Scene(sync='ANY 1 (n1, n2)')
     s.load()
     signal_tree(s.cluster, 0, signal.SIGSTOP)
-    s.proxy.wait_log('operation_ended.*end=done', 60)
+    s.ends()
     s.end_load()
-    new = primary_of(s)
+    new = s.primary()
     s.judge('frozen', new, 8)
     signal_tree(s.cluster, 0, signal.SIGCONT)
     with s.cluster.at(0) as c:
         wait_for(lambda: c.one("select count(*) from pg_stat_activity where application_name = 'lunapool'") != '0', what='it is asked again')
         is_([int(r[0]) for r in c.q('select id from t') if int(r[0]) in set(s.acked[-50:])], [], 'nothing was written there after it')
-    wait_for(lambda: is_untouched(s, 0), what='the backends that were frozen to end')
+    wait_for(lambda: s.is_untouched(0), what='the backends that were frozen to end')
     ok(True, 'nobody is at the old primary')
     is_(s.role(f'n{new}'), 'primary', 'the new one stays')
     s.close()
@@ -212,12 +79,12 @@ for name, number in (('pg_ctl stop -m fast', signal.SIGINT), ('pg_ctl stop -m im
         s = Scene()
         s.load()
         s.cluster.kill_node(0, number)
-        s.proxy.wait_log('operation_ended.*end=done')
+        s.ends()
         s.end_load()
         is_(s.errors, [], f'{name}: no other error than for what was in flight')
         ok(len(s.unknown) <= 14, f'{name}: {len(s.unknown)} statements were at one of the 10 servers, or on the way there')
-        diag(f'{name}: writes stood still for {max(s.gaps) * 1000:.0f} ms')
-        is_(recorded(s, 2), 1, f'{name}: one promotion')
+        diag(f'{name}: writes stood still for {s.history.longest_wait() * 1000:.0f} ms')
+        is_(s.promotions(2), 1, f'{name}: one promotion')
         s.close()
 
 with scenario('a crash of one backend is no death'):
@@ -256,7 +123,7 @@ with scenario('a crash of one backend is no death'):
         c.q('select pg_promote()')
     s.proxy.wait_log('node_quarantined.*node=n2')
     is_(s.role('n0'), 'primary', 'row 33: the recorded one keeps')
-    ok(is_untouched(s, 2), '… and nobody is at the other')
+    ok(s.is_untouched(2), '… and nobody is at the other')
     s.close()
 
 with scenario('orders of administrators'):
@@ -276,8 +143,7 @@ with scenario('orders of administrators'):
         except WireError as e:
             like(str(e), why, f'{text} is refused: it says why')
     s.proxy.stop()
-    s.proxy.start()
-    s.admin = s.proxy.connect('lunapool')
+    s.restart_proxy()
     s.wait_primary('n0')
     wait_for(lambda: 'cut off' in (s.rows()['n2']['why_not'] or ''), what='n2 to stay away')
     ok(True, 'it stays detached over a restart')
@@ -294,7 +160,7 @@ with scenario('orders of administrators'):
     waiting = threading.Thread(target=lambda: writer.q('insert into t values (1)', 30))
     waiting.start()
     order('MAINTENANCE OFF')
-    s.proxy.wait_log('operation_ended.*end=done')
+    s.ends()
     waiting.join()
     rows = s.admin.table('SHOW OPERATIONS')
     is_([(r['id'], r['kind'], r['state'], r['source'], r['target']) for r in rows], [('1', 'failover', 'done', 'n0', 'n1')], 'SHOW OPERATIONS tells what was done')
@@ -327,13 +193,12 @@ with scenario('switchover'):
     s.load()
     order('SWITCHOVER TO n2')
     s.end_load()
-    is_((s.errors, s.unknown), ([], []), 'no error of any kind')
+    s.no_errors('switchover')
     is_(s.role('n2'), 'primary', 'n2 it is')
-    diag(f'switchover: writes stood still for {max(s.gaps) * 1000:.0f} ms')
-    ok(max(s.gaps) < 3 * SLOW, 'and for a moment only')
-    with s.cluster.at(2) as c:
-        there = {int(r[0]) for r in c.q('select id from t')}
-    is_([n for n in s.acked + [-1] if n not in there], [], 'everything is there')
+    diag(f'switchover: writes stood still for {s.history.longest_wait() * 1000:.0f} ms')
+    ok(s.history.longest_wait() < 3 * SLOW, 'and for a moment only')
+    s.acked.append(-1)
+    s.consistent('switchover', 2)
     wait_for(lambda: s.rows()['n1']['fit'] == 'yes', what='n1 to follow')
     is_([s.rows()[n]['timeline'] for n in ('n1', 'n2')], ['2', '2'], 'the other standby follows')
     like(s.rows()['n0']['why_not'], 'quarantine', 'the old primary waits for its rewind')
@@ -345,15 +210,12 @@ with scenario('Lunapool is killed at any time of a failover'):
         s = Scene(standbys=2)
         signal_tree(s.cluster, 0, signal.SIGKILL)
         time.sleep(ms / 1000)  # which step that is differs from run to run, and that is what is wanted
-        s.proxy.process.kill()
-        s.proxy.process.wait()
-        Proxy.all.remove(s.proxy)
+        s.kill_proxy()
         before = re.findall(r'operation_step.* step=(\w+)', s.proxy.log())
-        s.proxy.start()
-        s.admin = s.proxy.connect('lunapool')
+        s.restart_proxy()
         with s.proxy.connect() as c:
             c.q('insert into t values (1)', 30)
-        new = primary_of(s)
+        new = s.primary()
         with open(glob.glob(f'{s.state}/*.record')[0]) as f:
             record = f.read()
         is_((re.search(r'epoch (\d+)', record).group(1), s.rows()[f'n{new}']['timeline']), ('2', '2'),
