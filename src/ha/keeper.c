@@ -136,7 +136,8 @@ int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdi
 	for (size_t i = 0; i < c->n_nodes; i++)
 		if (strcmp(c->nodes[i].name, primary) == 0) {
 			const struct picture_node *n = keeper_heard_of(k, &c->nodes[i]);
-			bool stays = c->primary == (int)i && n && n->view.last == VERDICT_REFUSED; /* what others say is no reason */
+			bool is_there = n && (n->view.last == VERDICT_REFUSED || (n->view.last == VERDICT_FAILED && watch_works(k)));
+			bool stays = c->primary == (int)i && is_there; /* what others say is no reason */
 			if (verdict != (int)i && verdict >= 0)
 				*why = "another node is out of recovery than the recorded one";
 			return verdict == (int)i || stays ? (int)i : -1;

@@ -18,7 +18,7 @@ struct keeper {
 	struct record *told_record; /* as policies have heard of it */
 	struct ladder ladder;
 	char suspect[RECORD_NAME_MAX]; /* whom the ladder is about */
-	uint64_t suspect_us, progress;
+	uint64_t suspect_us, progress, worked_us; /* worked_us: a session of ours has got on there, while it is suspected */
 	enum ladder_state told;
 	struct knock *knock;
 	struct loop_timer tick, alarm, seen, pulse;
@@ -45,6 +45,7 @@ const struct picture_node *keeper_heard_of(const struct keeper *k, const struct 
 void watch_init(struct keeper *k);
 void watch_stop(struct keeper *k);
 void watch_follow(struct keeper *k); /* another primary may be recorded, and is another story */
+bool watch_works(const struct keeper *k); /* the primary does not answer us, but serves the sessions that are there */
 const struct ops_picture *watch_picture(void *keeper);
 
 /* ---- undertake.c ---------------------------------------------------------------------------------------------------------- */

@@ -78,6 +78,14 @@ static enum ladder_state judge(struct keeper *k)
 	return is;
 }
 
+bool watch_works(const struct keeper *k)
+{
+	const struct conf_cluster *conf = NULL;
+	const struct ladder *l = &k->ladder;
+	bool is_open = !l->n[LADDER_REFUSED] && !l->n[LADDER_STARTING];
+	return l->is_suspect && is_open && k->worked_us && keeper_cluster(k, &conf) && clock_us() - k->worked_us < conf->hung_timeout;
+}
+
 static void note(struct keeper *k, enum ladder_event what)
 {
 	bool was = k->ladder.is_suspect;
@@ -99,6 +107,7 @@ void watch_follow(struct keeper *k)
 	k->ladder = (struct ladder){ 0 };
 	k->told = LADDER_ALIVE;
 	k->written = k->written_us = k->written_per_s = 0;
+	k->worked_us = 0;
 	k->sync[0] = 0;
 	snprintf(k->suspect, sizeof k->suspect, "%s", primary);
 }
@@ -114,8 +123,10 @@ static void on_knocked(void *arg, enum ladder_event how)
 static void look_at_progress(struct keeper *k, const struct topo_node *n)
 {
 	uint64_t is = k->env.pools->progress(k->env.pools->arg, n->id);
-	if (is != k->progress && k->progress)
+	if (is != k->progress && k->progress) {
+		k->worked_us = clock_us();
 		note(k, LADDER_WORKED);
+	}
 	k->progress = is;
 }
 
