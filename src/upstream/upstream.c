@@ -358,7 +358,7 @@ static struct login_who who_of(const struct upstream_login *l)
  */
 static void keep_alive(const struct stream *s, unsigned tcp_user_timeout_ms)
 {
-	const int idle_s = 10, interval_s = 3, on = 1;
+	const int idle_s = 2, interval_s = 1, on = 1;
 	int fd = stream_fd(s);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 	if (tcp_user_timeout_ms == 0)
