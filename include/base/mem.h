@@ -32,6 +32,7 @@ struct slab {
 void slab_init(struct slab *slab, size_t object_size);
 void slab_fini(struct slab *slab);               /* every object must have been given back */
 void *slab_get(struct slab *slab) MUST_CHECK;    /* zeroed */
+void *slab_take(struct slab *slab) MUST_CHECK;   /* not zeroed */
 size_t slab_free_count(const struct slab *slab); /* objects that are there for reuse */
 void slab_put(struct slab *slab, void *object);
 

@@ -153,7 +153,16 @@ struct sql_class {
 #define SQL_SHOWN_MAX 400u /* bytes of SHAPE */
 
 const char *sql_why_text(enum sql_why why); /* static; NULL for SQL_WHY_READ */
-struct sql_class *sql_class_ref(struct sql_class *c); /* returns c */
-void sql_class_unref(struct sql_class *c);            /* NULL is fine */
+void sql_class_free(struct sql_class *c); /* nobody refers to it any more */
+static inline struct sql_class *sql_class_ref(struct sql_class *c) /* returns c */
+{
+	c->refs++;
+	return c;
+}
+static inline void sql_class_unref(struct sql_class *c) /* NULL is fine */
+{
+	if (c && --c->refs == 0)
+		sql_class_free(c);
+}
 
 #endif

@@ -21,5 +21,10 @@ struct sql_hint {
 };
 /* False: no comment in front of TEXT asks for anything; it may say something strange.  Costs a look at the first byte when there is none. */
 bool sql_hint(struct slice text, struct sql_hint *out);
+/* The look at the first byte: false, as nearly always, when sql_hint() would say so. */
+static inline bool sql_may_hint(struct slice text)
+{
+	return !text.len || *text.at <= '/'; /* white space, '-' and '/' */
+}
 
 #endif

@@ -136,7 +136,7 @@ void slab_fini(struct slab *slab)
 	slab->chunks = slab->free_list = NULL;
 }
 
-void *slab_get(struct slab *slab)
+void *slab_take(struct slab *slab)
 {
 	if (!slab->free_list)
 		slab_add_chunk(slab);
@@ -144,7 +144,12 @@ void *slab_get(struct slab *slab)
 	slab->free_list = f->next;
 	slab->in_use++;
 	UNPOISON(f, slab->size);
-	return memset(f, 0, slab->size);
+	return f;
+}
+
+void *slab_get(struct slab *slab)
+{
+	return memset(slab_take(slab), 0, slab->size);
 }
 
 size_t slab_free_count(const struct slab *slab)

@@ -82,7 +82,7 @@ static void borrow_attach(struct session *s, struct server *srv)
 	srv->user = &relay_user;
 	srv->borrower = s;
 	s->is_away = s->trip && s->trip->pool;
-	if (UNLIKELY(s->is_away))
+	if (UNLIKELY(s->is_away) && s->told != srv->up.reported)
 		told_as_at_home(s);
 	if (pool_conf(s->pool)->mode == POOL_MODE_SESSION && (s->welcomed || !s->home->roams)) /* its first statement says where */
 		pins_set(s, s->pins | PIN_MODE);
@@ -152,9 +152,8 @@ static enum borrow borrow_no_pool(struct session *s, struct err *err)
 
 static enum borrow borrow_wait_pin(struct session *s)
 {
-	struct loop *loop = engine_loop(s->home->env.upstream.engine);
 	if (!loop_timer_is_running(&s->home->pin_retry))
-		loop_timer_start(loop, &s->home->pin_retry, 20 * 1000);
+		loop_timer_start(session_loop(s), &s->home->pin_retry, 20 * 1000);
 	return borrow_wait(s, SESSION_WAIT_PIN, &s->home->wait_pin);
 }
 

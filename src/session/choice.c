@@ -5,42 +5,37 @@
 
 #include "base/rand.h"
 
-uint64_t choice_meant(const struct topo_cluster *c, const struct policy_decision *d)
+/* Bits of those of MASK that may take a read of this session now; of the primary if it is among them. */
+static inline uint64_t able(struct session *s, const struct topo_cluster *c, uint64_t mask)
 {
-	uint64_t primary = UINT64_C(1) << c->primary;
-	switch (d->kind) {
-	case POLICY_NODES:
-		return d->nodes;
-	case POLICY_ANY:
-		return UINT64_MAX;
-	case POLICY_STANDBYS:
-	case POLICY_WAIT:
-		return ~primary;
-	default:
-		return primary;
+	uint64_t floor, bits = 0;
+	bool is_settled = floor_settle(s, c, &floor);
+	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++) {
+		const struct pulse *p = c->nodes[i].pulse;
+		if ((mask >> i & 1) && ((int)i == c->primary || (is_settled && pulse_is_fit(p) && pulse_replayed(p) >= floor)))
+			bits |= UINT64_C(1) << i;
+	}
+	return bits;
+}
+
+static void list(struct session *s, const struct topo_cluster *c, uint64_t bits, struct choice *out)
+{
+	uint64_t now = loop_now_us(session_loop(s));
+	out->n = 0;
+	out->bits = bits;
+	for (; bits; bits &= bits - 1) {
+		int i = __builtin_ctzll(bits);
+		out->nodes[out->n] = &c->nodes[i];
+		out->candidates[out->n] = balance_candidate(&c->nodes[i], choice_conf(s, c)->slow_start, now);
+		if (i == c->primary)
+			out->candidates[out->n].warmth = 1000;
+		out->n++;
 	}
 }
 
 void choice_candidates(struct session *s, const struct topo_cluster *c, uint64_t mask, struct choice *out)
 {
-	uint64_t now = loop_now_us(session_loop(s));
-	uint64_t floor;
-	bool is_settled = floor_settle(s, c, &floor);
-	out->n = 0;
-	out->bits = 0;
-	for (size_t i = 0; i < c->n_nodes && i < POLICY_NODES_MAX; i++) {
-		const struct topo_node *node = &c->nodes[i];
-		bool is_primary = (int)i == c->primary;
-		if (!(mask >> i & 1) ||
-		    (!is_primary && !(is_settled && pulse_is_fit(node->pulse) && pulse_replayed(node->pulse) >= floor)))
-			continue;
-		out->nodes[out->n] = node;
-		out->candidates[out->n] = balance_candidate(node, choice_conf(s, c)->slow_start, now);
-		if (is_primary)
-			out->candidates[out->n].warmth = 1000;
-		out->n++;
-		out->bits |= UINT64_C(1) << i;
-	}
+	list(s, c, able(s, c, mask), out);
 }
 
 static int index_of(const struct topo_cluster *c, const struct choice *from, int node_at)
@@ -62,18 +57,31 @@ static int index_of_kept(const struct session *s, const struct topo_cluster *c, 
 	return -1;
 }
 
-const struct topo_node *choice_make(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t mask)
+static NOT_INLINE const struct topo_node *one_of(struct session *s, const struct topo_cluster *c, const struct unit *u,
+                                                 uint64_t bits)
 {
 	struct choice from;
-	choice_candidates(s, c, mask, &from);
+	list(s, c, bits, &from);
 	int at = index_of_kept(s, c, &from);
-	if (at < 0 && from.n == 1) /* it was named: its weight is a matter of those that were not */
-		at = from.candidates[0].weight || !(mask & (mask - 1)) ? 0 : -1;
-	if (at < 0 && from.n > 1)
+	if (at < 0)
 		at = index_of(c, &from, steer_balance(s, c, u, from.bits));
-	if (at < 0 && from.n > 1)
+	if (at < 0)
 		at = balance_choose(choice_conf(s, c)->balance, from.candidates, from.n, &s->home->turn, rand_fast());
-	if (at >= 0)
-		s->kept_id = from.nodes[at]->id;
-	return at < 0 || from.nodes[at] == &c->nodes[c->primary] ? NULL : from.nodes[at];
+	return at < 0 ? NULL : from.nodes[at];
+}
+
+const struct topo_node *choice_make(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t mask)
+{
+	uint64_t bits = able(s, c, mask);
+	const struct topo_node *node = NULL;
+	if (bits & (bits - 1))
+		node = one_of(s, c, u, bits);
+	else if (bits) {
+		node = &c->nodes[__builtin_ctzll(bits)];
+		if (!node->weight && (mask & (mask - 1))) /* if it was named, its weight is a matter of those that were not */
+			node = NULL;
+	}
+	if (node)
+		s->kept_id = node->id;
+	return node == &c->nodes[c->primary] ? NULL : node;
 }

@@ -16,7 +16,21 @@ struct choice {
 };
 
 /* Bits of nodes that D is about. */
-uint64_t choice_meant(const struct topo_cluster *c, const struct policy_decision *d);
+static inline uint64_t choice_meant(const struct topo_cluster *c, const struct policy_decision *d)
+{
+	uint64_t primary = UINT64_C(1) << c->primary;
+	switch (d->kind) {
+	case POLICY_NODES:
+		return d->nodes;
+	case POLICY_ANY:
+		return UINT64_MAX;
+	case POLICY_STANDBYS:
+	case POLICY_WAIT:
+		return ~primary;
+	default:
+		return primary;
+	}
+}
 /* Those of MASK that may take a read of this session now; the primary if it is among them. */
 void choice_candidates(struct session *s, const struct topo_cluster *c, uint64_t mask, struct choice *out);
 /* One of the nodes of MASK; NULL: the primary. */
@@ -24,7 +38,7 @@ const struct topo_node *choice_make(struct session *s, const struct topo_cluster
 
 static inline const struct conf_cluster *choice_conf(const struct session *s, const struct topo_cluster *c)
 {
-	return &s->home->topo->conf->clusters[c - s->home->topo->clusters];
+	return route_of(s, c)->conf;
 }
 
 #endif

@@ -53,7 +53,7 @@ static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t
 	return true;
 }
 
-bool floor_settle(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
+bool floor_settle_any(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
 {
 	struct pulse *primary = c->nodes[c->primary].pulse;
 	uint64_t all = 0;

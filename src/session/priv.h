@@ -317,7 +317,7 @@ struct trip {
 	bool is_told;   /* the client has heard something of this segment's answer */
 	bool is_over;   /* … and its ReadyForQuery was taken */
 	bool goes_back;
-	struct loop_defer again;
+	struct loop_defer again; /* set up when it goes back */
 	struct trip_bytes {
 		uint8_t *at, *near;
 		uint32_t len, room;
@@ -472,8 +472,17 @@ static inline struct slice session_key(const struct session *s)
 	return slice_of(s->key_words > 1 ? s->key.far : s->key.near, s->key_words * 4u);
 }
 
+/* What holds for all statements of a cluster until the next topology. */
+struct routing {
+	const struct conf_cluster *conf;
+	struct policy_vm *vm; /* NULL: it has no policy */
+	bool is_asked;        /* there is more than one way, or a policy */
+};
+
 struct sessions {
 	struct session_env env;
+	struct loop *loop;
+	struct routing *routing; /* of each cluster of `topo` */
 	const struct topo *topo; /* this turn's */
 	uint32_t max_message;    /* bytes of a body; UINT32_MAX: no limit */
 	uint32_t max_row;
@@ -504,6 +513,15 @@ struct sessions {
 	struct slab slab;
 };
 
+static inline struct loop *session_loop(const struct session *s)
+{
+	return s->home->loop;
+}
+static inline const struct conf *session_conf(const struct session *s)
+{
+	return s->home->topo->conf;
+}
+
 /* session.c */
 void session_enter(struct session *s, enum session_state next);
 void session_close(struct session *s, enum close_reason why);
@@ -517,9 +535,7 @@ void session_block(struct session *s, enum session_state why); /* keeps the mess
 void session_unblock(struct session *s);
 /* Ends a wait: the held statement fails with this. */
 void session_fail_wait(struct session *s, const char *sqlstate, const char *text, const char *hint);
-const struct conf *session_conf(const struct session *s);
 extern const char *const session_state_names[];
-struct loop *session_loop(const struct session *s);
 void session_send_report(struct session *s, const char *severity, uint8_t type, const struct err *err);
 size_t session_take(struct session *s, struct slice in, struct lent *lent); /* one message, or a part of it, while READY */
 void session_bury(struct session *s); /* closed: its memory goes when this turn's callbacks have unwound */
@@ -607,8 +623,19 @@ static inline bool trip_holds(const struct session *s)
 	return s->trip && !s->trip->is_told;
 }
 void trip_hold(struct session *s, struct slice bytes);
-void trip_tell(struct session *s);           /* from here on there is no way back; no trip is fine */
-void trip_took(struct session *s, size_t n); /* bytes of the client were taken for it */
+void trip_tell(struct session *s); /* from here on there is no way back; no trip is fine */
+void trip_all_taken(struct session *s);
+static inline void trip_took(struct session *s, size_t n) /* bytes of the client were taken for it */
+{
+	s->trip->taken += (uint32_t)n;
+	if (trip_is_all_taken(s->trip))
+		trip_all_taken(s);
+}
+/* What comes next was looked at when its unit began, and goes there. */
+static inline bool trip_takes(const struct session *s)
+{
+	return s->trip && !s->trip->goes_back && !trip_is_all_taken(s->trip);
+}
 void trip_segment_over(struct session *s);
 void trip_end(struct session *s); /* no trip is fine */
 bool trip_may_return(const struct session *s, const struct pgerr *pe);
@@ -629,8 +656,12 @@ static inline void session_say(struct session *s, struct slice bytes, struct len
 bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u);
 void route_on_ready(struct session *s); /* ReadyForQuery of the server, as it goes to the client */
 void route_on_lost(struct session *s);
-bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at); /* there is more than one way, or a policy */
-const struct topo_cluster *route_cluster(const struct session *s);                /* NULL: its database is gone */
+void routes_on_topology(struct sessions *ss);
+static inline const struct routing *route_of(const struct session *s, const struct topo_cluster *c)
+{
+	return &s->home->routing[c - s->home->topo->clusters];
+}
+const struct topo_cluster *route_cluster(const struct session *s); /* NULL: its database is gone */
 const char *route_name_of(const struct topo *topo, uint32_t node_id);
 bool route_is_behind_others(
     const struct session *s); /* units before this one are under way and not in a transaction, as far as is known */
@@ -673,7 +704,12 @@ void abroad_forget(struct session *s);
 /* floor.c: what reads of a session elsewhere than on the primary must show */
 void floor_note(struct session *s); /* what its server was asked to write is over */
 /* *LSN: a standby of C must have replayed it.  False: nobody knows yet.  C has a primary. */
-bool floor_settle(struct session *s, const struct topo_cluster *c, uint64_t *lsn);
+bool floor_settle_any(struct session *s, const struct topo_cluster *c, uint64_t *lsn);
+static inline bool floor_settle(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
+{
+	*lsn = 0;
+	return LIKELY(!s->floor.at && s->freshness != CONF_FRESH_CLUSTER) || floor_settle_any(s, c, lsn);
+}
 bool floor_is_shown(struct session *s, const struct topo_cluster *c, const struct topo_node *n); /* … by N, a standby of C */
 enum conf_freshness floor_whose(const struct conf *conf, const struct conf_database *d, size_t cluster_at);
 bool floor_marks_writes(const struct topo *topo); /* somebody must show what other sessions have written */
@@ -887,8 +923,19 @@ uint16_t pins_of_class(const struct session *s, const struct sql_class *class); 
 const char *pins_text(uint16_t pins, char *out, size_t size);
 
 /* query.c */
-struct sql_dialect query_dialect(struct session *s);
+void query_dialect_anew(struct session *s);
+static inline struct sql_dialect query_dialect(struct session *s)
+{
+	if (UNLIKELY(s->home->dialect_of != s->told))
+		query_dialect_anew(s);
+	return s->home->dialect;
+}
 const char *query_begin_tag(struct slice text);
+static inline struct slice query_text(const struct frame *query)
+{
+	const uint8_t *nul = memchr(query->body.at, 0, query->body.len); /* strnlen() would be libpg_query's own, byte by byte */
+	return slice_of(query->body.at, nul ? (size_t)(nul - query->body.at) : query->body.len);
+}
 bool query_defers_begin(const struct session *s, const struct sql_class *class); /* BEGIN may be answered now and sent later */
 /* The statement must not be sent, as it asks for what the pool's mode or the session's sequences do not give: ERR is what to answer. */
 bool query_is_refused(struct session *s, const struct sql_class *class, struct err *err);
@@ -901,7 +948,12 @@ uint32_t rewrite_position(const struct effect *e, uint32_t position); /* in the 
 
 /* statement.c: shared by all clients of the worker */
 struct statement *statement_intern(struct session *s, struct slice text, struct slice types, bool by_sql);
-void statement_unref(struct session *s, struct statement *st);
+void statement_free(struct session *s, struct statement *st);
+static inline void statement_unref(struct session *s, struct statement *st) /* NULL is fine */
+{
+	if (st && --st->refs == 0)
+		statement_free(s, st);
+}
 struct slice statement_text(const struct statement *st);
 struct slice statement_types(const struct statement *st);
 struct hash128 statement_server_key(const struct session *s, const struct statement *st);
@@ -1025,7 +1077,7 @@ void relay_resolve_doubt(struct session *s);
 
 /* told.c: sends the ParameterStatus values that differ from what the client was told */
 void told_behind_ready(struct session *s); /* in front of a ReadyForQuery */
-void told_as_at_home(struct session *s);   /* it has just got a server that is no primary */
+void told_as_at_home(struct session *s);   /* it has just got a server that is no primary, and says something else */
 
 /* outcome.c: an entry of the reply queue has ended: does what its tag says and lets go of its ref.  COMMAND: the tag of CommandComplete, or empty. */
 void outcome_book(struct session *s, const struct reply *entry, enum ending how, struct slice command);

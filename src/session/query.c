@@ -22,18 +22,15 @@ static bool is_unsafe_encoding(const char *name)
 	return false;
 }
 
-struct sql_dialect query_dialect(struct session *s)
+void query_dialect_anew(struct session *s)
 {
 	struct sessions *ss = s->home;
 	const char *strings;
-	if (ss->dialect_of == s->told)
-		return ss->dialect;
 	settings_unref(ss->dialect_of);
 	ss->dialect_of = settings_ref(s->told);
 	strings = settings_get(s->told, "standard_conforming_strings");
 	ss->dialect.backslash_quotes = strings && strcasecmp(strings, "off") == 0;
 	ss->dialect.unsafe_encoding = is_unsafe_encoding(settings_get(s->told, "client_encoding"));
-	return ss->dialect;
 }
 
 /* ---- answered here ---------------------------------------------------------------------------------------------------------------------- */
@@ -305,11 +302,10 @@ static size_t query_classified(struct session *s, const struct frame *f, struct 
 
 static size_t query_whole(struct session *s, const struct frame *f, struct slice in, struct lent *lent, const struct unit *u)
 {
-	const uint8_t *nul = memchr(f->body.at, 0, f->body.len); /* strnlen() would be libpg_query's own, byte by byte */
-	struct slice text = slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
-	struct slice rest;
+	struct slice text, rest;
 	if (u->own)
-		return query_run(s, f, in, lent, u->own, text);
+		return query_run(s, f, in, lent, u->own, u->text);
+	text = query_text(f);
 	enum asks what = may_ask(text) && !s->segment_open ? asks_of(text, &rest) : ASKS_NOTHING;
 	if (UNLIKELY(what))
 		return answer_query(s, what, rest) ? frame_size(f) : 0;

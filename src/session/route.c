@@ -67,10 +67,18 @@ const char *route_name_of(const struct topo *topo, uint32_t node_id)
 	return n ? n->name : "a node that is not configured any more";
 }
 
-bool route_is_asked(const struct topo *topo, unsigned worker, size_t cluster_at)
+void routes_on_topology(struct sessions *ss)
 {
-	return (topo->clusters[cluster_at].n_nodes > 1 && topo->conf->clusters[cluster_at].read_write_split) ||
-	       (topo->policies && policy_set_vm(topo->policies, worker, cluster_at));
+	const struct topo *topo = ss->topo;
+	ss->routes = false;
+	ss->routing = mem_grow(ss->routing, topo->n_clusters * sizeof *ss->routing);
+	for (size_t i = 0; i < topo->n_clusters; i++) {
+		struct routing *r = &ss->routing[i];
+		r->conf = &topo->conf->clusters[i];
+		r->vm = topo->policies ? policy_set_vm(topo->policies, ss->env.worker, i) : NULL;
+		r->is_asked = (topo->clusters[i].n_nodes > 1 && r->conf->read_write_split) || r->vm;
+		ss->routes |= r->is_asked;
+	}
 }
 
 /* ---- the door ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -111,16 +119,26 @@ static void refuse(struct session *s, const struct policy_decision *d)
 	err_set(s->wait_failed, d->sqlstate, "%s", d->text);
 }
 
+/* MEANT: choice_meant(). */
+static inline uint32_t how_of(const struct session *s, const struct topo_cluster *c, const struct unit *u,
+                              const struct policy_decision *d, uint64_t meant)
+{
+	uint32_t how = HOW(d->by, d->kind, u->is_read);
+	if (u->is_read && !choice_conf(s, c)->read_write_split)
+		how |= HOW_NO_SPLIT;
+	if (c->primary >= 0 && (meant >> c->primary & 1))
+		how |= HOW_PRIMARY_TOO;
+	return u->tx ? how | HOW_FIRST : how;
+}
+
 uint32_t route_how(const struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d)
 {
-	bool splits = choice_conf(s, c)->read_write_split;
-	uint64_t primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary;
-	return HOW(d->by, d->kind, u->is_read) | (u->is_read && !splits ? HOW_NO_SPLIT : 0) |
-	       (primary && (choice_meant(c, d) & primary) ? HOW_PRIMARY_TOO : 0) | (u->tx ? HOW_FIRST : 0);
+	return how_of(s, c, u, d, c->primary < 0 ? 0 : choice_meant(c, d));
 }
 
 /* The first one.  False: it must wait. */
-static bool go(struct session *s, const struct topo_cluster *c, struct unit *u, const struct policy_decision *d, struct slice in)
+static bool go(struct session *s, const struct topo_cluster *c, struct unit *u, const struct policy_decision *d, uint64_t meant,
+               struct slice in)
 {
 	const struct topo_node *node;
 	if (d->kind == POLICY_REJECT) {
@@ -130,7 +148,7 @@ static bool go(struct session *s, const struct topo_cluster *c, struct unit *u, 
 	}
 	if (!u->is_read || !choice_conf(s, c)->read_write_split)
 		return true;
-	node = choice_make(s, c, u, choice_meant(c, d));
+	node = choice_make(s, c, u, meant);
 	if (!node && d->kind == POLICY_WAIT && wait_for_standby(s, c, d->wait_ms))
 		return false;
 	if (node)
@@ -201,8 +219,10 @@ static void note_how(struct session *s, const struct topo_cluster *c, const stru
 static bool go_or_follow(struct session *s, const struct topo_cluster *c, struct unit *u, struct slice in)
 {
 	const struct policy_decision *d = steer(s, c, u);
-	note_how(s, c, u, d);
-	return s->srv ? follow(s, c, u, d, in) : go(s, c, u, d, in);
+	uint64_t meant = choice_meant(c, d);
+	s->how = how_of(s, c, u, d, meant);
+	s->reason = d->note;
+	return LIKELY(!s->srv) ? go(s, c, u, d, meant, in) : follow(s, c, u, d, in);
 }
 
 /* ---- several clusters ------------------------------------------------------------------------------------------------------------------ */
@@ -263,11 +283,30 @@ static bool decide_anywhere(struct session *s, struct slice in, struct unit *u)
 			refuse(s, &d);
 		return comes_behind(s);
 	}
-	return s->srv ? follow(s, c, u, &d, in) : go(s, c, u, &d, in);
+	return s->srv ? follow(s, c, u, &d, in) : go(s, c, u, &d, choice_meant(c, &d), in);
+}
+
+/* Of one that is in a transaction which is not the primary's yet, or may go to several clusters.  True: it is decided; *GOES: false: it must wait. */
+static NOT_INLINE bool decide_otherwise(struct session *s, struct slice in, struct unit *u, bool *goes)
+{
+	*goes = false;
+	if (answers_all_of(s, in))
+		return *goes = comes_behind(s), true;
+	if (s->away && awaytx_has_not_begun(s))
+		awaytx_end(s);
+	if (s->home->roams && route_is_tied(s) && !stays(s, in, u))
+		return true;
+	if (s->home->roams && !route_is_tied(s) && abroad_is_asked(s))
+		return *goes = decide_anywhere(s, in, u), true;
+	if (s->away)
+		return *goes = awaytx_unit(s, in, u), true;
+	if (s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in))
+		return *goes = comes_behind(s), true;
+	return false;
 }
 
 /* False: it must wait. */
-static bool decide(struct session *s, struct slice in, struct unit *u)
+static inline bool decide(struct session *s, struct slice in, struct unit *u)
 {
 	const struct topo_cluster *c;
 	bool goes;
@@ -278,27 +317,14 @@ static bool decide(struct session *s, struct slice in, struct unit *u)
 		s->how = 0;
 	if (!s->srv)
 		borrow_pool(s);
-	if (UNLIKELY(s->away || s->vtx == VTX_DEFERRED || s->home->roams) && answers_all_of(s, in))
-		return comes_behind(s);
-	if (UNLIKELY(s->away != NULL) && awaytx_has_not_begun(s))
-		awaytx_end(s);
-	if (UNLIKELY(s->home->roams)) {
-		if (route_is_tied(s) && !stays(s, in, u))
-			return false;
-		if (!route_is_tied(s) && abroad_is_asked(s))
-			return decide_anywhere(s, in, u);
-	}
-	if (UNLIKELY(s->away != NULL))
-		return awaytx_unit(s, in, u);
-	if (s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in))
-		return comes_behind(s);
+	if (UNLIKELY(s->away || s->vtx == VTX_DEFERRED || s->home->roams) && decide_otherwise(s, in, u, &goes))
+		return goes;
 	c = route_is_free(s) ? route_cluster(s) : NULL;
-	if (!c || c->primary < 0 || !route_is_asked(s->home->topo, s->home->env.worker, (size_t)(c - s->home->topo->clusters)))
+	if (!c || c->primary < 0 || !route_of(s, c)->is_asked)
 		return comes_behind(s);
-	goes = unit_look(s, in, u);
-	if (goes)
-		goes = decides_nothing(u) ? comes_behind(s) : go_or_follow(s, c, u, in);
-	return goes;
+	if (!unit_look(s, in, u))
+		return false;
+	return UNLIKELY(decides_nothing(u)) ? comes_behind(s) : go_or_follow(s, c, u, in);
 }
 
 /* A message behind which a unit, or what is none, is over. */
@@ -351,7 +377,8 @@ void routes_init(struct sessions *ss)
 
 void routes_fini(struct sessions *ss)
 {
-	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->fresh_retry);
+	loop_timer_stop(ss->loop, &ss->fresh_retry);
 	steer_fini(ss);
+	mem_free(ss->routing);
 	slab_fini(&ss->trips);
 }

@@ -30,16 +30,6 @@ static const char *const close_words[] = { CLOSES(CLOSE_WORD) };
 
 /* ---- small verbs that all of session/ uses -------------------------------------------------------------------------------- */
 
-const struct conf *session_conf(const struct session *s)
-{
-	return s->home->topo->conf;
-}
-
-struct loop *session_loop(const struct session *s)
-{
-	return engine_loop(s->home->env.upstream.engine);
-}
-
 void session_enter(struct session *s, enum session_state next)
 {
 	ASSERT(s->state != SESSION_CLOSED);
@@ -317,7 +307,7 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 	}
 	u.class = u.own = NULL;
 	u.st = NULL;
-	if (UNLIKELY(s->home->routes || s->trip || s->away) && !route_unit(s, &f, in, &u)) {
+	if (UNLIKELY(s->home->routes || s->trip || s->away) && !trip_takes(s) && !route_unit(s, &f, in, &u)) {
 		unit_forget(s, &u);
 		return 0;
 	}
@@ -411,7 +401,7 @@ void sessions_accept(struct sessions *ss, int fd, const struct addr *peer, enum 
 	addr_shorten(&s->peer, peer);
 	s->is_over = gate == SESSION_GATE_OVER;
 	s->log.who = session_who;
-	s->connected_us = loop_now_us(engine_loop(ss->env.upstream.engine));
+	s->connected_us = loop_now_us(ss->loop);
 	dlist_init(&s->homeless);
 	dlist_init(&s->wait.link);
 	dlist_push_back(&ss->all, &s->link);

@@ -18,6 +18,7 @@ struct sessions *sessions_new(const struct session_env *env)
 {
 	struct sessions *ss = mem_alloc(sizeof *ss);
 	ss->env = *env;
+	ss->loop = engine_loop(env->upstream.engine);
 	dlist_init(&ss->all);
 	dlist_init(&ss->homeless);
 	dlist_init(&ss->wait_pin);
@@ -51,7 +52,7 @@ void sessions_free(struct sessions *ss)
 	session_bury(CONTAINER_OF(it, struct session, link));
 	loop_defer_cancel(&ss->bury);
 	sessions_bury(&ss->bury);
-	loop_timer_stop(engine_loop(ss->env.upstream.engine), &ss->pin_retry);
+	loop_timer_stop(ss->loop, &ss->pin_retry);
 	routes_fini(ss);
 	counted_end(ss);
 	settings_unref(ss->dialect_of);
@@ -102,11 +103,9 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 	struct dlist homeless, *it;
 	ss->topo = topo;
 	counted_on_topology(ss);
-	ss->routes = false;
 	ss->marks_writes = floor_marks_writes(topo);
 	ss->roams = abroad_roams(topo);
-	for (size_t i = 0; i < topo->n_clusters; i++)
-		ss->routes |= route_is_asked(topo, ss->env.worker, i);
+	routes_on_topology(ss);
 	ss->max_message = limits->max_message_size ? (uint32_t)limits->max_message_size : UINT32_MAX;
 	ss->max_row = limits->max_row_size ? (uint32_t)limits->max_row_size : UINT32_MAX;
 	welcomes_forget(ss);

@@ -357,7 +357,7 @@ void startup_finish(struct session *s, enum session_state next)
 		POOL_COUNT(s->pool, logins, 1);
 	session_enter(s, next);
 	stream_resume(&s->stream);
-	loop_timer_stop(engine_loop(s->home->env.upstream.engine), &s->timer);
+	loop_timer_stop(session_loop(s), &s->timer);
 	patience_watch(s);
 	if (session_conf(s)->log_connections)
 		log_info(&s->log, "client_welcome", KV_STR("address", addr_text(&peer, text)));

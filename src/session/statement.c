@@ -72,10 +72,8 @@ struct statement *statement_intern(struct session *s, struct slice text, struct 
 	return st;
 }
 
-void statement_unref(struct session *s, struct statement *st)
+void statement_free(struct session *s, struct statement *st)
 {
-	if (!st || --st->refs)
-		return;
 	map_remove(&s->home->statements, key_slice(&st->key));
 	sql_class_unref(st->class);
 	sql_class_unref(st->plain);

@@ -213,19 +213,28 @@ static struct policy_query query_of(struct session *s, const struct unit *u, con
 		                          .ms_since_write = ms_since_write(s) };
 }
 
+static inline struct plan *plan_at(const struct steering *st, const struct sql_class *class, uint64_t who)
+{
+	uint64_t h = ((uintptr_t) class >> 4) * UINT64_C(0x9e3779b97f4a7c15) ^ who * UINT64_C(0xc2b2ae3d27d4eb4f);
+	return &st->plans[(h >> 40) & (PLANS - 1)];
+}
+
+static inline bool is_of(const struct plan *p, const struct sql_class *class, uint64_t who, uint64_t generation)
+{
+	return p->class == class && p->who == who && p->generation == generation;
+}
+
 static struct plan *plan_of(struct session *s, struct sql_class *class, uint64_t generation)
 {
 	struct steering *st = s->home->steering;
-	uint64_t id = s->who;
-	uint64_t h = ((uintptr_t) class >> 4) * UINT64_C(0x9e3779b97f4a7c15) ^ id * UINT64_C(0xc2b2ae3d27d4eb4f);
 	struct plan *p;
 	if (!st->plans)
 		st->plans = mem_alloc(PLANS * sizeof *st->plans);
-	p = &st->plans[(h >> 40) & (PLANS - 1)];
-	if (LIKELY(p->class == class && p->who == id && p->generation == generation))
+	p = plan_at(st, class, s->who);
+	if (LIKELY(is_of(p, class, s->who, generation)))
 		return p;
 	sql_class_unref(p->class);
-	*p = (struct plan){ .who = id, .generation = generation };
+	*p = (struct plan){ .who = s->who, .generation = generation };
 	return p;
 }
 
@@ -251,12 +260,6 @@ static const struct policy_decision *by_policy(struct session *s, const struct t
 	now->by = DECIDER_ROUTE;
 	now->note = counted_note(s, vm, now);
 	return now;
-}
-
-static struct policy_vm *vm_of(const struct session *s, const struct topo_cluster *c)
-{
-	const struct topo *topo = s->home->topo;
-	return topo->policies ? policy_set_vm(topo->policies, s->home->env.worker, (size_t)(c - topo->clusters)) : NULL;
 }
 
 /* All but the texts that belong to one. */
@@ -291,10 +294,24 @@ static const struct policy_decision *anywhere(struct session *s, const struct to
 	return d;
 }
 
+/* What plan said of the statement before, where nobody else has a say; NULL: ask. */
+static inline const struct policy_decision *planned(const struct session *s, struct policy_vm *vm, const struct unit *u)
+{
+	const struct steering *st = s->home->steering;
+	const struct plan *p;
+	if (!u->class || u->tx || UNLIKELY(sql_may_hint(u->text) || s->home->roams) || st->looked_up != s->vars || st->route)
+		return NULL;
+	p = plan_at(st, u->class, s->who);
+	return is_of(p, u->class, s->who, policy_generation(vm)) && p->is_final && p->decision.kind != POLICY_NONE &&
+	               ledger_reason(s->home->ledger, p->decision.note)
+	           ? &p->decision
+	           : NULL;
+}
+
 static const struct policy_decision *decided(struct session *s, const struct topo_cluster *c, const struct unit *u,
                                              const struct sql_hint *hint, bool has_hint)
 {
-	struct policy_vm *vm = vm_of(s, c);
+	struct policy_vm *vm = route_of(s, c)->vm;
 	struct policy_decision *d = &s->home->steering->now;
 	const struct policy_decision *said;
 	nobody_says(d, c, s->home->topo);
@@ -331,9 +348,13 @@ static NOT_INLINE const struct policy_decision *with_strange(struct session *s, 
 
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u)
 {
-	struct sql_hint hint;
-	bool has_hint = sql_hint(u->text, &hint);
-	const struct policy_decision *d = decided(s, c, u, &hint, has_hint);
+	struct policy_vm *vm = route_of(s, c)->vm;
+	const struct policy_decision *d = vm && s->home->steering->plans ? planned(s, vm, u) : NULL;
+	struct sql_hint hint = { 0 };
+	if (LIKELY(d))
+		return d;
+	bool has_hint = sql_may_hint(u->text) && sql_hint(u->text, &hint);
+	d = decided(s, c, u, &hint, has_hint);
 	if (LIKELY(!has_hint && !hint.strange.len))
 		return d;
 	struct slice strange = steer_strange(&s->home->topo->clusters[d->cluster_at], &hint, d);
@@ -342,7 +363,7 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
 {
-	struct policy_vm *vm = vm_of(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c);
+	struct policy_vm *vm = route_of(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c)->vm;
 	if (LIKELY(!vm) || !u->class || !policy_has(vm, POLICY_HOOK_BALANCE))
 		return -1;
 	struct policy_query q = query_of(s, u, NULL);

@@ -88,7 +88,7 @@ void told_behind_ready(struct session *s)
 void told_as_at_home(struct session *s)
 {
 	static const char *const of_node[] = { "in_hot_standby", "default_transaction_read_only", "server_version" };
-	if (s->told == s->srv->up.reported || !differs(s->told, s->srv->up.reported, of_node[0]))
+	if (!differs(s->told, s->srv->up.reported, of_node[0]))
 		return;
 	for (size_t i = 0; i < ARRAY_LEN(of_node); i++) {
 		struct settings *before = s->srv->up.reported;

@@ -16,10 +16,9 @@
 
 /* ---- bytes: near at first, else in memory of their own --------------------------------------------------------------------------------------- */
 
-static void bytes_begin(struct trip_bytes *b, uint8_t *near, size_t room)
+static struct trip_bytes bytes_near(uint8_t *near, size_t room)
 {
-	b->at = b->near = near;
-	b->room = (uint32_t)room;
+	return (struct trip_bytes){ .at = near, .near = near, .room = (uint32_t)room };
 }
 
 static NOT_INLINE void bytes_make_room(struct trip_bytes *b, size_t least)
@@ -47,23 +46,23 @@ static void bytes_end(struct trip_bytes *b)
 
 /* ---- begin and end ----------------------------------------------------------------------------------------------------------------------- */
 
-static void trip_pump_later(struct loop_defer *d);
-
 void trip_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct slice segment)
 {
-	struct trip *t = slab_get(&s->home->trips);
+	struct trip *t = slab_take(&s->home->trips);
 	t->s = s;
 	t->pool = pool;
 	t->pulse = pulse_ref(pulse);
 	t->began_us = loop_now_us(session_loop(s));
-	bytes_begin(&t->kept, t->kept_near, sizeof t->kept_near);
-	bytes_begin(&t->held, t->held_near, sizeof t->held_near);
-	bytes_add(&t->kept, segment);
+	t->taken = t->at = 0;
 	t->n = 1;
-	loop_defer_init(&t->again, trip_pump_later);
+	t->is_told = t->is_over = t->goes_back = false;
+	t->kept = bytes_near(t->kept_near, sizeof t->kept_near);
+	t->held = bytes_near(t->held_near, sizeof t->held_near);
+	bytes_add(&t->kept, segment);
 	pool_join(pool);
 	pulse_begin(pulse, true);
 	s->trip = t;
+	s->unit_open = 0; /* all of it is here */
 }
 
 bool trip_join(struct session *s, struct slice segment)
@@ -73,6 +72,7 @@ bool trip_join(struct session *s, struct slice segment)
 		return false;
 	bytes_add(&t->kept, segment);
 	t->n++;
+	s->unit_open = 0;
 	return true;
 }
 
@@ -91,7 +91,8 @@ static void trip_free(struct session *s)
 	s->trip = NULL;
 	leave_node(t, PULSE_UNKNOWN);
 	pulse_unref(t->pulse);
-	loop_defer_cancel(&t->again);
+	if (UNLIKELY(t->goes_back))
+		loop_defer_cancel(&t->again);
 	bytes_end(&t->kept);
 	bytes_end(&t->held);
 	slab_put(&s->home->trips, t);
@@ -122,11 +123,10 @@ void trip_hold(struct session *s, struct slice bytes)
 }
 
 /* One that was answered without a server is over with its last byte. */
-void trip_took(struct session *s, size_t n)
+void trip_all_taken(struct session *s)
 {
-	struct trip *t = s->trip;
-	t->taken += (uint32_t)n;
-	if (trip_is_all_taken(t) && t->is_told && !t->goes_back && !s->srv && s->state == SESSION_READY)
+	const struct trip *t = s->trip;
+	if (t->is_told && !t->goes_back && !s->srv && s->state == SESSION_READY)
 		trip_end(s);
 }
 
@@ -210,23 +210,6 @@ static void forget_segment(struct session *s)
 	s->wait_failed = NULL;
 }
 
-void trip_return(struct session *s, const char *why)
-{
-	struct trip *t = s->trip;
-	log_debug(&s->log, "read_returns", KV_INT("node_id", pool_node_id(t->pool)), KV_STR("why", why));
-	counted_returned(s, why);
-	t->held.len = 0;
-	t->is_told = t->goes_back = true;
-	if (s->srv)
-		borrow_drop(s);
-	pool_withdraw(&s->wait);
-	leave_node(t, PULSE_UNKNOWN);
-	forget_segment(s);
-	if (s->state == SESSION_WAIT_QUIET || s->state == SESSION_WAIT_SERVER)
-		session_unblock(s);
-	loop_defer(session_loop(s), &t->again);
-}
-
 /* True: all that was kept is taken. */
 bool trip_pump(struct session *s)
 {
@@ -249,6 +232,24 @@ bool trip_pump(struct session *s)
 static void trip_pump_later(struct loop_defer *d)
 {
 	trip_pump(CONTAINER_OF(d, struct trip, again)->s);
+}
+
+void trip_return(struct session *s, const char *why)
+{
+	struct trip *t = s->trip;
+	log_debug(&s->log, "read_returns", KV_INT("node_id", pool_node_id(t->pool)), KV_STR("why", why));
+	counted_returned(s, why);
+	t->held.len = 0;
+	t->is_told = t->goes_back = true;
+	loop_defer_init(&t->again, trip_pump_later);
+	if (s->srv)
+		borrow_drop(s);
+	pool_withdraw(&s->wait);
+	leave_node(t, PULSE_UNKNOWN);
+	forget_segment(s);
+	if (s->state == SESSION_WAIT_QUIET || s->state == SESSION_WAIT_SERVER)
+		session_unblock(s);
+	loop_defer(session_loop(s), &t->again);
 }
 
 void trip_go_on(struct session *s)

@@ -80,11 +80,11 @@ static bool is_begin(const struct sql_class *class)
 }
 
 /* False: it cannot be repeated. */
-static bool note(const struct session *s, struct unit *u, const struct sql_class *class, struct slice text, struct slice types,
-                 struct slice bound)
+static NOT_INLINE bool note_in_transaction(const struct session *s, struct unit *u, const struct sql_class *class,
+                                           struct slice text, struct slice types, struct slice bound)
 {
 	struct awaytx_note *n;
-	if (!u->tx || !class || class->n != 1 || !awaytx_is_noted(&class->part[0]))
+	if (!class || class->n != 1 || !awaytx_is_noted(&class->part[0]))
 		return true;
 	if (!awaytx_may_note(s, text, bound))
 		return false;
@@ -93,6 +93,12 @@ static bool note(const struct session *s, struct unit *u, const struct sql_class
 	n = awaytx_note_new(&class->part[0], text, types, bound);
 	dlist_push_back(&u->notes, &n->link);
 	return true;
+}
+
+static inline bool note(const struct session *s, struct unit *u, const struct sql_class *class, struct slice text,
+                        struct slice types, struct slice bound)
+{
+	return LIKELY(!u->tx) || note_in_transaction(s, u, class, text, types, bound);
 }
 
 /* The first statement is the one that is asked for. */
@@ -311,7 +317,7 @@ static enum look look_message(struct look_at *l, const struct frame *f)
 /* ---- the unit --------------------------------------------------------------------------------------------------------------------------------- */
 
 /* READ: F is whole. */
-static enum look look_next(const struct session *s, struct slice in, struct frame *f)
+static inline enum look look_next(const struct session *s, struct slice in, struct frame *f)
 {
 	enum frame_result how = frame_next(in, FRAME_FROM_CLIENT, f);
 	if (how != FRAME_OK)
@@ -340,12 +346,6 @@ static enum look look_segment(struct look_at *l, struct slice in)
 	return LOOK_NOT;
 }
 
-static struct slice text_of(const struct frame *f)
-{
-	const uint8_t *nul = memchr(f->body.at, 0, f->body.len);
-	return slice_of(f->body.at, nul ? (size_t)(nul - f->body.at) : f->body.len);
-}
-
 static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 {
 	struct look_at l = { .s = s, .u = u };
@@ -355,7 +355,7 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 		return look;
 	if (f.type == 'Q') {
 		u->len = frame_size(&f);
-		return look_query(s, text_of(&f), u);
+		return look_query(s, query_text(&f), u);
 	}
 	look = look_segment(&l, in);
 	statement_unref(s, l.unnamed);

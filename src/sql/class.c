@@ -146,16 +146,8 @@ struct sql_class *class_copy(const struct sql_class *from)
 	return c;
 }
 
-struct sql_class *sql_class_ref(struct sql_class *c)
+void sql_class_free(struct sql_class *c)
 {
-	c->refs++;
-	return c;
-}
-
-void sql_class_unref(struct sql_class *c)
-{
-	if (!c || --c->refs > 0)
-		return;
 	for (uint32_t i = 0; i < c->n; i++) {
 		struct sql_part *p = &c->part[i];
 		mem_free(p->name);
