@@ -225,12 +225,12 @@ static size_t bind_run(struct session *s, const struct frame *f, struct slice in
 		return extended_forward(s, f, in, lent, REPLY_BIND, TAG_PLAIN, NULL);
 	}
 	POOL_COUNT(s->srv->pool, binds, 1);
+	prepare_statement(s, st, name);
 	e = frame_is_whole(f) || st->names_statements ? bind_effect(s, st, rest) : NULL;
 	if (UNLIKELY(bind_is_refused(e, &err))) {
 		effect_free(s, e);
 		return extended_refuse(s, f, in, &err);
 	}
-	prepare_statement(s, st, name);
 	portals_bind(s, portal, st, e);
 	borrow_push_marked(s, REPLY_BIND, TAG_PLAIN, NULL, names_mark(client_name));
 	bind_send(s, f, lent, portal, name, rest);
