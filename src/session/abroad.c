@@ -197,20 +197,23 @@ bool abroad_concerns(const struct session *s, const struct unit *u, bool is_tied
 
 static struct stay *stay_in(struct session *s, uint32_t cluster)
 {
-	size_t n = s->stays ? s->stays->n : 0;
+	struct stays **all = &session_aside_of(s)->stays;
+	size_t n = *all ? (*all)->n : 0;
 	for (size_t i = 0; i < n; i++)
-		if (s->stays->at[i].cluster == cluster)
-			return &s->stays->at[i];
-	s->stays = mem_grow(s->stays, sizeof *s->stays + (n + 1) * sizeof s->stays->at[0]);
-	s->stays->n = n + 1;
-	s->stays->at[n] = (struct stay){ .cluster = cluster };
-	return &s->stays->at[n];
+		if ((*all)->at[i].cluster == cluster)
+			return &(*all)->at[i];
+	*all = mem_grow(*all, sizeof **all + (n + 1) * sizeof(*all)->at[0]);
+	(*all)->n = n + 1;
+	(*all)->at[n] = (struct stay){ .cluster = cluster };
+	return &(*all)->at[n];
 }
 
 void abroad_forget(struct session *s)
 {
-	mem_free(s->stays);
-	s->stays = NULL;
+	if (!s->aside)
+		return;
+	mem_free(s->aside->stays);
+	s->aside->stays = NULL;
 }
 
 static void move(struct session *s, size_t to)

@@ -124,9 +124,9 @@ static int8_t bind_bool(struct slice v)
 static struct effect *bind_effect(struct session *s, const struct statement *st, struct slice rest)
 {
 	const struct sql_part *p = st->class && st->class->n == 1 ? &st->class->part[0] : NULL;
-	struct effect *e = s->names_effect;
+	struct effect *e = session_aside(s)->names_effect;
 	if (st->names_statements && e) {
-		s->names_effect = NULL;
+		s->aside->names_effect = NULL;
 		return e;
 	}
 	if (!p || !(p->effects & SQL_SET_CONFIG))
@@ -161,38 +161,48 @@ void portals_bind(struct session *s, struct slice portal, struct statement *st, 
 		st->refs++;
 	if (!portal.len) {
 		statement_unref(s, s->portal);
-		effect_free(s, s->portal_effect);
 		s->portal = st;
-		s->portal_effect = e;
+		if (UNLIKELY(e || s->aside)) {
+			effect_free(s, session_aside(s)->portal_effect);
+			session_aside_of(s)->portal_effect = e;
+		}
 		return;
 	}
 	effect_free(s, e); /* set_config() through a named portal: taken as unknown */
-	if (!s->portals)
-		s->portals = mem_alloc(sizeof *s->portals);
-	statement_unref(s, st ? map_put(s->portals, portal, st) : map_remove(s->portals, portal));
+	struct session_aside *aside = session_aside_of(s);
+	if (!aside->portals)
+		aside->portals = mem_alloc(sizeof *aside->portals);
+	statement_unref(s, st ? map_put(aside->portals, portal, st) : map_remove(aside->portals, portal));
 }
 
 struct statement *portals_find(const struct session *s, struct slice portal)
 {
-	return !portal.len ? s->portal : s->portals ? map_get(s->portals, portal) : NULL;
+	struct map *named = session_aside(s)->portals;
+	return !portal.len ? s->portal : named ? map_get(named, portal) : NULL;
+}
+
+static NOT_INLINE void portals_forget_aside(struct session *s, struct session_aside *a)
+{
+	uint32_t it = 0;
+	void *st;
+	if (a->portals) {
+		while (map_next(a->portals, &it, NULL, &st))
+			statement_unref(s, st);
+		map_fini(a->portals);
+		mem_free(a->portals);
+		a->portals = NULL;
+	}
+	effect_free(s, a->portal_effect);
+	effect_free(s, a->names_effect);
+	a->portal_effect = a->names_effect = NULL;
 }
 
 void portals_forget(struct session *s)
 {
-	uint32_t it = 0;
-	void *st;
-	if (UNLIKELY(s->portals)) {
-		while (map_next(s->portals, &it, NULL, &st))
-			statement_unref(s, st);
-		map_fini(s->portals);
-		mem_free(s->portals);
-		s->portals = NULL;
-	}
+	if (UNLIKELY(s->aside != NULL))
+		portals_forget_aside(s, s->aside);
 	statement_unref(s, s->portal);
-	effect_free(s, s->portal_effect);
-	effect_free(s, s->names_effect);
 	s->portal = NULL;
-	s->portal_effect = s->names_effect = NULL;
 }
 
 /* The names are rewritten, REST follows as it is here. */

@@ -181,9 +181,9 @@ static struct effect *execute_effect(struct session *s, struct slice portal, con
 	struct effect *e;
 	if (!st || !st->class || !effect_matters(s, st->class))
 		return NULL;
-	e = portal.len ? NULL : s->portal_effect;
+	e = portal.len ? NULL : session_aside(s)->portal_effect;
 	if (e)
-		s->portal_effect = NULL;
+		s->aside->portal_effect = NULL;
 	else
 		e = effect_new(s, st->class, false);
 	return e;

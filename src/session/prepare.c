@@ -134,9 +134,10 @@ void prepare_send_parse(struct session *s, const struct statement *st, const cha
 /* The text of a statement about statements, with the names that they have on the server. */
 void prepare_rewrite(struct session *s, struct statement *st, struct writer *w)
 {
-	effect_free(s, s->names_effect);
-	s->names_effect = class_changes_names(st->class) ? effect_new(s, st->class, false) : NULL;
-	rewrite_names(s, statement_text(st), w, s->names_effect);
+	struct effect **e = &session_aside_of(s)->names_effect;
+	effect_free(s, *e);
+	*e = class_changes_names(st->class) ? effect_new(s, st->class, false) : NULL;
+	rewrite_names(s, statement_text(st), w, *e);
 }
 
 static void send_parse(struct session *s, struct statement *st, const char *name, struct preparing *p)

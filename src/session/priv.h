@@ -337,11 +337,16 @@ struct floor {               /* floor.c's */
 
 /* What only few sessions have, so that the others need not pay for it. */
 struct session_aside {
-	char *workload;            /* its class, as the policy's admit() called it; NULL: none */
-	struct link *link_up;      /* replication: the server side */
-	void *talk;                /* with the admin console, as it calls it */
-	struct diverted *diverted; /* which redirects are about it; NULL while it was not asked */
-	struct sql_scan *scan;     /* of a Query that streams through */
+	char *workload;               /* its class, as the policy's admit() called it; NULL: none */
+	struct link *link_up;         /* replication: the server side */
+	void *talk;                   /* with the admin console, as it calls it */
+	struct diverted *diverted;    /* which redirects are about it; NULL while it was not asked */
+	struct sql_scan *scan;        /* of a Query that streams through */
+	struct stays *stays;          /* what was left behind in other clusters: abroad.c's */
+	struct savepoint *savepoints; /* newest first */
+	struct map *portals;          /* named portal -> struct statement (references) */
+	struct effect *portal_effect; /* set_config parameters bound to the unnamed portal */
+	struct effect *names_effect;  /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 };
 
 struct sessions;
@@ -372,12 +377,9 @@ struct session {
 	struct limit *by_user, *by_database;          /* client counters held */
 	struct settings *defaults, *vars, *base_vars; /* startup; now; as of the last commit point */
 	struct settings *told;                        /* ParameterStatus values the client knows */
-	struct savepoint *savepoints;                 /* newest first */
 	struct names *names;                          /* of prepared statements; NULL while there are none */
 	struct meaning unnamed;                       /* of the unnamed statement */
-	struct map *portals;                          /* named portal -> struct statement (references) */
 	struct statement *portal;                     /* statement of the unnamed portal */
-	struct effect *portal_effect;                 /* set_config parameters bound to the unnamed portal */
 	struct catalog_view *catalog;                 /* home's; NULL: not looked up yet */
 	char *pinned_by;                              /* the function that pinned it, if one did; under the registry's lock */
 	char *begin;                                  /* text of the deferred BEGIN */
@@ -385,17 +387,14 @@ struct session {
 	struct session_aside *aside; /* what few sessions have; NULL: nothing of it */
 	struct trip *trip;           /* reads on a standby; NULL mostly */
 	struct awaytx *away;         /* a transaction that began on one; NULL mostly */
-	struct stays *stays;         /* what was left behind in other clusters: abroad.c's; NULL mostly */
 	uint64_t who;                /* a hash of user and database */
-	uint32_t visits;             /* id of the cluster where it is; 0: that of its database */
-	uint16_t home_at;            /* index of that cluster, as of topo_generation */
-	struct floor floor;          /* what reads elsewhere must show */
+	uint32_t visits;             /* id of the cluster where it is; 0: that of its database (home_at) */
 	uint32_t kept_id;            /* the node that its reads stay with, under balance_scope = session; 0: none was chosen */
+	struct floor floor;          /* what reads elsewhere must show */
 	struct err *owed;            /* why the server was lost between statements: the next one is told */
 	struct err *wait_failed;     /* why the wait ended without a server: the held message is told */
 	uint64_t healed_generation;  /* statements of before were refused: their plans had become invalid */
 	uint64_t segment;            /* counts what ends with a ReadyForQuery; 0 is never one's number */
-	struct effect *names_effect; /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 	uint32_t how, reason;        /* of the unit at hand: HOW(), a note in the ledger; 0: nobody was asked */
 	uint32_t last, last_reason;  /* row in the ledger of the last statement, and its reason */
 	uint32_t timed;              /* … of that whose time is taken */
@@ -448,6 +447,7 @@ struct session {
 	unsigned replicates : 2;     /* 1: logical, 2: physical */
 	unsigned console : 2;        /* enum console_next: what the console goes on with */
 	unsigned key_words : 4;      /* of the cancel key: 0, 1 or 8 times 4 bytes */
+	uint16_t home_at;            /* index of its database's cluster, as of topo_generation */
 };
 
 static inline const struct session_aside *session_aside(const struct session *s)

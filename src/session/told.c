@@ -76,7 +76,8 @@ void told_behind_ready(struct session *s)
 {
 	const struct server *srv = s->srv;
 	bool has_failed = srv->tx_status == 'E';
-	if (has_failed ? s->savepoints != NULL : srv->applied == s->vars) /* what failed behind a savepoint took no setup with it */
+	if (has_failed ? session_aside(s)->savepoints != NULL
+	               : srv->applied == s->vars) /* what failed behind a savepoint took no setup with it */
 		told_reported(s);
 	else if (has_failed)
 		tell(s, as_seen_by(s, s->base_vars, srv->committed));

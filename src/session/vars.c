@@ -148,9 +148,9 @@ static void vars_on_set(struct session *s, const struct sql_part *p)
 
 static void savepoints_drop(struct session *s, struct savepoint *down_to)
 {
-	while (s->savepoints != down_to) {
-		struct savepoint *top = s->savepoints;
-		s->savepoints = top->below;
+	while (session_aside(s)->savepoints != down_to) {
+		struct savepoint *top = s->aside->savepoints;
+		s->aside->savepoints = top->below;
 		settings_unref(top->vars);
 		mem_free(top);
 	}
@@ -196,16 +196,16 @@ static void vars_rollback(struct session *s)
 static void savepoint_add(struct session *s, const char *name)
 {
 	struct savepoint *sp = mem_alloc(sizeof *sp + strlen(name) + 1);
-	sp->below = s->savepoints;
+	sp->below = session_aside(s)->savepoints;
 	sp->vars = settings_ref(s->vars);
 	sp->pins = s->pins;
 	strcpy(sp->name, name);
-	s->savepoints = sp;
+	session_aside_of(s)->savepoints = sp;
 }
 
 static struct savepoint *savepoint_find(struct session *s, const char *name)
 {
-	struct savepoint *sp = s->savepoints;
+	struct savepoint *sp = session_aside(s)->savepoints;
 	while (sp && strcmp(sp->name, name) != 0)
 		sp = sp->below;
 	return sp;
