@@ -60,7 +60,7 @@ finish() {
 		wait "$proxy" 2>/dev/null || true
 	fi
 	for node in pg3 pg2 pg1; do
-		[ ! -e "$home/$node/postmaster.pid" ] || as "$bin/pg_ctl" -D "$home/$node" -m immediate -s stop >&2 2>&1 || true
+		[ ! -e "$home/$node/postmaster.pid" ] || as "$bin/pg_ctl" -D "$home/$node" -m immediate -s stop >/dev/null 2>&1 || true
 	done
 	rm -rf "$home"
 	exit "$status"
