@@ -107,7 +107,7 @@ IN_CALLS = {  # these are loaded, and fail when they are asked
     'an endless loop in a pcall, for ever': ('while true do pcall(function() while true do end end) end', LATE),
     'errors in a pcall, for ever': ('while true do pcall(error, "x") end', LATE),
     'an error handler that does not end': ('xpcall(function() while true do end end, function() while true do end end)', 'there is no global xpcall'),
-    'recursion': ('local function f() return 1 + f() end return f()', 'stack overflow'),
+    'recursion': ('local function f() return 1 + f() end return f()', 'stack overflow|calls itself without end'),
     'tail calls': ('local function f() return f() end return f()', LATE),
     'recursion in a pcall': ('local function f() pcall(f) f() end return f()', f'stack overflow|{LATE}|error in error handling'),
     'a metamethod that does not end': ('return setmetatable({}, { __index = function() while true do end end }).x', LATE),
@@ -236,7 +236,7 @@ with scenario('reloads under load'):
     ok(True, f'… under {queries() - was} statements')
     is_(put(RESTORED)[0], '', 'a good one is taken')
     wait_for(lambda: {c.one(HERE) for _ in range(10)} == {'n1'}, what='the good one')
-    ok(p.memory() < 400 << 20, '… and old policies are gone')
+    ok(p.memory() < (2000 if VARIANT == 'tsan' else 400) << 20, '… and old policies are gone')
 is_(traffic.stop(), ([], []), 'none of the clients had an error, in all of this')
 p.stop()
 cluster.stop()
