@@ -19,6 +19,7 @@ struct ops_node {
 	bool is_streaming;       /* it receives */
 	bool is_foreign;
 	bool is_refusing; /* it is there, but answers no questions of ours */
+	bool is_down;     /* its host is there, and nobody listens at its port */
 };
 struct ops_picture {
 	size_t n_nodes;
@@ -35,10 +36,22 @@ struct ops_conf {
 	bool is_external;  /* … = external: others decide, we follow */
 	uint64_t promote_timeout_us, switchover_timeout_us, max_loss;
 	uint64_t follow_timeout_us; /* 0: 10 s */
+	uint64_t rejoin_timeout_us, recover_timeout_us;
 };
 
-/* SETTLE: everything that was committed there is on its disk, whoever waited for that. */
-enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE };
+/* SETTLE: everything that was committed there is on its disk, whoever waited for that.  REJOIN, RECOVER: only a policy can. */
+enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE, OPS_ACT_REJOIN, OPS_ACT_RECOVER };
+/* What a node in quarantine is found to be. */
+enum ops_condition { OPS_AWAY, OPS_DOWN, OPS_STANDBY, OPS_WRITABLE };
+/* … and what is to be done about it: nothing; the operation; it is told whom to follow. */
+enum ops_returning { OPS_QUARANTINE, OPS_REJOIN, OPS_ATTACH };
+struct ops_returned {
+	const char *node;
+	enum ops_condition is;
+	uint64_t timeline; /* 0: not known */
+	const char *why;   /* it is in quarantine */
+	unsigned tries;    /* to rejoin it, that have failed */
+};
 struct ops;
 struct ops_env {
 	void *arg;
@@ -50,12 +63,14 @@ struct ops_env {
 	unsigned (*busy)(void *arg, const char *node); /* connections to it that clients use now */
 	void (*look)(void *arg);                       /* every node is to be asked now */
 	const struct ops_picture *(*picture)(void *arg);
-	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW. */
+	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW, REJOIN and RECOVER. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
 	void (*forget_act)(void *arg, uint64_t id); /* its end is not awaited any more */
 	/* May be NULL.  Of the N nodes in ORDER, indices of the picture, who may become primary: which of them shall, in which order; how many of them.
 	 * 0: nobody, and WHY. */
 	size_t (*choose)(void *arg, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room);
+	bool (*can)(void *arg, enum ops_act what); /* REJOIN, RECOVER: there is somebody to do it.  NULL: nobody is */
+	enum ops_returning (*returning)(void *arg, const struct ops_returned *it); /* NULL: nothing is done */
 };
 /* RECORD: the journal's last; an operation that it has open is gone on with. */
 struct ops *ops_new(const struct ops_env *env, const struct ops_conf *conf, const struct record *record);
@@ -68,7 +83,15 @@ void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err)
 
 /* What an administrator wants.  0 with ERR: not now, or not at all; else its number, for ops_answer(). */
 /* SWITCHOVER: NODE may be "", for the best. */
-enum ops_order { OPS_ORDER_SWITCHOVER, OPS_ORDER_DETACH, OPS_ORDER_ATTACH, OPS_ORDER_PAUSE, OPS_ORDER_RESUME };
+enum ops_order {
+	OPS_ORDER_SWITCHOVER,
+	OPS_ORDER_DETACH,
+	OPS_ORDER_ATTACH,
+	OPS_ORDER_PAUSE,
+	OPS_ORDER_RESUME,
+	OPS_ORDER_REJOIN,
+	OPS_ORDER_RECOVER
+};
 uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err) MUST_CHECK;
 enum ops_answer { OPS_WAITS, OPS_DONE, OPS_FAILED };
 enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err); /* FAILED: ERR says why */

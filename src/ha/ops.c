@@ -8,8 +8,11 @@
  *
  *   by order:  drain ──nobody is in a transaction there──► hold ──► fence: it is settled ──► choose: the candidate has all ──► promote …
  *
+ *   in the background, beside tend():  work ──the hook says that it is done──► verify ──it streams──► idle
+ *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
- *   failover.c has the steps, switchover.c those of an order, tend.c what is done while there is no operation, wanted.c what people want done.
+ *   failover.c has the steps, switchover.c those of an order, rejoin.c those in the background, tend.c what is done while there is no other
+ *   operation, wanted.c what people want done.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
  * the operation goes on at the last step that was recorded.
@@ -17,7 +20,8 @@
  * Always: one proposal at a time, and nothing moves while it is open;  a promotion is asked for only after its target is recorded, and that only
  *         after everybody has seen that the old primary is cut off;  the recorded primary changes together with the epoch;
  *         a node that may have been promoted in vain, and the old primary, are in quarantine from the same record on;
- *         between operations only standbys are told something, whom to follow: all else waits for one.
+ *         between operations only standbys are told something, whom to follow: all else waits for one;
+ *         what is under way in the background delays nothing: whatever it is in the way of ends it, in the same record.
  */
 #include "opspriv.h"
 
@@ -73,6 +77,16 @@ uint64_t op_age_ms(const struct ops *o)
 	return (op_now(o) - o->began_us) / US_PER_MS;
 }
 
+bool op_is_background(const struct record_operation *op)
+{
+	return op->kind == OPERATION_REJOIN || op->kind == OPERATION_RECOVER;
+}
+
+bool op_is_target(const struct ops *o, const char *node)
+{
+	return o->record.op.id && op_is_background(&o->record.op) && strcmp(o->record.op.target, node) == 0;
+}
+
 /* When it was reached; recorded with the next proposal. */
 void op_note_step(struct ops *o, enum operation_step step)
 {
@@ -126,15 +140,33 @@ static void forget_acts(struct ops *o)
 	o->n_acts = 0;
 }
 
+static void stop_act(struct ops *o, struct act *a)
+{
+	if (a->state != ACT_RUNS)
+		return;
+	o->env.forget_act(o->env.arg, a->id);
+	a->state = ACT_NONE;
+	a->ended_us = op_now(o);
+}
+
 /* What is over stays known, so that who was told just now is not told again at once. */
 static void forget_running_acts(struct ops *o)
 {
-	for (size_t i = 0; i < o->n_acts; i++) {
-		if (o->acts[i].state != ACT_RUNS)
-			continue;
-		o->env.forget_act(o->env.arg, o->acts[i].id);
-		o->acts[i].state = ACT_NONE;
-		o->acts[i].ended_us = op_now(o);
+	for (size_t i = 0; i < o->n_acts; i++)
+		stop_act(o, &o->acts[i]);
+}
+
+/* IS: the operation that has come a step further, or, if there is none any more, WAS.  In the background only its own node is acted on by it. */
+static void settle_acts(struct ops *o, const struct record_operation *is, const struct record_operation *was)
+{
+	if (is->id && !op_is_background(is)) {
+		forget_acts(o);
+	} else if (is->id || op_is_background(was)) {
+		struct act *a = op_act_of(o, is->id ? is->target : was->target);
+		stop_act(o, a);
+		a->state = ACT_NONE;
+	} else {
+		forget_running_acts(o);
 	}
 }
 
@@ -155,9 +187,27 @@ bool op_propose(struct ops *o, enum operation_step step)
 	return false;
 }
 
+bool op_propose_beside(struct ops *o)
+{
+	return op_propose(o, STEP_NONE);
+}
+
 void op_draft(struct ops *o)
 {
 	o->next = o->record;
+}
+
+void op_make_way(struct ops *o, const char *why)
+{
+	record_close(&o->next, END_ABORTED, why, op_age_ms(o));
+}
+
+void op_open(struct ops *o, enum operation_kind kind, const char *source, const char *why)
+{
+	char text[RECORD_WHY_MAX];
+	snprintf(text, sizeof text, "a %s comes first", operation_kind_word(kind));
+	op_make_way(o, text);
+	record_open(&o->next, kind, source, why, o->env.wall_s(o->env.arg));
 }
 
 static void note_failover(struct ops *o)
@@ -177,33 +227,45 @@ static void tell_closed(const struct ops *o, const struct record_operation *op)
 	          9);
 }
 
+static void on_begun(struct ops *o)
+{
+	op_refuse_order(o);
+	o->began_us = op_now(o);
+	o->is_cutting = false;
+	o->floor = o->received = o->received_us = 0;
+}
+
+/* It is the newest in the past. */
+static void on_ended(struct ops *o)
+{
+	o->is_cutting = false;
+	o->stuck[0] = 0;
+	tell_closed(o, &o->record.past[0]);
+	if (op_is_background(&o->record.past[0]))
+		op_end_restoring(o, o->record.past[0].target);
+	op_answer_order(o, &o->record.past[0]);
+}
+
 static void on_committed(struct ops *o)
 {
-	bool was_open = o->record.op.id != 0, is_open = o->next.op.id != 0, has_moved = o->next.epoch != o->record.epoch;
+	uint64_t was = o->record.op.id, is = o->next.op.id;
+	bool has_moved = o->next.epoch != o->record.epoch, goes_on = was == is && (!is || o->next_step == STEP_NONE);
 	o->record = o->next;
+	const struct record_operation *op = &o->record.op;
 	if (has_moved)
 		log_info(NULL, "primary_recorded", KV_STR("cluster", o->record.cluster), KV_STR("primary", o->record.primary),
 		         KV_INT("epoch", o->record.epoch), KV_INT("timeline", o->record.timeline));
-	if (is_open)
-		forget_acts(o);
-	else if (was_open)
-		forget_running_acts(o);
-	if (!was_open && is_open) {
-		op_refuse_order(o);
-		o->began_us = op_now(o);
-		o->is_cutting = false;
-		o->floor = 0;
-	}
-	if (is_open && o->next_step == STEP_FOLLOW && o->record.op.kind == OPERATION_FAILOVER)
+	if (!goes_on)
+		settle_acts(o, op, &o->record.past[0]);
+	if (was && was != is)
+		on_ended(o);
+	if (is && was != is)
+		on_begun(o);
+	if (is && o->next_step == STEP_FOLLOW && op->kind == OPERATION_FAILOVER)
 		note_failover(o);
-	if (was_open && !is_open) {
-		o->is_cutting = false;
-		o->stuck[0] = 0;
-		tell_closed(o, &o->record.past[0]);
-		op_answer_switchover(o, &o->record.past[0]);
-	}
-	o->step = STEP_NONE;
-	if (is_open)
+	if (!goes_on)
+		o->step = STEP_NONE;
+	if (is && !goes_on)
 		op_enter(o, o->next_step);
 	o->is_routed = false;
 	o->env.route(o->env.arg);
@@ -243,6 +305,18 @@ bool op_is_back(const struct ops *o, const struct ops_picture *p)
 	       n->guard.timeline == o->record.timeline;
 }
 
+bool op_is_primary_there(const struct ops *o, const struct ops_picture *p)
+{
+	const struct ops_node *n = op_node(p, o->record.primary);
+	return n && n->guard.has_answered && !n->guard.in_recovery && !p->is_lost;
+}
+
+bool op_has_proved_itself(const struct ops *o, const struct ops_node *n)
+{
+	return n->guard.has_answered && n->guard.in_recovery && n->is_streaming && !n->is_foreign && o->record.timeline &&
+	       n->guard.timeline == o->record.timeline;
+}
+
 void op_ask_again(struct ops *o, uint64_t after_us)
 {
 	o->env.look(o->env.arg);
@@ -266,9 +340,22 @@ static bool step(struct ops *o)
 		return step_promote(o);
 	case STEP_FOLLOW:
 		return step_follow(o);
+	case STEP_WORK:
+		return step_work(o);
+	case STEP_VERIFY:
+		return step_verify(o);
 	default:
 		return false;
 	}
+}
+
+/* Something was proposed, or a step is done: there is more to look at. */
+static bool go_on(struct ops *o)
+{
+	const struct record_operation *op = &o->record.op;
+	if (op->id && !op_is_background(op))
+		return step(o);
+	return op_tend(o) || (op->id && step(o));
 }
 
 /* The environment may call back from inside: then it is looked at once more, not deeper. */
@@ -280,7 +367,7 @@ void ops_go_on(struct ops *o)
 	o->is_going = true;
 	while (o->goes_again) {
 		o->goes_again = false;
-		while (!o->is_proposing && op_now(o) >= o->propose_after_us && (o->record.op.id ? step(o) : op_tend(o)))
+		while (!o->is_proposing && op_now(o) >= o->propose_after_us && go_on(o))
 			;
 	}
 	o->is_going = false;
@@ -291,7 +378,7 @@ static void resume(struct ops *o)
 {
 	const struct record_operation *op = &o->record.op;
 	o->began_us = op_now(o);
-	o->is_cutting = op->step > STEP_DRAIN;
+	o->is_cutting = !op_is_background(op) && op->step > STEP_DRAIN;
 	log_warn(NULL, "operation_resumed", KV_STR("cluster", o->record.cluster), KV_INT("operation", op->id),
 	         KV_STR("kind", operation_kind_word(op->kind)), KV_STR("step", operation_step_word(op->step)));
 	op_enter(o, op->step);
@@ -320,6 +407,7 @@ void ops_free(struct ops *o)
 void ops_configure(struct ops *o, const struct ops_conf *conf)
 {
 	o->conf = *conf;
+	op_ask_of_returned_again(o);
 }
 
 void ops_on_record(struct ops *o, enum record_fate fate, const struct err *err)

@@ -3,7 +3,7 @@
  *
  *   ops.c        doors, records, the public calls     tend.c    while there is no operation
  *   failover.c   the steps                            wanted.c     what people want
- *   switchover.c … of an ordered one
+ *   switchover.c … of an ordered one                  rejoin.c     nodes that come back: in the background
  */
 #ifndef HA_OPSPRIV_H
 #define HA_OPSPRIV_H
@@ -25,6 +25,20 @@ struct act {
 	struct err err;
 };
 
+/* A node in quarantine, and what the policy has said about it. */
+struct returned {
+	char node[RECORD_NAME_MAX];
+	bool was_asked;
+	enum ops_condition is; /* since then; asked once */
+	uint64_t since_us;
+	enum ops_returning said;
+	unsigned tries; /* to rejoin it, that have failed in a row */
+	uint64_t again_us;
+	uint64_t worked_us; /* until when something was done to it: what it said before is not what it is */
+};
+
+#define ANSWERS_N 4u /* orders that have begun an operation, whose answers are kept */
+
 struct ops {
 	struct ops_env env;
 	struct ops_conf conf;
@@ -35,13 +49,14 @@ struct ops {
 	/* of the operation under way */
 	enum operation_step step;
 	uint64_t began_us, entered_us;
-	uint64_t floor;             /* of a switchover: what the candidate must have; 0: not known yet */
-	bool is_resumed;            /* nobody knows what was done of this step */
-	bool is_routed, is_cutting; /* is_cutting: the source has no connections from now on */
+	uint64_t floor;                 /* of a switchover: what the candidate must have; 0: not known yet */
+	bool is_resumed;                /* nobody knows what was done of this step */
+	uint64_t received, received_us; /* of a rejoin: how far the node has come, and when it had come so far */
+	bool is_routed, is_cutting;     /* is_cutting: the source has no connections from now on */
 	size_t n_acts;
 	struct act acts[ACTS_MAX];
 	char stuck[2 * RECORD_WHY_MAX];
-	/* an order: one at a time */
+	/* an order: recorded one at a time */
 	struct {
 		uint64_t id;
 		enum ops_order what;
@@ -50,8 +65,16 @@ struct ops {
 		bool is_proposed;
 		struct err err;
 	} order;
+	/* … that has begun an operation, which answers it when it ends */
+	struct awaited {
+		uint64_t order, operation;
+		enum ops_answer answer;
+		struct err err;
+	} awaited[ANSWERS_N];
+	size_t n_returned;
+	struct returned returned[RECORD_NODES_MAX];
 	/* for as long as the program runs */
-	uint64_t act_ids;
+	uint64_t act_ids, order_ids;
 	size_t n_failovers;
 	uint64_t failovers_us[DAMPED_N];
 	bool has_told_damped, has_told_conflict;
@@ -63,6 +86,13 @@ uint64_t op_now(const struct ops *o);
 const struct ops_picture *op_picture(const struct ops *o);
 const struct ops_node *op_node(const struct ops_picture *p, const char *name);
 bool op_is_source(const struct ops *o, const struct ops_node *n);
+bool op_is_target(const struct ops *o, const char *node); /* of an operation in the background: others leave it alone */
+/* It delays nothing: all else goes on beside it, and what cannot ends it. */
+bool op_is_background(const struct record_operation *op);
+/* It says that it is the recorded primary. */
+bool op_is_primary_there(const struct ops *o, const struct ops_picture *p);
+/* It streams what the recorded primary writes, on its timeline: it is a standby like any other. */
+bool op_has_proved_itself(const struct ops *o, const struct ops_node *n);
 uint64_t op_age_ms(const struct ops *o);
 bool op_answered_since(const struct ops_node *n, uint64_t us);
 /* It writes a timeline behind the recorded one: it was promoted. */
@@ -81,6 +111,11 @@ void op_start_act(struct ops *o, struct act *a, enum ops_act what, const char *p
 void op_draft(struct ops *o); /* o->next is what is recorded */
 /* o->next is what is to be; STEP is entered when it is.  STEP_NONE: no operation is under way then.  False, as steps return it. */
 bool op_propose(struct ops *o, enum operation_step step);
+/* … while the operation under way, if there is one, stays where it is. */
+bool op_propose_beside(struct ops *o);
+/* Into o->next; what is under way in the background is given up for it, because of WHY. */
+void op_open(struct ops *o, enum operation_kind kind, const char *source, const char *why);
+void op_make_way(struct ops *o, const char *why); /* in o->next */
 bool op_close(struct ops *o, enum operation_end end, const char *why);
 bool op_give_up(struct ops *o, const char *why); /* before the point of no return: everything is as it was */
 
@@ -105,15 +140,29 @@ bool step_catch_up(struct ops *o);
 /* The candidate: NODE, or the best one; its name goes to OUT. */
 bool op_may_switch(struct ops *o, const char *node, char *out, size_t room, struct err *err);
 
+/* ---- rejoin.c -------------------------------------------------------------------------------------------------------------- */
+
+bool step_work(struct ops *o);
+bool step_verify(struct ops *o);
+bool op_tend_returned(struct ops *o, const struct ops_picture *p);
+/* … of what was said since nothing is done to it any more. */
+bool op_is_released(struct ops *o, const struct ops_node *n);
+void op_end_restoring(struct ops *o, const char *node);
+void op_ask_of_returned_again(struct ops *o); /* the policy may be another one */
+bool op_may_restore(struct ops *o, enum ops_order what, const char *node, struct err *err);
+void op_open_restoring(struct ops *o, enum operation_kind kind, const char *node, const char *why,
+                       bool is_ordered); /* in o->next */
+
 /* ---- tend.c ---------------------------------------------------------------------------------------------------------------- */
 
-bool op_tend(struct ops *o); /* true: something was proposed */
+bool op_tend(struct ops *o);                             /* true: something was proposed */
+void op_tell_to_follow(struct ops *o, const char *node); /* a standby; not again soon */
 
 /* ---- wanted.c -------------------------------------------------------------------------------------------------------------- */
 
 bool op_tend_order(struct ops *o);
 void op_end_order(struct ops *o, enum record_fate fate, const struct err *err); /* the record that it asked for */
-void op_refuse_order(struct ops *o);                                         /* an operation has begun that it did not ask for */
-void op_answer_switchover(struct ops *o, const struct record_operation *op); /* … that it asked for has ended */
+void op_refuse_order(struct ops *o);                                    /* an operation has begun that it did not ask for */
+void op_answer_order(struct ops *o, const struct record_operation *op); /* … that one asked for has ended */
 
 #endif

@@ -338,7 +338,7 @@ static void take_operation(struct in *in, const char *head, struct record_operat
 	take_text(in, "target", op->target, sizeof op->target);
 	op->began_s = take_number(in, "began");
 	op->took_ms = take_number(in, "took");
-	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT; i++)
+	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT && !is_next(in, "why"); i++) /* an older version knew fewer */
 		op->at_ms[i] = (uint32_t)take_number(in, i == STEP_NONE + 1 ? "at" : NULL);
 	take_text(in, "why", op->why, sizeof op->why);
 	take_text(in, "judged", op->judged, sizeof op->judged);

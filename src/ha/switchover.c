@@ -77,8 +77,10 @@ bool op_may_switch(struct ops *o, const char *node, char *out, size_t room, stru
 	size_t order[RECORD_NODES_MAX];
 	if (!primary || !primary->guard.has_answered || primary->guard.in_recovery || p->is_lost)
 		return err_set(err, "55000", "the primary does not answer: a switchover needs it");
-	o->entered_us = 0; /* what they have said so far counts */
+	uint64_t entered = o->entered_us; /* of what is under way in the background */
+	o->entered_us = 0;                /* what they have said so far counts */
 	size_t n = op_judge(o, p, true, verdicts, order);
+	o->entered_us = entered;
 	for (size_t i = 0; i < n && !to; i++)
 		to = !*node || strcmp(p->nodes[order[i]].guard.name, node) == 0 ? &p->nodes[order[i]] : NULL;
 	for (size_t i = 0; i < p->n_nodes && !to; i++)

@@ -1,6 +1,7 @@
 /*
- * tend — what is done while no operation is under way: orders are begun, promotions by others followed, a second primary kept away, those who have
- * proved themselves taken back, standbys that wait in vain told whom to follow; and a primary that is lost begins a failover.
+ * tend — what is done while no operation is under way but one in the background: orders are begun, promotions by others followed, a second primary
+ * kept away, those who have proved themselves taken back, standbys that wait in vain told whom to follow; and a primary that is lost begins a
+ * failover.
  */
 #include "opspriv.h"
 
@@ -18,6 +19,8 @@ static bool adopt(struct ops *o, const struct ops_picture *p, const struct ops_n
 	char why[RECORD_WHY_MAX];
 	op_draft(o);
 	struct record *r = &o->next;
+	snprintf(why, sizeof why, "%.100s is another primary, or on another timeline, than when it began", n->guard.name);
+	op_make_way(o, why);
 	if (*r->primary && strcmp(r->primary, n->guard.name) != 0) {
 		snprintf(why, sizeof why, "%.100s was promoted in its place", n->guard.name);
 		record_flag(r, r->primary, RECORD_QUARANTINED, 0, why);
@@ -103,17 +106,10 @@ static bool tend_usurper(struct ops *o, const struct ops_picture *p)
 		          KV_STR("reason", "it is writable beside the primary"));
 		op_draft(o);
 		record_flag(&o->next, n->guard.name, RECORD_QUARANTINED, 0, "it was writable beside the primary");
-		op_propose(o, STEP_NONE);
+		op_propose_beside(o);
 		return true;
 	}
 	return false;
-}
-
-/* It streams what the recorded primary writes, on its timeline: it is a standby like any other. */
-static bool has_proved_itself(const struct ops *o, const struct ops_node *n)
-{
-	return n->guard.has_answered && n->guard.in_recovery && n->is_streaming && !n->is_foreign && o->record.timeline &&
-	       n->guard.timeline == o->record.timeline;
 }
 
 static bool tend_quarantined(struct ops *o, const struct ops_picture *p)
@@ -121,13 +117,13 @@ static bool tend_quarantined(struct ops *o, const struct ops_picture *p)
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		const char *name = p->nodes[i].guard.name;
 		const struct record_node *said = record_node(&o->record, name);
-		if (!said || !(said->flags & RECORD_QUARANTINED) || !has_proved_itself(o, &p->nodes[i]))
+		if (!said || !(said->flags & RECORD_QUARANTINED) || !op_is_released(o, &p->nodes[i]))
 			continue;
 		log_info(NULL, "node_released", KV_STR("cluster", o->record.cluster), KV_STR("node", name),
 		         KV_STR("reason", "it follows the primary on its timeline"));
 		op_draft(o);
 		record_flag(&o->next, name, 0, RECORD_QUARANTINED, "");
-		op_propose(o, STEP_NONE);
+		op_propose_beside(o);
 		return true;
 	}
 	return false;
@@ -160,7 +156,7 @@ static bool tend_facts(struct ops *o, const struct ops_picture *p)
 	for (size_t i = 0; i < p->n_nodes; i++)
 		if (*p->nodes[i].guard.alias)
 			record_alias(&o->next, p->nodes[i].guard.name, p->nodes[i].guard.alias);
-	op_propose(o, STEP_NONE);
+	op_propose_beside(o);
 	return true;
 }
 
@@ -172,20 +168,22 @@ static bool is_stray(const struct ops *o, const struct ops_node *n)
 	       n->guard.timeline < o->record.timeline && !(said && said->flags & RECORD_DETACHED);
 }
 
+void op_tell_to_follow(struct ops *o, const char *node)
+{
+	struct act *a = op_act_of(o, node);
+	if (a->state == ACT_RUNS || (a->tries && op_now(o) - a->ended_us < STRAY_US))
+		return;
+	log_info(NULL, "standby_told", KV_STR("cluster", o->record.cluster), KV_STR("node", a->node),
+	         KV_STR("primary", o->record.primary));
+	op_start_act(o, a, OPS_ACT_FOLLOW, o->record.primary, op_follow_us(o));
+}
+
 static void tend_strays(struct ops *o, const struct ops_picture *p)
 {
-	const struct ops_node *primary = op_node(p, o->record.primary);
-	bool may =
-	    o->conf.is_automatic && !o->record.is_paused && primary && primary->guard.has_answered && !primary->guard.in_recovery;
+	bool may = o->conf.is_automatic && !o->record.is_paused && op_is_primary_there(o, p);
 	for (size_t i = 0; i < p->n_nodes && may; i++) {
-		if (!is_stray(o, &p->nodes[i]))
-			continue;
-		struct act *a = op_act_of(o, p->nodes[i].guard.name);
-		if (a->state == ACT_RUNS || (a->tries && op_now(o) - a->ended_us < STRAY_US))
-			continue;
-		log_info(NULL, "standby_told", KV_STR("cluster", o->record.cluster), KV_STR("node", a->node),
-		         KV_STR("primary", o->record.primary));
-		op_start_act(o, a, OPS_ACT_FOLLOW, o->record.primary, op_follow_us(o));
+		if (is_stray(o, &p->nodes[i]) && !op_is_target(o, p->nodes[i].guard.name))
+			op_tell_to_follow(o, p->nodes[i].guard.name);
 	}
 }
 
@@ -206,7 +204,7 @@ static bool tend_lost(struct ops *o, const struct ops_picture *p)
 	log_warn(NULL, "primary_lost", KV_STR("cluster", o->record.cluster), KV_STR("node", o->record.primary),
 	         KV_STR("evidence", p->story));
 	op_draft(o);
-	record_open(&o->next, OPERATION_FAILOVER, o->record.primary, p->story, o->env.wall_s(o->env.arg));
+	op_open(o, OPERATION_FAILOVER, o->record.primary, p->story);
 	op_propose(o, STEP_CONFIRM);
 	return true;
 }
@@ -218,5 +216,5 @@ bool op_tend(struct ops *o)
 		return false;
 	tend_strays(o, p);
 	return op_tend_order(o) || tend_primary(o, p) || tend_lost(o, p) || tend_usurper(o, p) || tend_quarantined(o, p) ||
-	       tend_facts(o, p);
+	       tend_facts(o, p) || op_tend_returned(o, p);
 }

@@ -6,6 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Recorded, it is an operation, and its end is the answer. */
+static bool is_operation(enum ops_order what)
+{
+	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER;
+}
+
+static enum operation_step first_step(enum ops_order what)
+{
+	return what == OPS_ORDER_SWITCHOVER ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
+}
+
 static void apply_order(struct ops *o)
 {
 	char why[RECORD_WHY_MAX];
@@ -13,7 +24,7 @@ static void apply_order(struct ops *o)
 	op_draft(o);
 	switch (o->order.what) {
 	case OPS_ORDER_SWITCHOVER:
-		record_open(&o->next, OPERATION_SWITCHOVER, o->record.primary, why, o->env.wall_s(o->env.arg));
+		op_open(o, OPERATION_SWITCHOVER, o->record.primary, why);
 		o->next.op.step = STEP_DRAIN;
 		snprintf(o->next.op.target, sizeof o->next.op.target, "%s", o->order.node);
 		break;
@@ -27,36 +38,46 @@ static void apply_order(struct ops *o)
 	case OPS_ORDER_RESUME:
 		o->next.is_paused = o->order.what == OPS_ORDER_PAUSE;
 		break;
+	case OPS_ORDER_REJOIN:
+	case OPS_ORDER_RECOVER:
+		op_open_restoring(o, o->order.what == OPS_ORDER_REJOIN ? OPERATION_REJOIN : OPERATION_RECOVER, o->order.node, why, true);
+		break;
 	}
 }
 
-bool op_tend_order(struct ops *o)
+/* Beside an operation in the background there may be others; a rejoin even makes way, for it can come again. */
+static bool may_beside(const struct record_operation *op, enum ops_order what)
 {
-	if (!o->order.id || o->order.answer != OPS_WAITS)
-		return false;
-	apply_order(o);
-	o->order.is_proposed = true;
-	op_propose(o, o->order.what == OPS_ORDER_SWITCHOVER ? STEP_DRAIN : STEP_NONE);
-	return true;
+	return op_is_background(op) && (!is_operation(what) || (what == OPS_ORDER_SWITCHOVER && op->kind == OPERATION_REJOIN));
 }
 
 /* It waits for an operation that has just begun. */
 void op_refuse_order(struct ops *o)
 {
-	bool is_its = o->order.what == OPS_ORDER_SWITCHOVER && o->record.op.kind == OPERATION_SWITCHOVER;
-	if (!o->order.id || o->order.answer != OPS_WAITS || is_its)
+	if (!o->order.id || o->order.answer != OPS_WAITS || may_beside(&o->record.op, o->order.what))
 		return;
 	o->order.answer = OPS_FAILED;
 	err_set(&o->order.err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
 }
 
 /* The operation that was ordered has ended. */
-void op_answer_switchover(struct ops *o, const struct record_operation *op)
+void op_answer_order(struct ops *o, const struct record_operation *op)
 {
-	if (o->order.what != OPS_ORDER_SWITCHOVER || !o->order.id || o->order.answer != OPS_WAITS)
-		return;
-	o->order.answer = op->end == END_DONE ? OPS_DONE : OPS_FAILED;
-	err_set(&o->order.err, "55000", "the switchover was given up: %.200s", op->why);
+	for (size_t i = 0; i < ANSWERS_N; i++) {
+		struct awaited *a = &o->awaited[i];
+		if (!a->order || a->operation != op->id)
+			continue;
+		a->answer = op->end == END_DONE ? OPS_DONE : OPS_FAILED;
+		err_set(&a->err, "55000", "the %s was given up: %.200s", operation_kind_word(op->kind), op->why);
+	}
+}
+
+/* From now on it is its operation that answers. */
+static void await(struct ops *o)
+{
+	o->awaited[o->order.id % ANSWERS_N] =
+	    (struct awaited){ .order = o->order.id, .operation = o->next.op.id, .answer = OPS_WAITS };
+	o->order.id = 0;
 }
 
 void op_end_order(struct ops *o, enum record_fate fate, const struct err *err)
@@ -64,8 +85,10 @@ void op_end_order(struct ops *o, enum record_fate fate, const struct err *err)
 	if (!o->order.is_proposed)
 		return;
 	o->order.is_proposed = false;
-	if (fate == RECORD_COMMITTED && o->order.what == OPS_ORDER_SWITCHOVER)
-		return; /* answered when it has ended */
+	if (fate == RECORD_COMMITTED && is_operation(o->order.what)) {
+		await(o);
+		return;
+	}
 	o->order.answer = fate == RECORD_COMMITTED ? OPS_DONE : OPS_FAILED;
 	if (err)
 		o->order.err = *err;
@@ -90,33 +113,58 @@ static bool may_attach(const struct ops *o, const char *node, struct err *err)
 	               said && said->flags ? "\"%s\" is in quarantine until it follows the primary" : "\"%s\" is not detached", node);
 }
 
-static bool may_order(const struct ops *o, enum ops_order what, const char *node, struct err *err)
+static bool may_switch(struct ops *o, const char *node, char *candidate, size_t room, struct err *err)
 {
-	if (o->record.op.id)
+	if (o->record.is_paused)
+		return err_set(err, "55000", "maintenance is on");
+	return op_may_switch(o, node, candidate, room, err);
+}
+
+/* CANDIDATE: of a switchover. */
+static bool may_order(struct ops *o, enum ops_order what, const char *node, char *candidate, size_t room, struct err *err)
+{
+	if (o->record.op.id && !may_beside(&o->record.op, what))
 		return err_set(err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
-	if (o->order.id && o->order.answer == OPS_WAITS)
-		return err_set(err, "55006", "another order is being recorded");
 	if (what == OPS_ORDER_SWITCHOVER)
-		return !o->record.is_paused || err_set(err, "55000", "maintenance is on");
+		return may_switch(o, node, candidate, room, err);
 	if (what == OPS_ORDER_DETACH)
 		return may_detach(o, node, err);
 	if (what == OPS_ORDER_ATTACH)
 		return may_attach(o, node, err);
+	if (what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER)
+		return op_may_restore(o, what, node, err);
 	if (o->record.is_paused == (what == OPS_ORDER_PAUSE))
 		return err_set(err, "55000", o->record.is_paused ? "maintenance is on already" : "maintenance is not on");
 	return true;
 }
 
+/* It was good when it was given; meanwhile something else may have been recorded. */
+bool op_tend_order(struct ops *o)
+{
+	char candidate[RECORD_NAME_MAX];
+	if (!o->order.id || o->order.answer != OPS_WAITS)
+		return false;
+	if (!may_order(o, o->order.what, o->order.node, candidate, sizeof candidate, &o->order.err)) {
+		o->order.answer = OPS_FAILED;
+		return false;
+	}
+	apply_order(o);
+	o->order.is_proposed = true;
+	op_propose(o, first_step(o->order.what));
+	return true;
+}
+
 uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err)
 {
-	uint64_t id = o->order.id + 1;
 	char candidate[RECORD_NAME_MAX];
-	if (!may_order(o, what, node, err))
+	if (o->order.id && o->order.answer == OPS_WAITS) {
+		err_set(err, "55006", "another order is being recorded");
 		return 0;
-	if (what == OPS_ORDER_SWITCHOVER && !op_may_switch(o, node, candidate, sizeof candidate, err))
+	}
+	if (!may_order(o, what, node, candidate, sizeof candidate, err))
 		return 0;
 	node = what == OPS_ORDER_SWITCHOVER ? candidate : node;
-	o->order.id = id;
+	uint64_t id = o->order.id = ++o->order_ids;
 	o->order.what = what;
 	o->order.answer = OPS_WAITS;
 	snprintf(o->order.node, sizeof o->order.node, "%s", node);
@@ -127,6 +175,11 @@ uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const c
 
 enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err)
 {
+	const struct awaited *a = &o->awaited[order % ANSWERS_N];
+	if (order == a->order && a->answer == OPS_FAILED)
+		*err = a->err;
+	if (order == a->order)
+		return a->answer;
 	if (order != o->order.id)
 		return OPS_DONE;
 	if (o->order.answer == OPS_FAILED)

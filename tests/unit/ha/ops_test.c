@@ -38,12 +38,13 @@ struct event {
 
 struct server {
 	const char *name;
-	bool is_alive, is_primary;
+	bool is_alive, is_primary, is_frozen; /* frozen: it is not alive, and its port is taken */
 	uint64_t timeline, lsn;
 	bool fails; /* its promotions do */
 	unsigned promotions;
 	uint64_t next_timeline, streams_at; /* told to follow, it does so from then on; 0: it was not */
 	unsigned told;                      /* to follow, and it said that it would */
+	unsigned restored, hooks;           /* by a rejoin or a recovery; how often one was begun */
 };
 
 static struct world {
@@ -62,6 +63,13 @@ static struct world {
 	const char *until;   /* a step at which Lunapool is killed; NULL: by chance only */
 	unsigned kills, acts;
 	uint64_t receiver_us; /* until who was told to follow streams */
+	/* the policy */
+	enum ops_returning returning;
+	bool has_hooks;
+	uint64_t hook_us;               /* that rejoin takes; 0: a while */
+	unsigned hook_fails, hook_lies; /* of a hundred */
+	unsigned asked, hooks_run;
+	enum ops_condition asked_of;
 	uint64_t greatest_epoch;
 } w;
 
@@ -144,6 +152,48 @@ static const struct ops_picture *on_picture(void *arg)
 	return &w.picture;
 }
 
+/* Its data are being changed: it is down, and of no use, until that has ended. */
+static void on_hook(struct server *s, uint64_t id, enum ops_act what)
+{
+	const struct record_operation *op = &w.durable.op;
+	assert_int_equal(op->kind, what == OPS_ACT_REJOIN ? OPERATION_REJOIN : OPERATION_RECOVER);
+	assert_string_equal(op->target, s->name);
+	assert_true(record_is_barred(&w.durable, s->name));
+	assert_string_not_equal(w.durable.primary, s->name);
+	w.hooks_run++;
+	s->hooks++;
+	s->is_alive = s->is_primary = false;
+	later(w.hook_us ? w.hook_us : rnd(2000) * MS, ACTED, id, rnd(100) >= w.hook_fails);
+}
+
+static void on_restored(struct server *s)
+{
+	if (rnd(100) < w.hook_lies)
+		return;
+	s->is_alive = true;
+	s->restored++;
+	s->timeline = 1;
+	s->next_timeline = w.servers[index_of(w.durable.primary)].timeline;
+	s->streams_at = w.now + w.receiver_us;
+}
+
+static bool on_can(void *arg, enum ops_act what)
+{
+	return w.has_hooks;
+}
+
+static enum ops_returning on_returning(void *arg, const struct ops_returned *it)
+{
+	const struct server *s = &w.servers[index_of(it->node)];
+	assert_true(record_is_barred(&w.durable, it->node));
+	assert_true(it->is != OPS_AWAY);
+	if (s->is_alive && it->is != OPS_DOWN)
+		assert_int_equal(it->is, s->is_primary ? OPS_WRITABLE : OPS_STANDBY);
+	w.asked++;
+	w.asked_of = it->is;
+	return w.returning;
+}
+
 static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us)
 {
 	struct server *s = &w.servers[index_of(node)];
@@ -157,6 +207,10 @@ static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, 
 	if (what == OPS_ACT_SETTLE) {
 		assert_true(w.is_cut[index_of(node)]);
 		later(rnd(20) * MS, ACTED, id, s->is_alive && rnd(10));
+		return;
+	}
+	if (what == OPS_ACT_REJOIN || what == OPS_ACT_RECOVER) {
+		on_hook(s, id, what);
 		return;
 	}
 	bool happens = s->is_alive && !s->fails && (what == OPS_ACT_FOLLOW || rnd(8));
@@ -192,10 +246,14 @@ static const struct ops_env env = { .now_us = on_now,
 	                                .look = on_look,
 	                                .picture = on_picture,
 	                                .act = on_act,
-	                                .forget_act = on_forget_act };
+	                                .forget_act = on_forget_act,
+	                                .can = on_can,
+	                                .returning = on_returning };
 static const struct ops_conf conf = { .is_automatic = true,
 	                                  .promote_timeout_us = 2 * US_PER_S,
-	                                  .switchover_timeout_us = US_PER_S };
+	                                  .switchover_timeout_us = US_PER_S,
+	                                  .rejoin_timeout_us = 3600 * US_PER_S,
+	                                  .recover_timeout_us = 3600 * US_PER_S };
 
 static void born(void)
 {
@@ -238,9 +296,11 @@ static void sample(int i)
 	if (!s->is_alive) {
 		n->guard.has_answered = false;
 		n->failed_us = w.now;
+		n->is_down = !s->is_frozen;
 		w.lost_since[i] = w.lost_since[i] ? w.lost_since[i] : w.now;
 	} else {
 		w.lost_since[i] = 0;
+		n->is_down = false;
 		n->asked_us = w.now;
 		n->guard = (struct guard_node){ .name = s->name,
 			                            .alias = "",
@@ -272,6 +332,9 @@ static void happen(const struct event *e)
 		ops_on_routed(w.ops);
 		break;
 	case ACTED:
+		if (e->is_good && (w.durable.op.kind == OPERATION_REJOIN || w.durable.op.kind == OPERATION_RECOVER) &&
+		    w.durable.op.step == STEP_WORK)
+			on_restored(&w.servers[index_of(w.durable.op.target)]);
 		ops_on_act(w.ops, e->id, e->is_good, e->is_good ? NULL : &(struct err){ .text = "it did not work" });
 		break;
 	case ALARM:
@@ -294,6 +357,11 @@ static void look_at_what_must_be(void)
 	assert_int_equal(r->epoch, w.durable.epoch);
 	if (*r->primary && !ops_holds(w.ops))
 		assert_false(record_is_barred(r, r->primary)); /* I8 */
+	if (r->op.id && (r->op.kind == OPERATION_REJOIN || r->op.kind == OPERATION_RECOVER)) {
+		assert_true(ops_is_cut(w.ops, r->op.target)); /* I8 */
+		assert_string_not_equal(r->op.target, r->primary);
+		assert_false(ops_holds(w.ops)); /* nobody waits for it */
+	}
 	for (int i = 0; i < NODES; i++) /* I1: who is not the recorded primary and was it, is cut off once another one is */
 		if (r->op.id && r->op.step == STEP_FOLLOW && strcmp(r->op.source, w.servers[i].name) == 0)
 			assert_true(ops_is_cut(w.ops, w.servers[i].name));
@@ -307,6 +375,11 @@ static bool next(void)
 			first = i;
 	if (first < 0)
 		return false;
+	if (w.events[first].at > w.now + 200 * MS) { /* nodes are asked every now and then */
+		w.now += 200 * MS;
+		on_look(NULL);
+		return true;
+	}
 	struct event e = w.events[first];
 	w.events[first].what = NOTHING;
 	w.now = e.at > w.now ? e.at : w.now;
@@ -359,6 +432,8 @@ static void expect_all_well(void)
 	for (int i = 0; i < NODES; i++)
 		w.servers[i].fails = false;
 	run(30 * US_PER_S, false);
+	for (int i = 0; i < 100 && w.durable.op.kind == OPERATION_REJOIN; i++)
+		run(US_PER_S, false);
 	int p = index_of(w.durable.primary);
 	if (w.durable.op.id || !w.servers[p].is_alive || !w.servers[p].is_primary)
 		fail_msg("%llu: operation %llu at %s (%s), primary %s", (unsigned long long)w.seed, (unsigned long long)w.durable.op.id,
@@ -518,6 +593,241 @@ static void failovers_are_damped(void **state)
 	ops_free(w.ops);
 }
 
+/* ---- nodes that come back ---- */
+
+static void begin_with(uint64_t s, enum ops_returning returning)
+{
+	begin(s);
+	w.returning = returning;
+	w.has_hooks = true;
+}
+
+static bool has_past(enum operation_kind kind, enum operation_end end)
+{
+	for (size_t i = 0; i < w.durable.n_past; i++)
+		if (w.durable.past[i].kind == kind && w.durable.past[i].end == end)
+			return true;
+	return false;
+}
+
+static void expect_restored(const char *node)
+{
+	int i = index_of(node);
+	assert_false(record_is_barred(&w.durable, node));
+	assert_true(w.servers[i].is_alive && !w.servers[i].is_primary);
+	assert_int_equal(w.servers[i].timeline, w.servers[index_of(w.durable.primary)].timeline);
+}
+
+/* Down or writable, with Lunapool killed at each step or nowhere, with a disk that fails: the hook runs until it is a standby again. */
+static void who_was_primary_rejoins(void **state)
+{
+	static const char *const steps[] = { "work", "verify", NULL, "promote", NULL };
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin_with(s, OPS_REJOIN);
+		w.receiver_us = rnd(2) * 3 * US_PER_S;
+		w.until = steps[s % ARRAY_LEN(steps)];
+		w.disk_fails = s % 4 ? 0 : 20;
+		w.servers[0].is_alive = false;
+		w.servers[0].is_frozen = s % 2;
+		run(5 * US_PER_S, s % 3 > 0);
+		if (s % 2 && w.durable.epoch == 2) { /* nobody touches one that is frozen */
+			assert_int_equal(w.servers[0].hooks, 0);
+			w.servers[0].is_alive = true;
+			w.servers[0].is_frozen = false;
+		}
+		expect_all_well();
+		assert_int_equal(w.durable.epoch, 2);
+		assert_int_equal(promotions(), 1);
+		if (w.durable.past[0].kind == OPERATION_REJOIN)
+			assert_int_equal(w.durable.past[0].end, END_DONE);
+		assert_true(has_past(OPERATION_REJOIN, END_DONE));
+		expect_restored("a");
+	}
+}
+
+/* Without a word from the policy, and without a hook, it stays in quarantine. */
+static void who_is_not_wanted_stays_in_quarantine(void **state)
+{
+	for (uint64_t s = 1; s <= 60; s++) {
+		begin_with(s, s % 3 == 0 ? OPS_QUARANTINE : s % 3 == 1 ? OPS_REJOIN : OPS_ATTACH);
+		w.has_hooks = s % 3 != 1;
+		w.servers[0].is_alive = false;
+		run(5 * US_PER_S, false);
+		assert_int_equal(w.asked, 1); /* it is down */
+		w.servers[0].is_alive = true;
+		expect_all_well();
+		assert_int_equal(w.asked_of, OPS_WRITABLE);
+		assert_int_equal(w.asked, 2);
+		assert_int_equal(w.hooks_run, 0);
+		assert_true(record_is_barred(&w.durable, "a"));
+	}
+}
+
+/* Each pause is twice the one before: 5, 10, 20, 40 … s. */
+static void a_rejoin_that_fails_comes_again_later_and_later(void **state)
+{
+	for (uint64_t s = 1; s <= 40; s++) {
+		begin_with(s, OPS_REJOIN);
+		w.hook_fails = s % 2 ? 100 : 0;
+		w.hook_lies = 100; /* it says that it is done */
+		w.servers[0].is_alive = false;
+		run(s % 2 ? 80 * US_PER_S : 64 * US_PER_S, false);
+		assert_in_range(w.hooks_run, 1, s % 2 ? 5 : 1);
+		assert_true(s % 2 == 0 || w.hooks_run >= 4);
+		run(s % 2 ? US_PER_S : 10 * US_PER_S, false);
+		const struct record_node *a = record_node(&w.durable, "a");
+		assert_int_equal(a->flags, RECORD_QUARANTINED);
+		assert_non_null(
+		    strstr(a->why, s % 2 ? "its rejoin failed, try" : "its rejoin failed, try 1: the hook says that it is done"));
+		w.hook_fails = w.hook_lies = 0;
+		run(200 * US_PER_S, false);
+		expect_all_well();
+		expect_restored("a");
+	}
+}
+
+/* A failover waits for nothing: as quick as without, and the rejoin begins anew. */
+static void a_failover_ends_a_rejoin(void **state)
+{
+	for (uint64_t s = 1; s <= 100; s++) {
+		begin_with(s, OPS_REJOIN);
+		w.hook_us = 3000 * US_PER_S;
+		w.servers[0].is_alive = false;
+		run(5 * US_PER_S, false);
+		assert_int_equal(w.durable.op.kind, OPERATION_REJOIN);
+		w.servers[index_of(w.durable.primary)].is_alive = false;
+		for (int i = 0; i < 50 && w.durable.epoch == 2; i++)
+			run(100 * MS, s % 2);
+		assert_int_equal(w.durable.epoch, 3);
+		assert_true(has_past(OPERATION_REJOIN, END_ABORTED));
+		w.hook_us = 0;
+		w.returning = OPS_REJOIN;
+		run(10 * US_PER_S, false); /* one of both has its hook for 3000 s, if it has begun by now */
+		if (w.durable.op.kind != OPERATION_REJOIN) {
+			expect_all_well();
+			for (int i = 0; i < NODES; i++)
+				assert_false(record_is_barred(&w.durable, w.servers[i].name));
+		} else {
+			ops_free(w.ops);
+		}
+	}
+}
+
+static void finish(uint64_t order, enum ops_answer wanted)
+{
+	struct err err = { .text = "" };
+	for (int i = 0; i < 400 && ops_answer(w.ops, order, &err) == OPS_WAITS; i++)
+		run(100 * MS, false);
+	if (ops_answer(w.ops, order, &err) != wanted)
+		fail_msg("%llu: %s", (unsigned long long)w.seed, err.text);
+}
+
+static void refused(enum ops_order what, const char *node, const char *why)
+{
+	struct err err = { .text = "" };
+	assert_int_equal(ops_order(w.ops, what, node, "somebody", &err), 0);
+	if (!strstr(err.text, why))
+		fail_msg("%s", err.text);
+}
+
+static void nodes_are_restored_by_order(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 100; s++) {
+		begin_with(s, OPS_QUARANTINE);
+		refused(OPS_ORDER_RECOVER, "a", "is the primary");
+		refused(OPS_ORDER_REJOIN, "c", "follows the primary already");
+		w.has_hooks = false;
+		refused(OPS_ORDER_RECOVER, "b", "the policy has no hook recover");
+		w.has_hooks = true;
+		w.hook_fails = s % 4 ? 0 : 100;
+		if (s % 3 == 0)
+			finish(ops_order(w.ops, OPS_ORDER_DETACH, "b", "somebody", &err), OPS_DONE);
+		if (s % 3 == 1)
+			w.servers[1].is_alive = false;
+		run(100 * MS, false);
+		bool can_rejoin = s % 3 == 1;
+		uint64_t order = ops_order(w.ops, can_rejoin && s % 2 ? OPS_ORDER_REJOIN : OPS_ORDER_RECOVER, "b", "somebody", &err);
+		assert_true(order != 0);
+		finish(order, w.hook_fails ? OPS_FAILED : OPS_DONE);
+		if (w.hook_fails) {
+			assert_int_equal(ops_answer(w.ops, order, &err), OPS_FAILED);
+			assert_non_null(strstr(err.text, "was given up: it did not work"));
+			assert_int_equal(record_node(&w.durable, "b")->flags, RECORD_QUARANTINED);
+			ops_free(w.ops);
+			continue;
+		}
+		expect_all_well();
+		expect_restored("b");
+		assert_int_equal(w.durable.epoch, 1);
+	}
+}
+
+/* What takes long is in nobody's way. */
+static void orders_beside_a_rejoin(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 40; s++) {
+		begin_with(s, OPS_REJOIN);
+		w.hook_us = 3000 * US_PER_S;
+		bool is_recover = s % 2;
+		if (is_recover) {
+			assert_true(ops_order(w.ops, OPS_ORDER_RECOVER, "b", "somebody", &err) != 0);
+			run(US_PER_S, false);
+		} else {
+			w.servers[0].is_alive = false;
+			run(5 * US_PER_S, false);
+		}
+		assert_int_equal(w.durable.op.kind, is_recover ? OPERATION_RECOVER : OPERATION_REJOIN);
+		unsigned runs = w.hooks_run;
+		const char *other = index_of(w.durable.primary) == 2 ? "b" : "c";
+		finish(ops_order(w.ops, OPS_ORDER_DETACH, other, "somebody", &err), OPS_DONE);
+		refused(OPS_ORDER_RECOVER, other, "is under way");
+		finish(ops_order(w.ops, OPS_ORDER_PAUSE, "", "somebody", &err), OPS_DONE);
+		finish(ops_order(w.ops, OPS_ORDER_RESUME, "", "somebody", &err), OPS_DONE);
+		finish(ops_order(w.ops, OPS_ORDER_ATTACH, other, "somebody", &err), OPS_DONE);
+		assert_int_equal(w.hooks_run, runs); /* it was not begun again */
+		assert_int_equal(w.durable.op.step, STEP_WORK);
+		if (is_recover) {
+			refused(OPS_ORDER_SWITCHOVER, "", "is under way");
+		} else {
+			w.hook_us = 0;
+			uint64_t order = ops_order(w.ops, OPS_ORDER_SWITCHOVER, other, "somebody", &err);
+			assert_true(order != 0);
+			run(10 * US_PER_S, false);
+			assert_true(has_past(OPERATION_REJOIN, END_ABORTED));
+			assert_int_equal(ops_answer(w.ops, order, &err), has_past(OPERATION_SWITCHOVER, END_DONE) ? OPS_DONE : OPS_FAILED);
+		}
+		ops_free(w.ops);
+	}
+}
+
+/* As anything_goes, where nodes come back by themselves. */
+static void anything_goes_with_rejoins(void **state)
+{
+	unsigned restored = 0;
+	for (uint64_t s = 1; s <= 200; s++) {
+		begin_with(s, OPS_REJOIN);
+		w.disk_fails = rnd(2) * 30;
+		w.hook_fails = rnd(2) * 30;
+		w.hook_lies = rnd(2) * 10;
+		for (int i = 0; i < 30; i++) {
+			struct server *one = &w.servers[rnd(NODES)];
+			one->is_alive = rnd(3) > 0;
+			one->is_frozen = rnd(4) == 0;
+			one->fails = rnd(4) == 0;
+			run(rnd(2) ? rnd(300) * MS : rnd(10) * US_PER_S, true);
+		}
+		w.hook_fails = w.hook_lies = 0;
+		for (int i = 0; i < NODES; i++)
+			w.servers[i].is_alive = true;
+		expect_all_well();
+		for (int i = 0; i < NODES; i++)
+			restored += w.servers[i].restored;
+	}
+	assert_true(restored > 200);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +839,13 @@ int main(void)
 		cmocka_unit_test(what_others_promote),
 		cmocka_unit_test(a_switchover_is_whole_or_nothing),
 		cmocka_unit_test(failovers_are_damped),
+		cmocka_unit_test(who_was_primary_rejoins),
+		cmocka_unit_test(who_is_not_wanted_stays_in_quarantine),
+		cmocka_unit_test(a_rejoin_that_fails_comes_again_later_and_later),
+		cmocka_unit_test(a_failover_ends_a_rejoin),
+		cmocka_unit_test(nodes_are_restored_by_order),
+		cmocka_unit_test(orders_beside_a_rejoin),
+		cmocka_unit_test(anything_goes_with_rejoins),
 	};
 	hash_init();
 	log_init(getenv("SHOW") ? 2 : open("/dev/null", O_WRONLY | O_CLOEXEC));
