@@ -1,5 +1,5 @@
 /*
- * nodeorders — SWITCHOVER, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for every worker.
+ * nodeorders — SWITCHOVER, REJOIN, RECOVER, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for every worker.
  *
  *   begin: order->cluster, order->number (ops_order()) ──recorded──► order->generation ──seen by all──► ended
  */
@@ -78,6 +78,12 @@ static bool what_of(const struct order *o, enum ops_order *what)
 	case ORDER_attach:
 		*what = OPS_ORDER_ATTACH;
 		return true;
+	case ORDER_rejoin:
+		*what = OPS_ORDER_REJOIN;
+		return true;
+	case ORDER_recover:
+		*what = OPS_ORDER_RECOVER;
+		return true;
 	case ORDER_maintenance_on:
 		*what = OPS_ORDER_PAUSE;
 		return true;
@@ -102,9 +108,9 @@ bool nodeorders_begin(struct app *a, struct order *o)
 	const char *node = "";
 	if (!what_of(o, &what))
 		return false;
-	bool is_of_node = what == OPS_ORDER_DETACH || what == OPS_ORDER_ATTACH || (what == OPS_ORDER_SWITCHOVER && o->database);
+	bool is_of_cluster = what == OPS_ORDER_PAUSE || what == OPS_ORDER_RESUME || (what == OPS_ORDER_SWITCHOVER && !o->database);
 	const struct topo_cluster *c =
-	    is_of_node ? cluster_with(t, o->database, &node, &o->err) : cluster_named(t, o->database, &o->err);
+	    is_of_cluster ? cluster_named(t, o->database, &o->err) : cluster_with(t, o->database, &node, &o->err);
 	struct ops *ops = c ? ops_of(a, c->name, &o->err) : NULL;
 	o->number = ops ? ops_order(ops, what, node, o->user, &o->err) : 0;
 	o->has_failed = o->number == 0;

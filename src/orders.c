@@ -368,6 +368,8 @@ static void order_of_node(struct orders *os, struct order *o)
 #define do_switchover order_of_node
 #define do_attach order_of_node
 #define do_detach order_of_node
+#define do_rejoin order_of_node
+#define do_recover order_of_node
 #define do_maintenance_on order_of_node
 #define do_maintenance_off order_of_node
 
@@ -412,6 +414,8 @@ static bool has_held(struct orders *os, struct order *o)
 {
 	switch (o->kind) {
 	case ORDER_switchover:
+	case ORDER_rejoin:
+	case ORDER_recover:
 	case ORDER_attach:
 	case ORDER_detach:
 	case ORDER_maintenance_on:

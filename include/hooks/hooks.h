@@ -116,6 +116,15 @@ struct hook_choice {
 void hooks_choose(struct hooks *h, const char *cluster, const char *old_primary, const char *evidence,
                   const struct hook_candidate *candidates, size_t n, struct hook_choice *out);
 
+/* The decision returning(), bounded in the same way. */
+enum hook_word { HOOK_SAYS_QUARANTINE, HOOK_SAYS_REJOIN, HOOK_SAYS_ATTACH };
+struct hook_return {
+	const char *node, *state, *reason;
+	uint64_t timeline; /* 0: not known */
+	unsigned tries;
+};
+enum hook_word hooks_ask_of(struct hooks *h, const char *cluster, const struct hook_return *it);
+
 enum hook_state { HOOK_RUNNING, HOOK_DONE, HOOK_FAILED, HOOK_STOPPED };
 struct hook_row {
 	uint64_t id;

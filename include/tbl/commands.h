@@ -6,7 +6,7 @@
  *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
- *       NODE, alone or as cluster.node; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
+ *       NODE, alone or as cluster.node, with or without NODE in front; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
  * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
  * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
@@ -66,6 +66,11 @@
 	   "connection is closed. If that takes longer than the time given, everything goes on and PAUSE fails.")                    \
 	DO(reconnect, "RECONNECT", DATABASE, ADMIN, NULL,                                                                            \
 	   "Replaces each server connection: idle ones now, the others when they are given back.")                                   \
+	DO(recover, "RECOVER", NODE, ADMIN, NULL,                                                                                    \
+	   "Builds a node anew from the primary, with the policy's hook recover; returns when it streams. Until then, and if that "  \
+	   "fails, it is in quarantine.")                                                                                            \
+	DO(rejoin, "REJOIN", NODE, ADMIN, NULL,                                                                                      \
+	   "Makes a node that is down, detached or in quarantine a standby again, with the policy's hook rejoin; as RECOVER.")       \
 	DO(reload, "RELOAD", NONE, ADMIN, NULL, "Reads the configuration again; returns when it is in force.")                       \
 	DO(reload_dry_run, "RELOAD DRY_RUN", NONE, ADMIN, "change", "Says what RELOAD would change, and changes nothing.")           \
 	DO(resume, "RESUME", DATABASE, ADMIN, NULL, "Takes PAUSE and KILL back.")                                                    \

@@ -154,6 +154,8 @@
 	  "Promote nobody before the policy's hook fence has said that the old primary is off.")                                  \
 	X(follow_timeout, DURATION, "10s", 100000, 86400000000, RELOAD,                                                           \
 	  "How long the others may take to follow a new primary; the operation is open until then.")                              \
+	X(rejoin_timeout, DURATION, "1h", 100000, 86400000000, RELOAD, "How long the policy's hook rejoin may take.")             \
+	X(recover_timeout, DURATION, "6h", 100000, 604800000000, RELOAD, "How long the policy's hook recover may take.")          \
 	X(switchover_timeout, DURATION, "2s", 10000, 3600000000, RELOAD,                                                          \
 	  "How long a switchover waits for running transactions to end, and for the candidate to have it all; then nothing "      \
 	  "happens.")                                                                                                             \

@@ -27,16 +27,25 @@
 	     "Asked when there is a list to choose from; nothing leaves it to the configured algorithm.")
 
 /* Called by operations, in the control plane: decisions at once, actions as coroutines. */
-#define POLICY_CONTROL_HOOKS(HOOK)                                                                                             \
-	HOOK(failover, "event: lunapool.Failover, cluster: lunapool.Cluster", "lunapool.Node[]|lunapool.Node|nil, string?",        \
-	     "A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an " \
-	     "error, leaves the order as it is.")                                                                                  \
-	HOOK(fence, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                             \
-	     "Sees to it that the old primary takes no writes, before another is promoted; may be called again.")                  \
-	HOOK(promote, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                           \
-	     "Makes it the primary; may be called again. Whatever it says, the node itself is asked.")                             \
-	HOOK(follow_primary, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node",                                \
-	     "true?, lunapool.Error|string|nil", "Makes a standby follow the new primary; may be called again.")
+#define POLICY_CONTROL_HOOKS(HOOK)                                                                                               \
+	HOOK(failover, "event: lunapool.Failover, cluster: lunapool.Cluster", "lunapool.Node[]|lunapool.Node|nil, string?",          \
+	     "A decision: who shall be the new primary, the best first, of event.candidates; nil and why: nobody. Nothing, or an "   \
+	     "error, leaves the order as it is.")                                                                                    \
+	HOOK(fence, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                               \
+	     "Sees to it that the old primary takes no writes, before another is promoted; may be called again.")                    \
+	HOOK(promote, "op: lunapool.Operation, node: lunapool.Node", "true?, lunapool.Error|string|nil",                             \
+	     "Makes it the primary; may be called again. Whatever it says, the node itself is asked.")                               \
+	HOOK(follow_primary, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node",                                  \
+	     "true?, lunapool.Error|string|nil", "Makes a standby follow the new primary; may be called again.")                     \
+	HOOK(returning, "event: lunapool.Returning, node: lunapool.Node, cluster: lunapool.Cluster",                                 \
+	     "\"rejoin\"|\"attach\"|\"quarantine\"|nil",                                                                             \
+	     "A decision: what shall be done about a node in quarantine that is back: rejoin, the hook of that name; attach, it is " \
+	     "told whom to follow, which only a standby can; quarantine, as nothing and an error: nothing.")                         \
+	HOOK(rejoin, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node", "true?, lunapool.Error|string|nil",      \
+	     "Makes a node that was kept away a standby of the primary; may be called again. Whatever it says, the node stays away " \
+	     "until it streams.")                                                                                                    \
+	HOOK(recover, "op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node", "true?, lunapool.Error|string|nil",     \
+	     "Builds a node anew, by order of an administrator; else as rejoin.")
 
 #define POLICY_TABLES(TABLE)                                                                     \
 	TABLE(tasks, "table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any>", \
@@ -104,6 +113,12 @@
 	FIELD(refused, "table<string, string>", NOW, "Why the others may not, by their names.")                                  \
 	FIELD(old_primary, "lunapool.Node?", NOW, "Who is lost.")                                                                \
 	FIELD(evidence, "string", NOW, "Why that is thought.")
+#define POLICY_RETURNING(FIELD)                                                                                     \
+	FIELD(state, "string", NOW,                                                                                     \
+	      "What it is: \"writable\", \"standby\", or \"down\": its host is there, and nobody listens at its port.") \
+	FIELD(timeline, "integer?", NOW, "As it says itself.")                                                          \
+	FIELD(reason, "string", NOW, "Why it is in quarantine.")                                                        \
+	FIELD(tries, "integer", NOW, "To rejoin it, that have failed so far.")
 /* What lp.http() returns. */
 #define POLICY_RESPONSE(FIELD)                  \
 	FIELD(status, "integer", NOW, "Below 400.") \

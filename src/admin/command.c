@@ -255,10 +255,13 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 		return left == 0;
 	case ARGS_DATABASE:
 	case ARGS_A_DATABASE:
-	case ARGS_NODE:
 	case ARGS_CLUSTER:
 		call->name = left == 1 ? mem_text(text_of(w, at)) : NULL;
 		return left == 1 || (left == 0 && (call->command->args == ARGS_DATABASE || call->command->args == ARGS_CLUSTER));
+	case ARGS_NODE:
+		at += left == 2 && is_word(w, at, "NODE");
+		call->name = w->n == at + 1 ? mem_text(text_of(w, at)) : NULL;
+		return w->n == at + 1;
 	case ARGS_CANDIDATE:
 		at += left == 2 && is_word(w, at, "TO");
 		left = w->n - at;
@@ -494,7 +497,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_UNTIL] = " [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
 		[ARGS_SETTING] = " key = value",
 		[ARGS_TASK] = " task [key [= value]]…",
-		[ARGS_NODE] = " node",
+		[ARGS_NODE] = " [NODE] node",
 		[ARGS_CANDIDATE] = " [[TO] node]",
 		[ARGS_CLUSTER] = " [cluster]",
 	};

@@ -19,10 +19,11 @@ static const struct column operations_columns[] = {
 /* "confirm 0, hold 1, choose 3". */
 static void put_steps(const struct record_operation *op, char *out, size_t room)
 {
+	unsigned first = op->kind == OPERATION_REJOIN || op->kind == OPERATION_RECOVER ? STEP_WORK : STEP_CONFIRM;
 	size_t len = 0;
 	out[0] = 0;
 	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT && len < room; i++)
-		if (op->at_ms[i] || i == STEP_CONFIRM)
+		if (op->at_ms[i] || i == first)
 			len += (size_t)snprintf(out + len, room - len, "%s%s %" PRIu32, len ? ", " : "",
 			                        operation_step_word((enum operation_step)i), op->at_ms[i]);
 }

@@ -161,6 +161,8 @@ static struct ops_conf ops_conf_of(const struct conf_cluster *conf)
 	return (struct ops_conf){ .is_automatic = conf->failover == CONF_FAILOVER_AUTO,
 		                      .promote_timeout_us = conf->promote_timeout,
 		                      .follow_timeout_us = conf->follow_timeout,
+		                      .rejoin_timeout_us = conf->rejoin_timeout,
+		                      .recover_timeout_us = conf->recover_timeout,
 		                      .switchover_timeout_us = conf->switchover_timeout,
 		                      .max_loss = conf->max_loss };
 }
@@ -191,7 +193,9 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 		                             .picture = watch_picture,
 		                             .act = undertake_act,
 		                             .forget_act = undertake_forget,
-		                             .choose = undertake_choose };
+		                             .choose = undertake_choose,
+		                             .can = undertake_can,
+		                             .returning = undertake_returning };
 	const struct conf_cluster *conf = NULL;
 	k->env = *env;
 	k->cluster = mem_text(cluster);
@@ -234,6 +238,8 @@ void keeper_on_conf(struct keeper *k)
 	struct ops_conf ops_conf = ops_conf_of(conf);
 	memset(k->timelines, 0, sizeof k->timelines);
 	memset(k->receiveds, 0, sizeof k->receiveds);
+	memset(k->are_down, 0, sizeof k->are_down);
+	k->door_at = RECORD_NODES_MAX; /* places may have changed */
 	ops_configure(k->ops, &ops_conf);
 	ops_go_on(k->ops);
 }

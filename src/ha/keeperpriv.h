@@ -21,6 +21,9 @@ struct keeper {
 	uint64_t suspect_us, progress, worked_us; /* worked_us: a session of ours has got on there, while it is suspected */
 	enum ladder_state told;
 	struct knock *knock;
+	struct knock *door;              /* at nodes in quarantine that do not answer */
+	size_t door_at;                  /* whose it is, by place in the cluster */
+	bool are_down[RECORD_NODES_MAX]; /* nobody listens there */
 	struct loop_timer tick, alarm, seen, pulse;
 	uint64_t pulsed_us, generation; /* generation: to be seen by everybody */
 	struct dlist undertakings;
@@ -54,6 +57,8 @@ const struct ops_picture *watch_picture(void *keeper);
 void undertake_act(void *keeper, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
 void undertake_forget(void *keeper, uint64_t id);
 size_t undertake_choose(void *keeper, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room);
+bool undertake_can(void *keeper, enum ops_act what);
+enum ops_returning undertake_returning(void *keeper, const struct ops_returned *it);
 void undertake_none(struct keeper *k); /* whatever is under way is dropped */
 
 #endif

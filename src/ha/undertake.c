@@ -64,11 +64,24 @@ static struct hook_operation about(const struct keeper *k)
 		                            .evidence = op->why };
 }
 
+static bool is_by_hook_only(enum ops_act what)
+{
+	return what == OPS_ACT_REJOIN || what == OPS_ACT_RECOVER;
+}
+
+static enum hook_name hook_of(enum ops_act what)
+{
+	return what == OPS_ACT_PROMOTE   ? HOOK_promote
+	       : what == OPS_ACT_REJOIN  ? HOOK_rejoin
+	       : what == OPS_ACT_RECOVER ? HOOK_recover
+	                                 : HOOK_follow_primary;
+}
+
 /* By the policy, if it has a hook for that. */
 static bool run_hook(struct undertaking *u)
 {
 	const struct keeper *k = u->keeper;
-	enum hook_name hook = u->what == OPS_ACT_PROMOTE ? HOOK_promote : HOOK_follow_primary;
+	enum hook_name hook = hook_of(u->what);
 	const struct hook_operation op = about(k);
 	struct err err;
 	if (!k->env.hooks || !hooks_has(k->env.hooks, k->cluster, hook))
@@ -77,7 +90,7 @@ static bool run_hook(struct undertaking *u)
 	u->run = hooks_run(k->env.hooks, k->cluster, hook, &op, u->node, primary, u->timeout_us, on_hook, u, &err);
 	if (!u->run)
 		log_warn(NULL, "hook_not_run", KV_STR("cluster", k->cluster), KV_STR("node", u->node), KV_ERR(&err),
-		         KV_STR("effect", "it is done by SQL"));
+		         KV_STR("effect", is_by_hook_only(u->what) ? "it is not done" : "it is done by SQL"));
 	return u->run != NULL;
 }
 
@@ -88,7 +101,7 @@ static void undertake(struct undertaking *u)
 	const struct topo_cluster *c = keeper_cluster(k, &conf);
 	const struct topo_node *n = keeper_node(c, u->node), *p = keeper_node(c, u->primary);
 	const struct deed_env env = { k->env.loop, k->env.resolver, k->env.mailbox };
-	if (!n || (u->what == OPS_ACT_FOLLOW && !p)) {
+	if (!n || (*u->primary && !p)) {
 		err_set(&u->why, "42704", "%.100s is not configured any more", n ? u->primary : u->node);
 		loop_defer(k->env.loop, &u->refused);
 		return;
@@ -101,6 +114,11 @@ static void undertake(struct undertaking *u)
 		                                   .cluster = conf };
 	if (u->what != OPS_ACT_SETTLE && run_hook(u))
 		return;
+	if (is_by_hook_only(u->what)) {
+		err_set(&u->why, "55000", "the policy has no such hook any more, or it could not begin");
+		loop_defer(k->env.loop, &u->refused);
+		return;
+	}
 	u->deed = u->what == OPS_ACT_SETTLE    ? deed_settle(&env, &target, u->timeout_us, on_deed, u)
 	          : u->what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, u->timeout_us, on_deed, u)
 	                                       : deed_follow(&env, &target, p->host, p->port, u->timeout_us, on_deed, u);
@@ -209,6 +227,23 @@ size_t undertake_choose(void *arg, const struct guard_verdict *verdicts, size_t 
 	for (size_t i = 0; i < choice.n; i++)
 		order[i] = places[choice.order[i]];
 	return choice.n;
+}
+
+bool undertake_can(void *arg, enum ops_act what)
+{
+	const struct keeper *k = arg;
+	return k->env.hooks && hooks_has(k->env.hooks, k->cluster, hook_of(what));
+}
+
+enum ops_returning undertake_returning(void *arg, const struct ops_returned *it)
+{
+	static const char *const states[] = { "away", "down", "standby", "writable" };
+	const struct keeper *k = arg;
+	const struct hook_return event = {
+		.node = it->node, .state = states[it->is], .reason = it->why, .timeline = it->timeline, .tries = it->tries
+	};
+	enum hook_word word = k->env.hooks ? hooks_ask_of(k->env.hooks, k->cluster, &event) : HOOK_SAYS_QUARANTINE;
+	return word == HOOK_SAYS_REJOIN ? OPS_REJOIN : word == HOOK_SAYS_ATTACH ? OPS_ATTACH : OPS_QUARANTINE;
 }
 
 void undertake_none(struct keeper *k)

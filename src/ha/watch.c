@@ -191,6 +191,39 @@ static void note_received(struct keeper *k, const struct topo_cluster *c, size_t
 	k->receiveds[at] = n->sample.received;
 }
 
+/* Without a receiver the control file tells it, which is behind until the next restart point: what was received before counts, until the node
+ * has been away and may be another one. */
+static void note_timeline(struct keeper *k, size_t at, const struct picture_node *n)
+{
+	const struct sample *s = &n->sample;
+	if (n->view.last == VERDICT_FAILED)
+		k->timelines[at] = 0;
+	else if (has_said(n) && s->timeline)
+		k->timelines[at] = s->timeline;
+	else if (has_said(n) && s->reached > k->timelines[at])
+		k->timelines[at] = s->reached;
+}
+
+/* One that is in quarantine and does not answer: is its PostgreSQL not there, or is nothing known? */
+static void knock_at_door(struct keeper *k, const struct topo_cluster *c, size_t at, const struct picture_node *n)
+{
+	const struct topo_node *t = &c->nodes[at];
+	bool is_silent = n->view.last == VERDICT_FAILED && record_is_barred(ops_record(k->ops), t->name);
+	k->are_down[at] &= is_silent;
+	if (!is_silent || knock_is_under_way(k->door))
+		return;
+	k->door_at = at;
+	knock_begin(k->door, t->host, t->port, KNOCK_TIMEOUT_US);
+}
+
+static void on_door(void *arg, enum ladder_event how)
+{
+	struct keeper *k = arg;
+	if (how != LADDER_OURS && k->door_at < RECORD_NODES_MAX)
+		k->are_down[k->door_at] = how == LADDER_REFUSED;
+	ops_go_on(k->ops);
+}
+
 void keeper_heard(struct keeper *k, const struct picture_node *node, const struct err *err)
 {
 	const struct conf_cluster *conf = NULL;
@@ -204,8 +237,8 @@ void keeper_heard(struct keeper *k, const struct picture_node *node, const struc
 		} else if (has_said(node)) {
 			note_received(k, c, i, node);
 		}
-		if (has_said(node) && (node->sample.timeline || node->sample.reached))
-			k->timelines[i] = node->sample.timeline ? node->sample.timeline : node->sample.reached;
+		knock_at_door(k, c, i, node);
+		note_timeline(k, i, node);
 	}
 	judge(k);
 	ops_go_on(k->ops);
@@ -232,6 +265,7 @@ static void paint_node(struct keeper *k, size_t at, const struct topo_node *n, c
 	out->failed_us = heard->failed_us;
 	out->guard.has_answered = has_said(heard);
 	out->is_refusing = heard->view.last == VERDICT_REFUSED;
+	out->is_down = k->are_down[at] && !out->guard.has_answered;
 	if (!out->guard.has_answered)
 		return;
 	out->guard.in_recovery = is_standby;
@@ -288,12 +322,14 @@ void watch_init(struct keeper *k)
 	loop_timer_init(&k->tick, on_tick);
 	loop_timer_init(&k->pulse, on_pulse);
 	k->knock = knock_new(k->env.loop, k->env.resolver, k->env.mailbox, on_knocked, k);
+	k->door = knock_new(k->env.loop, k->env.resolver, k->env.mailbox, on_door, k);
 	loop_timer_start(k->env.loop, &k->pulse, PULSE_US);
 }
 
 void watch_stop(struct keeper *k)
 {
 	knock_free(k->knock);
+	knock_free(k->door);
 	loop_timer_stop(k->env.loop, &k->tick);
 	loop_timer_stop(k->env.loop, &k->pulse);
 }

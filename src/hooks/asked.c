@@ -1,5 +1,5 @@
 /*
- * asked — what operations ask of a policy: the decision failover(), and actions such as promote().
+ * asked — what operations ask of a policy: the decisions failover() and returning(), and actions such as promote().
  *
  * A decision is a call like those of the data plane: at once, bounded, and without it things are as if the policy had none.  An action is a
  * run.  Both may only choose among what C allows: a candidate that may not become primary is none, whatever the policy returns.
@@ -95,7 +95,7 @@ struct hook_run *hooks_run(struct hooks *h, const char *cluster, enum hook_name 
 	return run_begin(h, v, &spec, err);
 }
 
-/* ---- the decision --------------------------------------------------------------------------------------------------------------- */
+/* ---- the decision failover --------------------------------------------------------------------------------------------------------------- */
 
 struct deciding {
 	struct hook_vm *vm;
@@ -199,4 +199,60 @@ void hooks_choose(struct hooks *h, const char *cluster, const char *old_primary,
 	*out = (struct hook_choice){ 0 };
 	snprintf(out->why, sizeof out->why, "%s", policy_control_error(v->vm));
 	log_warn(NULL, "policy_failed", KV_STR("cluster", cluster), KV_STR("hook", "failover"), KV_STR("error", out->why));
+}
+
+/* ---- the decision returning ------------------------------------------------------------------------------------------------------ */
+
+struct asking {
+	struct hook_vm *vm;
+	const struct hook_return *it;
+	enum hook_word word;
+};
+
+static enum hook_word word_of(lua_State *L)
+{
+	static const char *const words[] = { "quarantine", "rejoin", "attach" };
+	if (lua_isnil(L, -1))
+		return HOOK_SAYS_QUARANTINE;
+	for (int i = 0; lua_type(L, -1) == LUA_TSTRING && i < (int)ARRAY_LEN(words); i++)
+		if (strcmp(lua_tostring(L, -1), words[i]) == 0)
+			return (enum hook_word)i;
+	luaL_error(L, "returning returned %s, instead of rejoin, attach or quarantine",
+	           lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, -1));
+	return HOOK_SAYS_QUARANTINE;
+}
+
+static void ask_of(lua_State *L, void *arg)
+{
+	struct asking *a = arg;
+	int node = hook_vm_node(a->vm, a->it->node);
+	if (node < 0)
+		luaL_error(L, "node %s is not in the configuration any more", a->it->node);
+	hook_vm_push(L, NULL, "returning");
+	lua_createtable(L, 0, 4);
+	set_text(L, "state", a->it->state);
+	set_text(L, "reason", a->it->reason);
+	set_number(L, "tries", a->it->tries);
+	if (a->it->timeline)
+		set_number(L, "timeline", a->it->timeline);
+	policy_control_push_node(L, node);
+	policy_control_push_cluster(L);
+	lua_call(L, 3, 1);
+	a->word = word_of(L);
+}
+
+enum hook_word hooks_ask_of(struct hooks *h, const char *cluster, const struct hook_return *it)
+{
+	struct hook_vm *v = hook_vm_of(h, cluster);
+	struct asking a = { v, it, HOOK_SAYS_QUARANTINE };
+	if (!v || !hook_vm_has(v, NULL, "returning"))
+		return HOOK_SAYS_QUARANTINE;
+	hook_vm_look(v, topo_latest(h->env.board));
+	bool is_good = policy_control_protect(v->vm, ask_of, &a);
+	hook_vm_look(v, NULL);
+	if (is_good)
+		return a.word;
+	log_warn(NULL, "policy_failed", KV_STR("cluster", cluster), KV_STR("hook", "returning"),
+	         KV_STR("error", policy_control_error(v->vm)), KV_STR("effect", "it stays in quarantine"));
+	return HOOK_SAYS_QUARANTINE;
 }

@@ -92,6 +92,8 @@ static void put_control_classes(FILE *f)
 	POLICY_OPERATION(FIELD)
 	fputs("\n---What failover() is told.\n---@class lunapool.Failover\n", f);
 	POLICY_FAILOVER(FIELD)
+	fputs("\n---What returning() is told.\n---@class lunapool.Returning\n", f);
+	POLICY_RETURNING(FIELD)
 	fputs("\n---What lp.http() returns.\n---@class lunapool.Response\n", f);
 	POLICY_RESPONSE(FIELD)
 	fputs("\n---Why an action failed; tostring() gives its message.\n---@class lunapool.Error\n", f);

@@ -16,7 +16,7 @@ static const char *const hook_names[] = {
 };
 static const char *const control_names[] = { POLICY_CONTROL_HOOKS(HOOK_NAME) };
 /* Of the contract, but nobody would call them. */
-static const char *const later_names[] = { "returning", "rejoin", "recover", "vip_up", "vip_down" };
+static const char *const later_names[] = { "vip_up", "vip_down" };
 static const char *const events[] = {
 #define EVENT_NAME(name, ...) #name,
 	POLICY_EVENTS(EVENT_NAME)

@@ -138,6 +138,13 @@
 ---@field old_primary lunapool.Node? Who is lost.
 ---@field evidence string Why that is thought.
 
+---What returning() is told.
+---@class lunapool.Returning
+---@field state string What it is: "writable", "standby", or "down": its host is there, and nobody listens at its port.
+---@field timeline integer? As it says itself.
+---@field reason string Why it is in quarantine.
+---@field tries integer To rejoin it, that have failed so far.
+
 ---What lp.http() returns.
 ---@class lunapool.Response
 ---@field status integer Below 400.
@@ -163,6 +170,9 @@
 ---@field fence? fun(op: lunapool.Operation, node: lunapool.Node): true?, lunapool.Error|string|nil Sees to it that the old primary takes no writes, before another is promoted; may be called again.
 ---@field promote? fun(op: lunapool.Operation, node: lunapool.Node): true?, lunapool.Error|string|nil Makes it the primary; may be called again. Whatever it says, the node itself is asked.
 ---@field follow_primary? fun(op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node): true?, lunapool.Error|string|nil Makes a standby follow the new primary; may be called again.
+---@field returning? fun(event: lunapool.Returning, node: lunapool.Node, cluster: lunapool.Cluster): "rejoin"|"attach"|"quarantine"|nil A decision: what shall be done about a node in quarantine that is back: rejoin, the hook of that name; attach, it is told whom to follow, which only a standby can; quarantine, as nothing and an error: nothing.
+---@field rejoin? fun(op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node): true?, lunapool.Error|string|nil Makes a node that was kept away a standby of the primary; may be called again. Whatever it says, the node stays away until it streams.
+---@field recover? fun(op: lunapool.Operation, node: lunapool.Node, primary: lunapool.Node): true?, lunapool.Error|string|nil Builds a node anew, by order of an administrator; else as rejoin.
 ---@field tasks? table<string, fun(task: lunapool.Task, cluster: lunapool.Cluster): any, any> Procedures that an operator runs by their names: lunapool ctl run NAME.
 ---@field on? table<string, fun(event: lunapool.Event, cluster: lunapool.Cluster): any, any> What shall be done when something has happened, by the event's name.
 ---@field every? table<string, lunapool.Every> What shall be done again and again, by a name of its own.

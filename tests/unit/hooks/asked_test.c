@@ -78,6 +78,36 @@ static void without_the_hook_the_order_is_as_it_is(void **state)
 	assert_false(hooks_has(rig.hooks, "main", HOOK_promote));
 }
 
+/* ---- returning ------------------------------------------------------------------------------------------------------------------ */
+
+static enum hook_word word_of(const char *body)
+{
+	static char text[2000];
+	const struct hook_return it = { "pg1", "writable", "it was the primary", 3, 2 };
+	snprintf(text, sizeof text,
+	         "local lp = require 'lunapool' return { api = 1, returning = function(event, node, cluster) %s end }", body);
+	hooksrig_load(&rig, text);
+	return hooks_ask_of(rig.hooks, "main", &it);
+}
+
+static void a_policy_says_what_becomes_of_who_returns(void **state)
+{
+	assert_int_equal(word_of("return 'rejoin'"), HOOK_SAYS_REJOIN);
+	assert_int_equal(word_of("return 'attach'"), HOOK_SAYS_ATTACH);
+	assert_int_equal(word_of("return 'quarantine'"), HOOK_SAYS_QUARANTINE);
+	assert_int_equal(
+	    word_of("return event.state == 'writable' and event.timeline == 3 and event.tries == 2 and node.name == 'pg1' "
+	            "and event.reason == 'it was the primary' and cluster.name == 'main' and 'rejoin' or nil"),
+	    HOOK_SAYS_REJOIN);
+	static const char *const nonsense[] = { "",          "return 7",          "return 'Rejoin'", "error('broken')",
+		                                    "return {}", "while true do end", "lp.sleep(1)" };
+	for (size_t i = 0; i < ARRAY_LEN(nonsense); i++)
+		assert_int_equal(word_of(nonsense[i]), HOOK_SAYS_QUARANTINE);
+	hooksrig_load(&rig, "return { api = 1 }");
+	const struct hook_return it = { "pg1", "down", "", 0, 0 };
+	assert_int_equal(hooks_ask_of(rig.hooks, "main", &it), HOOK_SAYS_QUARANTINE);
+}
+
 /* ---- actions ---------------------------------------------------------------------------------------------------------------------- */
 
 static const struct hook_operation op = { 7, 3, "failover", 2, "pg1", "it refuses connections" };
@@ -179,9 +209,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		UNIT(a_policy_chooses_among_those_who_may),   UNIT(nonsense_leaves_the_order_as_it_is),
-		UNIT(without_the_hook_the_order_is_as_it_is), UNIT(an_action_is_done_when_it_says_true),
-		UNIT(whatever_else_it_says_it_is_not_done),   UNIT(who_hangs_is_stopped_at_its_deadline),
-		UNIT(what_nobody_wants_any_more_is_stopped),  UNIT(a_fence_that_is_required_must_be_there),
+		UNIT(without_the_hook_the_order_is_as_it_is), UNIT(a_policy_says_what_becomes_of_who_returns),
+		UNIT(an_action_is_done_when_it_says_true),    UNIT(whatever_else_it_says_it_is_not_done),
+		UNIT(who_hangs_is_stopped_at_its_deadline),   UNIT(what_nobody_wants_any_more_is_stopped),
+		UNIT(a_fence_that_is_required_must_be_there),
 	};
 	return UNIT_RUN(tests);
 }

@@ -1,0 +1,178 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""Nodes come back: old primaries are rewound, others built anew, by a policy's hooks with PostgreSQL's own programs."""
+import os
+import re
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+
+proxy_only()
+
+POLICY = '''
+local lp = require "lunapool"
+local M = { api = 1, tasks = {} }
+local function options(node) return { options = "-p " .. node.port .. " -k %s" } end
+function M.returning(event, node, cluster)
+  lp.log(node.name .. " returns: " .. event.state .. ", tries " .. event.tries)
+  return lp.kv.get("word") or "rejoin"
+end
+function M.failover(event, cluster)
+  local order = {}
+  for _, name in ipairs { "n1", "n2", "n0" } do
+    if not event.refused[name] then order[#order + 1] = cluster:node(name) end
+  end
+  return order
+end
+function M.rejoin(op, node, primary)
+  lp.log("rejoin " .. op.id .. " of " .. node.name)
+  if lp.kv.get("fail") then return nil, "not now" end
+  if (lp.kv.get("hang") or "") ~= "" then lp.sleep(1000) end
+  local ok, err = lp.rewind(node, primary)
+  if not ok then return nil, err end
+  return lp.start_standby(node, primary, options(node))
+end
+function M.recover(op, node, primary) return lp.rebuild(op, node, primary, options(node)) end
+function M.tasks.set(task) lp.kv.set(task.args.key, task.args.value) end
+return M
+'''
+
+
+def family(pid):
+    out = [pid]
+    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
+        with contextlib.suppress(OSError):
+            with open(entry) as f:
+                for child in f.read().split():
+                    out += family(int(child))
+    return out
+
+
+class Scene:
+    def __init__(self, **options):
+        self.cluster = Cluster(standbys=2, extra='wal_log_hints = on\nfull_page_writes = on\nwal_retrieve_retry_interval = 200ms\n')
+        self.cluster.query('create table t (id int primary key)')
+        for i in (1, 2):
+            self.cluster.caught_up(i)
+        state, programs = temp_dir(), temp_dir()
+        os.chmod(state, 0o700)
+        for name in ('pg_ctl', 'pg_rewind', 'pg_basebackup'):
+            with open(f'{programs}/{name}', 'w') as f:
+                f.write(f'#!/bin/sh\ncd /tmp\nexec setpriv {"--reuid=postgres --regid=postgres --clear-groups" if os.getuid() == 0 else ""} {tool(name)} "$@"\n')
+            os.chmod(f.name, 0o755)
+        nodes = {f'n{i}': {'ssh_host': 'local', 'data_dir': f'{self.cluster.dir}/n{i}', 'bin_dir': programs} for i in range(3)}
+        self.proxy = Proxy(self.cluster, workers=2, pool={'size': 5}, options={'state_dir': state}, nodes=nodes, files={'main.lua': POLICY % self.cluster.dir},
+                           cluster_options={'failover': 'auto', 'policy': 'main.lua', **options})
+        self.admin = self.proxy.connect('lunapool')
+        wait_for(lambda: self.fit() == {'n1', 'n2'}, what='both standbys fit')
+        self.session = self.proxy.connect()
+        atexit.register(self.stop_servers)
+
+    def rows(self):
+        return {r['node']: r for r in self.admin.table('SHOW NODES')}
+
+    def fit(self):
+        return {n for n, r in self.rows().items() if r['fit'] == 'yes'}
+
+    def operations(self, kind):
+        return [r for r in self.admin.table('SHOW OPERATIONS') if r['kind'] == kind]
+
+    def primary(self):
+        return next((n for n, r in self.rows().items() if r['role'] == 'primary'), None)
+
+    def set(self, key, value):
+        self.admin.q(f"RUN set key = {key} value = '{value}'")
+
+    def send(self, i, number):
+        pids = family(self.cluster.process[i].pid)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        if number == signal.SIGKILL:
+            self.cluster.process[i].wait()
+
+    def lose(self, i, number=signal.SIGKILL, standbys=2):
+        """The primary; until another one has taken its place."""
+        wait_for(lambda: len(self.fit()) == standbys, 30, 'the standbys fit')
+        before = len(self.operations('failover'))
+        self.send(i, number)
+        wait_for(lambda: len([r for r in self.operations('failover') if r['state'] == 'done']) > before, 60, 'the failover')
+        self.session.q(f'insert into t values ({before + 1})', 30)
+
+    def expect_standby(self, name, says):
+        wait_for(lambda: self.rows()[name]['fit'] == 'yes', 60, f'{name} as a standby')
+        row = self.rows()[name]
+        is_((row['role'], row['timeline']), ('standby', self.rows()[self.primary()]['timeline']), says)
+        with self.cluster.at(int(name[1])) as c:
+            is_(c.q('select count(*) from t'), self.session.q('select count(*) from t'), f'{says}: it has what the primary has')
+
+    def stop_servers(self):
+        for i in range(3):
+            subprocess.run(as_postgres([tool('pg_ctl'), 'stop', '-D', f'{self.cluster.dir}/n{i}', '-m', 'immediate']), capture_output=True, cwd='/tmp')
+
+    def close(self):
+        self.proxy.stop()
+        self.stop_servers()
+        self.cluster.stop()
+
+
+def refused(s, text, why):
+    try:
+        s.admin.q(text, 60)
+        ok(False, f'{text} is refused')
+    except WireError as e:
+        like(str(e), why, f'{text} is refused: {why}')
+
+
+with scenario('the primary is killed, and rejoins, rewound'):
+    s = Scene()
+    for text, why in (('RECOVER n0', 'is the primary'), ('REJOIN NODE n1', 'follows the primary already'), ('RECOVER n9', 'no node'), ('REJOIN', 'does not understand')):
+        refused(s, text, why)
+    s.lose(0)
+    s.expect_standby('n0', 'killed, rewound')
+    like(s.proxy.log(), 'policy_log .*n0 returns: down, tries 0', 'the policy was asked, of a node that is down')
+    is_([(r['state'], r['target']) for r in s.operations('rejoin')], [('done', 'n0')], 'it was an operation')
+    like(s.operations('rejoin')[0]['steps_ms'], r'^work 0, verify \d+$', 'with its steps')
+    # one that fails comes again later, and a person may hasten it
+    s.admin.q('MAINTENANCE ON')
+    s.cluster.kill_node(2)
+    s.admin.q('MAINTENANCE OFF')
+    s.set('fail', 'yes')
+    refused(s, 'REJOIN NODE n2', 'the rejoin was given up: not now')
+    like(s.rows()['n2']['why_not'], 'quarantine', 'it is in quarantine')
+    like(s.proxy.log(), 'node_not_restored.*node=n2 try=1 pause_s=5 reason="not now"', 'with a pause')
+    out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'recover', 'n2'])
+    is_(out[0], 0, f'ctl recover: {out[2]}')
+    s.expect_standby('n2', 'recovered by order, with pg_basebackup')
+    s.close()
+
+with scenario('the primary freezes, and rejoins when it thaws'):
+    s = Scene()
+    s.lose(0, signal.SIGSTOP)
+    is_(re.findall('policy_log .*n0 returns', s.proxy.log()), [], 'nobody touches one that is frozen')
+    with s.cluster.at(int(s.primary()[1])) as c:
+        c.q('insert into t select generate_series(100, 200)')
+    s.send(0, signal.SIGCONT)
+    s.expect_standby('n0', 'thawed, rewound')
+    like(s.proxy.log(), 'policy_log .*n0 returns: writable, tries 0', 'the policy was asked, of a node that is writable')
+    s.cluster.process[0].wait()
+    # a failover waits for no rejoin
+    s.set('hang', 'yes')
+    s.lose(int(s.primary()[1]))
+    wait_for(lambda: [r for r in s.operations('rejoin') if r['state'] == 'under way'], 60, 'a rejoin that hangs')
+    s.admin.q('DETACH n0')
+    s.admin.q('ATTACH n0')
+    wait_for(lambda: 'n0' in s.fit(), what='n0 to be fit')
+    is_([r['state'] for r in s.operations('rejoin')][:1], ['under way'], 'orders are carried out beside it')
+    s.lose(int(s.primary()[1]), standbys=1)
+    is_([(r['kind'], r['state']) for r in s.admin.table('SHOW OPERATIONS') if r['id'] in ('4', '5')], [('failover', 'done'), ('rejoin', 'aborted')],
+        'the failover has ended it')
+    wait_for(lambda: [r for r in s.operations('rejoin') if r['state'] == 'under way'], what='the next rejoin that hangs')
+    s.set('hang', '')
+    hook = wait_for(lambda: [r['id'] for r in s.admin.table('SHOW TASKS') if r['name'] == 'rejoin' and r['state'] == 'running'], what='its hook')
+    s.admin.q(f'STOP TASK {hook[0]}')
+    for n in ('n1', 'n2'):
+        s.expect_standby(n, f'{n} rejoins after all')
+    s.close()
+done()
