@@ -245,7 +245,8 @@ enum {
 	HOW_FIRST = 1 << 17,       /* it is the first of its transaction */
 };
 
-#define UNITS_MAX 16384u /* bytes, of one or several, that are kept for the way back from a standby */
+#define SETTINGS_AWAY_MAX 400u /* a session with too many would be pinned to the standby (vars.c) */
+#define UNITS_MAX 16384u       /* bytes, of one or several, that are kept for the way back from a standby */
 /* A Query, or the extended messages up to a Sync, as far as it matters where it runs. */
 struct unit {
 	size_t len; /* bytes, of a read that is here whole */
@@ -440,7 +441,7 @@ struct session {
 	unsigned draining : 1;
 	unsigned freshness : 2;      /* enum conf_freshness: whose writes its reads must show */
 	unsigned is_away : 1;        /* the server that it has is no primary */
-	unsigned default_access : 2; /* awaytx.c's, as of `told`; 0: not looked at */
+	unsigned default_access : 2; /* awaymodes.c's, as of `told`; 0: not looked at */
 	unsigned unit_open : 1;      /* between the first extended message of a segment and its Sync */
 	unsigned unit_parts : 1;     /* the unit at hand waits for those before it, to go elsewhere */
 	unsigned unit_wrote : 1;     /* what is under way on the primary may have written */
@@ -725,19 +726,21 @@ static inline void unit_forget(struct session *s, struct unit *u)
 	if (UNLIKELY(u->own || u->st || u->class))
 		unit_drop(s, u);
 }
-/* awaytx.c: s->away, where it is not told otherwise, is there */
+/* awaymodes.c: what BEGIN says */
 uint8_t awaytx_modes(const struct sql_class *class); /* of a BEGIN; what cannot be read counts as SERIALIZABLE */
 static inline uint8_t awaytx_modes_of(const struct sql_class *class)
 {
 	return UNLIKELY(class->part[0].more_settings != NULL) ? awaytx_modes(class) : 0;
 }
 char *awaytx_begin_text(uint8_t modes);
+uint8_t awaytx_level_of(const struct session *s, uint8_t begins_as); /* 0: the server's own default, which nobody knows here */
 /* CLASS is a SET TRANSACTION directly behind the deferred BEGIN: that says it now.  False: it must be sent. */
 bool awaytx_joins_begin(struct session *s, const struct sql_class *class);
 /* U's tx and read_only, for a transaction that was begun so.  The session has a pool. */
 void awaytx_judge(struct session *s, uint8_t modes, struct unit *u);
 /* Whether the first unit of the deferred transaction, at IN, may be one for a standby, or a policy's. */
 bool awaytx_is_asked(struct session *s, struct slice in);
+/* awaytx.c: s->away, where it is not told otherwise, is there */
 /* The transaction begins on a standby, with U. */
 void awaytx_begin(struct session *s, struct pool *pool, struct pulse *pulse, struct unit *u);
 bool awaytx_unit(struct session *s, struct slice in, struct unit *u); /* its next unit, for unit_look(); false: it must wait */
@@ -756,7 +759,7 @@ static inline bool awaytx_is_home(const struct session *s)
 bool awaytx_asks_level(const struct session *s);             /* its server has not said what isolation BEGIN begins */
 bool awaytx_level(struct session *s, const struct frame *f); /* it says so; false: the transaction must not be here */
 bool awaytx_refuses(struct session *s, const struct sql_class *class, struct err *err); /* CLASS must not run on its standby */
-/* notes */
+/* awaynotes.c: what it has set, and its savepoints */
 bool awaytx_is_noted(const struct sql_part *p);
 bool awaytx_may_note(const struct session *s, struct slice text, struct slice bound); /* it is not too long */
 struct awaytx_note *awaytx_note_new(const struct sql_part *p, struct slice text, struct slice types, struct slice bound);
