@@ -166,31 +166,12 @@ bool abroad_look(struct session *s, struct slice in, struct unit *u)
 	return f.type == 'B' ? look_bind(s, &f, u) : true;
 }
 
-/* It belongs to the transaction, the session or the cursor that is there. */
-static bool belongs_here(const struct sql_class *class)
-{
-	switch (class->part[0].kind) {
-	case SQL_OTHER:
-	case SQL_OPAQUE:
-	case SQL_SELECT:
-	case SQL_INSERT:
-	case SQL_UPDATE:
-	case SQL_DELETE:
-	case SQL_MERGE:
-	case SQL_COPY_IN:
-	case SQL_COPY_OUT:
-	case SQL_EXPLAIN:
-	case SQL_DECLARE:
-	case SQL_LOCK:
-		return false;
-	default:
-		return true;
-	}
-}
+/* Others belong to the transaction, the session or the cursor that is there. */
+#define PLACED_KINDS (DATA_KINDS | KIND(OPAQUE) | KIND(DECLARE))
 
 bool abroad_concerns(const struct session *s, const struct unit *u, bool is_tied)
 {
-	return u->class && u->class->n && !(is_tied && (here(s) == NOWHERE || belongs_here(u->class)));
+	return u->class && u->class->n && !(is_tied && (here(s) == NOWHERE || !kind_is_of(u->class->part[0].kind, PLACED_KINDS)));
 }
 
 /* ---- there ----------------------------------------------------------------------------------------------------------------------------------------- */

@@ -5,30 +5,8 @@
  */
 #include "priv.h"
 
-static bool kind_is_plain(uint8_t kind)
-{
-	switch (kind) {
-	case SQL_OTHER:
-	case SQL_SELECT:
-	case SQL_UPDATE:
-	case SQL_DELETE:
-	case SQL_MERGE:
-	case SQL_COPY_IN:
-	case SQL_COPY_OUT:
-	case SQL_EXPLAIN:
-	case SQL_SHOW:
-	case SQL_INSERT:
-	case SQL_FETCH:
-	case SQL_CLOSE:
-	case SQL_NOTIFY:
-	case SQL_LOCK:
-	case SQL_EMPTY:
-	case SQL_EXECUTE:
-		return true;
-	default:
-		return false;
-	}
-}
+/* Nothing in the books changes when one of these completes; with NOTABLE_EFFECTS it does. */
+#define PLAIN_KINDS (DATA_KINDS | KIND(SHOW) | KIND(FETCH) | KIND(CLOSE) | KIND(NOTIFY) | KIND(EMPTY) | KIND(EXECUTE))
 
 #define NOTABLE_EFFECTS                                                                                               \
 	(SQL_TEMP_OBJECT | SQL_HOLD_CURSOR | SQL_ADVISORY_LOCK | SQL_ADVISORY_UNLOCK_ALL | SQL_NEXTVAL | SQL_SET_CONFIG | \
@@ -41,7 +19,7 @@ bool effect_matters(const struct session *s, const struct sql_class *class)
 	if (class->is_opaque || (class->effects & NOTABLE_EFFECTS))
 		return true;
 	for (uint32_t i = 0; i < class->n; i++)
-		if (!kind_is_plain(class->part[i].kind) || pins_of_part(s, &class->part[i]))
+		if (!kind_is_of(class->part[i].kind, PLAIN_KINDS) || pins_of_part(s, &class->part[i]))
 			return true;
 	return false;
 }
@@ -80,12 +58,10 @@ void effect_free(struct session *s, struct effect *e)
 
 /* ---- statements about statements ------------------------------------------------------------------------------------ */
 
-#define KIND(name) (UINT64_C(1) << SQL_##name)
-
 static bool has_kind(const struct sql_class *class, uint64_t kinds)
 {
 	for (uint32_t i = 0; i < class->n && !class->is_plain; i++)
-		if (kinds >> class->part[i].kind & 1)
+		if (kind_is_of(class->part[i].kind, kinds))
 			return true;
 	return false;
 }

@@ -63,6 +63,18 @@ enum mode_bit {
 };
 #define MODE_LEVELS (MODE_UNCOMMITTED | MODE_COMMITTED | MODE_REPEATABLE | MODE_SERIALIZABLE)
 
+/* ---- sets of enum sql_kind ------------------------------------------------------------------------------------------ */
+
+#define KIND(name) (UINT64_C(1) << SQL_##name)
+/* They work on the database, and on nothing of the session's or transaction's but what their effects tell. */
+#define DATA_KINDS                                                                                                            \
+	(KIND(OTHER) | KIND(SELECT) | KIND(INSERT) | KIND(UPDATE) | KIND(DELETE) | KIND(MERGE) | KIND(COPY_IN) | KIND(COPY_OUT) | \
+	 KIND(EXPLAIN) | KIND(LOCK))
+static inline bool kind_is_of(uint8_t kind, uint64_t kinds)
+{
+	return kinds >> kind & 1;
+}
+
 /* ---- statement.c: virtual statements ------------------------------------------------------------------------------ */
 
 /* A statement as clients prepared it: text and parameter types, once per worker and pool, shared, reference-counted. */

@@ -229,30 +229,12 @@ static struct settings *setup_target(const struct session *s, const struct sql_c
 }
 
 /* Statements that may share their transaction with a set_config() in front of them. */
+#define SHARING_KINDS (DATA_KINDS | KIND(SHOW) | KIND(DECLARE) | KIND(EXECUTE) | KIND(LISTEN) | KIND(NOTIFY))
+
 static bool setup_may_travel(const struct sql_class *class)
 {
-	if (!class || class->n != 1 || class->is_opaque || (class->effects & (SQL_NO_PIPELINE | SQL_NEEDS_CLEAN_TX)))
-		return false;
-	switch (class->part[0].kind) {
-	case SQL_OTHER:
-	case SQL_SELECT:
-	case SQL_INSERT:
-	case SQL_UPDATE:
-	case SQL_DELETE:
-	case SQL_MERGE:
-	case SQL_COPY_IN:
-	case SQL_COPY_OUT:
-	case SQL_EXPLAIN:
-	case SQL_SHOW:
-	case SQL_DECLARE:
-	case SQL_EXECUTE:
-	case SQL_LISTEN:
-	case SQL_NOTIFY:
-	case SQL_LOCK:
-		return true;
-	default:
-		return false;
-	}
+	return class && class->n == 1 && !class->is_opaque && !(class->effects & (SQL_NO_PIPELINE | SQL_NEEDS_CLEAN_TX)) &&
+	       kind_is_of(class->part[0].kind, SHARING_KINDS);
 }
 
 static void setup_sync(struct setup *u, enum tag tag)
