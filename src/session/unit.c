@@ -127,30 +127,34 @@ static enum look look_prepared(struct session *s, const struct statement *st, st
 	return look;
 }
 
-/* EXECUTE NAME; *CLASS: a reference, if it was found. */
-static enum look look_named(struct session *s, struct unit *u, const char *name, struct sql_class **class)
+/* EXECUTE NAME; *CLASS: a reference, if it was found.  It asks for rows and nothing else: the books know of EXECUTE alone. */
+static enum look look_named(struct session *s, const char *name, struct sql_class **class)
 {
 	struct statement *st = name ? names_meant(s, slice_text(name)) : NULL;
-	if (!st || st->names_statements)
+	if (!st || st->names_statements || st->asks)
 		return LOOK_NOT;
 	if (st->by_sql)
 		return look_prepared(s, st, class);
 	if (!known_statement(s, st))
 		return LOOK_WAIT;
+	if (!st->class || !st->class->is_read || !unit_asks_for_rows(st->class))
+		return LOOK_NOT;
 	*class = sql_class_ref(st->class);
-	return look_class(s, u, st->class);
+	return LOOK_READ;
 }
 
-/* Nothing but EXECUTE with values that call nothing: it is what the statement is.  The books of a transaction elsewhere do not know it. */
-static enum look look_executed(struct session *s, struct unit *u)
+/* TEXT, of OWN: nothing but EXECUTE with values that call nothing is what the statement is. */
+static enum look look_executed(struct session *s, struct unit *u, struct slice text, const struct sql_class *own)
 {
-	enum look look = u->tx ? LOOK_NOT : LOOK_READ;
-	for (uint32_t i = 0; i < u->own->n && look == LOOK_READ; i++) {
-		const struct sql_part *p = &u->own->part[i];
+	enum look look = LOOK_READ;
+	for (uint32_t i = 0; i < own->n && look == LOOK_READ; i++) {
+		const struct sql_part *p = &own->part[i];
 		struct sql_class *inner = NULL;
-		look = p->kind == SQL_EXECUTE && p->why == SQL_WHY_EXECUTE ? look_named(s, u, p->name, &inner) : LOOK_NOT;
-		if (look == LOOK_READ)
-			look_note(u, u->text, inner);
+		look = p->kind == SQL_EXECUTE && p->why == SQL_WHY_EXECUTE ? look_named(s, p->name, &inner) : LOOK_NOT;
+		if (look == LOOK_READ) {
+			u->binds |= (inner->effects & SQL_TX_BOUND) != 0;
+			look_note(u, text, inner);
+		}
 		sql_class_unref(inner);
 	}
 	return look;
@@ -169,7 +173,7 @@ static enum look look_query(struct session *s, struct slice text, struct unit *u
 	u->begins = is_begin(u->own);
 	look = look_class(s, u, u->own);
 	if (look == LOOK_NOT && class_names_statements(u->own))
-		look = look_executed(s, u);
+		look = look_executed(s, u, text, u->own);
 	look_note(u, text, u->own);
 	if (look == LOOK_READ && !note(s, u, u->own, text, slice_of(NULL, 0), slice_of(NULL, 0)))
 		look = LOOK_NOT;
@@ -201,7 +205,7 @@ static struct statement *find_statement(struct look_at *l, struct slice name)
 static enum look look_statement(struct look_at *l, struct slice name, struct slice text)
 {
 	struct statement *st = find_statement(l, name);
-	if (!st || st->names_statements || st->asks || l->ends)
+	if (!st || st->asks || l->ends)
 		return LOOK_NOT;
 	l->found = st;
 	if (!l->u->st) { /* if the unit begins with a Parse or Bind, it is that one's */
@@ -210,6 +214,8 @@ static enum look look_statement(struct look_at *l, struct slice name, struct sli
 	}
 	if (!known_statement(l->s, st))
 		return LOOK_WAIT;
+	if (st->names_statements)
+		return st->class ? look_executed(l->s, l->u, text.at ? text : statement_text(st), st->class) : LOOK_NOT;
 	if (look_begin(l, st->class))
 		return LOOK_READ;
 	look_note(l->u, text.at ? text : statement_text(st), st->class);

@@ -17,7 +17,7 @@ static const char intro[] =
     "- **any**: a read. It may run on a standby that is fresh enough, or on the primary.\n"
     "- **any, fresh**: the same, but its answer is another each time.\n"
     "- **primary, stays**: for the primary; a transaction that is on a standby goes on there with it.\n"
-    "- **primary**: for the primary alone; only `EXECUTE x` outside a transaction may run where `x` may.\n"
+    "- **primary**: for the primary alone; only `EXECUTE x` may run where `x` may, if that asks for rows.\n"
     "\n"
     "What is called or named counts by what the catalogue of the database says of it. Names are looked "
     "up without their schema: when one of\n"

@@ -200,6 +200,12 @@ with scenario('savepoints and settings move with it'):
                                    w.bind('', 's2') + w.execute() + w.sync(), PRIMARY, w.bind('', 's1') + w.execute() + w.sync(), 'rollback', w.close('S', 's1') + w.close('S', 's2') + w.sync()])
     replay('… made there', ['begin', x(READ, name='s1') + w.sync(), STANDBY, x('select $1::int', [3], name='s2') + w.sync(), STANDBY, w.bind('', 's1') + w.execute() + w.sync(), W,
                             w.bind('', 's1') + w.execute() + w.sync(), PRIMARY, 'rollback', w.close('S', 's1') + w.close('S', 's2') + w.sync()])
+    X = [f'prepare p1 as {READ}', f'prepare p2 (int) as {W}', 'prepare p3 as select now() is not null', w.parse('p4', 'savepoint a') + w.sync(), SETTLED]
+    replay('EXECUTE', [*X, 'begin', 'execute p1', STANDBY, x('execute p1') + w.sync(), STANDBY, 'execute p3', PRIMARY, 'execute p1', 'rollback', 'deallocate all'])
+    replay('… of what writes', [*X, 'begin', 'execute p1', STANDBY, 'execute p2(1)', PRIMARY, 'execute p1', 'rollback', 'execute p1', 'deallocate all'])
+    replay('… of what the books must know', [*X, 'begin', 'execute p1', STANDBY, 'execute p4', PRIMARY, 'select 1/0', 'rollback to a', 'execute p1', 'rollback', 'deallocate all'])
+    replay('… in one that is READ ONLY', [*X, 'begin read only', 'execute p1', STANDBY, 'execute p3', STANDBY, x('execute p3') + w.sync(), STANDBY, 'commit', 'deallocate all'])
+    replay('… that fails', [*X, 'begin', 'execute p1', 'savepoint a', 'execute p9', 'rollback to a', 'execute p1', PRIMARY, 'rollback', 'deallocate all'])
     NEEDY = "select needs_primary() = 'yes'"
     replay('… and again on the primary', [x(NEEDY, name='s1') + w.sync(), 'begin', x(READ) + w.sync(), x(NEEDY, name='s2') + w.sync(), PRIMARY, w.bind('', 's1') + w.execute() + w.sync(),
                                           w.bind('', 's2') + w.execute() + w.sync(), 'commit', x(READ, name='s2') + w.sync(), w.close('S', 's1') + w.close('S', 's2') + w.sync()])
