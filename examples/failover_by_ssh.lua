@@ -1,4 +1,5 @@
--- Failover with PostgreSQL's own programs, by ssh: where the service role may not do it by SQL.
+-- What failover.sh and follow_primary.sh of a Pgpool-II cluster do by ssh (pg_ctl promote; stop, pg_rewind, primary_conninfo, start), where each
+-- step may fail and is then tried again.  require "lunapool.by_ssh" is this and more; here is how such a thing is written.
 --
 -- It takes of the configuration: ssh_user in the block cluster, data_dir (and bin_dir, ssh_host) in the blocks node; and a key
 -- that lets the user who runs Lunapool log in at the nodes without a question.

@@ -79,7 +79,27 @@ static enum hook_answer answer(void *arg, const char *cluster, uint64_t id, stru
 	return is == OPS_WAITS ? HOOK_ORDER_WAITS : is == OPS_DONE ? HOOK_ORDER_DONE : HOOK_ORDER_FAILED;
 }
 
+static const char *step(void *arg, const char *cluster, uint64_t operation, const char *key)
+{
+	struct err err; /* then nothing is known of it */
+	const struct ops *ops = ops_of(arg, cluster, &err);
+	return ops ? ops_step(ops, operation, key) : NULL;
+}
+
+static bool finish_step(void *arg, const char *cluster, uint64_t operation, const char *key, const char *value, struct err *err)
+{
+	struct ops *ops = ops_of(arg, cluster, err);
+	return ops && ops_finish_step(ops, operation, key, value, err);
+}
+
 void powers_init(struct hooks_powers *p, struct app *a)
 {
-	*p = (struct hooks_powers){ .arg = a, .hold = hold, .drain = drain, .busy = busy, .order = order, .answer = answer };
+	*p = (struct hooks_powers){ .arg = a,
+		                        .hold = hold,
+		                        .drain = drain,
+		                        .busy = busy,
+		                        .order = order,
+		                        .answer = answer,
+		                        .step = step,
+		                        .finish_step = finish_step };
 }

@@ -96,6 +96,11 @@ uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const c
 enum ops_answer { OPS_WAITS, OPS_DONE, OPS_FAILED };
 enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err); /* FAILED: ERR says why */
 
+/* Of the hooks of an operation: what a step of theirs came to, until the record changes; NULL: nothing yet, or the operation is over. */
+const char *ops_step(const struct ops *o, uint64_t operation, const char *key);
+/* It shall be recorded: ops_step() says when it is.  False with ERR, 55006: not now; else it cannot be. */
+bool ops_finish_step(struct ops *o, uint64_t operation, const char *key, const char *value, struct err *err) MUST_CHECK;
+
 /* What routing has to heed. */
 const struct record *ops_record(const struct ops *o);
 bool ops_holds(const struct ops *o);                    /* there is no primary now, whatever nodes say */

@@ -21,7 +21,11 @@
 #define RECORD_NODES_MAX 32u
 #define RECORD_WHY_MAX 200u
 #define RECORD_PAST_MAX 20u
-#define RECORD_TEXT_MAX (128u * 1024)
+#define RECORD_TEXT_MAX (192u * 1024)
+#define RECORD_STEPS_MAX (12u * 1024) /* what the hooks of an operation may keep */
+#define RECORD_STEPS_N_MAX 64u
+#define RECORD_KEY_MAX 256u
+#define RECORD_VALUE_MAX 4097u /* with the NUL */
 
 #define OPERATION_KIND(id, ...) OPERATION_##id,
 enum operation_kind { OPERATION_NONE, OPERATION_KINDS(OPERATION_KIND) OPERATION_KIND_COUNT };
@@ -70,6 +74,8 @@ struct record {
 	size_t n_nodes;      /* those of which there is something to say */
 	struct record_node nodes[RECORD_NODES_MAX];
 	struct record_operation op;
+	size_t steps_len; /* what its hooks have finished: key NUL value NUL … */
+	char steps[RECORD_STEPS_MAX];
 	size_t n_past; /* newest first */
 	struct record_operation past[RECORD_PAST_MAX];
 };
@@ -82,6 +88,11 @@ bool record_alias(struct record *r, const char *name, const char *alias); /* tru
 /* Opens an operation, which gets the next id; moves the one under way to the past. */
 void record_open(struct record *r, enum operation_kind kind, const char *source, const char *why, uint64_t now_s);
 void record_close(struct record *r, enum operation_end end, const char *why, uint64_t took_ms);
+
+/* What a step of the operation under way came to; NULL: it is not finished. */
+const char *record_step(const struct record *r, const char *key);
+bool record_has_room(const struct record *r, const char *key, const char *value); /* for one more that is finished */
+bool record_finish_step(struct record *r, const char *key, const char *value);    /* false: it is already, or there is no room */
 
 /* As text; returns its length, below RECORD_TEXT_MAX. */
 size_t record_write(const struct record *r, char *out);

@@ -29,6 +29,10 @@ struct hooks_powers {
 	enum hook_ordered (*order)(void *arg, const char *cluster, enum hook_order what, const char *node, const char *by,
 	                           uint64_t *id, struct err *err);
 	enum hook_answer (*answer)(void *arg, const char *cluster, uint64_t id, struct err *err);
+	/* What was recorded of a step of an operation under way, until that changes; NULL: nothing yet. */
+	const char *(*step)(void *arg, const char *cluster, uint64_t operation, const char *key);
+	/* It shall be: step() says when it is.  False with ERR: 55006, not now, or it cannot be. */
+	bool (*finish_step)(void *arg, const char *cluster, uint64_t operation, const char *key, const char *value, struct err *err);
 };
 struct hooks_env {
 	struct loop *loop;

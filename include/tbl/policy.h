@@ -261,7 +261,7 @@
 	         "From now on nothing begins on the primary: it waits, while reads go on at standbys, and so does what has begun. "  \
 	         "To the "                                                                                                           \
 	         "hold's release(), to the end "                                                                                     \
-	         "of what has asked for it, or for hold_timeout.")                                                                   \
+	         "of what has asked for it, or for nine tenths of hold_timeout.")                                                    \
 	FUNCTION(drain, "node: lunapool.Node, options?: {timeout?: number}", "true?, lunapool.Error?",                               \
 	         "Keeps new transactions away from a standby and waits (60 s) until nobody uses it. To lp.attach(), or to the end "  \
 	         "of what has asked "                                                                                                \
@@ -290,14 +290,16 @@
 	    retry, "options: {tries?: integer, delay?: number, backoff?: number}", "fun(fn: fun(try: integer): any): any",           \
 	    "lp.retry{ tries = 3, delay = 1, backoff = 2 }(fn) calls fn until it returns something, waiting delay seconds, then "    \
 	    "backoff times as long, in between; what it returned last.")                                                             \
-	FUNCTION(                                                                                                                    \
-	    stop, "node: lunapool.Node, options?: {mode?: string, timeout?: number}", "true?, lunapool.Error?",                      \
-	    "Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and lp.ssh.")   \
+	FUNCTION(stop, "node: lunapool.Node, options?: {mode?: string, timeout?: number, here?: boolean}", "true?, lunapool.Error?", \
+	         "Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and "      \
+	         "lp.ssh, or with here = true lp.exec.")                                                                             \
 	FUNCTION(start_standby,                                                                                                      \
-	         "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: number}",   \
+	         "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: number, "   \
+	         "here?: boolean}",                                                                                                  \
 	         "true?, lunapool.Error?",                                                                                           \
 	         "Starts it as a standby of primary; true when it says that it is one. options are for postgres itself.")            \
-	FUNCTION(rewind, "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, timeout?: number}",             \
+	FUNCTION(rewind,                                                                                                             \
+	         "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, timeout?: number, here?: boolean}",     \
 	         "true?, lunapool.Error?", "Stops it, and takes back with pg_rewind what it has that primary has not.")              \
 	FUNCTION(rebuild,                                                                                                            \
 	         "op: any, node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: "  \
@@ -305,6 +307,20 @@
 	         "true?, lunapool.Error?",                                                                                           \
 	         "Puts a new copy of primary in its place, with pg_basebackup, and starts that; what was there is kept beside it "   \
 	         "until it runs.")                                                                                                   \
+	FUNCTION(promote, "node: lunapool.Node, options?: {timeout?: number, here?: boolean}", "true?, lunapool.Error?",             \
+	         "Makes a standby the primary with pg_ctl, if it is not.")                                                           \
+	FUNCTION(                                                                                                                    \
+	    follow, "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, timeout?: number, here?: boolean}",  \
+	    "true?, lunapool.Error?", "Lets a standby that runs follow another primary; true when it receives what that writes.")    \
+	FUNCTION(rejoin,                                                                                                             \
+	         "op: any, node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: "  \
+	         "number, here?: boolean}",                                                                                          \
+	         "true?, lunapool.Error?", "Makes an old primary a standby: lp.rewind and lp.start_standby.")                        \
+	FUNCTION(step, "name: string, fn: fun(): any, any", "any, lunapool.Error?",                                                  \
+	         "In a hook of an operation: calls fn, and keeps what it returns, JSON of at most 4 kB, in the operation's record "  \
+	         "before it goes on; when the hook runs again for the same "                                                         \
+	         "operation and node, also after a restart, returns that without calling fn. A step that fails (nil and an error) "  \
+	         "is not kept. Elsewhere it just calls fn.")                                                                         \
 	FUNCTION(defer, "fn: fun()", "", "Calls fn at the end, however that comes about: the last one first, 10 s for all of them.")
 
 /* lunapool.compat: for scripts of other systems. */

@@ -2,7 +2,7 @@
 --
 -- Called once for each VM, with the module lunapool, to which it adds, and the functions that only stand behind others.
 
-local lp, native = ...
+local lp, native, json = ...
 
 function lp.deadline(seconds, fn)
   local values, err = native.deadline(seconds, fn)
@@ -58,6 +58,32 @@ function lp.hold(cluster)
   return { release = function() return native.release(id) end }
 end
 
+-- What FN returns, or returned when it was done for this operation before: each finished step is in the journal before the hook goes on.
+function lp.step(name, fn)
+  if type(name) ~= "string" or #name == 0 or #name > 60 or type(fn) ~= "function" then
+    error("lp.step takes a name of at most 60 bytes and a function", 2)
+  end
+  local is_new, is_kept, known = native.known_step(name)
+  if not is_new then
+    error("there was a step " .. name .. " already: each has a name of its own", 2)
+  elseif known then
+    return json.decode(known)
+  end
+  local value, err = fn()
+  if not value and err ~= nil or not is_kept then
+    return value, err
+  end
+  local is_json, text = pcall(json.encode, value)
+  if not is_json then
+    error("step " .. name .. ": " .. tostring(text), 2)
+  end
+  local is_done, why = native.finish_step(name, text)
+  if not is_done then
+    return nil, why
+  end
+  return json.decode(text)
+end
+
 -- ---- programs at nodes ------------------------------------------------------------------------------------------------
 
 local function quoted(word)
@@ -108,16 +134,24 @@ end
 
 -- ---- what is done to servers ------------------------------------------------------------------------------------------
 
+-- At the node; with options.here on this machine, which is the node's, or reaches its files.
+local function at(node, options, argv, limits)
+  if options.here then
+    return lp.exec(argv, limits)
+  end
+  return lp.ssh(node, argv, limits)
+end
+
 -- Stops PostgreSQL, if it runs.
 function lp.stop(node, options)
   options = options or {}
   local dir, timeout = data_dir(node), options.timeout or 60
-  local output, err = lp.ssh(node, { program(node, "pg_ctl"), "status", "-D", dir })
+  local output, err = at(node, options, { program(node, "pg_ctl"), "status", "-D", dir })
   if not output then
     return err.status == 3 and true or nil, err -- 3: it does not run
   end
   local stop = { program(node, "pg_ctl"), "stop", "-w", "-D", dir, "-m", options.mode or "fast", "-t", tostring(timeout) }
-  output, err = lp.ssh(node, stop, { timeout = timeout + 10 })
+  output, err = at(node, options, stop, { timeout = timeout + 10 })
   return output and true, err
 end
 
@@ -127,12 +161,16 @@ set -e
 touch "$1/standby.signal"
 printf '\n%s\n' "$2" >> "$1/postgresql.auto.conf"]]
 
+local function make_standby(node, primary, options)
+  local setting = "primary_conninfo = '" .. (options.conninfo or primary.conninfo):gsub("\\", "\\\\"):gsub("'", "''") .. "'"
+  return at(node, options, { "sh", "-c", write_settings, "sh", data_dir(node), setting })
+end
+
 -- Starts it as a standby of PRIMARY.  True when it says that it is one.
 function lp.start_standby(node, primary, options)
   options = options or {}
   local dir, timeout = data_dir(node), options.timeout or 60
-  local setting = "primary_conninfo = '" .. (options.conninfo or primary.conninfo):gsub("\\", "\\\\"):gsub("'", "''") .. "'"
-  local output, err = lp.ssh(node, { "sh", "-c", write_settings, "sh", dir, setting })
+  local output, err = make_standby(node, primary, options)
   if not output then
     return nil, err
   end
@@ -141,7 +179,7 @@ function lp.start_standby(node, primary, options)
     start[#start + 1] = "-o"
     start[#start + 1] = options.options
   end
-  output, err = lp.ssh(node, start, { timeout = timeout + 10 })
+  output, err = at(node, options, start, { timeout = timeout + 10 })
   if not output then
     return nil, err
   end
@@ -169,7 +207,7 @@ function lp.rewind(node, primary, options)
     return nil, err
   end
   local rewind = { program(node, "pg_rewind"), "--target-pgdata=" .. dir, "--source-server=" .. (options.conninfo or primary.conninfo) }
-  ok, err = lp.ssh(node, rewind, { timeout = options.timeout or 600 })
+  ok, err = at(node, options, rewind, { timeout = options.timeout or 600 })
   return ok and true, err
 end
 
@@ -183,25 +221,76 @@ local put_back = [[if [ -d "$1.before" ]; then rm -rf "$1" && mv "$1.before" "$1
 function lp.rebuild(op, node, primary, options)
   options = options or {}
   local dir = data_dir(node)
-  local ok, err = lp.stop(node)
+  local ok, err = lp.stop(node, { here = options.here })
   if not ok and err.kind ~= "exit" then
     return nil, err
   end
-  ok, err = lp.ssh(node, { "sh", "-c", make_room, "sh", dir }, { timeout = 300 })
+  ok, err = at(node, options, { "sh", "-c", make_room, "sh", dir }, { timeout = 300 })
   if not ok then
     return nil, err
   end
   local copy = { program(node, "pg_basebackup"), "-D", dir, "-d", options.conninfo or primary.conninfo, "-X", "stream", "-c", "fast" }
-  ok, err = lp.ssh(node, copy, { timeout = options.timeout or 6 * 3600 })
+  ok, err = at(node, options, copy, { timeout = options.timeout or 6 * 3600 })
   if not ok then
-    lp.ssh(node, { "sh", "-c", put_back, "sh", dir }, { timeout = 300 })
+    at(node, options, { "sh", "-c", put_back, "sh", dir }, { timeout = 300 })
     return nil, err
   end
   ok, err = lp.start_standby(node, primary, options)
   if ok then
-    lp.ssh(node, { "sh", "-c", clear_up, "sh", dir }, { timeout = 3600 })
+    at(node, options, { "sh", "-c", clear_up, "sh", dir }, { timeout = 3600 })
   end
   return ok, err
+end
+
+-- Makes a standby the primary.  pg_ctl says of one that is none any more that it cannot be promoted, so that is asked first.
+function lp.promote(node, options)
+  options = options or {}
+  local rows = lp.sql(node, "select pg_is_in_recovery() as is_standby", nil, { timeout = 2 })
+  if rows and not rows[1].is_standby then
+    return true
+  end
+  local timeout = options.timeout or 60
+  local promote = { program(node, "pg_ctl"), "promote", "-w", "-D", data_dir(node), "-t", tostring(timeout) }
+  local output, err = at(node, options, promote, { timeout = timeout + 10 })
+  return output and true, err
+end
+
+local timeline_of_primary = "select ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline"
+local timeline_received = "select max(received_tli) as timeline from pg_stat_wal_receiver where status = 'streaming'"
+
+-- Lets a standby that runs follow PRIMARY from now on.  True when it receives what that writes.
+function lp.follow(node, primary, options)
+  options = options or {}
+  local output, err = make_standby(node, primary, options)
+  if output then
+    output, err = at(node, options, { program(node, "pg_ctl"), "reload", "-D", data_dir(node) })
+  end
+  if not output then
+    return nil, err
+  end
+  local tries = math.ceil((options.timeout or 10) / 0.1)
+  return lp.retry { tries = tries, delay = 0.1 } (function()
+    local is, why = lp.sql(primary, timeline_of_primary)
+    local has
+    if is then
+      has, why = lp.sql(node, timeline_received)
+    end
+    if not has then
+      return nil, why
+    elseif has[1].timeline ~= is[1].timeline then
+      return nil, native.error { kind = "state", message = node.name .. " does not receive what " .. primary.name .. " writes" }
+    end
+    return true
+  end)
+end
+
+-- An old primary becomes a standby of the new one; what it has alone is gone then.
+function lp.rejoin(op, node, primary, options)
+  local ok, err = lp.rewind(node, primary, options)
+  if ok then
+    return lp.start_standby(node, primary, options)
+  end
+  return nil, err
 end
 
 -- ---- other systems' habits ----------------------------------------------------------------------------------------------

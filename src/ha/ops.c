@@ -12,7 +12,7 @@
  *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
  *   failover.c has the steps, switchover.c those of an order, rejoin.c those in the background, tend.c what is done while there is no other
- *   operation, wanted.c what people want done.
+ *   operation, wanted.c what people want done, finished.c what hooks have finished.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
  * the operation goes on at the last step that was recorded.
@@ -353,6 +353,8 @@ static bool step(struct ops *o)
 static bool go_on(struct ops *o)
 {
 	const struct record_operation *op = &o->record.op;
+	if (op_tend_finished(o))
+		return true;
 	if (op->id && !op_is_background(op))
 		return step(o);
 	return op_tend(o) || (op->id && step(o));

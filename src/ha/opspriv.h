@@ -73,6 +73,10 @@ struct ops {
 	} awaited[ANSWERS_N];
 	size_t n_returned;
 	struct returned returned[RECORD_NODES_MAX];
+	struct { /* a step of a hook, on its way to the record */
+		uint64_t operation; /* 0: none */
+		char key[RECORD_KEY_MAX], value[RECORD_VALUE_MAX];
+	} finished;
 	/* for as long as the program runs */
 	uint64_t act_ids, order_ids;
 	size_t n_failovers;
@@ -164,5 +168,9 @@ bool op_tend_order(struct ops *o);
 void op_end_order(struct ops *o, enum record_fate fate, const struct err *err); /* the record that it asked for */
 void op_refuse_order(struct ops *o);                                    /* an operation has begun that it did not ask for */
 void op_answer_order(struct ops *o, const struct record_operation *op); /* … that one asked for has ended */
+
+/* ---- finished.c ------------------------------------------------------------------------------------------------------------- */
+
+bool op_tend_finished(struct ops *o); /* true: something was proposed */
 
 #endif

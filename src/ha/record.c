@@ -7,6 +7,7 @@
  *   node "pg1" flags 1 alias "pg1" why "a failover began in epoch 3"
  *   now 17 epoch 3 kind failover step promote end - noreturn 1 attempt 1 source "pg1" target "pg2" began 1790000000 took 0
  *     at 0 12 0 … why "…" judged "…"        (one line)
+ *   step "promote pg2 backup" value "…"   what a hook of it has finished
  *   past 16 …
  *   end 1a2b3c4d
  *
@@ -110,6 +111,7 @@ void record_close(struct record *r, enum operation_end end, const char *why, uin
 {
 	if (!r->op.id)
 		return;
+	r->steps_len = 0;
 	size_t kept = r->n_past < RECORD_PAST_MAX ? r->n_past : RECORD_PAST_MAX - 1;
 	memmove(&r->past[1], &r->past[0], kept * sizeof r->past[0]);
 	r->n_past = kept + 1;
@@ -128,6 +130,47 @@ void record_open(struct record *r, enum operation_kind kind, const char *source,
 	    (struct record_operation){ .id = ++r->last_id, .epoch = r->epoch, .kind = kind, .step = STEP_CONFIRM, .began_s = now_s };
 	snprintf(r->op.source, sizeof r->op.source, "%s", source);
 	snprintf(r->op.why, sizeof r->op.why, "%s", why);
+}
+
+/* The entry behind AT; false: there is none. */
+static bool next_step(const struct record *r, size_t *at, const char **key, const char **value)
+{
+	if (*at >= r->steps_len)
+		return false;
+	*key = r->steps + *at;
+	*value = *key + strlen(*key) + 1;
+	*at = (size_t)(*value - r->steps) + strlen(*value) + 1;
+	return true;
+}
+
+const char *record_step(const struct record *r, const char *key)
+{
+	const char *is, *value;
+	for (size_t at = 0; next_step(r, &at, &is, &value);)
+		if (strcmp(is, key) == 0)
+			return value;
+	return NULL;
+}
+
+bool record_has_room(const struct record *r, const char *key, const char *value)
+{
+	size_t of_key = strlen(key) + 1, of_value = strlen(value) + 1, n = 0;
+	const char *other, *its;
+	for (size_t at = 0; next_step(r, &at, &other, &its);)
+		n++;
+	return r->op.id && n < RECORD_STEPS_N_MAX && of_key <= RECORD_KEY_MAX && of_value <= RECORD_VALUE_MAX &&
+	       of_key + of_value <= sizeof r->steps - r->steps_len;
+}
+
+bool record_finish_step(struct record *r, const char *key, const char *value)
+{
+	size_t of_key = strlen(key) + 1, of_value = strlen(value) + 1;
+	if (record_step(r, key) || !record_has_room(r, key, value))
+		return false;
+	memcpy(r->steps + r->steps_len, key, of_key);
+	memcpy(r->steps + r->steps_len + of_key, value, of_value);
+	r->steps_len += of_key + of_value;
+	return true;
 }
 
 /* -- writing ----------------------------------------------------------------------------------------- */
@@ -192,6 +235,13 @@ static void put_node(struct out *o, const struct record_node *n)
 	put(o, "\n");
 }
 
+static void put_step(struct out *o, const char *key, const char *value)
+{
+	put_text(o, "step", key);
+	put_text(o, "value", value);
+	put(o, "\n");
+}
+
 size_t record_write(const struct record *r, char *out)
 {
 	struct out o = { .at = out };
@@ -207,6 +257,9 @@ size_t record_write(const struct record *r, char *out)
 		put_node(&o, &r->nodes[i]);
 	if (r->op.id)
 		put_operation(&o, " now", &r->op);
+	const char *key, *value;
+	for (size_t at = 0; r->op.id && next_step(r, &at, &key, &value);)
+		put_step(&o, key, value);
 	for (size_t i = 0; i < r->n_past; i++)
 		put_operation(&o, " past", &r->past[i]);
 	put(&o, "end %08" PRIx32 "\n", crc32c(slice_of(o.at, o.len)));
@@ -356,6 +409,15 @@ static void take_node(struct in *in, struct record_node *n)
 	in->is_bad |= n->flags & ~(unsigned)(RECORD_QUARANTINED | RECORD_DETACHED);
 }
 
+static void take_step(struct in *in, struct record *r)
+{
+	char key[RECORD_KEY_MAX], value[RECORD_VALUE_MAX];
+	take_text(in, "step", key, sizeof key);
+	take_text(in, "value", value, sizeof value);
+	take_line_end(in);
+	in->is_bad = in->is_bad || !record_finish_step(r, key, value);
+}
+
 static void take_all(struct in *in, struct record *r)
 {
 	take_key(in, "lunapool");
@@ -377,6 +439,8 @@ static void take_all(struct in *in, struct record *r)
 		take_node(in, &r->nodes[r->n_nodes++]);
 	if (is_next(in, "now"))
 		take_operation(in, "now", &r->op);
+	while (is_next(in, "step"))
+		take_step(in, r);
 	while (is_next(in, "past") && r->n_past < RECORD_PAST_MAX)
 		take_operation(in, "past", &r->past[r->n_past++]);
 }

@@ -188,8 +188,14 @@ void actions_open(lua_State *L)
 		                                  { "sleep", act_sleep },   { "defer", act_defer },   { "notify", act_notify },
 		                                  { "metric", act_metric }, { "detach", act_detach }, { "attach", act_attach },
 		                                  { "drain", act_drain } };
-	static const luaL_Reg natives[] = { { "parallel", group_begin }, { "deadline", group_deadline }, { "error", error_make },
-		                                { "ssh", ssh_of },           { "hold", act_hold },           { "release", act_release } };
+	static const luaL_Reg natives[] = { { "parallel", group_begin },
+		                                { "deadline", group_deadline },
+		                                { "error", error_make },
+		                                { "ssh", ssh_of },
+		                                { "hold", act_hold },
+		                                { "release", act_release },
+		                                { "known_step", act_known_step },
+		                                { "finish_step", act_finish_step } };
 	int module = lua_gettop(L);
 	error_open(L);
 	set_functions(L, functions, ARRAY_LEN(functions));
@@ -200,5 +206,7 @@ void actions_open(lua_State *L)
 	lua_pushvalue(L, module);
 	lua_createtable(L, 0, ARRAY_LEN(natives));
 	set_functions(L, natives, ARRAY_LEN(natives));
-	lua_call(L, 2, 0);
+	policy_control_push_part(L, "json");
+	lua_call(L, 0, 1);
+	lua_call(L, 3, 0);
 }

@@ -92,6 +92,8 @@ struct hook_run *hooks_run(struct hooks *h, const char *cluster, enum hook_name 
 	}
 	struct run_spec spec = { .kind = RUN_HOOK, .name = names[hook], .push = push_action, .push_arg = &a, .fn = fn, .arg = arg };
 	spec.timeout_us = timeout_us;
+	spec.operation = op->id;
+	spec.node = node;
 	return run_begin(h, v, &spec, err);
 }
 

@@ -133,12 +133,13 @@ static const struct topo_cluster *cluster_of(const struct chore *c, const struct
 	return NULL;
 }
 
+/* What waits from its beginning on goes on before it has waited too long. */
 static void begin_hold(struct chore *c)
 {
 	const struct conf_cluster *conf = NULL;
 	struct err err;
 	if (cluster_of(c, &conf))
-		c->id = sway_begin(c->fiber->run, SWAY_HOLD, c->cluster, 0, conf->hold_timeout, &err);
+		c->id = sway_begin(c->fiber->run, SWAY_HOLD, c->cluster, 0, conf->hold_timeout / 10 * 9, &err);
 	else
 		err_set(&err, "42704", "cluster %.60s is gone", c->cluster);
 	if (c->id)

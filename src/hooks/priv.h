@@ -6,6 +6,7 @@
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   record.c what SHOW TASKS shows                           child.c   programs
  *   actions.c, exec.c, sql.c, http.c, nodes.c: the library lp    error.c   why an action failed
+ *   steps.c   what hooks of operations have finished
  *   sways.c   what a run does to nodes, for as long as it runs   metrics.c what policies have measured
  *   options.c what actions are given                         header.c  heads of HTTP
  */
@@ -113,7 +114,7 @@ bool metrics_set(struct metrics *ms, const char *cluster, const char *name, doub
 enum sway_kind { SWAY_HOLD, SWAY_DRAIN };
 /* Holds from now on; 0 with ERR: it cannot be, or is not there any more.  NODE_ID: of a drain.  FOR_US: no longer than that; 0: to the run's end. */
 uint64_t sway_begin(struct hook_run *run, enum sway_kind kind, const char *cluster, uint32_t node_id, uint64_t for_us,
-                      struct err *err) MUST_CHECK;
+                    struct err *err) MUST_CHECK;
 bool sway_end(struct hook_run *run, uint64_t id); /* false: it has ended already */
 void sway_end_drains(struct hooks *h, uint32_t node_id);
 void sways_end(struct hook_run *run); /* all of it */
@@ -189,6 +190,10 @@ struct hook_run {
 	char *output;
 	hook_done_fn fn;
 	void *arg;
+	uint64_t operation; /* 0: none */
+	char *node;         /* of a hook: at which; NULL: none */
+	size_t n_steps;
+	char **steps; /* names that it has used */
 };
 struct run_spec {
 	enum run_kind kind;
@@ -199,6 +204,8 @@ struct run_spec {
 	void *push_arg;
 	hook_done_fn fn;
 	void *arg;
+	uint64_t operation; /* of a hook; else 0 */
+	const char *node;   /* … at which; else NULL */
 };
 /* Begins at the end of the loop's turn.  NULL with ERR. */
 struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_spec *spec, struct err *err) MUST_CHECK;
@@ -223,6 +230,10 @@ int act_attach(lua_State *L);
 int act_drain(lua_State *L);
 int act_hold(lua_State *L); /* native.hold(cluster) -> number */
 int act_release(lua_State *L);
+#define STEP_KEY_MAX 256u
+int act_known_step(lua_State *L);  /* native.known_step(name) -> it is new here, it is kept, what it came to */
+int act_finish_step(lua_State *L); /* native.finish_step(name, value) */
+void steps_free(struct hook_run *r);
 struct http;
 void http_free(struct http *h); /* NULL is fine; nobody waits for it any more */
 

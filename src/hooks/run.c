@@ -77,6 +77,8 @@ static void free_run(struct hook_run *r)
 	dlist_remove(&r->link);
 	r->vm->n_runs--;
 	hook_vm_unref(r->vm);
+	steps_free(r);
+	mem_free(r->node);
 	mem_free(r->output);
 	mem_free(r);
 }
@@ -251,6 +253,8 @@ struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_
 	}
 	struct hook_run *r = mem_alloc(sizeof *r);
 	*r = (struct hook_run){ .hooks = h, .vm = hook_vm_ref(v), .kind = spec->kind, .fn = spec->fn, .arg = spec->arg };
+	r->operation = spec->operation;
+	r->node = spec->node ? mem_text(spec->node) : NULL;
 	v->n_runs++;
 	dlist_init(&r->fibers);
 	dlist_push_back(&h->runs, &r->link);

@@ -67,7 +67,7 @@ static void on_too_long(struct loop_timer *t)
 {
 	struct sway *e = CONTAINER_OF(t, struct sway, timer);
 	log_warn(NULL, "hold_too_long", KV_STR("cluster", e->cluster), KV_STR("task", e->run->record->name),
-	         KV_STR("effect", "it has ended: hold_timeout is over"));
+	         KV_STR("effect", "it has ended, before what waits fails by hold_timeout"));
 	end(e);
 }
 

@@ -17,8 +17,8 @@
 	        ".incbin \"lua/lunapool/" #name ".lua\"\n"             \
 	        ".global stock_" #name "_end\nstock_" #name "_end:\n"    \
 	        ".byte 0\n.previous\n");
-#define STOCKS(X) X(default)
-#define PARTS(X) X(control)
+#define STOCKS(X) X(default) X(by) X(by_ssh) X(by_commands)
+#define PARTS(X) X(control) X(json)
 /* clang-format on */
 STOCKS(STOCK)
 PARTS(STOCK)

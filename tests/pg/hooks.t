@@ -140,6 +140,37 @@ with scenario('nobody is promoted before the old primary is fenced'):
     is_(sum(r['state'] == 'done' for r in s.tasks('fence')), 1, 'it was fenced once')
     s.close()
 
+with scenario('a hook that was killed with Lunapool goes on behind the steps that it has finished'):
+    marks = temp_dir()
+    s = Scene(PROMOTE + f'''
+function M.promote(op, node)
+  local made = lp.step("mark", function()
+    local ok, err = lp.exec {{ "sh", "-c", "echo $1 >> {marks}/made", "sh", node.name }}
+    return ok and {{ of = node.name, id = op.id }}, err
+  end)
+  if not lp.exec {{ "test", "-e", "{marks}/go" }} then lp.sleep(1000) end
+  lp.log("made for " .. made.of .. " in " .. made.id .. ", now " .. op.id)
+  return promote(node)
+end
+function M.on.operation_began(event) lp.log(event.kind .. " of " .. event.node.name) end
+function M.on.operation_ended(event) lp.log(event.outcome .. ": " .. event.node.name .. " for " .. event.old.name) end
+''', promote_timeout='60s')
+    s.kill()
+    wait_for(lambda: [r['waits_for'] for r in s.tasks('promote')] == ['sleep 1000 s'], what='the hook to wait behind its step')
+    is_([r['last_line'] for r in s.tasks('operation_began')], ['failover of n0'], 'what has begun is told')
+    s.proxy.kill()
+    open(f'{marks}/go', 'w').close()
+    s.proxy.start()
+    s.proxy.wait_log('operation_ended.*end=done', 60)
+    with open(f'{marks}/made') as f:
+        made = f.read().split()
+    is_(len(made), 1, 'what was finished was not done again')
+    like(s.proxy.log(), f'policy_log .*made for {made[0]} in 1, now 1', '… and what it came to is known')
+    s.admin = s.proxy.connect('lunapool')
+    is_(s.primary(), made[0], 'then it went on')
+    wait_for(lambda: [r['last_line'] for r in s.tasks('operation_ended')] == [f'done: {made[0]} for n0'], what='the end to be told')
+    s.close()
+
 with scenario('nobody shall be, until the policy thinks otherwise'):
     s = Scene('function M.failover(event, cluster) if lp.kv.get("go") then return cluster:node("n1") end return nil, "not at night" end\n'
               'function M.tasks.go() lp.kv.set("go", true) end')

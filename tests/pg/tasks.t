@@ -72,8 +72,12 @@ function M.tasks.at(task) return lp.kv.get("at") or "nowhere" end
 function M.on.node_detached(event) lp.notify(event.node.name .. " " .. event.reason) end
 function M.on.node_attached(event) lp.log(event.node.name) end
 function M.on.notice(event) lp.log("heard: " .. event.reason) end
+local efm = require "efm"
+M.tasks["efm-detach"], M.tasks["efm-attach"] = efm.tasks["efm-detach"], efm.tasks["efm-attach"]
 return M
 '''
+with open(f'{ROOT}/examples/efm.lua') as f:
+    EFM = f.read()
 
 with scenario('a standby is drained, detached, attached, and a primary held'):
     cluster = Cluster(standbys=2)
@@ -81,7 +85,7 @@ with scenario('a standby is drained, detached, attached, and a primary held'):
     state = temp_dir()
     os.chmod(state, 0o700)
     proxy = Proxy(cluster, workers=2, pool={'size': 6}, options={'state_dir': state},
-                  cluster_options={'policy': 'main.lua', 'hold_timeout': '20s', 'max_lag_time': 0, 'read_your_writes': 'off'}, files={'main.lua': STANDBYS})
+                  cluster_options={'policy': 'main.lua', 'hold_timeout': '20s', 'max_lag_time': 0, 'read_your_writes': 'off'}, files={'main.lua': STANDBYS, 'efm.lua': EFM})
     admin = proxy.connect('lunapool')
 
     def nodes():
@@ -129,6 +133,12 @@ with scenario('a standby is drained, detached, attached, and a primary held'):
         c.q('commit')
     wait_for(lambda: nodes()[node]['fit'] == 'yes', what='it to be fit again: the task has ended')
 
+    efm = [run([PROGRAM, 'ctl', '-s', proxy.unix, 'run', f'efm-{what}', f'--host={node}'])[:2]
+           for what, node in (('detach', 'n2'), ('detach', 'n0'), ('attach', 'n2'), ('attach', 'n2'), ('attach', 'elsewhere'))]
+    is_([status for status, _ in efm], [0, 0, 0, 0, 1], "EFM's scripts detach and attach, and again")
+    like(efm[1][1], 'n0 is the primary', '… a primary needs none of that')
+    wait_for(lambda: nodes()['n2']['fit'] == 'yes', what='n2 to be fit again')
+
     held = task('hold')
     at('held')
     before = writer.states[0]['n']
@@ -145,7 +155,7 @@ with scenario('a standby is drained, detached, attached, and a primary held'):
     writer.more()
     ok(True, '… holds nothing any more')
     admin.q('RUN go')
-    proxy.settings['cluster']['hold_timeout'] = '300ms'
+    proxy.settings['cluster']['hold_timeout'] = '2s'
     like(proxy.reload(), 'reloaded', 'hold_timeout is shorter')
     held = task('hold')
     at('held')

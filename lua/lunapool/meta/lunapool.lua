@@ -236,7 +236,7 @@ function lp.sql(node, statement, parameters, options) end
 ---@return lunapool.Response?, lunapool.Error?
 function lp.http(request) end
 
----From now on nothing begins on the primary: it waits, while reads go on at standbys, and so does what has begun. To the hold's release(), to the end of what has asked for it, or for hold_timeout.
+---From now on nothing begins on the primary: it waits, while reads go on at standbys, and so does what has begun. To the hold's release(), to the end of what has asked for it, or for nine tenths of hold_timeout.
 ---@param cluster lunapool.Cluster
 ---@return lunapool.Hold?, lunapool.Error?
 function lp.hold(cluster) end
@@ -294,23 +294,23 @@ function lp.deadline(seconds, fn) end
 ---@return fun(fn: fun(try: integer): any): any
 function lp.retry(options) end
 
----Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and lp.ssh.
+---Stops PostgreSQL there with pg_ctl (mode fast), if it runs. As the next ones it takes data_dir, bin_dir and lp.ssh, or with here = true lp.exec.
 ---@param node lunapool.Node
----@param options? {mode?: string, timeout?: number}
+---@param options? {mode?: string, timeout?: number, here?: boolean}
 ---@return true?, lunapool.Error?
 function lp.stop(node, options) end
 
 ---Starts it as a standby of primary; true when it says that it is one. options are for postgres itself.
 ---@param node lunapool.Node
 ---@param primary lunapool.Node
----@param options? {conninfo?: string, options?: string, timeout?: number}
+---@param options? {conninfo?: string, options?: string, timeout?: number, here?: boolean}
 ---@return true?, lunapool.Error?
 function lp.start_standby(node, primary, options) end
 
 ---Stops it, and takes back with pg_rewind what it has that primary has not.
 ---@param node lunapool.Node
 ---@param primary lunapool.Node
----@param options? {conninfo?: string, timeout?: number}
+---@param options? {conninfo?: string, timeout?: number, here?: boolean}
 ---@return true?, lunapool.Error?
 function lp.rewind(node, primary, options) end
 
@@ -321,6 +321,34 @@ function lp.rewind(node, primary, options) end
 ---@param options? {conninfo?: string, options?: string, timeout?: number}
 ---@return true?, lunapool.Error?
 function lp.rebuild(op, node, primary, options) end
+
+---Makes a standby the primary with pg_ctl, if it is not.
+---@param node lunapool.Node
+---@param options? {timeout?: number, here?: boolean}
+---@return true?, lunapool.Error?
+function lp.promote(node, options) end
+
+---Lets a standby that runs follow another primary; true when it receives what that writes.
+---@param node lunapool.Node
+---@param primary lunapool.Node
+---@param options? {conninfo?: string, timeout?: number, here?: boolean}
+---@return true?, lunapool.Error?
+function lp.follow(node, primary, options) end
+
+---Makes an old primary a standby: lp.rewind and lp.start_standby.
+---@param op any
+---@param node lunapool.Node
+---@param primary lunapool.Node
+---@param options? {conninfo?: string, options?: string, timeout?: number, here?: boolean}
+---@return true?, lunapool.Error?
+function lp.rejoin(op, node, primary, options) end
+
+---In a hook of an operation: calls fn, and keeps what it returns, JSON of at most 4 kB, in the operation's record before it goes on; when the hook runs again for the same operation and node, also after a restart, returns that without calling fn. A step that fails (nil and an error) is not kept. Elsewhere it just calls fn.
+---@param name string
+---@param fn fun(): any
+---@param any 
+---@return any, lunapool.Error?
+function lp.step(name, fn, any) end
 
 ---Calls fn at the end, however that comes about: the last one first, 10 s for all of them.
 ---@param fn fun()

@@ -71,6 +71,10 @@ static struct world {
 	unsigned asked, hooks_run;
 	enum ops_condition asked_of;
 	uint64_t greatest_epoch;
+	/* steps of hooks: of which operation which were found in the record */
+	bool takes_steps, has_step[3];
+	uint64_t steps_of;
+	unsigned steps;
 } w;
 
 static void later(uint64_t after, enum what what, uint64_t id, bool is_good)
@@ -388,11 +392,36 @@ static bool next(void)
 	return true;
 }
 
+/* A hook has finished something now and then; what was recorded of it once stays, whoever is killed, until its operation is over. */
+static void take_steps(void)
+{
+	static const char *const keys[] = { "promote a one", "promote a two", "follow_primary b one" };
+	uint64_t operation = ops_record(w.ops)->op.id;
+	struct err err;
+	if (operation != w.steps_of)
+		memset(w.has_step, 0, sizeof w.has_step);
+	w.steps_of = operation;
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		const char *known = ops_step(w.ops, operation, keys[i]);
+		if (known)
+			assert_string_equal(known, keys[i]);
+		assert_true(known || !w.has_step[i]);
+		w.steps += known && !w.has_step[i];
+		w.has_step[i] = known != NULL;
+		if (rnd(30) == 0 && !ops_finish_step(w.ops, operation, keys[i], keys[i], &err))
+			assert_true(strcmp(err.sqlstate, operation ? "55006" : "55000") == 0);
+		if (ops_record(w.ops)->op.id != operation)
+			return;
+	}
+}
+
 static void run(uint64_t us, bool with_faults)
 {
 	for (uint64_t until = w.now + us; w.now < until;) {
 		if (!next() || rnd(20) == 0)
 			on_look(NULL);
+		if (w.takes_steps)
+			take_steps();
 		const struct record_operation *op = &ops_record(w.ops)->op;
 		if (with_faults && w.until && op->id && strcmp(operation_step_word(op->step), w.until) == 0) {
 			w.until = NULL;
@@ -457,6 +486,24 @@ static void a_death_is_followed_by_one_promotion(void **state)
 			assert_true(p->lsn >= w.servers[1].lsn && p->lsn >= w.servers[2].lsn);
 		assert_int_equal(w.durable.past[0].end, END_DONE);
 	}
+}
+
+static void what_hooks_have_finished_is_not_forgotten(void **state)
+{
+	unsigned steps = 0;
+	for (uint64_t s = 1; s <= 300; s++) {
+		begin(s);
+		w.takes_steps = true;
+		w.disk_fails = s % 3 ? 0 : 20;
+		w.servers[0].is_alive = false;
+		run(5 * US_PER_S, true);
+		w.disk_fails = 0;
+		steps += w.steps;
+		expect_all_well();
+		assert_int_equal(promotions(), 1);
+		assert_int_equal(w.durable.steps_len, 0);
+	}
+	assert_true(steps > 100);
 }
 
 /* It takes a while until its receiver tries again: that is no reason to do all that follow_primary() does once more. */
@@ -845,6 +892,7 @@ int main(void)
 		cmocka_unit_test(a_failover_ends_a_rejoin),
 		cmocka_unit_test(nodes_are_restored_by_order),
 		cmocka_unit_test(orders_beside_a_rejoin),
+		cmocka_unit_test(what_hooks_have_finished_is_not_forgotten),
 		cmocka_unit_test(anything_goes_with_rejoins),
 	};
 	hash_init();

@@ -42,6 +42,19 @@ static void random_operation(struct record_operation *op)
 		op->at_ms[i] = rnd(2) ? rnd(UINT32_MAX) : 0;
 }
 
+/* Of those that are too many nothing is kept. */
+static void random_step(struct record *r)
+{
+	char key[RECORD_KEY_MAX], value[RECORD_VALUE_MAX];
+	random_text(key, sizeof key);
+	random_text(value, rnd(8) ? 100 : sizeof value);
+	bool was_there = record_step(r, key) != NULL;
+	if (record_finish_step(r, key, value))
+		assert_string_equal(record_step(r, key), value);
+	else
+		assert_true(was_there == (record_step(r, key) != NULL));
+}
+
 static void random_record(struct record *r)
 {
 	*r = (struct record){ .system_id = ((uint64_t)rnd(UINT32_MAX) << 32) + rnd(UINT32_MAX),
@@ -62,6 +75,8 @@ static void random_record(struct record *r)
 	}
 	if (rnd(2))
 		random_operation(&r->op);
+	for (uint32_t n = r->op.id ? rnd(70) : 0; n > 0; n--)
+		random_step(r);
 	r->n_past = rnd(RECORD_PAST_MAX + 1);
 	for (size_t i = 0; i < r->n_past; i++)
 		random_operation(&r->past[i]);
@@ -136,6 +151,11 @@ static void the_largest_fits(void **state)
 		FILL(op->why);
 		FILL(op->judged);
 	}
+	static char value[RECORD_VALUE_MAX];
+	memset(value, 1, 185);
+	for (char key[] = "\1\1"; record_finish_step(&a, key, value); key[1]++)
+		;
+	assert_true(a.steps_len > RECORD_STEPS_MAX - 300);
 	size_t len = record_write(&a, text);
 	assert_true(record_read(&b, slice_of(text, len), &err));
 }

@@ -1,0 +1,86 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""Failover with PostgreSQL's own programs, by a policy of one line: pg_ctl promotes, standbys follow, the old primary is rewound, one is built anew."""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+from harness import BIN  # noqa: E402
+
+proxy_only()
+
+
+def programs(cluster, i):
+    """bin_dir of a node: PostgreSQL's programs, as its user; what a node is started with is not in its files, since pg_rewind takes those of another."""
+    folder = temp_dir()
+    for name in ('pg_ctl', 'pg_rewind', 'pg_basebackup'):
+        start = f'[ "$1" = start ] && set -- "$@" -o "-p {cluster.ports[i]} -k {cluster.dir}"\n' if name == 'pg_ctl' else ''
+        with open(f'{folder}/{name}', 'w') as f:
+            f.write(f'#!/bin/sh\ncd /\n{start}[ $(id -u) = 0 ] || exec {BIN}/{name} "$@"\n'
+                    f'exec setpriv --reuid=postgres --regid=postgres --clear-groups {BIN}/{name} "$@"\n')
+        os.chmod(f'{folder}/{name}', 0o755)
+    return folder
+
+
+def family(pid):
+    out = [pid]
+    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
+        with contextlib.suppress(OSError):
+            with open(entry) as f:
+                for child in f.read().split():
+                    out += family(int(child))
+    return out
+
+
+with scenario('by commands'):
+    cluster = Cluster(standbys=2, extra='wal_log_hints = on\nfull_page_writes = on\n')
+    cluster.query('create table t (id int)')
+    state = temp_dir()
+    os.chmod(state, 0o700)
+    own = {f'n{i}': {'data_dir': f'{cluster.dir}/n{i}', 'bin_dir': programs(cluster, i)} for i in range(3)}
+    proxy = Proxy(cluster, workers=2, pool={'size': 5}, options={'state_dir': state}, nodes=own,
+                  cluster_options={'failover': 'auto', 'policy': 'main.lua'}, files={'main.lua': 'return require "lunapool.by_commands"\n'})
+    admin = proxy.connect('lunapool')
+
+    def nodes():
+        return {r['node']: r for r in admin.table('SHOW NODES')}
+
+    def states(name):
+        return [r['state'] for r in admin.table('SHOW TASKS') if r['name'] == name]
+
+    def fit(n):
+        wait_for(lambda: sum(r['fit'] == 'yes' for r in nodes().values()) == n, 60, f'{n} standbys to be fit')
+
+    try:
+        fit(2)
+        session = proxy.connect()
+        session.q('insert into t values (1)')
+        for i in (1, 2):
+            cluster.caught_up(i)
+        for pid in family(cluster.process[0].pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        cluster.process[0].wait()
+        proxy.wait_log('operation_ended.*kind=failover end=done', 60)
+        session.q('insert into t values (2)')
+        new = next(n for n, r in nodes().items() if r['role'] == 'primary')
+        ok(states('promote') in (['done'], ['stopped']), 'pg_ctl has promoted: the hook said so, or the node did before it')
+        is_(states('follow_primary'), ['done'], 'the other one was told whom to follow')
+        fit(2)
+        is_((states('rejoin')[:1], nodes()['n0']['role']), (['done'], 'standby'), 'the old primary was rewound and is a standby')
+        with cluster.at(0) as c:
+            wait_for(lambda: c.q('select id from t order by 1') == [['1'], ['2']], what='it to have what was written since')
+        other = next(f'n{i}' for i in (1, 2) if f'n{i}' != new)
+        admin.q(f'RECOVER {other}')
+        fit(2)
+        is_(states('recover'), ['done'], 'one is built anew by order')
+        session.q('insert into t values (3)')
+        is_(session.one('select count(*) from t'), '3', 'the session has lived through all of it')
+    finally:
+        proxy.stop()
+        for i in range(3):
+            with contextlib.suppress(Exception):
+                cluster._as(tool('pg_ctl'), 'stop', '-D', f'{cluster.dir}/n{i}', '-m', 'immediate')
+        cluster.stop()
+done()
