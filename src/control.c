@@ -396,7 +396,7 @@ bool control_take_over(struct control *c, const struct conf *conf, struct err *e
 struct progress {
 	uint32_t node_id;
 	uint64_t bytes;
-	int64_t busy;
+	int64_t busy, opening;
 };
 
 static void add_progress(void *arg, const struct pool_row *row)
@@ -406,6 +406,7 @@ static void add_progress(void *arg, const struct pool_row *row)
 		return;
 	p->bytes += row->counts.bytes_out;
 	p->busy += row->lent + row->resetting + row->opening;
+	p->opening += row->opening;
 }
 
 static uint64_t on_progress(void *arg, uint32_t node_id)
@@ -424,6 +425,14 @@ static unsigned on_busy(void *arg, uint32_t node_id)
 	return p.busy > 0 ? (unsigned)p.busy : 0;
 }
 
+static unsigned on_opening(void *arg, uint32_t node_id)
+{
+	const struct control *c = arg;
+	struct progress p = { .node_id = node_id };
+	pool_registry_each(c->app->pools, add_progress, &p);
+	return p.opening > 0 ? (unsigned)p.opening : 0;
+}
+
 /* Whose place we have taken has given it up by now; then nobody else serves, and we must, with it or without. */
 static bool open_journal(struct control *c, struct err *err)
 {
@@ -431,7 +440,7 @@ static bool open_journal(struct control *c, struct err *err)
 	if (!*dir)
 		return true;
 	c->journal = journal_open(dir, &c->mailbox, err);
-	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy };
+	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening };
 	if (c->journal)
 		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);
 	else if (c->takeover)

@@ -19,6 +19,7 @@ struct keeper_pools {
 	void *arg;
 	uint64_t (*progress)(void *arg, uint32_t node_id); /* grows when it has sent something to a client */
 	unsigned (*busy)(void *arg, uint32_t node_id);     /* connections to it that clients use now */
+	unsigned (*opening)(void *arg, uint32_t node_id);  /* … that are not open yet */
 };
 struct keeper_env {
 	struct loop *loop;

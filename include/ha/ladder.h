@@ -23,11 +23,18 @@ enum ladder_event {
 	LADDER_BROKE,    /* a connection that we had is gone */
 	LADDER_LATE,     /* a question was not answered in time */
 	LADDER_OURS,     /* our own trouble: what we have not heard says nothing */
+	/* Of one that answers all the same. */
+	LADDER_WROTE,      /* what we wrote there was committed */
+	LADDER_FLUSHED,    /* … what anybody did */
+	LADDER_UNWRITTEN,  /* what we write there is not committed, and not refused */
+	LADDER_UNWRITABLE, /* … is refused, for its disk */
+	LADDER_DEAF,       /* silent to a knock, whatever it says to those who are in: LADDER_SILENT is this, too */
 	LADDER_EVENT_COUNT
 };
 enum ladder_state {
 	LADDER_ALIVE,
 	LADDER_SUSPECT,
+	LADDER_SICK,
 	LADDER_RESTARTING,
 	LADDER_REFUSING,
 	LADDER_HUNG,
@@ -41,6 +48,8 @@ struct ladder_limits {
 	uint64_t recovery_grace_us; /* that it starts up */
 	uint64_t hung_us;           /* that it takes connections and says nothing */
 	uint64_t unreachable_us;    /* that there is no way to it */
+	uint64_t unwritable_us;     /* that nothing is committed there; 0: no matter how long */
+	uint64_t deaf_us;           /* that it lets nobody in; 0: no matter how long */
 };
 struct ladder {
 	bool is_suspect;
@@ -53,6 +62,8 @@ struct ladder_opinion {
 	unsigned streaming, lost;
 };
 
+/* It answers, but something else speaks against it. */
+bool ladder_is_ailing(const struct ladder *l);
 void ladder_note(struct ladder *l, enum ladder_event what, uint64_t now_us);
 enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
                                uint64_t now_us);

@@ -149,6 +149,13 @@
 	  "How long a primary may take connections, but answer nobody, before it is lost.")                                       \
 	X(unreachable_timeout, DURATION, "800ms", 100000, 3600000000, RELOAD,                                                     \
 	  "How long there may be no way to a primary, for us nor for its standbys, before it is lost.")                           \
+	X(hung_accept_timeout, DURATION, "30s", 0, 3600000000, RELOAD,                                                            \
+	  "How long a primary may let nobody in, while those who are in are served, before it is lost; 0 is no limit.")           \
+	X(write_probe_interval, DURATION, "1s", 0, 3600000000, RELOAD,                                                            \
+	  "How often a primary must be seen to commit while clients use it: where nobody commits for so long, or a statement "    \
+	  "fails for its disk, Lunapool writes something itself; 0: never.")                                                      \
+	X(write_probe_timeout, DURATION, "5s", 0, 3600000000, RELOAD,                                                             \
+	  "How long a primary may answer and commit nothing, or refuse to for its disk, before it is lost; 0 is no limit.")       \
 	X(promote_timeout, DURATION, "10s", 100000, 3600000000, RELOAD, "How long a promotion may take before it has failed.")    \
 	X(fence_required, BOOL, "false", 0, 0, RELOAD,                                                                            \
 	  "Promote nobody before the policy's hook fence has said that the old primary is off.")                                  \

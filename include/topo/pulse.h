@@ -38,6 +38,7 @@ struct pulse {
 	atomic_bool is_wanted;
 
 	_Alignas(64) _Atomic uint32_t in_flight;
+	_Atomic uint32_t disk_errors;
 	_Atomic uint64_t wrote_us;     /* when a client last wrote there, of those that count: pulse_note_write() */
 	_Atomic uint64_t ended, reads; /* in this window: how many, and the sum of the logarithms of their times */
 };
@@ -83,6 +84,7 @@ void pulse_eject(struct pulse *p);
 void pulse_eject_for(struct pulse *p, const char *sqlstate);
 /* Of a primary: what a client wrote there was over at NOW_US. */
 void pulse_note_write(struct pulse *p, uint64_t now_us);
+void pulse_note_disk(struct pulse *p); /* a statement failed there for its disk */
 /* Somebody waits for what it will say: all nodes of its cluster are asked soon.  Cheap when often: asked for once until they are. */
 void pulse_want(struct pulse *p);
 
@@ -104,6 +106,7 @@ uint64_t pulse_reads(const struct pulse *p);   /* since the program began */
 void pulse_connect(struct pulse *p, void (*call)(void *arg, uint32_t id), void *arg);
 void pulse_note_asked(struct pulse *p); /* who wants something from here on wants another probe */
 uint64_t pulse_ejections(const struct pulse *p);
+uint32_t pulse_disk_errors(const struct pulse *p); /* that were noted, ever */
 void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn);
 void pulse_note_replayed(struct pulse *p, uint64_t lsn);
 void pulse_note_unseen(struct pulse *p, const char *what); /* static text, or NULL */

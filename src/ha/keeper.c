@@ -208,9 +208,9 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 	struct ops_conf ops_conf = ops_conf_of(conf);
 	k->ops = ops_new(&ops_env, &ops_conf, record);
 	k->told_record = record;
+	watch_init(k);
 	watch_follow(k);
 	show(k);
-	watch_init(k);
 	return k;
 }
 

@@ -2,6 +2,7 @@
  * keeper's own.
  *
  *   keeper.c   its life, records and routes     watch.c   what it knows     undertake.c   what it does
+ *                                               ailing.c  … of a primary that answers
  */
 #ifndef HA_KEEPERPRIV_H
 #define HA_KEEPERPRIV_H
@@ -10,6 +11,7 @@
 #include "ha/keeper.h"
 #include "ha/knock.h"
 #include "ha/ladder.h"
+#include "ha/proof.h"
 
 struct keeper {
 	struct keeper_env env;
@@ -24,8 +26,12 @@ struct keeper {
 	struct knock *door;              /* at nodes in quarantine that do not answer */
 	size_t door_at;                  /* whose it is, by place in the cluster */
 	bool are_down[RECORD_NODES_MAX]; /* nobody listens there */
-	struct loop_timer tick, alarm, seen, pulse;
+	struct loop_timer tick, alarm, seen, pulse, look;
 	uint64_t pulsed_us, generation; /* generation: to be seen by everybody */
+	struct proof *proof;
+	uint64_t flushed_us, proved_us; /* when somebody was seen to commit; when it was last asked whether it does */
+	uint32_t disk_errors;           /* that were known when it was asked */
+	bool was_opening, has_told_proof;
 	struct dlist undertakings;
 	uint64_t fenced; /* the operation whose source was fenced last */
 	/* the last picture that was asked for */
@@ -50,6 +56,16 @@ void watch_stop(struct keeper *k);
 void watch_follow(struct keeper *k); /* another primary may be recorded, and is another story */
 bool watch_works(const struct keeper *k); /* the primary does not answer us, but serves the sessions that are there */
 const struct ops_picture *watch_picture(void *keeper);
+void watch_note(struct keeper *k, enum ladder_event what, uint64_t at_us);
+enum ladder_state watch_judge(struct keeper *k);
+void watch_knock(struct keeper *k, const struct topo_node *n); /* unless somebody does */
+
+/* ---- ailing.c ------------------------------------------------------------------------------------------------------------- */
+
+void ailing_init(struct keeper *k);
+void ailing_stop(struct keeper *k);
+void ailing_follow(struct keeper *k); /* another primary */
+void ailing_hear_flushed(struct keeper *k);
 
 /* ---- undertake.c ---------------------------------------------------------------------------------------------------------- */
 

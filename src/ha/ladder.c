@@ -8,8 +8,11 @@
  *   silent       to whoever knocks, no question answered, no statement ended, for hung: dead          (the host hangs, or all of it is stopped)
  *   half silent  it opens, but answers no question, not over a new connection either, and no statement ends, for three times hung: dead
  *                (one backend that hangs is not the server)
+ *   sick         it answers, but what is written is not committed, or refused for its disk, for unwritable: dead
+ *                (a disk that hangs, is full, is gone.  Who writes waits for no standby: that synchronous standbys are away is no sickness)
+ *   deaf         its sessions work, but whoever knocks meets silence, for deaf: dead              (a postmaster that is stopped or stuck)
  *
- * A sign of life takes back all that was said against it.  A stopped postmaster whose sessions go on working is alive.
+ * A sign of life takes back all that was said against it, but for the last two, which only their own opposite takes back.
  *
  * Always: LADDER_DEAD needs evidence that came after the last sign of life;  our own trouble starts every clock anew.
  */
@@ -30,7 +33,7 @@
 
 const char *ladder_word(enum ladder_state state)
 {
-	static const char *const words[] = { "alive", "suspect", "restarting", "refusing", "hung", "unreachable", "dead" };
+	static const char *const words[] = { "alive", "suspect", "sick", "restarting", "refusing", "hung", "unreachable", "dead" };
 	return words[state];
 }
 
@@ -40,11 +43,19 @@ static void forget(struct ladder *l, enum ladder_event what)
 	l->n[what] = 0;
 }
 
-static void forget_all(struct ladder *l)
+/* What a sign of life speaks against. */
+static void forget_most(struct ladder *l)
 {
-	for (unsigned i = 0; i < LADDER_EVENT_COUNT; i++)
+	for (unsigned i = 0; i < LADDER_OURS; i++)
 		forget(l, (enum ladder_event)i);
 	l->is_suspect = false;
+}
+
+static void forget_ailments(struct ladder *l)
+{
+	forget(l, LADDER_UNWRITTEN);
+	forget(l, LADDER_UNWRITABLE);
+	forget(l, LADDER_DEAF);
 }
 
 /* Who says one thing does not say the others. */
@@ -66,17 +77,44 @@ static void count(struct ladder *l, enum ladder_event what, uint64_t now_us)
 		l->first[what] = now_us;
 }
 
+static void note_knock(struct ladder *l, enum ladder_event what, uint64_t now_us)
+{
+	if (what == LADDER_SILENT)
+		count(l, LADDER_DEAF, now_us);
+	else if (what == LADDER_OPENED || what == LADDER_STARTING || what == LADDER_REFUSED || what == LADDER_SPOKE)
+		forget(l, LADDER_DEAF);
+}
+
+bool ladder_is_ailing(const struct ladder *l)
+{
+	return l->n[LADDER_UNWRITTEN] || l->n[LADDER_UNWRITABLE] || l->n[LADDER_DEAF];
+}
+
 void ladder_note(struct ladder *l, enum ladder_event what, uint64_t now_us)
 {
 	bool was_suspect = l->is_suspect;
+	note_knock(l, what, now_us);
 	switch (what) {
 	case LADDER_ANSWERED:
 	case LADDER_SPOKE:
-		forget_all(l);
+		forget_most(l);
 		l->last[what] = now_us;
 		return;
+	case LADDER_WROTE:
+		forget(l, LADDER_UNWRITABLE);
+		/* fall through */
+	case LADDER_FLUSHED: /* a full disk may have room for WAL yet */
+		forget(l, LADDER_UNWRITTEN);
+		l->last[what] = now_us;
+		return;
+	case LADDER_UNWRITTEN:
+	case LADDER_UNWRITABLE:
+	case LADDER_DEAF:
+		count(l, what, now_us);
+		return;
 	case LADDER_OURS:
-		forget_all(l);
+		forget_most(l);
+		forget_ailments(l);
 		l->is_suspect = was_suspect;
 		l->last[LADDER_OURS] = now_us;
 		return;
@@ -148,8 +186,30 @@ static enum ladder_state judge_silent(const struct ladder *l, const struct ladde
 	return is_since(quiet_since(l), allowed, now_us) ? LADDER_DEAD : LADDER_HUNG;
 }
 
-enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
-                               uint64_t now_us)
+/* A knock that nobody answers happens. */
+static enum ladder_state judge_deaf(const struct ladder *l, const struct ladder_limits *limits, uint64_t now_us)
+{
+	uint64_t since = l->first[LADDER_DEAF];
+	if (l->n[LADDER_DEAF] < 2 || !is_since(since, US_PER_S, now_us))
+		return LADDER_ALIVE;
+	return limits->deaf_us && is_since(since, limits->deaf_us, now_us) ? LADDER_DEAD : LADDER_SICK;
+}
+
+static enum ladder_state judge_unwritable(const struct ladder *l, const struct ladder_limits *limits, uint64_t now_us)
+{
+	uint64_t since = least_nonzero(l->first[LADDER_UNWRITTEN], l->first[LADDER_UNWRITABLE]);
+	if (!since)
+		return LADDER_ALIVE;
+	return limits->unwritable_us && is_since(since, limits->unwritable_us, now_us) ? LADDER_DEAD : LADDER_SICK;
+}
+
+static enum ladder_state worse(enum ladder_state a, enum ladder_state b)
+{
+	return a > b ? a : b;
+}
+
+static enum ladder_state judge_suspect(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
+                                       uint64_t now_us)
 {
 	if (!l->is_suspect)
 		return LADDER_ALIVE;
@@ -164,15 +224,23 @@ enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limit
 	return LADDER_SUSPECT;
 }
 
+enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
+                               uint64_t now_us)
+{
+	enum ladder_state is = judge_suspect(l, limits, standbys, now_us);
+	return worse(is, worse(judge_unwritable(l, limits, now_us), judge_deaf(l, limits, now_us)));
+}
+
 static const char *event_words(enum ladder_event what)
 {
-	static const char *const words[] = {
-		[LADDER_OPENED] = "opened to a knock",      [LADDER_STARTING] = "said that it starts or stops",
-		[LADDER_REFUSED] = "refused connections",   [LADDER_SILENT] = "was silent to a knock",
-		[LADDER_LOST] = "could not be reached",     [LADDER_BROKE] = "lost connections",
-		[LADDER_LATE] = "left questions unanswered"
+	static const char *const words[LADDER_EVENT_COUNT] = {
+		[LADDER_OPENED] = "opened to a knock",    [LADDER_STARTING] = "said that it starts or stops",
+		[LADDER_REFUSED] = "refused connections", [LADDER_LOST] = "could not be reached",
+		[LADDER_BROKE] = "lost connections",      [LADDER_LATE] = "left questions unanswered",
+		[LADDER_UNWRITTEN] = "did not commit",    [LADDER_UNWRITABLE] = "refused a write for its disk",
+		[LADDER_DEAF] = "was silent to a knock"
 	};
-	return what < LADDER_OURS ? words[what] : NULL;
+	return words[what];
 }
 
 const char *ladder_explain(const struct ladder *l, struct ladder_opinion standbys, uint64_t now_us, char *out, size_t room)

@@ -57,10 +57,12 @@ static struct ladder_limits limits_of(const struct conf_cluster *conf)
 	return (struct ladder_limits){ .restart_grace_us = conf->restart_grace,
 		                           .recovery_grace_us = conf->recovery_grace,
 		                           .hung_us = conf->hung_timeout,
-		                           .unreachable_us = conf->unreachable_timeout };
+		                           .unreachable_us = conf->unreachable_timeout,
+		                           .unwritable_us = conf->write_probe_timeout,
+		                           .deaf_us = conf->hung_accept_timeout };
 }
 
-static enum ladder_state judge(struct keeper *k)
+enum ladder_state watch_judge(struct keeper *k)
 {
 	const struct conf_cluster *conf = NULL;
 	const struct topo_cluster *c = keeper_cluster(k, &conf);
@@ -86,16 +88,21 @@ bool watch_works(const struct keeper *k)
 	return l->is_suspect && is_open && k->worked_us && keeper_cluster(k, &conf) && clock_us() - k->worked_us < conf->hung_timeout;
 }
 
-static void note(struct keeper *k, enum ladder_event what)
+void watch_note(struct keeper *k, enum ladder_event what, uint64_t at_us)
 {
 	bool was = k->ladder.is_suspect;
-	ladder_note(&k->ladder, what, clock_us());
+	ladder_note(&k->ladder, what, at_us);
 	if (k->ladder.is_suspect && !was) {
 		k->suspect_us = clock_us();
 		k->progress = 0;
 	}
 	if (k->ladder.is_suspect && !loop_timer_is_running(&k->tick))
 		loop_timer_start(k->env.loop, &k->tick, 0);
+}
+
+static void note(struct keeper *k, enum ladder_event what)
+{
+	watch_note(k, what, clock_us());
 }
 
 /* Another primary is another story. */
@@ -109,6 +116,7 @@ void watch_follow(struct keeper *k)
 	k->written = k->written_us = k->written_per_s = 0;
 	k->worked_us = 0;
 	k->sync[0] = 0;
+	ailing_follow(k);
 	snprintf(k->suspect, sizeof k->suspect, "%s", primary);
 }
 
@@ -116,8 +124,14 @@ static void on_knocked(void *arg, enum ladder_event how)
 {
 	struct keeper *k = arg;
 	note(k, how);
-	judge(k);
+	watch_judge(k);
 	ops_go_on(k->ops);
+}
+
+void watch_knock(struct keeper *k, const struct topo_node *n)
+{
+	if (!knock_is_under_way(k->knock))
+		knock_begin(k->knock, n->host, n->port, KNOCK_TIMEOUT_US);
 }
 
 static void look_at_progress(struct keeper *k, const struct topo_node *n)
@@ -141,9 +155,8 @@ static void on_tick(struct loop_timer *t)
 	loop_timer_start(k->env.loop, t, TICK_US);
 	look_at_progress(k, n);
 	k->env.look(k->env.arg, k->cluster);
-	if (!knock_is_under_way(k->knock))
-		knock_begin(k->knock, n->host, n->port, KNOCK_TIMEOUT_US);
-	judge(k);
+	watch_knock(k, n);
+	watch_judge(k);
 	ops_go_on(k->ops);
 }
 
@@ -176,6 +189,8 @@ static void measure(struct keeper *k, const struct picture_node *n)
 		return;
 	if (k->written && s->flushed >= k->written && n->answered_us - k->written_us >= RATE_US)
 		k->written_per_s = (s->flushed - k->written) * US_PER_S / (n->answered_us - k->written_us);
+	if (s->flushed > k->written)
+		ailing_hear_flushed(k);
 	k->written = s->flushed;
 	k->written_us = n->answered_us;
 	memcpy(k->sync, s->names, sizeof k->sync);
@@ -240,7 +255,7 @@ void keeper_heard(struct keeper *k, const struct picture_node *node, const struc
 		knock_at_door(k, c, i, node);
 		note_timeline(k, i, node);
 	}
-	judge(k);
+	watch_judge(k);
 	ops_go_on(k->ops);
 }
 
@@ -309,7 +324,7 @@ const struct ops_picture *watch_picture(void *arg)
 		paint_node(k, i, &c->nodes[i], &conf->nodes[i]);
 	k->picture.writable = writable_of(k, c);
 	k->picture.system_id = pic->system_id;
-	k->picture.is_lost = judge(k) == LADDER_DEAD;
+	k->picture.is_lost = watch_judge(k) == LADDER_DEAD;
 	k->picture.written = k->written;
 	k->picture.written_age_us = k->written ? clock_us() - k->written_us : 0;
 	k->picture.written_per_s = k->written_per_s;
@@ -324,10 +339,12 @@ void watch_init(struct keeper *k)
 	k->knock = knock_new(k->env.loop, k->env.resolver, k->env.mailbox, on_knocked, k);
 	k->door = knock_new(k->env.loop, k->env.resolver, k->env.mailbox, on_door, k);
 	loop_timer_start(k->env.loop, &k->pulse, PULSE_US);
+	ailing_init(k);
 }
 
 void watch_stop(struct keeper *k)
 {
+	ailing_stop(k);
 	knock_free(k->knock);
 	knock_free(k->door);
 	loop_timer_stop(k->env.loop, &k->tick);

@@ -184,9 +184,19 @@ static enum fate failed(struct relay *r, const struct reply *entry, const struct
 	return fate;
 }
 
+/* Full, or not readable or writable: one statement that says so may be about one file; whether it is the server's disk is looked at then. */
+static void learn_disk(struct session *s, const struct pgerr *pe)
+{
+	bool is_disk = pgerr_has_state(pe, "53100") || (pe->sqlstate.len == 5 && memcmp(pe->sqlstate.at, "58", 2) == 0);
+	const struct topo_node *n = is_disk ? topo_node(s->home->topo, pool_node_id(s->srv->pool), NULL) : NULL;
+	if (n)
+		pulse_note_disk(n->pulse);
+}
+
 /* What an error tells about the node or the catalogue, beside failing the statement. */
 static void learn(struct session *s, const struct pgerr *pe)
 {
+	learn_disk(s, pe);
 	if (pgerr_has_state(pe, "25006") && !s->is_away)
 		pool_registry_trouble(s->home->env.pool_registry, pool_node_id(s->srv->pool));
 	if (pgerr_has_state(pe, "0A000") && slice_equal(pe->message, slice_text("cached plan must not change result type"))) {

@@ -232,6 +232,16 @@ void pulse_note_asked(struct pulse *p)
 	atomic_store(&p->is_wanted, false);
 }
 
+void pulse_note_disk(struct pulse *p)
+{
+	atomic_fetch_add_explicit(&p->disk_errors, 1, memory_order_relaxed);
+}
+
+uint32_t pulse_disk_errors(const struct pulse *p)
+{
+	return atomic_load_explicit(&p->disk_errors, memory_order_relaxed);
+}
+
 uint64_t pulse_ejections(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->judgement, memory_order_acquire) >> 1;

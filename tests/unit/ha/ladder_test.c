@@ -7,12 +7,15 @@
 #include "base/compiler.h"
 #include "unit.h"
 
-static const struct ladder_limits limits = {
-	.restart_grace_us = 0, .recovery_grace_us = 5 * US_PER_S, .hung_us = 2 * US_PER_S, .unreachable_us = 800 * US_PER_MS
-};
+static const struct ladder_limits limits = { .restart_grace_us = 0,
+	                                         .recovery_grace_us = 5 * US_PER_S,
+	                                         .hung_us = 2 * US_PER_S,
+	                                         .unreachable_us = 800 * US_PER_MS,
+	                                         .unwritable_us = 5 * US_PER_S,
+	                                         .deaf_us = 30 * US_PER_S };
 
 /* A tenth of a second after the start the last answer came.  Letters: A answered, s spoke, w worked, o opened, 5 starting, R refused, S silent,
- * L lost, b broke, t late, u ours. */
+ * L lost, b broke, t late, u ours, W wrote, f flushed, h a write hangs, d its disk refuses one. */
 static const struct {
 	const char *name;
 	struct ladder_opinion standbys;
@@ -59,12 +62,51 @@ static const struct {
 	  { 2, 0 },
 	  { { 600, 'S' }, { 800, 'A' }, { 1200, 'S' }, { 1400, 'A' }, { 9000, 'S' }, { 9100, 'A' } },
 	  9200,
+	  LADDER_SICK },
+	{ "… for long",
+	  { 2, 0 },
+	  { { 600, 'S' }, { 800, 'A' }, { 9000, 'S' }, { 9100, 'A' }, { 30500, 'S' }, { 30599, 'A' } },
+	  30599,
+	  LADDER_SICK },
+	{ "… too long",
+	  { 2, 0 },
+	  { { 600, 'S' }, { 800, 'A' }, { 9000, 'S' }, { 9100, 'A' }, { 30500, 'S' }, { 30599, 'A' } },
+	  30600,
+	  LADDER_DEAD },
+	{ "… and it goes on: it opens",
+	  { 2, 0 },
+	  { { 600, 'S' }, { 800, 'A' }, { 9000, 'S' }, { 9100, 'A' }, { 30000, 'o' }, { 30001, 'A' }, { 30500, 'S' } },
+	  31000,
+	  LADDER_SUSPECT },
+	{ "row 25: commits hang, and everything else is answered",
+	  { 2, 0 },
+	  { { 300, 'h' }, { 400, 'A' }, { 2000, 'A' }, { 5200, 'A' } },
+	  5299,
+	  LADDER_SICK },
+	{ "… for write_probe_timeout", { 2, 0 }, { { 300, 'h' }, { 400, 'A' }, { 2000, 'A' }, { 5200, 'A' } }, 5300, LADDER_DEAD },
+	{ "… but one is committed", { 2, 0 }, { { 300, 'h' }, { 400, 'A' }, { 5299, 'W' }, { 5299, 'A' } }, 90000, LADDER_ALIVE },
+	{ "… whoever's it is", { 2, 0 }, { { 300, 'h' }, { 400, 'A' }, { 5299, 'f' }, { 5299, 'A' } }, 90000, LADDER_ALIVE },
+	{ "… but it was we who slept",
+	  { 2, 0 },
+	  { { 300, 'h' }, { 90000, 'u' }, { 90001, 'h' }, { 90002, 'A' } },
+	  95000,
+	  LADDER_SICK },
+	{ "row 24: the disk is full, though WAL is written yet",
+	  { 2, 0 },
+	  { { 300, 'd' }, { 400, 'A' }, { 1300, 'd' }, { 1400, 'f' }, { 2300, 'd' }, { 5200, 'd' }, { 5210, 'A' } },
+	  5300,
+	  LADDER_DEAD },
+	{ "… and somebody made room",
+	  { 2, 0 },
+	  { { 300, 'd' }, { 400, 'A' }, { 1300, 'd' }, { 2300, 'W' }, { 2310, 'A' } },
+	  90000,
 	  LADDER_ALIVE },
+	{ "… now and again", { 2, 0 }, { { 300, 'd' }, { 1300, 'W' }, { 4000, 'd' }, { 4001, 'A' } }, 8999, LADDER_SICK },
 	{ "only the postmaster is, and sessions work",
 	  { 2, 0 },
 	  { { 300, 't' }, { 600, 'S' }, { 1900, 'w' }, { 2500, 'S' } },
 	  3800,
-	  LADDER_SUSPECT },
+	  LADDER_SICK },
 	{ "one backend hangs: a new connection answers",
 	  { 2, 0 },
 	  { { 300, 't' }, { 600, 'o' }, { 1200, 'o' }, { 2300, 'A' } },
@@ -104,7 +146,7 @@ static const struct {
 
 static enum ladder_event event_of(char letter)
 {
-	static const char letters[] = "Aswo5RSLbtu";
+	static const char letters[] = "Aswo5RSLbtuWfhd";
 	return (enum ladder_event)(strchr(letters, letter) - letters);
 }
 
@@ -166,6 +208,33 @@ static void what_is_no_evidence_never_kills(void **state)
 	}
 }
 
+/* Whatever else is heard, in any order: it is dead if no write went through for so long, and not before. */
+static void a_write_that_does_not_come_through_is_a_death_in_time(void **state)
+{
+	static const enum ladder_event others[] = { LADDER_ANSWERED, LADDER_SPOKE, LADDER_WORKED, LADDER_OPENED, LADDER_BROKE };
+	for (int run = 0; run < 3000; run++) {
+		struct ladder l = { 0 };
+		uint64_t now = US_PER_S, since = 0;
+		for (int i = 0; i < 60; i++) {
+			now += rnd(1000) * US_PER_MS;
+			if (rnd(3) == 0) {
+				bool is_refused = rnd(2);
+				ladder_note(&l, is_refused ? LADDER_UNWRITABLE : LADDER_UNWRITTEN, now);
+				since = since ? since : now;
+			} else if (rnd(12) == 0) {
+				ladder_note(&l, LADDER_WROTE, now);
+				since = 0;
+			} else {
+				ladder_note(&l, others[rnd(ARRAY_LEN(others))], now);
+			}
+			ladder_note(&l, LADDER_ANSWERED, now);
+			enum ladder_state is = ladder_judge(&l, &limits, (struct ladder_opinion){ rnd(3), rnd(3) }, now);
+			enum ladder_state want = !since ? LADDER_ALIVE : now - since >= limits.unwritable_us ? LADDER_DEAD : LADDER_SICK;
+			assert_int_equal(is, want);
+		}
+	}
+}
+
 /* A death is never called within 60 ms of a sign of life, nor of our own trouble. */
 static void no_death_without_time(void **state)
 {
@@ -173,7 +242,7 @@ static void no_death_without_time(void **state)
 		struct ladder l = { 0 };
 		uint64_t now = US_PER_S, heard = 0;
 		for (int i = 0; i < 40; i++) {
-			enum ladder_event what = (enum ladder_event)rnd(LADDER_EVENT_COUNT);
+			enum ladder_event what = (enum ladder_event)rnd(LADDER_WROTE);
 			now += rnd(rnd(2) ? 20 : 900) * US_PER_MS;
 			ladder_note(&l, what, now);
 			if (what == LADDER_ANSWERED || what == LADDER_SPOKE || what == LADDER_OURS)
@@ -190,6 +259,7 @@ int main(void)
 		cmocka_unit_test(every_story_ends_as_it_should),
 		cmocka_unit_test(a_grace_is_given),
 		cmocka_unit_test(what_is_no_evidence_never_kills),
+		cmocka_unit_test(a_write_that_does_not_come_through_is_a_death_in_time),
 		cmocka_unit_test(no_death_without_time),
 	};
 	return UNIT_RUN(tests);
