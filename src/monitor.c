@@ -33,9 +33,11 @@ static char *page(void *arg, const char *path, size_t *len, const char **type, u
 		return health(m, len, status);
 	if (strcmp(path, "/metrics") != 0)
 		return NULL;
-	const struct console c = {
-		.topo = topo_latest(a->board), .pool_registry = a->pools, .session_registry = a->sessions, .records = a->records
-	};
+	const struct console c = { .topo = topo_latest(a->board),
+		                       .pool_registry = a->pools,
+		                       .session_registry = a->sessions,
+		                       .records = a->records,
+		                       .hooks = a->hooks };
 	*type = METRICS_TYPE;
 	return metrics_page(&c, len);
 }

@@ -9,9 +9,9 @@
 #ifndef TBL_METRICS_H
 #define TBL_METRICS_H
 
-#define METRICS_PROGRAM(X)                                                                    \
-	X("clients", gauge, m->clients, "Clients that are connected.") \
-	X("max_clients", gauge, m->max_clients, "How many there may be.")                         \
+#define METRICS_PROGRAM(X)                                            \
+	X("clients", gauge, m->clients, "Clients that are connected.")    \
+	X("max_clients", gauge, m->max_clients, "How many there may be.") \
 	X("configuration_generation", gauge, m->generation, "Grows whenever something else holds: configuration, roles.")
 
 /* struct tally: database */
@@ -68,6 +68,9 @@
 	X("policy_reload_failed", gauge, *m->refused != 0, "1: the last reload was refused; the one before stays in force.")     \
 	X("policy_memory_bytes", gauge, m->bytes, "Memory of all workers' Lua.")
 
+/* struct hook_metric: cluster, name */
+#define METRICS_MEASURED(X) X("policy_value", gauge, m->value, "What a policy has measured: lp.metric().")
+
 /* M(table, its rows' type, labels) */
 #define METRICS(M)                                   \
 	M(PROGRAM, struct program_metrics, "")           \
@@ -75,6 +78,7 @@
 	M(POOL, struct pool_row, "database, user, node") \
 	M(NODE, struct node_metrics, "cluster, node")    \
 	M(RECORD, struct records_view, "cluster")        \
-	M(POLICY, struct policy_status, "cluster")
+	M(POLICY, struct policy_status, "cluster")       \
+	M(MEASURED, struct hook_metric, "cluster, name")
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "ha/records.h"
+#include "hooks/hooks.h"
 #include "policy/set.h"
 #include "priv.h"
 #include "tbl/metrics.h"
@@ -94,6 +95,11 @@ static void add_policy(void *arg, const struct policy_status *s)
 	POLICY_values(s, ROW(arg, "cluster", s->cluster));
 }
 
+static void add_measured(void *arg, const struct hook_metric *m)
+{
+	MEASURED_values(m, ROW(arg, "cluster", m->cluster, "name", m->name));
+}
+
 static void gather_PROGRAM(const struct console *c, struct items *rows)
 {
 	const struct program_metrics m = { (double)session_registry_clients(c->session_registry),
@@ -133,6 +139,11 @@ static void gather_RECORD(const struct console *c, struct items *rows)
 static void gather_POLICY(const struct console *c, struct items *rows)
 {
 	policy_set_each(c->topo->policies, add_policy, rows);
+}
+
+static void gather_MEASURED(const struct console *c, struct items *rows)
+{
+	hooks_each_metric(c->hooks, add_measured, rows);
 }
 
 /* ---- the page -------------------------------------------------------------------------------------------------------- */

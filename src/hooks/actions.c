@@ -143,6 +143,7 @@ static int act_metric(lua_State *L)
 	size_t len;
 	const char *name = luaL_checklstring(L, 1, &len);
 	double value = luaL_checknumber(L, 2);
+	luaL_argcheck(L, value - value == 0, 2, "a number that is finite");
 	luaL_argcheck(L, len > 0 && len <= 100 && strlen(name) == len, 1, "a name of at most 100 bytes");
 	lua_pushboolean(L, metrics_set(&r->hooks->metrics, r->vm->cluster, name, value));
 	return 1;

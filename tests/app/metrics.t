@@ -14,7 +14,7 @@ from harness import PROGRAM  # noqa: E402
 proxy_only()
 cluster = Cluster.get()
 db = cluster.database()
-POLICY = "return { api = 1, route = function(query) if query.application == 'raises' then error('on purpose') end end }\n"
+POLICY = "local lp = require 'lunapool' return { api = 1, tasks = { measure = function(task) lp.metric('disk_free', tonumber(task.args.value)) end }, route = function(query) if query.application == 'raises' then error('on purpose') end end }\n"
 p = Proxy(cluster, workers=2, options={'http_port': 0}, cluster_options={'policy': 'main.lua'}, files={'main.lua': POLICY})
 
 
@@ -68,6 +68,14 @@ with scenario('what it tells'):
         is_(after['lunapool_database_transactions_total' + label], int(stats['total_xact_count']), 'as SHOW STATS')
     of_policy = f'{{cluster="{node["cluster"]}"}}'
     is_(after['lunapool_policy_reload_failed' + of_policy], 0, 'no reload has failed')
+
+with scenario('what a policy measures'):
+    measured = f'lunapool_policy_value{{cluster="{node["cluster"]}",name="disk_free"}}'
+    ok(measured not in metrics(), 'nothing yet')
+    for value in ('0.25', '3'):
+        with p.connect('lunapool') as admin:
+            admin.q(f"RUN measure value = '{value}'")
+        is_(metrics()[measured], float(value), f'{value}, by lp.metric')
 
 with scenario('a policy that fails is seen'):
     c.q("set application_name = 'raises'")

@@ -224,6 +224,7 @@ static void metrics_are_shown(void **state)
 	TOLD("main.age=7;main.disk_free=0.25;");
 	SAYS("for i = 1, 998 do lp.metric('m' .. i, i) end return tostring(lp.metric('one more', 1)) .. tostring(lp.metric('m1', 2))",
 	     "falsetrue");
+	SAYS("lp.metric('x', 1 / 0)", "error: main.lua:1: bad argument #2 to 'metric' (a number that is finite)");
 	SAYS("lp.metric('', 1)", "error: main.lua:1: bad argument #1 to 'metric' (a name of at most 100 bytes)");
 }
 
