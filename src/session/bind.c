@@ -269,7 +269,7 @@ size_t bind_take(struct session *s, const struct frame *f, struct slice in, stru
 		return extended_refuse(s, f, in, &e);
 	if (st && UNLIKELY(st->asks))
 		return answer_bind(s, f, in, portal, st);
-	if (st && (!known_statement(s, st) || (st->names_statements && names_wait_for_all(s))))
+	if (st && ((st != u->st && !known_statement(s, st)) || (st->names_statements && names_wait_for_all(s))))
 		return 0;
 	if (st)
 		known_planned(s, st->class);

@@ -82,6 +82,11 @@ static inline bool are_current(const struct session *s, const struct sql_class *
 	       informed_by == catalog_fresh_id(s->catalog);
 }
 
+bool known_is_current(const struct session *s, const struct sql_class *plain, uint64_t informed_by)
+{
+	return !plain->needs_facts || are_current(s, plain, informed_by);
+}
+
 /* What the facts at hand made of it is known: most reads are a class of their own. */
 static inline void take_informed(struct sql_class **class)
 {

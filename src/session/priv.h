@@ -264,7 +264,7 @@ struct unit {
 	size_t len; /* bytes, of a read that is here whole */
 	bool is_read;
 	struct slice text;       /* of its first statement, when that was seen */
-	struct sql_class *class; /* … a reference, of what EXECUTE names if it is that; NULL: it was not */
+	struct sql_class *class; /* … a reference unless it is OWN, of what EXECUTE names if it is that; NULL: it was not */
 	struct sql_class *own;   /* of the Query that it is: a reference; NULL: it is none */
 	struct statement *st;    /* of the Parse or Bind that it begins with, if it begins so: a reference, or NULL */
 	uint8_t tx;              /* enum unit_tx */
@@ -504,6 +504,7 @@ struct sessions {
 	bool routes;               /* some cluster has standbys that may take reads */
 	uint64_t turn;             /* balance_choose()'s */
 	struct steering *steering; /* steer.c's */
+	struct verdicts *verdicts; /* verdict.c's */
 	struct slab trips;
 	struct ledger *ledger;
 	uint64_t log_below; /* a random number up to this: the statement's route is logged; 0: never */
@@ -730,6 +731,10 @@ void routes_init(struct sessions *ss);
 void routes_fini(struct sessions *ss);
 /* unit.c: the unit that IN begins with, filled in any case.  False: it must wait, if only for more of it. */
 bool unit_look(struct session *s, struct slice in, struct unit *u);
+/* glance.c: true: it is a read of one statement, all of it is here, and U is filled.  Else U is for unit_look_again() only.  The session is free, and has
+ * no server. */
+bool unit_glance(struct session *s, const struct frame *f, struct slice in, struct unit *u);
+bool unit_look_again(struct session *s, struct slice in, struct unit *u); /* unit_look() behind that */
 bool unit_of_query(struct session *s, struct slice text, struct unit *u); /* the same for a Query of TEXT */
 bool unit_asks_for_rows(const struct sql_class *class);                   /* each of its statements does */
 void unit_drop(struct session *s, struct unit *u);
@@ -777,8 +782,20 @@ bool awaytx_may_note(const struct session *s, struct slice text, struct slice bo
 struct awaytx_note *awaytx_note_new(const struct sql_part *p, struct slice text, struct slice types, struct slice bound);
 void awaytx_notes_free(struct dlist *notes);
 void awaytx_completed(struct session *s, const struct sql_part *p); /* of its unit */
+/* verdict.c: what would be decided again of a read */
+struct verdict {
+	struct sql_class *class;         /* a reference; NULL: free */
+	uint64_t who, generation, meant; /* generation: of the topology; meant: bits of nodes */
+	uint32_t how, note;
+};
+const struct verdict *verdict_of(const struct session *s, const struct unit *u); /* NULL: it must be asked for */
+void verdict_note(struct session *s, const struct unit *u, const struct policy_decision *d, uint64_t meant);
+void verdicts_init(struct sessions *ss);
+void verdicts_fini(struct sessions *ss);
 /* steer.c: who decides where U goes, and what: valid until the next is asked for.  NONE is never the answer. */
 const struct policy_decision *steer(struct session *s, const struct topo_cluster *c, const struct unit *u);
+/* It would say D again of such a read, for the same user and database, while its client says nothing of it. */
+bool steer_repeats(const struct session *s, const struct topo_cluster *c, const struct policy_decision *d);
 struct sql_hint;
 /* What of HINT nobody could make anything of, when D was decided for C; empty: nothing. */
 struct slice steer_strange(const struct topo_cluster *c, const struct sql_hint *hint, const struct policy_decision *d);
@@ -980,6 +997,8 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
 bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
+/* … and neither would change anything: INFORMED_BY is that of PLAIN, or of the statement that it is the class of. */
+bool known_is_current(const struct session *s, const struct sql_class *plain, uint64_t informed_by);
 void known_planned(struct session *s,
                    const struct sql_class *class); /* to be bound: pins for what planning does; needs no Execute */
 /* Of a text that nobody keeps; a reference.  NULL: the message must wait, or nothing can be known. */

@@ -222,6 +222,8 @@ static bool go_or_follow(struct session *s, const struct topo_cluster *c, struct
 	uint64_t meant = choice_meant(c, d);
 	s->how = how_of(s, c, u, d, meant);
 	s->reason = d->note;
+	if (u->is_read && !u->tx && !s->home->roams && steer_repeats(s, c, d))
+		verdict_note(s, u, d, meant);
 	return LIKELY(!s->srv) ? go(s, c, u, d, meant, in) : follow(s, c, u, d, in);
 }
 
@@ -344,7 +346,40 @@ static bool is_last(uint8_t type)
 	}
 }
 
-bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u)
+/* A unit begins, there is nothing that it could come behind, and all depends on itself. */
+static inline bool is_at_rest(const struct session *s)
+{
+	return !s->srv && !s->trip && !s->away && s->vtx == VTX_NONE && !s->unit_open && !s->held_since_us && !s->home->roams &&
+	       s->topo_generation == s->home->topo->generation && route_is_free(s);
+}
+
+/* A read that is here whole.  False: it must wait. */
+static inline bool go_at_once(struct session *s, const struct topo_cluster *c, struct unit *u, struct slice in)
+{
+	const struct verdict *v = verdict_of(s, u);
+	const struct topo_node *node;
+	if (UNLIKELY(!v || !choice_conf(s, c)->read_write_split))
+		return go_or_follow(s, c, u, in);
+	s->how = v->how;
+	s->reason = v->note;
+	node = choice_make(s, c, u, v->meant);
+	if (node)
+		set_out(s, node, u, slice_of(in.at, u->len));
+	return true;
+}
+
+/* False: it must wait. */
+static inline bool set_off(struct session *s, const struct topo_cluster *c, const struct frame *f, struct slice in,
+                           struct unit *u)
+{
+	s->unit_parts = 0;
+	if (LIKELY(unit_glance(s, f, in, u)))
+		return go_at_once(s, c, u, in);
+	s->how = 0;
+	return unit_look_again(s, in, u) && (UNLIKELY(decides_nothing(u)) || go_or_follow(s, c, u, in));
+}
+
+static NOT_INLINE bool route_other(struct session *s, const struct frame *f, struct slice in, struct unit *u)
 {
 	bool begins = !s->unit_open, goes;
 	s->unit_open = !is_last(f->type);
@@ -355,6 +390,19 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in, struc
 	goes = begins && (f->type == 'Q' || s->unit_open || (f->type == 'F' && s->away)) ? decide(s, in, u) : comes_behind(s);
 	if (!goes) /* it comes again */
 		s->unit_open = !begins;
+	return goes;
+}
+
+bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u)
+{
+	const struct topo_cluster *c = (f->type == 'Q' || f->type == 'B') && is_at_rest(s) ? route_cluster(s) : NULL;
+	bool goes;
+	if (!c || c->primary < 0 || !route_of(s, c)->is_asked)
+		return route_other(s, f, in, u);
+	s->unit_open = f->type == 'B';
+	goes = set_off(s, c, f, in, u);
+	if (!goes) /* it comes again */
+		s->unit_open = 0;
 	return goes;
 }
 
@@ -371,6 +419,7 @@ void routes_init(struct sessions *ss)
 {
 	slab_init(&ss->trips, sizeof(struct trip));
 	steer_init(ss);
+	verdicts_init(ss);
 	dlist_init(&ss->wait_fresh);
 	loop_timer_init(&ss->fresh_retry, try_again);
 }
@@ -379,6 +428,7 @@ void routes_fini(struct sessions *ss)
 {
 	loop_timer_stop(ss->loop, &ss->fresh_retry);
 	steer_fini(ss);
+	verdicts_fini(ss);
 	mem_free(ss->routing);
 	slab_fini(&ss->trips);
 }

@@ -361,6 +361,14 @@ const struct policy_decision *steer(struct session *s, const struct topo_cluster
 	return strange.len ? with_strange(s, d, strange) : d;
 }
 
+bool steer_repeats(const struct session *s, const struct topo_cluster *c, const struct policy_decision *d)
+{
+	const struct routing *r = route_of(s, c);
+	if (d != &s->home->steering->now)
+		return d->kind >= POLICY_PRIMARY && d->kind <= POLICY_NODES; /* a plan */
+	return !r->vm && d->by == DECIDER_BUILT_IN && !r->conf->n_redirects;
+}
+
 int steer_balance(struct session *s, const struct topo_cluster *c, const struct unit *u, uint64_t nodes)
 {
 	struct policy_vm *vm = route_of(s, UNLIKELY(s->home->roams) ? abroad_home(s) : c)->vm;

@@ -107,7 +107,7 @@ static void look_note(struct unit *u, struct slice text, struct sql_class *class
 	if (u->class || !class)
 		return;
 	u->text = text;
-	u->class = sql_class_ref(class);
+	u->class = class == u->own ? class : sql_class_ref(class);
 }
 
 /* ---- a Query ------------------------------------------------------------------------------------------------------------------------------ */
@@ -167,7 +167,8 @@ static enum look look_query(struct session *s, struct slice text, struct unit *u
 	if (UNLIKELY(may_ask(text)) && asks_of(text, &rest))
 		return LOOK_NOT;
 	u->text = text;
-	u->own = sql_classify(s->home->env.cache, text, query_dialect(s));
+	if (!u->own)
+		u->own = sql_classify(s->home->env.cache, text, query_dialect(s));
 	if (!known_class(s, &u->own, text))
 		return LOOK_WAIT;
 	u->begins = is_begin(u->own);
@@ -370,9 +371,9 @@ static enum look look_unit(struct session *s, struct slice in, struct unit *u)
 	return look;
 }
 
-static void begin(struct session *s, struct unit *u)
+static void begin(struct session *s, struct unit *u, struct sql_class *own)
 {
-	*u = (struct unit){ 0 };
+	*u = (struct unit){ .own = own };
 	if (s->away)
 		u->tx = s->away->is_read_only ? UNIT_TX_READS : UNIT_TX_READS_FIRST;
 	else if (s->vtx == VTX_DEFERRED)
@@ -387,16 +388,22 @@ static bool end(const struct session *s, struct unit *u, bool is_read)
 	return s->state == SESSION_READY;
 }
 
-bool unit_look(struct session *s, struct slice in, struct unit *u)
+bool unit_look_again(struct session *s, struct slice in, struct unit *u)
 {
-	begin(s, u);
+	begin(s, u, u->own);
 	enum look look = look_unit(s, in, u);
 	return look != LOOK_MORE && end(s, u, look == LOOK_READ && u->len <= UNITS_MAX);
 }
 
+bool unit_look(struct session *s, struct slice in, struct unit *u)
+{
+	u->own = NULL;
+	return unit_look_again(s, in, u);
+}
+
 bool unit_of_query(struct session *s, struct slice text, struct unit *u)
 {
-	begin(s, u);
+	begin(s, u, NULL);
 	return end(s, u, look_query(s, text, u) == LOOK_READ);
 }
 
@@ -404,7 +411,8 @@ void unit_drop(struct session *s, struct unit *u)
 {
 	if (u->notes.next)
 		awaytx_notes_free(&u->notes);
+	if (u->class != u->own)
+		sql_class_unref(u->class);
 	sql_class_unref(u->own);
-	sql_class_unref(u->class);
 	statement_unref(s, u->st);
 }
