@@ -23,7 +23,7 @@ static size_t rest_length(struct slice rest)
 
 static inline bool is_read(const struct sql_class *class)
 {
-	return class->is_read && class->n == 1 && unit_asks_for_rows(class);
+	return class->is_read && class->n == 1 && unit_kind_asks_for_rows(class->part[0].kind);
 }
 
 /* U has its class in any case that it was looked up. */

@@ -75,18 +75,6 @@ static const struct facts *facts_for(struct session *s, const struct sql_class *
 	return *wait ? NULL : class && !class->calls && facts_is_known(f) ? f : catalog_nothing(v);
 }
 
-/* Nearly always: the facts that C was informed by are those to go by. */
-static inline bool are_current(const struct session *s, const struct sql_class *c, uint64_t informed_by)
-{
-	return informed_by && s->catalog && !s->tx_catalog && !s->tired_of_facts && !(c->effects & SQL_CATALOG_DDL) &&
-	       informed_by == catalog_fresh_id(s->catalog);
-}
-
-bool known_is_current(const struct session *s, const struct sql_class *plain, uint64_t informed_by)
-{
-	return !plain->needs_facts || are_current(s, plain, informed_by);
-}
-
 /* What the facts at hand made of it is known: most reads are a class of their own. */
 static inline void take_informed(struct sql_class **class)
 {
@@ -103,7 +91,7 @@ bool known_class(struct session *s, struct sql_class **class, struct slice text)
 	const struct facts *f;
 	if (!(*class)->needs_facts)
 		return true;
-	if (LIKELY(are_current(s, *class, (*class)->informed_by))) {
+	if (LIKELY(known_is_current(s, *class, (*class)->informed_by))) {
 		take_informed(class);
 		return true;
 	}
@@ -117,7 +105,7 @@ bool known_statement(struct session *s, struct statement *st)
 {
 	bool wait;
 	const struct facts *f;
-	if (!st->plain || !st->plain->needs_facts || are_current(s, st->plain, st->informed_by))
+	if (!st->plain || known_is_current(s, st->plain, st->informed_by))
 		return true;
 	f = facts_for(s, st->plain, &wait);
 	if (!f || facts_id(f) == st->informed_by)

@@ -743,6 +743,11 @@ static inline void unit_forget(struct session *s, struct unit *u)
 	if (UNLIKELY(u->own || u->st || u->class))
 		unit_drop(s, u);
 }
+/* It returns rows.  What begins or ends transactions has a way of its own. */
+static inline bool unit_kind_asks_for_rows(enum sql_kind kind)
+{
+	return kind == SQL_SELECT || kind == SQL_EXPLAIN || kind == SQL_SHOW || kind == SQL_COPY_OUT;
+}
 /* awaymodes.c: what BEGIN says */
 uint8_t awaytx_modes(const struct sql_class *class); /* of a BEGIN; what cannot be read counts as SERIALIZABLE */
 static inline uint8_t awaytx_modes_of(const struct sql_class *class)
@@ -997,8 +1002,14 @@ void statement_accept(struct statement *st, uint64_t generation, uint64_t scope)
 /* In place of *CLASS, a reference.  False: the message must wait (WAIT_FACTS); *CLASS is as it was. */
 bool known_class(struct session *s, struct sql_class **class, struct slice text);
 bool known_statement(struct session *s, struct statement *st); /* the same for st->class */
-/* … and neither would change anything: INFORMED_BY is that of PLAIN, or of the statement that it is the class of. */
-bool known_is_current(const struct session *s, const struct sql_class *plain, uint64_t informed_by);
+/* Nearly always: the facts that PLAIN, or the statement that it is the class of, was informed by are those to go by. */
+static inline bool known_is_current(const struct session *s, const struct sql_class *plain, uint64_t informed_by)
+{
+	if (!plain->needs_facts)
+		return true;
+	return informed_by && s->catalog && !s->tx_catalog && !s->tired_of_facts && !(plain->effects & SQL_CATALOG_DDL) &&
+	       informed_by == catalog_fresh_id(s->catalog);
+}
 void known_planned(struct session *s,
                    const struct sql_class *class); /* to be bound: pins for what planning does; needs no Execute */
 /* Of a text that nobody keeps; a reference.  NULL: the message must wait, or nothing can be known. */

@@ -51,7 +51,7 @@ const struct topo_cluster *route_cluster(const struct session *s)
 	return d ? &topo->clusters[abroad_at(s, d->cluster_at)] : NULL;
 }
 
-static void set_out(struct session *s, const struct topo_node *node, struct unit *u, struct slice unit)
+static inline void set_out(struct session *s, const struct topo_node *node, struct unit *u, struct slice unit)
 {
 	struct pool *pool = pool_sibling(s->pool, s->home->topo, node->id);
 	if (!pool)
@@ -346,11 +346,13 @@ static bool is_last(uint8_t type)
 	}
 }
 
-/* A unit begins, there is nothing that it could come behind, and all depends on itself. */
+/* A unit begins, there is nothing that it could come behind, and the session is free (route_is_free()) in the cluster of its database. */
 static inline bool is_at_rest(const struct session *s)
 {
-	return !s->srv && !s->trip && !s->away && s->vtx == VTX_NONE && !s->unit_open && !s->held_since_us && !s->home->roams &&
-	       s->topo_generation == s->home->topo->generation && route_is_free(s);
+	return !s->srv && !s->trip && !s->away && !s->owed && !s->wait_failed && !s->held_since_us && s->vtx == VTX_NONE &&
+	       !s->pins && !s->unit_open && !s->skip_to_sync && !s->visits && !s->home->roams && s->pool &&
+	       s->topo_generation == s->home->topo->generation && pool_conf(s->pool)->mode != POOL_MODE_SESSION &&
+	       !topo_holds(s->home->topo, s->database, TOPO_PAUSED);
 }
 
 /* A read that is here whole.  False: it must wait. */
@@ -395,9 +397,9 @@ static NOT_INLINE bool route_other(struct session *s, const struct frame *f, str
 
 bool route_unit(struct session *s, const struct frame *f, struct slice in, struct unit *u)
 {
-	const struct topo_cluster *c = (f->type == 'Q' || f->type == 'B') && is_at_rest(s) ? route_cluster(s) : NULL;
+	const struct topo_cluster *c = &s->home->topo->clusters[s->home_at];
 	bool goes;
-	if (!c || c->primary < 0 || !route_of(s, c)->is_asked)
+	if ((f->type != 'Q' && f->type != 'B') || !is_at_rest(s) || c->primary < 0 || !s->home->routing[s->home_at].is_asked)
 		return route_other(s, f, in, u);
 	s->unit_open = f->type == 'B';
 	goes = set_off(s, c, f, in, u);

@@ -29,7 +29,9 @@ struct steering {
 	struct policy_decision now; /* what was decided, when it is not kept in a plan */
 	struct settings *looked_up; /* a session's, from which these were taken last: a reference */
 	const char *route, *application;
-	struct plan *plans;          /* PLANS of them, once a policy was asked */
+	struct plan *plans; /* PLANS of them, once a policy was asked */
+	const struct policy_vm *noted_of;
+	uint32_t noted;              /* what its route gave as reason last */
 	uint64_t told_us, n_strange; /* of hints that were not understood: when the log was told last, how many since */
 };
 
@@ -238,6 +240,18 @@ static struct plan *plan_of(struct session *s, struct sql_class *class, uint64_t
 	return p;
 }
 
+/* route mostly gives the reason that it gave the time before. */
+static uint32_t note_of_route(struct session *s, const struct policy_vm *vm, const struct policy_decision *d)
+{
+	struct steering *st = s->home->steering;
+	const struct ledger_reason *r = ledger_reason(s->home->ledger, st->noted);
+	if (!r || st->noted_of != vm || r->generation != policy_generation(vm) || strcmp(r->text, d->reason) != 0) {
+		st->noted_of = vm;
+		st->noted = counted_note(s, vm, d);
+	}
+	return st->noted;
+}
+
 static const struct policy_decision *by_policy(struct session *s, const struct topo_cluster *c, struct policy_vm *vm,
                                                const struct unit *u, const struct sql_hint *hint)
 {
@@ -252,13 +266,14 @@ static const struct policy_decision *by_policy(struct session *s, const struct t
 		p->is_final = policy_plan(vm, topo, cluster_at, &q, &p->decision);
 		p->class = p->decision.has_failed ? NULL : sql_class_ref(u->class);
 	}
-	p->decision.by = DECIDER_PLAN;
-	p->decision.note = counted_note(s, vm, &p->decision);
-	if (p->is_final)
+	if (p->is_final) {
+		p->decision.by = DECIDER_PLAN;
+		p->decision.note = counted_note(s, vm, &p->decision);
 		return &p->decision;
+	}
 	policy_route(vm, topo, cluster_at, &q, now);
 	now->by = DECIDER_ROUTE;
-	now->note = counted_note(s, vm, now);
+	now->note = note_of_route(s, vm, now);
 	return now;
 }
 

@@ -27,16 +27,10 @@ struct look_at { /* the extended messages of one unit */
 	bool is_bound, runs, ends, flushes;
 };
 
-/* Statements that return rows.  What begins or ends transactions has a way of its own. */
-static bool is_query(enum sql_kind kind)
-{
-	return kind == SQL_SELECT || kind == SQL_EXPLAIN || kind == SQL_SHOW || kind == SQL_COPY_OUT;
-}
-
 bool unit_asks_for_rows(const struct sql_class *class)
 {
 	for (uint32_t i = 0; i < class->n; i++)
-		if (!is_query(class->part[i].kind))
+		if (!unit_kind_asks_for_rows(class->part[i].kind))
 			return false;
 	return true;
 }
