@@ -54,13 +54,14 @@ static void lose_entry(struct loss *l, const struct reply *entry)
 		l->may_be_committed = true;
 }
 
-/* tx_status is of the last ReadyForQuery, or of a BEGIN that we have sent; in_block knows of what was completed since. */
+/* tx_status is of the last ReadyForQuery, or of a BEGIN that we have sent; in_block knows of what was completed since.  A BEGIN that was answered
+ * here and refused there has begun a transaction that has failed, as the client sees it. */
 static struct loss lost_what(const struct session *s)
 {
 	const struct replies *q = &s->srv->replies;
-	struct loss l = { .is_open = s->in_block,
+	struct loss l = { .is_open = s->in_block || s->begin_is == BEGIN_REFUSED,
 		              .has_failed = s->srv->tx_status == 'E',
-		              .may_be_committed = s->srv->tx_status != 'I' && !s->in_block && s->begin_is != BEGIN_SENT };
+		              .may_be_committed = s->srv->tx_status != 'I' && !s->in_block && s->begin_is == BEGIN_NONE };
 	for (uint32_t i = 0; i < q->len; i++)
 		lose_entry(&l, &q->ring[(q->head + i) & (q->cap - 1)]);
 	l.may_be_committed |= s->segment_open && !l.is_open;
