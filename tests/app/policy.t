@@ -15,7 +15,7 @@ GOOD = 'return { api = 1, route = function(query, cluster) return cluster.primar
 BAD = {
     'a syntax error': ('return {\n', r'main\.lua:2: .*expected'),
     'an unknown hook': ('local M = { api = 1 }\nfunction M.on_failover() end\nreturn M\n', r'main\.lua:2: there is no hook on_failover'),
-    'a hook of later': ('local M = { api = 1 }\n\nfunction M.returning() end\nreturn M\n', r'main\.lua:3: the hook returning is not supported yet'),
+    'a hook of later': ('local M = { api = 1 }\n\nfunction M.vip_up() end\nreturn M\n', r'main\.lua:3: the hook vip_up is not supported yet'),
     'no table': ('return 7\n', r'main\.lua:1: a policy returns a table of functions, not a number'),
     'a selftest that fails': ('return {\n  api = 1,\n  selftest = function()\n    assert(1 == 2, "one is not two")\n  end }\n',
                               r'main\.lua:4: one is not two'),
