@@ -17,6 +17,7 @@ struct ops_node {
 	uint64_t asked_us;       /* when the question was sent that has the answer in `guard`; 0: none ever was */
 	uint64_t failed_us;      /* when a question failed last; 0: never */
 	bool is_streaming;       /* it receives */
+	const char *upstream;    /* whom it receives from, or did; NULL or "": not known */
 	bool is_foreign;
 	bool is_refusing; /* it is there, but answers no questions of ours */
 	bool is_down;     /* its host is there, and nobody listens at its port */

@@ -34,6 +34,7 @@ struct sample {
 	uint64_t reached;       /* of a standby: the timeline that its control file tells, where it receives none; 0: not known */
 	uint64_t replay_age_us; /* of the last transaction that was replayed, by the node's clock; SAMPLE_UNKNOWN */
 	enum sample_receiver receiver;
+	bool is_delayed; /* of a standby: it replays late on purpose */
 	/* Of a primary: those it streams to.  Of a standby: one, itself, by the name that its receiver gives there; "" is not known. */
 	char names[256];  /* of a primary: its synchronous_standby_names */
 	char sender[256]; /* of a standby: "host:port" that its receiver has its WAL from; "" is not known */

@@ -139,6 +139,14 @@ static bool is_sound(const struct guard_view *view, const struct guard_node *n, 
 	return true;
 }
 
+/* Who is left out of the choice may yet have acknowledged commits. */
+static bool may_be_primary(const struct guard_node *n, struct guard_verdict *v)
+{
+	if (n->is_delayed)
+		return refuse(v, "it replays with a delay on purpose (recovery_min_apply_delay)");
+	return true;
+}
+
 static uint64_t loss_of(const struct guard_view *view, const struct guard_node *n)
 {
 	uint64_t since = (uint64_t)((double)view->written_per_s * ((double)view->written_age_us / (double)US_PER_S));
@@ -231,8 +239,8 @@ size_t guard_judge(const struct guard_view *view, struct guard_verdict *verdicts
 	for (size_t i = 0; i < view->n_nodes; i++) {
 		struct guard_verdict *v = &verdicts[i];
 		*v = (struct guard_verdict){ .may = true };
-		if (is_sound(view, &view->nodes[i], v) && has_what_was_acknowledged(&q, &view->nodes[i], v) &&
-		    (q.is_asked || loses_little(view, &view->nodes[i], v)))
+		if (is_sound(view, &view->nodes[i], v) && may_be_primary(&view->nodes[i], v) &&
+		    has_what_was_acknowledged(&q, &view->nodes[i], v) && (q.is_asked || loses_little(view, &view->nodes[i], v)))
 			insert(view, order, n++, i);
 	}
 	return n;

@@ -240,6 +240,7 @@ void keeper_on_conf(struct keeper *k)
 	memset(k->receiveds, 0, sizeof k->receiveds);
 	memset(k->are_down, 0, sizeof k->are_down);
 	k->door_at = RECORD_NODES_MAX; /* places may have changed */
+	memset(k->upstreams, 0, sizeof k->upstreams);
 	ops_configure(k->ops, &ops_conf);
 	ops_go_on(k->ops);
 }

@@ -19,7 +19,7 @@ struct keeper {
 	struct ops *ops;
 	struct record *told_record; /* as policies have heard of it */
 	struct ladder ladder;
-	char suspect[RECORD_NAME_MAX]; /* whom the ladder is about */
+	char suspect[RECORD_NAME_MAX];            /* whom the ladder is about */
 	uint64_t suspect_us, progress, worked_us; /* worked_us: a session of ours has got on there, while it is suspected */
 	enum ladder_state told;
 	struct knock *knock;
@@ -39,6 +39,7 @@ struct keeper {
 	struct ops_node nodes[RECORD_NODES_MAX];
 	uint64_t timelines[RECORD_NODES_MAX]; /* last known, by place in the cluster */
 	uint64_t receiveds[RECORD_NODES_MAX];
+	char upstreams[RECORD_NODES_MAX][RECORD_NAME_MAX]; /* whom each had its WAL from last; "": not known */
 	char story[RECORD_WHY_MAX], sync[256];
 	uint64_t written, written_us, written_per_s;
 };
@@ -53,7 +54,7 @@ const struct picture_node *keeper_heard_of(const struct keeper *k, const struct 
 
 void watch_init(struct keeper *k);
 void watch_stop(struct keeper *k);
-void watch_follow(struct keeper *k); /* another primary may be recorded, and is another story */
+void watch_follow(struct keeper *k);      /* another primary may be recorded, and is another story */
 bool watch_works(const struct keeper *k); /* the primary does not answer us, but serves the sessions that are there */
 const struct ops_picture *watch_picture(void *keeper);
 void watch_note(struct keeper *k, enum ladder_event what, uint64_t at_us);

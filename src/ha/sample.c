@@ -32,6 +32,7 @@ enum column {
 	REACHED,
 	NAMES,
 	SENDER,
+	DELAY,
 	COLUMNS
 };
 
@@ -49,7 +50,8 @@ enum column {
 	" else (select string_agg(application_name||chr(9)||sync_state,chr(10)) from pg_stat_replication where state='streaming') "  \
 	"end,"                                                                                                                       \
 	" " reached ", case when not r then current_setting('synchronous_standby_names') end,"                                       \
-	" case when r then (select sender_host||':'||sender_port from pg_stat_wal_receiver) end"                                     \
+	" case when r then (select sender_host||':'||sender_port from pg_stat_wal_receiver) end,"                                    \
+	" case when r then current_setting('recovery_min_apply_delay') end"                                                          \
 	" from (select r, case when not r then pg_current_wal_insert_lsn() end"                                                      \
 	" from (select pg_is_in_recovery() offset 0) _(r) offset 0) _(r,w)"
 
@@ -166,6 +168,7 @@ bool sample_read(struct sample *out, const char *const *values, unsigned n)
 	read_names(out, values[NAMES]);
 	snprintf(out->sender, sizeof out->sender, "%s", values[SENDER] ? values[SENDER] : "");
 	out->receiver = read_receiver(values[RECEIVER]);
+	out->is_delayed = values[DELAY] && strcmp(values[DELAY], "0") != 0;
 	out->replay_age_us = read_age(values[AGE]);
 	read_peers(out, values[PEERS]);
 	return true;

@@ -160,12 +160,21 @@ static bool tend_facts(struct ops *o, const struct ops_picture *p)
 	return true;
 }
 
+/* Another standby that fed it is gone, and has not come back for a while. */
+static bool is_orphan(const struct ops *o, const struct ops_picture *p, const struct ops_node *n)
+{
+	const struct ops_node *up = n->upstream && *n->upstream ? op_node(p, n->upstream) : NULL;
+	return up && strcmp(n->upstream, o->record.primary) != 0 && !up->guard.has_answered && !up->is_refusing &&
+	       up->failed_us > up->asked_us + STRAY_US;
+}
+
 /* A standby that was not there when the others were told: it waits for a timeline that ends behind a switch. */
-static bool is_stray(const struct ops *o, const struct ops_node *n)
+static bool is_stray(const struct ops *o, const struct ops_picture *p, const struct ops_node *n)
 {
 	const struct record_node *said = record_node(&o->record, n->guard.name);
-	return n->guard.has_answered && n->guard.in_recovery && !n->is_foreign && !n->is_streaming && n->guard.timeline &&
-	       n->guard.timeline < o->record.timeline && !(said && said->flags & RECORD_DETACHED);
+	bool is_behind = n->guard.timeline && n->guard.timeline < o->record.timeline;
+	return n->guard.has_answered && n->guard.in_recovery && !n->is_foreign && !n->is_streaming &&
+	       (is_behind || is_orphan(o, p, n)) && !(said && said->flags & RECORD_DETACHED);
 }
 
 void op_tell_to_follow(struct ops *o, const char *node)
@@ -182,7 +191,7 @@ static void tend_strays(struct ops *o, const struct ops_picture *p)
 {
 	bool may = o->conf.is_automatic && !o->record.is_paused && op_is_primary_there(o, p);
 	for (size_t i = 0; i < p->n_nodes && may; i++) {
-		if (is_stray(o, &p->nodes[i]) && !op_is_target(o, p->nodes[i].guard.name))
+		if (is_stray(o, p, &p->nodes[i]) && !op_is_target(o, p->nodes[i].guard.name))
 			op_tell_to_follow(o, p->nodes[i].guard.name);
 	}
 }

@@ -24,16 +24,23 @@ static bool has_said(const struct picture_node *n)
 	return n && !n->is_late && (n->view.last == VERDICT_PRIMARY || n->view.last == VERDICT_STANDBY);
 }
 
-/* One that has its WAL from another standby says nothing of the primary. */
-static bool is_cascaded(const struct topo_cluster *c, const struct picture_node *n, const char *primary)
+/* The node that N has its WAL from; NULL: it has it from none, or from an address that no node has here. */
+static const char *upstream_of(const struct topo_cluster *c, const struct picture_node *n)
 {
 	char address[256];
 	for (size_t i = 0; i < c->n_nodes; i++) {
 		snprintf(address, sizeof address, "%.240s:%u", c->nodes[i].host, c->nodes[i].port);
 		if (strcmp(address, n->sample.sender) == 0)
-			return strcmp(c->nodes[i].name, primary) != 0;
+			return c->nodes[i].name;
 	}
-	return false;
+	return NULL;
+}
+
+/* One that has its WAL from another standby says nothing of the primary. */
+static bool is_cascaded(const struct topo_cluster *c, const struct picture_node *n, const char *primary)
+{
+	const char *upstream = upstream_of(c, n);
+	return upstream && strcmp(upstream, primary) != 0;
 }
 
 static struct ladder_opinion opinion_of(const struct keeper *k, const struct topo_cluster *c)
@@ -239,6 +246,13 @@ static void on_door(void *arg, enum ladder_event how)
 	ops_go_on(k->ops);
 }
 
+static void note_upstream(struct keeper *k, const struct topo_cluster *c, size_t at, const struct picture_node *n)
+{
+	const char *upstream = upstream_of(c, n);
+	if (has_said(n) && *n->sample.sender)
+		snprintf(k->upstreams[at], sizeof k->upstreams[at], "%s", upstream ? upstream : "");
+}
+
 void keeper_heard(struct keeper *k, const struct picture_node *node, const struct err *err)
 {
 	const struct conf_cluster *conf = NULL;
@@ -254,6 +268,7 @@ void keeper_heard(struct keeper *k, const struct picture_node *node, const struc
 		}
 		knock_at_door(k, c, i, node);
 		note_timeline(k, i, node);
+		note_upstream(k, c, i, node);
 	}
 	watch_judge(k);
 	ops_go_on(k->ops);
@@ -284,6 +299,8 @@ static void paint_node(struct keeper *k, size_t at, const struct topo_node *n, c
 	if (!out->guard.has_answered)
 		return;
 	out->guard.in_recovery = is_standby;
+	out->guard.is_delayed = is_standby && heard->sample.is_delayed;
+	out->upstream = k->upstreams[at];
 	out->guard.system_id = heard->view.system_id;
 	out->guard.timeline = is_standby ? k->timelines[at] : heard->sample.timeline;
 	out->guard.received = is_standby ? heard->sample.received : heard->sample.flushed;

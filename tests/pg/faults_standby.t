@@ -80,7 +80,40 @@ with scenario('row 44: another cluster is at a standby\'s address'):
     s.close()
     other.stop()
 
+with scenario('row 42: only a delayed standby is left'):
+    name = 'row 42'
+    s = Scene(standbys=1)
+    s.cluster.delay_node(1, '1h')
+    s.load(writers=2, readers=1)
+    signal_tree(s.cluster, 0, signal.SIGKILL)
+    s.proxy.wait_log('operation_waits.*with a delay on purpose')
+    ok(not s.is_writable(1), f'{name}: it is not promoted')
+    s.cluster.start_node(0)
+    s.end_load()
+    is_((s.primary(), s.errors), (0, []), f'{name}: the primary is back, clients have waited')
+    s.close()
+
 if LONG:
+    with scenario('row 41: the upstream of a cascading standby dies'):
+        name = 'row 41'
+        s = Scene()
+        s.feed_standby(2, s.cluster.ports[1])
+        with s.cluster.at(2) as c:
+            wait_for(lambda: c.one(f'select count(*) from pg_stat_wal_receiver where sender_port = {s.cluster.ports[1]}') == '1', what='n2 to follow n1')
+        wait_for(lambda: s.fit() == 2, what='both to be fit')
+        s.load()
+        signal_tree(s.cluster, 1, signal.SIGKILL)
+        wait_for(lambda: s.row(1)['fit'] == 'no', what='n1 to be lost')
+        s.writes_go_on()
+        with s.cluster.at(2) as c:
+            wait_for(lambda: c.one(f"select count(*) from pg_stat_wal_receiver where status = 'streaming' and sender_port = {s.cluster.ports[0]}") == '1', 40, 'n2 to be told to follow n0')
+        wait_for(lambda: s.row(2)['fit'] == 'yes', 30, what='n2 to be fit again')
+        ok(True, f'{name}: it follows the primary itself')
+        s.end_load()
+        s.nothing_begun(name)
+        s.no_errors(name)
+        s.close()
+
     with scenario('row 45: whom a standby shall follow has no slot for it'):
         name = 'row 45'
         s = Scene()

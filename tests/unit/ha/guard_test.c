@@ -57,6 +57,9 @@ static void each_rule_refuses(void **state)
 	nodes[1].timeline = 0;
 	expect_refused(&v, 1, "timeline is not known");
 	v = view_of(3);
+	nodes[1].is_delayed = true; /* row 42 */
+	expect_refused(&v, 1, "with a delay");
+	v = view_of(3);
 	nodes[1].priority = 0;
 	expect_refused(&v, 1, "priority");
 	v = view_of(3);

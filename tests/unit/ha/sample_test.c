@@ -6,7 +6,7 @@
 #include "base/compiler.h"
 #include "unit.h"
 
-#define ROW 14
+#define ROW 15
 
 static const char *const primary[ROW] = { "f",
 	                                      "67108904",
@@ -21,9 +21,10 @@ static const char *const primary[ROW] = { "f",
 	                                      "n1\tsync\nwalreceiver\tasync\nn3\t\nn4",
 	                                      NULL,
 	                                      "ANY 1 (n1, n4)",
+	                                      NULL,
 	                                      NULL };
-static const char *const standby[ROW] = { "t",        NULL,     "67108900", "67108864", "2", "streaming", "8192",
-	                                      "16777216", "531822", NULL,       "n1",       "1", NULL,        "10.0.0.1:5432" };
+static const char *const standby[ROW] = { "t",      NULL, "67108900", "67108864", "2",  "streaming",     "8192", "16777216",
+	                                      "531822", NULL, "n1",       "1",        NULL, "10.0.0.1:5432", "1h" };
 
 static void rows_are_read(void **state)
 {
@@ -48,6 +49,7 @@ static void rows_are_read(void **state)
 	assert_int_equal(s.received, 67108900);
 	assert_int_equal(s.reached, 1);
 	assert_string_equal(s.sender, "10.0.0.1:5432");
+	assert_true(s.is_delayed);
 	assert_int_equal(s.receiver, SAMPLE_STREAMING);
 	assert_int_equal(s.timeline, 2);
 	assert_int_equal(s.replay_age_us, 531822);
