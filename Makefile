@@ -80,7 +80,7 @@ $(B)/.deps-check:
 # Who somebody is, is no business of theirs.
 ENGINE_TESTS := $(filter-out tests/wire/auth%,$(sort $(wildcard tests/wire/*.t))) $(patsubst %,tests/pg/%.t,basics cancel copy limits sizes)
 
-.PHONY: test check check-long fuzz fuzz-smoke bench demo docs clean help layers headers
+.PHONY: test check check-long fuzz fuzz-smoke bench bench-failover demo docs clean help layers headers
 test: $(UNIT) $(B)/lunapool layers ## unit tests only: seconds
 	@prove -Q $(UNIT)
 check: ## every test; VARIANT=asan and tsan run the same ones with sanitizers
@@ -111,6 +111,10 @@ bench: ## what a transaction and its routing cost beside pgbouncer, haproxy and 
 	@packaging/deps.sh bench
 	@$(MAKE) -j$$(nproc) VARIANT=release build/lunapool build/release/bench/sql_bench build/release/bench/policy_bench
 	@tests/bench/bench.py $(if $(QUICK),--quick)
+bench-failover: ## for how long writes stand still when something happens to the primary, beside pgpool2; QUICK=1 for a first look
+	@packaging/deps.sh bench
+	@$(MAKE) -j$$(nproc) VARIANT=release build/lunapool
+	@tests/bench/failover.py $(if $(QUICK),--quick)
 demo: ## PostgreSQL with two standbys, Lunapool in front; RUN='psql' runs that against it
 	@{ packaging/deps.sh demo && $(MAKE) -s -j$$(nproc) build/lunapool; } >&2
 	@packaging/demo.sh

@@ -4,6 +4,7 @@ Every peer listens on a port that was free a moment ago, has one thread for its 
 connections and asks for no password: as alike as their configurations allow.
 """
 import contextlib
+import hashlib
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from pki import Pki  # noqa: E402
-from harness import PROGRAM, Conn, Proxy, WireError, as_postgres, free_port, postgres_user, temp_dir, wait_for  # noqa: E402
+from harness import PROGRAM, Conn, Proxy, WireError, as_postgres, free_port, postgres_user, temp_dir, tool, wait_for  # noqa: E402
 
 POOL = 20
 CLIENTS_MAX = 12000
@@ -220,6 +221,81 @@ backend_flag0 = 'ALWAYS_PRIMARY'
 load_balance_mode = off
 sr_check_period = 0
 """
+
+
+PROMOTE_SCRIPT = """#!/bin/sh
+# failed node, old primary, the new one's data directory
+[ "$1" = "$2" ] && exec {pg_ctl} promote -w -D "$3"
+exit 0
+"""
+FOLLOW_SCRIPT = """#!/bin/sh
+# node, its port and data directory, the new primary's port; the old primary, where it is there, is stopped
+if [ "$({psql} -XAtqc 'select pg_is_in_recovery()' -h 127.0.0.1 -p $2 -U postgres postgres)" = t ]; then
+	{psql} -Xq -h 127.0.0.1 -p $2 -U postgres postgres <<END
+alter system set primary_conninfo = 'host=127.0.0.1 port=$4 user=postgres application_name=n$1';
+select pg_reload_conf();
+END
+	PCPPASSFILE={passfile} pcp_attach_node -h 127.0.0.1 -p {pcp_port} -U postgres -w -n $1
+else
+	{pg_ctl} stop -m fast -D "$3"
+fi
+exit 0
+"""
+
+
+class PgpoolFailover(Pgpool):
+    """In front of a primary and its standbys: it promotes and re-aims them by scripts."""
+
+    def script(self, name, text):
+        path = self.write(name, text)
+        os.chmod(path, 0o755)
+        return path
+
+    def command(self):
+        c = self.cluster
+        self.pcp_port = free_port()
+        self.passfile = self.write('pcppass', '*:*:*:secret\n')
+        os.chmod(self.passfile, 0o600)
+        if postgres_user():
+            os.chown(self.passfile, postgres_user().pw_uid, -1)
+        words = {'pg_ctl': tool('pg_ctl'), 'psql': tool('psql'), 'passfile': self.passfile, 'pcp_port': self.pcp_port}
+        promote = self.script('failover.sh', PROMOTE_SCRIPT.format(**words))
+        follow = self.script('follow_primary.sh', FOLLOW_SCRIPT.format(**words))
+        pcp = self.write('pcp.conf', f'postgres:{hashlib.md5(b"secret").hexdigest()}\n')
+        nodes = ''.join(f"""backend_hostname{i} = '127.0.0.1'
+backend_port{i} = {port}
+backend_weight{i} = 1
+backend_data_directory{i} = '{c.dir}/n{i}'
+backend_flag{i} = 'ALLOW_TO_FAILOVER'
+backend_application_name{i} = 'n{i}'
+""" for i, port in enumerate(c.ports))
+        return ['pgpool', '-n', '-F', pcp, '-a', self.write('none', ''), '-f', self.write('pgpool.conf', f"""backend_clustering_mode = 'streaming_replication'
+listen_addresses = '127.0.0.1'
+port = {self.port}
+pcp_listen_addresses = '127.0.0.1'
+pcp_port = {self.pcp_port}
+unix_socket_directories = '{self.dir}'
+pcp_socket_dir = '{self.dir}'
+{nodes}load_balance_mode = on
+num_init_children = 32
+max_pool = 4
+child_life_time = 300
+enable_pool_hba = off
+sr_check_period = 10
+sr_check_user = 'postgres'
+sr_check_database = 'postgres'
+delay_threshold = 10000000
+health_check_period = 5
+health_check_timeout = 20
+health_check_user = 'postgres'
+health_check_database = 'postgres'
+health_check_max_retries = 3
+health_check_retry_delay = 1
+failover_command = '{promote} %d %P %R'
+follow_primary_command = '{follow} %d %p %D %r'
+pid_file_name = '{self.dir}/pgpool.pid'
+logdir = '{self.dir}'
+""")]
 
 
 class Lunapool:

@@ -160,18 +160,34 @@ class Clients:
             t.join(60)
 
 
+def feed_standby(cluster, i, port):
+    """Standby I gets its WAL there, and has a name."""
+    cluster.set_node(i, primary_conninfo=f'host={cluster.host} port={port} user=postgres application_name=n{i}')
+
+
+def new_cluster(standbys, sync=None, extra='', through=None):
+    """A primary and standbys n1 …, which are fed by it, or THROUGH what that makes of it."""
+    cluster = Cluster(standbys=standbys, extra=SETTINGS + extra)
+    feed = through(cluster) if through else cluster
+    for i in range(1, standbys + 1):
+        feed_standby(cluster, i, feed.port)
+    cluster.query(History.TABLE)
+    for i in range(1, standbys + 1):
+        cluster.caught_up(i)
+    if sync:
+        cluster.set_node(0, synchronous_standby_names=sync)
+    return cluster
+
+
 class Scene:
     def __init__(self, standbys=2, sync=None, extra='', relays=False, fed_through_relay=False, policy=None, workers=2, pool=10, **options):
         """FED_THROUGH_RELAY: the standbys get their WAL through s.feed, too."""
-        self.cluster = Cluster(standbys=standbys, extra=SETTINGS + extra)
-        self.feed = Relay(self.cluster.host, self.cluster.port) if fed_through_relay else None
-        for i in range(1, standbys + 1):
-            self.feed_standby(i, self.feed.port if self.feed else self.cluster.port)
-        self.cluster.query(History.TABLE)
-        for i in range(1, standbys + 1):
-            self.cluster.caught_up(i)
-        if sync:
-            self.cluster.set_node(0, synchronous_standby_names=sync)
+        self.feed = None
+
+        def through(cluster):
+            self.feed = Relay(cluster.host, cluster.port)
+            return self.feed
+        self.cluster = new_cluster(standbys, sync, extra, through if fed_through_relay else None)
         self.state = temp_dir()
         os.chmod(self.state, 0o700)
         self.relay = [Relay(self.cluster.host, port) for port in self.cluster.ports] if relays else []
@@ -225,7 +241,7 @@ class Scene:
     # ---- what happens
 
     def feed_standby(self, i, port):
-        self.cluster.set_node(i, primary_conninfo=f'host={self.cluster.host} port={port} user=postgres application_name=n{i}')
+        feed_standby(self.cluster, i, port)
 
     def ends(self, how='done', deadline=60, start=0):
         """An operation ends so."""
