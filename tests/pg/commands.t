@@ -75,7 +75,10 @@ with scenario('by commands'):
         admin.q(f'RECOVER {other}')
         fit(2)
         is_(states('recover'), ['done'], 'one is built anew by order')
+        admin.q(f'SWITCHOVER TO {other}')
         session.q('insert into t values (3)')
+        fit(2)
+        is_((states('rejoin')[:2], nodes()[new]['role']), (['done'] * 2, 'standby'), 'who was primary before a switchover is stopped, rewound, and a standby')
         is_(session.one('select count(*) from t'), '3', 'the session has lived through all of it')
     finally:
         proxy.stop()

@@ -96,10 +96,26 @@ static void failover_by_ssh(void **state)
 	assert_false(rig.was_good);
 }
 
+/* What they do is in tests/pg/commands.t, where there are servers. */
+static void one_line_is_enough(void **state)
+{
+	static const char *const modules[] = { "by_ssh", "by_commands" };
+	char text[100];
+	for (size_t i = 0; i < ARRAY_LEN(modules); i++) {
+		snprintf(text, sizeof text, "return require 'lunapool.%s'", modules[i]);
+		hooksrig_load(&rig, text);
+		assert_true(hooks_has(rig.hooks, "main", HOOK_promote) && hooks_has(rig.hooks, "main", HOOK_follow_primary));
+		assert_true(hooks_has(rig.hooks, "main", HOOK_returning) && hooks_has(rig.hooks, "main", HOOK_rejoin));
+		assert_true(hooks_has(rig.hooks, "main", HOOK_recover) && !hooks_has(rig.hooks, "main", HOOK_fence));
+		assert_non_null(strstr(done(HOOK_promote, "pg2", NULL), "node pg2 has no data_dir in the configuration"));
+	}
+}
+
 #define UNIT(name) cmocka_unit_test_setup_teardown(name, open_rig, close_rig)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { UNIT(nearest_standby), UNIT(pgpool_scripts), UNIT(failover_by_ssh) };
+	const struct CMUnitTest tests[] = { UNIT(nearest_standby), UNIT(pgpool_scripts), UNIT(failover_by_ssh),
+		                                UNIT(one_line_is_enough) };
 	return UNIT_RUN(tests);
 }
