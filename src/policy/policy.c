@@ -129,6 +129,7 @@ bool policy_plan(struct policy_vm *vm, const struct topo *topo, size_t cluster_a
 		return false;
 	vm->query = q;
 	vm->is_planning = true;
+	view_show(vm, NULL);
 	bool is_good = ask(vm, POLICY_HOOK_PLAN, cluster_at, out);
 	return is_good && (out->kind != POLICY_NONE || !policy_has(vm, POLICY_HOOK_ROUTE));
 }
@@ -144,6 +145,7 @@ void policy_route(struct policy_vm *vm, const struct topo *topo, size_t cluster_
 		return;
 	}
 	vm->query = q;
+	view_show(vm, q);
 	ask(vm, POLICY_HOOK_ROUTE, cluster_at, out);
 }
 
@@ -154,6 +156,7 @@ void policy_admit(struct policy_vm *vm, const struct topo *topo, size_t cluster_
 	if (!begin(vm, POLICY_HOOK_ADMIT, topo))
 		return;
 	vm->client = client;
+	view_show(vm, NULL);
 	lua_pushvalue(vm->L, REF_CLIENT);
 	bool is_good = call(vm, 1) && decide_admission(vm, out);
 	if (!is_good)
@@ -171,6 +174,7 @@ int policy_balance(struct policy_vm *vm, const struct topo *topo, size_t cluster
 	choice->cluster_at = cluster_at;
 	choice->nodes = nodes;
 	vm->query = q;
+	view_show(vm, q);
 	lua_pushvalue(vm->L, REF_QUERY);
 	lua_pushvalue(vm->L, REF_CHOICE);
 	bool is_good = call(vm, 2) && decide_node(vm, cluster_at, nodes, &chosen);

@@ -60,6 +60,9 @@ bool stock_part(const char *name, struct source_file *out);   /* … and that no
 #define VM_ERROR_MAX 300u
 #define VM_WHERE_MAX 128u
 
+/* Fields of a query that policies ask for most. */
+enum { SHOWN_IS_READ, SHOWN_IN_TRANSACTION, SHOWN_READ_ONLY, SHOWN_FIELDS };
+
 /* Values that a VM keeps for itself: registry[REF_x].  Those up to REF_LAST lie on the bottom of its stack, too, at the same index. */
 enum {
 	REF_ON_ERROR = 1,
@@ -71,7 +74,9 @@ enum {
 	REF_CHOICE,    /* the list that balance() is given */
 	REF_KEY_CLASS, /* "class" and "database": the fields of what admit() may return */
 	REF_KEY_DATABASE,
-	REF_LAST = REF_KEY_DATABASE,
+	REF_SHOWN,     /* what the query shows without asking: a table */
+	REF_KEY_SHOWN, /* its keys: one for each SHOWN_… */
+	REF_LAST = REF_KEY_SHOWN + SHOWN_FIELDS - 1,
 	REF_LP,
 	REF_HINT,
 	REF_LOADER,
@@ -103,7 +108,8 @@ struct policy_vm {
 	const struct policy_query *query;
 	const struct policy_client *client;
 	bool is_planning;
-	uint64_t call; /* its number */
+	bool is_shown, shown[SHOWN_FIELDS]; /* REF_SHOWN has the fields of a query, and these: may outlast its call */
+	uint64_t call;                      /* its number */
 	struct fit {
 		uint64_t call, mask; /* standbys that were fit when that call asked first */
 	} * fit;                 /* of each cluster */
@@ -232,6 +238,8 @@ const struct handle *check_handle(lua_State *L, int arg, enum handle_is is, cons
 void push_handle(lua_State *L, size_t cluster_at, int at);                                     /* HANDLE_OF_… */
 void view_open(lua_State *L, const struct conf *conf); /* sets REF_CLASSES, REF_HANDLES, REF_QUERY … REF_CHOICE */
 void view_push_cluster(lua_State *L, size_t cluster_at);
+/* A call for Q is about to begin; NULL: one without a query.  Allocates nothing. */
+void view_show(struct policy_vm *vm, const struct policy_query *q);
 void *view_new(lua_State *L, enum handle_is is, size_t size); /* pushes it */
 void api_open(lua_State *L);                                  /* sets REF_MODULE, REF_LP */
 

@@ -6,10 +6,14 @@
  * A name of a field is a text that Lua keeps once, so it is recognised by its address: each class has a small table from addresses to
  * getters, made with the VM.  The objects themselves are made with the VM, too, and a call makes none.  What belongs to a call is an error in
  * any other.
+ *
+ * The fields that are asked for most stand in a table in front of that, where Lua looks by itself: a cluster's places for good, and of the
+ * query what the call changes of it.  No script ever gets hold of that table.
  */
 #include <string.h>
 
 #include "priv.h"
+#include "sql/class.h"
 
 /* ---- handles ------------------------------------------------------------------------------------------------------------------ */
 
@@ -102,6 +106,8 @@ static int on_index(lua_State *L)
 	struct policy_vm *vm = vm_of(L);
 	const struct handle *h = lua_touserdata(L, 1);
 	const char *key = lua_tolstring(L, 2, NULL);
+	if (!h) /* Lua comes by way of the table in front */
+		h = lua_touserdata(L, lua_upvalueindex(2));
 	const struct field *f = key ? slot_of(vm, h->is, key)->field : NULL;
 	if (UNLIKELY(!f))
 		return refuse_field(L, h);
@@ -167,6 +173,93 @@ static void open_class(lua_State *L, enum handle_is is)
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_CLASSES + (int)is);
 }
 
+/* ---- tables in front --------------------------------------------------------------------------------------------------------------------- */
+
+static void copy_fields(lua_State *L, int from, int to)
+{
+	for (lua_pushnil(L); lua_next(L, from);) {
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		lua_rawset(L, to);
+	}
+}
+
+/* The object on top gets one, which is pushed. */
+static void push_front(lua_State *L, enum handle_is is)
+{
+	int object = lua_gettop(L), class = object + 1, own = object + 2, front = object + 3;
+	lua_rawgeti(L, LUA_REGISTRYINDEX, REF_CLASSES + (int)is);
+	lua_newtable(L);
+	copy_fields(L, class, own);
+	lua_newtable(L);
+	lua_pushvalue(L, front);
+	lua_setfield(L, own, "__index");
+	lua_newtable(L);
+	lua_getfield(L, class, "__index");
+	lua_getupvalue(L, -1, 1);
+	lua_remove(L, -2);
+	lua_pushvalue(L, object);
+	lua_pushcclosure(L, on_index, 2);
+	lua_setfield(L, -2, "__index");
+	lua_setmetatable(L, front);
+	lua_pushvalue(L, own);
+	lua_setmetatable(L, object);
+	lua_replace(L, class);
+	lua_settop(L, class);
+}
+
+static void open_front_of_cluster(lua_State *L, size_t at)
+{
+	static const struct {
+		const char *name;
+		int at;
+	} places[] = {
+		{ "primary", HANDLE_OF_PRIMARY }, { "standbys", HANDLE_OF_STANDBYS }, { "any", HANDLE_OF_ANY }, { "nodes", HANDLE_OF_ALL }
+	};
+	push_handle(L, at, HANDLE_OF_CLUSTER);
+	push_front(L, HANDLE_CLUSTER);
+	for (size_t i = 0; i < ARRAY_LEN(places); i++) {
+		push_handle(L, at, places[i].at);
+		lua_setfield(L, -2, places[i].name);
+	}
+	lua_pop(L, 2);
+}
+
+static void open_front_of_query(lua_State *L)
+{
+	static const char *const keys[SHOWN_FIELDS] = {
+		[SHOWN_IS_READ] = "is_read", [SHOWN_IN_TRANSACTION] = "in_transaction", [SHOWN_READ_ONLY] = "read_only"
+	};
+	lua_rawgeti(L, LUA_REGISTRYINDEX, REF_QUERY);
+	push_front(L, HANDLE_QUERY);
+	for (int i = 0; i < SHOWN_FIELDS; i++) {
+		lua_pushboolean(L, 0);
+		lua_setfield(L, -2, keys[i]); /* there is room for it from now on */
+		lua_pushstring(L, keys[i]);
+		lua_rawseti(L, LUA_REGISTRYINDEX, REF_KEY_SHOWN + i);
+	}
+	lua_rawseti(L, LUA_REGISTRYINDEX, REF_SHOWN);
+	lua_pop(L, 1);
+	vm_of(L)->is_shown = true; /* none of them, but none is nil */
+}
+
+void view_show(struct policy_vm *vm, const struct policy_query *q)
+{
+	bool fields[SHOWN_FIELDS] = { q && q->class->is_read, q && q->in_transaction, q && q->read_only };
+	if (LIKELY(vm->is_shown == (q != NULL) && memcmp(vm->shown, fields, sizeof fields) == 0))
+		return;
+	for (int i = 0; i < SHOWN_FIELDS; i++) {
+		lua_pushvalue(vm->L, REF_KEY_SHOWN + i);
+		if (q)
+			lua_pushboolean(vm->L, fields[i]);
+		else
+			lua_pushnil(vm->L);
+		lua_rawset(vm->L, REF_SHOWN);
+	}
+	vm->is_shown = q != NULL;
+	memcpy(vm->shown, fields, sizeof fields);
+}
+
 /* ---- objects ----------------------------------------------------------------------------------------------------------------------------- */
 
 static struct handle *keep_handle(lua_State *L, size_t cluster_at, int at, enum handle_is is)
@@ -213,4 +306,7 @@ void view_open(lua_State *L, const struct conf *conf)
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_CHOICE);
 	view_push_cluster(L, vm_of(L)->own_at);
 	lua_rawseti(L, LUA_REGISTRYINDEX, REF_CLUSTER);
+	for (size_t i = 0; i < conf->n_clusters; i++)
+		open_front_of_cluster(L, i);
+	open_front_of_query(L);
 }

@@ -302,6 +302,26 @@ static void objects_of_another_call_are_errors_and_nothing_worse(void **state)
 	                    "none because the policy failed: main.lua:5: this client is of a call that is over");
 }
 
+static void what_a_query_shows_is_of_its_own_call(void **state)
+{
+	struct policyrig *r = *state;
+	policyrig_load(r,
+	               "local M = { api = 1 }\nlocal kept\n"
+	               "function M.plan() return nil, kept and tostring(kept.is_read) end\n"
+	               "function M.route(query)\n  kept = query\n"
+	               "  return nil, tostring(query.is_read) .. tostring(query.in_transaction) .. tostring(query.read_only)\nend\n"
+	               "return M\n");
+	for (int i = 0; i < 2; i++) {
+		assert_string_equal(policyrig_route(r, "SELECT 1"), "none because truefalsefalse");
+		assert_string_equal(policyrig_route(r, "UPDATE t SET a = 1"), "none because falsefalsefalse");
+		r->query.in_transaction = r->query.read_only = true;
+		assert_string_equal(policyrig_route(r, "SELECT 1"), "none because truetruetrue");
+		r->query.in_transaction = r->query.read_only = false;
+		assert_string_equal(policyrig_plan(r, "SELECT 1"),
+		                    "ask: none because the policy failed: main.lua:3: this query is of a call that is over");
+	}
+}
+
 static void a_node_that_is_kept_shows_what_is_now(void **state)
 {
 	struct policyrig *r = *state;
@@ -546,6 +566,7 @@ int main(void)
 		TEST(what_plan_says_holds),
 		TEST(what_failed_is_not_to_be_kept),
 		TEST(objects_of_another_call_are_errors_and_nothing_worse),
+		TEST(what_a_query_shows_is_of_its_own_call),
 		TEST(a_node_that_is_kept_shows_what_is_now),
 		TEST(who_is_admitted_how),
 		TEST(balance_chooses_one_of_those_it_was_given),
