@@ -112,7 +112,7 @@ function M.tasks.who(task, cluster) return cluster.primary.name .. " " .. (task.
         is_(c.q('select id from t order by 1'), [['1'], ['2']], 'the session went on there')
     s.close()
 
-with scenario('promotion fails at the first candidate: errors, lies, silence'):
+with scenario('rows 31, 73: promotion fails at the first candidate: errors, lies, silence'):
     for how, body in (('an error', 'return nil, "no key for " .. node.name'), ('a lie', 'return true'),
                       ('a raised error', 'error("broken")'), ('nonsense', 'return "promoted"'),
                       ('silence', 'lp.exec({ "sh", "-c", "trap \\"\\" TERM; sleep 1000 & wait; sleep 1000" }, { timeout = 1000 }) return true')):
@@ -121,7 +121,7 @@ function M.failover(event, cluster) return event.refused.n1 and {{ cluster:node(
 function M.promote(op, node) if node.name == "n1" then {body} end return promote(node) end
 ''', promote_timeout='1s')
         s.fail_over()
-        is_(s.primary(), 'n2', f'{how}: the next one')
+        is_(s.primary(), 'n2', f'rows 31, 73, {how}: the next one')
         is_([re.search('node=(n.)', l).group(1) for l in s.promotions()], ['n1', 'n2'], f'{how}: one after the other')
         like(s.proxy.log(), 'promotion_failed.*node=n1', f'{how}: it is said')
         s.close()
