@@ -1,5 +1,6 @@
 /*
- * nodeorders — SWITCHOVER, REJOIN, RECOVER, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for every worker.
+ * nodeorders — SWITCHOVER, FAILOVER, REJOIN, RECOVER, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for
+ * every worker.
  *
  *   begin: order->cluster, order->number (ops_order()) ──recorded──► order->generation ──seen by all──► ended
  */
@@ -72,6 +73,9 @@ static bool what_of(const struct order *o, enum ops_order *what)
 	case ORDER_switchover:
 		*what = OPS_ORDER_SWITCHOVER;
 		return true;
+	case ORDER_failover:
+		*what = o->number ? OPS_ORDER_FAILOVER_WITH_LOSS : OPS_ORDER_FAILOVER;
+		return true;
 	case ORDER_detach:
 		*what = OPS_ORDER_DETACH;
 		return true;
@@ -108,7 +112,8 @@ bool nodeorders_begin(struct app *a, struct order *o)
 	const char *node = "";
 	if (!what_of(o, &what))
 		return false;
-	bool is_of_cluster = what == OPS_ORDER_PAUSE || what == OPS_ORDER_RESUME || (what == OPS_ORDER_SWITCHOVER && !o->database);
+	bool has_candidate = what <= OPS_ORDER_FAILOVER_WITH_LOSS;
+	bool is_of_cluster = what == OPS_ORDER_PAUSE || what == OPS_ORDER_RESUME || (has_candidate && !o->database);
 	const struct topo_cluster *c =
 	    is_of_cluster ? cluster_named(t, o->database, &o->err) : cluster_with(t, o->database, &node, &o->err);
 	struct ops *ops = c ? ops_of(a, c->name, &o->err) : NULL;

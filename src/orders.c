@@ -366,6 +366,7 @@ static void order_of_node(struct orders *os, struct order *o)
 		answer(o);
 }
 #define do_switchover order_of_node
+#define do_failover order_of_node
 #define do_attach order_of_node
 #define do_detach order_of_node
 #define do_rejoin order_of_node
@@ -416,6 +417,7 @@ static bool has_held(struct orders *os, struct order *o)
 	case ORDER_switchover:
 	case ORDER_rejoin:
 	case ORDER_recover:
+	case ORDER_failover:
 	case ORDER_attach:
 	case ORDER_detach:
 	case ORDER_maintenance_on:

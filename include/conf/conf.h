@@ -36,7 +36,7 @@ const char *conf_protocol_name(enum conf_protocol p);
 /* Whose writes a read must show.  UNSET: as the cluster has it. */
 enum conf_freshness { CONF_FRESH_UNSET, CONF_FRESH_OFF, CONF_FRESH_SESSION, CONF_FRESH_CLUSTER };
 enum conf_scope { CONF_SCOPE_STATEMENT, CONF_SCOPE_SESSION };
-enum conf_failover { CONF_FAILOVER_EXTERNAL, CONF_FAILOVER_AUTO };
+enum conf_failover { CONF_FAILOVER_EXTERNAL, CONF_FAILOVER_AUTO, CONF_FAILOVER_MANUAL };
 enum conf_balance { CONF_BALANCE_RANDOM, CONF_BALANCE_ROUND_ROBIN, CONF_BALANCE_LEAST, CONF_BALANCE_P2C };
 
 #define CONF_DURATION_UNSET UINT64_MAX /* a DURATION whose text is "" */

@@ -34,7 +34,7 @@ struct ops_picture {
 };
 struct ops_conf {
 	bool is_automatic; /* failover = auto */
-	bool is_external;  /* … = external: others decide, we follow */
+	bool is_manual;    /* … = manual: an order begins it; neither: others decide, we follow */
 	uint64_t promote_timeout_us, switchover_timeout_us, max_loss;
 	uint64_t follow_timeout_us; /* 0: 10 s */
 	uint64_t rejoin_timeout_us, recover_timeout_us;
@@ -83,9 +83,12 @@ void ops_on_routed(struct ops *o); /* everybody has seen what was to be so at th
 void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err);
 
 /* What an administrator wants.  0 with ERR: not now, or not at all; else its number, for ops_answer(). */
-/* SWITCHOVER: NODE may be "", for the best. */
+/* SWITCHOVER, FAILOVER: NODE may be "", for the best.  FAILOVER: of a primary that is lost, or of the operation that waits because of it.
+ * WITH_LOSS: max_loss does not count in it. */
 enum ops_order {
 	OPS_ORDER_SWITCHOVER,
+	OPS_ORDER_FAILOVER,
+	OPS_ORDER_FAILOVER_WITH_LOSS,
 	OPS_ORDER_DETACH,
 	OPS_ORDER_ATTACH,
 	OPS_ORDER_PAUSE,

@@ -54,6 +54,7 @@ struct record_operation {
 	enum operation_step step; /* the last one that was made durable */
 	enum operation_end end;
 	bool has_no_return; /* a promotion may have happened */
+	bool allows_loss;   /* whoever ordered it has said so */
 	unsigned attempt;   /* candidates that were tried */
 	char source[RECORD_NAME_MAX], target[RECORD_NAME_MAX];
 	char why[RECORD_WHY_MAX];        /* why it began; behind the end, why that */

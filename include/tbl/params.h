@@ -139,8 +139,8 @@
 	  "A standby that comes back takes its share of the reads step by step over this time; 0: at once.")                      \
 	X(hold_timeout, DURATION, "30s", 0, 3600000000, RELOAD, "How long a statement waits while no primary is known.")          \
 	X(failover, FAILOVER, "external", 0, 0, RELOAD,                                                                           \
-	  "Who promotes a standby when the primary is lost: external, somebody else, and Lunapool follows; auto: "                \
-	  "Lunapool, which needs state_dir.")                                                                                     \
+	  "Who promotes a standby when the primary is lost: external, somebody else, and Lunapool follows; auto: Lunapool; "      \
+	  "manual: Lunapool, when it is told to: FAILOVER. Both need state_dir.")                                                 \
 	X(restart_grace, DURATION, "0", 0, 3600000000, RELOAD,                                                                    \
 	  "How long nobody may listen at a primary's port before it is lost, for those that are started again at once.")          \
 	X(recovery_grace, DURATION, "5s", 0, 3600000000, RELOAD,                                                                  \

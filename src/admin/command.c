@@ -247,6 +247,22 @@ static bool read_task(const struct words *w, unsigned at, struct call *call)
 	return true;
 }
 
+/* [[TO] node] [ALLOW DATA LOSS]: number is 1 behind that. */
+static bool read_failover(const struct words *w, unsigned at, struct call *call)
+{
+	unsigned end = w->n;
+	if (end > at && is_word(w, end - 1, "ALLOW_DATA_LOSS"))
+		end -= 1;
+	else if (end > at + 2 && spells(w, end - 3, "ALLOW DATA LOSS"))
+		end -= 3;
+	else if (end == at + 3 && spells(w, at, "ALLOW DATA LOSS"))
+		end = at;
+	call->number = end != w->n;
+	at += end == at + 2 && is_word(w, at, "TO");
+	call->name = end == at + 1 ? mem_text(text_of(w, at)) : NULL;
+	return end <= at + 1;
+}
+
 static bool read_args(const struct words *w, unsigned at, struct call *call)
 {
 	unsigned left = w->n - at;
@@ -262,6 +278,8 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 		at += left == 2 && is_word(w, at, "NODE");
 		call->name = w->n == at + 1 ? mem_text(text_of(w, at)) : NULL;
 		return w->n == at + 1;
+	case ARGS_LOSS:
+		return read_failover(w, at, call);
 	case ARGS_CANDIDATE:
 		at += left == 2 && is_word(w, at, "TO");
 		left = w->n - at;
@@ -499,6 +517,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_TASK] = " task [key [= value]]…",
 		[ARGS_NODE] = " [NODE] node",
 		[ARGS_CANDIDATE] = " [[TO] node]",
+		[ARGS_LOSS] = " [[TO] node] [ALLOW_DATA_LOSS]",
 		[ARGS_CLUSTER] = " [cluster]",
 	};
 	snprintf(out, size, "%s%s", c->words, c->view && c->view->syntax ? c->view->syntax : args[c->args]);

@@ -117,7 +117,8 @@ enum args {
 	ARGS_TASK,
 	ARGS_NODE,
 	ARGS_CLUSTER,
-	ARGS_CANDIDATE
+	ARGS_CANDIDATE,
+	ARGS_LOSS
 };
 struct command {
 	const char *words;

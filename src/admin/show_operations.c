@@ -54,8 +54,28 @@ static void operation_row(struct table *t, const struct records_view *v, const s
 	table_text(t, is_open ? v->stuck : NULL);
 }
 
+/* Somebody has to say that it may be begun. */
+static void awaited_row(struct table *t, const struct records_view *v)
+{
+	table_row(t);
+	table_text(t, v->record->cluster);
+	table_null(t);
+	table_text(t, operation_kind_word(OPERATION_FAILOVER));
+	table_text(t, "awaited");
+	table_text(t, NULL);
+	table_text(t, v->record->primary);
+	table_text(t, NULL);
+	table_int(t, (int64_t)v->record->epoch);
+	table_int(t, 0);
+	for (int i = 0; i < 5; i++)
+		table_text(t, NULL);
+	table_text(t, v->stuck);
+}
+
 static void add_record(void *arg, const struct records_view *v)
 {
+	if (!v->record->op.id && v->stuck)
+		awaited_row(arg, v);
 	if (v->record->op.id)
 		operation_row(arg, v, &v->record->op);
 	for (size_t i = 0; i < v->record->n_past; i++)

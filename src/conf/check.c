@@ -219,9 +219,10 @@ static void check_redirects(struct conf_load *l, const struct conf_cluster *c)
 
 static void check_failover(struct conf_load *l, const struct conf_cluster *c)
 {
-	if (c->failover == CONF_FAILOVER_AUTO && !*l->conf->state_dir)
+	if (c->failover != CONF_FAILOVER_EXTERNAL && !*l->conf->state_dir)
 		report(l, (struct place){ NULL, "cluster", c->name, "failover" },
-		       "failover = auto must remember what it does: set state_dir, outside any block");
+		       "failover = %s must remember what it does: set state_dir, outside any block",
+		       c->failover == CONF_FAILOVER_AUTO ? "auto" : "manual");
 	if (!*l->conf->state_dir)
 		return;
 	if (c->n_nodes > RECORDED_NODES)

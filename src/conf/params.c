@@ -65,7 +65,7 @@ static const char *const tls_starts[] = { "postgres", "direct" };
 static const char *const protocols[] = { "TLSv1.2", "TLSv1.3" };
 static const char *const balances[] = { "random", "round-robin", "least", "p2c" };
 static const char *const freshnesses[] = { "off", "session", "cluster" }; /* enum conf_freshness begins with UNSET */
-static const char *const failovers[] = { "external", "auto" };
+static const char *const failovers[] = { "external", "auto", "manual" };
 static const char *const scopes[] = { "statement", "session" };
 static const char *const truths[] = { "false", "true", "off", "on", "no", "yes" };
 

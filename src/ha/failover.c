@@ -80,13 +80,13 @@ static const struct ops_node *find_promoted(const struct ops *o, const struct op
 	return NULL;
 }
 
-static void tell_candidates(struct ops *o, const struct ops_picture *p, const struct guard_verdict *v, char *out, size_t room)
+void op_tell_candidates(struct ops *o, const struct ops_picture *p, const struct guard_verdict *v, char *out, size_t room)
 {
 	size_t len = 0;
 	out[0] = 0;
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		const char *name = p->nodes[i].guard.name;
-		if (op_is_source(o, &p->nodes[i]))
+		if (strcmp(name, o->record.primary) == 0)
 			continue;
 		if (len < room)
 			len += (size_t)snprintf(out + len, room - len, "%s%s: %s", len ? "; " : "", name,
@@ -127,7 +127,7 @@ size_t op_judge(struct ops *o, const struct ops_picture *p, bool is_planned, str
 		                             .written = is_planned ? 0 : p->written,
 		                             .written_age_us = p->written_age_us,
 		                             .written_per_s = p->written_per_s,
-		                             .max_loss = o->conf.max_loss };
+		                             .max_loss = o->record.op.allows_loss ? 0 : o->conf.max_loss };
 	return guard_judge(&view, verdicts, order);
 }
 
@@ -160,8 +160,31 @@ static bool readmit(struct ops *o, const struct ops_picture *p)
 	return has_any;
 }
 
+/* Whom the order names, if it does and he was not tried: nobody else is asked for. */
+static const char *named(const struct ops *o)
+{
+	const struct record_operation *op = &o->record.op;
+	return *op->target && !op->attempt && !op->has_no_return ? op->target : NULL;
+}
+
+/* As steps return it. */
+static bool choose_named(struct ops *o, const struct ops_picture *p, const struct guard_verdict *verdicts, const char *judged)
+{
+	char why[RECORD_WHY_MAX] = "who was named is not configured any more";
+	for (size_t i = 0; i < p->n_nodes; i++) {
+		if (strcmp(p->nodes[i].guard.name, named(o)) != 0)
+			continue;
+		if (verdicts[i].may)
+			return op_target(o, p->nodes[i].guard.name, judged);
+		snprintf(why, sizeof why, "%.60s cannot be primary: %.110s", p->nodes[i].guard.name, verdicts[i].why);
+	}
+	return op_give_up(o, why);
+}
+
 bool step_choose(struct ops *o)
 {
+	if (op_order_joins(o))
+		return false;
 	if (o->record.op.kind == OPERATION_SWITCHOVER && !o->record.op.has_no_return)
 		return step_catch_up(o);
 	const struct ops_picture *p = op_picture(o);
@@ -179,7 +202,9 @@ bool step_choose(struct ops *o)
 	}
 	size_t n = op_judge(o, p, false, verdicts, order), may = n;
 	char why[RECORD_WHY_MAX] = "";
-	tell_candidates(o, p, verdicts, judged, sizeof judged);
+	op_tell_candidates(o, p, verdicts, judged, sizeof judged);
+	if (named(o))
+		return choose_named(o, p, verdicts, judged);
 	if (n > 0 && o->env.choose)
 		n = o->env.choose(o->env.arg, verdicts, order, n, why, sizeof why);
 	if (n > 0)

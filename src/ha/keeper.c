@@ -159,6 +159,7 @@ struct ops *keeper_ops(const struct keeper *k)
 static struct ops_conf ops_conf_of(const struct conf_cluster *conf)
 {
 	return (struct ops_conf){ .is_automatic = conf->failover == CONF_FAILOVER_AUTO,
+		                      .is_manual = conf->failover == CONF_FAILOVER_MANUAL,
 		                      .promote_timeout_us = conf->promote_timeout,
 		                      .follow_timeout_us = conf->follow_timeout,
 		                      .rejoin_timeout_us = conf->rejoin_timeout,

@@ -238,7 +238,7 @@ static void on_begun(struct ops *o)
 /* It is the newest in the past. */
 static void on_ended(struct ops *o)
 {
-	o->is_cutting = false;
+	o->is_cutting = o->has_told_awaited = false;
 	o->stuck[0] = 0;
 	tell_closed(o, &o->record.past[0]);
 	if (op_is_background(&o->record.past[0]))

@@ -81,7 +81,7 @@ struct ops {
 	uint64_t act_ids, order_ids;
 	size_t n_failovers;
 	uint64_t failovers_us[DAMPED_N];
-	bool has_told_damped, has_told_conflict;
+	bool has_told_damped, has_told_conflict, has_told_awaited;
 };
 
 /* ---- ops.c ---------------------------------------------------------------------------------------------------------------- */
@@ -132,6 +132,8 @@ bool step_promote(struct ops *o);
 bool step_follow(struct ops *o);
 /* NAME is to be promoted; JUDGED: what was thought of all. */
 bool op_target(struct ops *o, const char *name, const char *judged);
+/* Who of all but the source may, and why the others may not. */
+void op_tell_candidates(struct ops *o, const struct ops_picture *p, const struct guard_verdict *v, char *out, size_t room);
 /* IS_PLANNED: whoever is chosen will be waited for, so that how far each has come does not count. */
 size_t op_judge(struct ops *o, const struct ops_picture *p, bool is_planned, struct guard_verdict *verdicts, size_t *order);
 uint64_t op_follow_us(const struct ops *o); /* that a standby is given to follow */
@@ -165,6 +167,7 @@ void op_tell_to_follow(struct ops *o, const char *node); /* a standby; not again
 /* ---- wanted.c -------------------------------------------------------------------------------------------------------------- */
 
 bool op_tend_order(struct ops *o);
+bool op_order_joins(struct ops *o); /* one that is about the failover under way: it was taken over into that */
 void op_end_order(struct ops *o, enum record_fate fate, const struct err *err); /* the record that it asked for */
 void op_refuse_order(struct ops *o);                                    /* an operation has begun that it did not ask for */
 void op_answer_order(struct ops *o, const struct record_operation *op); /* … that one asked for has ended */

@@ -5,7 +5,7 @@
  *   cluster "main" system 7312… epoch 4 paused 0 operations 17
  *   primary "pg2" timeline 2 switch 50331816 sync "ANY 1 (pg2, pg3)"
  *   node "pg1" flags 1 alias "pg1" why "a failover began in epoch 3"
- *   now 17 epoch 3 kind failover step promote end - noreturn 1 attempt 1 source "pg1" target "pg2" began 1790000000 took 0
+ *   now 17 epoch 3 kind failover step promote end - noreturn 1 loss 0 attempt 1 source "pg1" target "pg2" began 1790000000 took 0
  *     at 0 12 0 … why "…" judged "…"        (one line)
  *   step "promote pg2 backup" value "…"   what a hook of it has finished
  *   past 16 …
@@ -214,8 +214,8 @@ static void put_text(struct out *o, const char *key, const char *text)
 
 static void put_operation(struct out *o, const char *head, const struct record_operation *op)
 {
-	put(o, "%s %" PRIu64 " epoch %" PRIu64 " kind %s step %s end %s noreturn %d attempt %u", head, op->id, op->epoch,
-	    kinds[op->kind], steps[op->step], ends[op->end], op->has_no_return, op->attempt);
+	put(o, "%s %" PRIu64 " epoch %" PRIu64 " kind %s step %s end %s noreturn %d loss %d attempt %u", head, op->id, op->epoch,
+	    kinds[op->kind], steps[op->step], ends[op->end], op->has_no_return, op->allows_loss, op->attempt);
 	put_text(o, "source", op->source);
 	put_text(o, "target", op->target);
 	put(o, " began %" PRIu64 " took %" PRIu64, op->began_s, op->took_ms);
@@ -386,6 +386,7 @@ static void take_operation(struct in *in, const char *head, struct record_operat
 	op->step = (enum operation_step)take_word_of(in, "step", steps, STEP_COUNT);
 	op->end = (enum operation_end)take_word_of(in, "end", ends, END_COUNT);
 	op->has_no_return = take_number(in, "noreturn") != 0;
+	op->allows_loss = take_number(in, "loss") != 0;
 	op->attempt = (unsigned)take_number(in, "attempt");
 	take_text(in, "source", op->source, sizeof op->source);
 	take_text(in, "target", op->target, sizeof op->target);

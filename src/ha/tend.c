@@ -189,7 +189,7 @@ void op_tell_to_follow(struct ops *o, const char *node)
 
 static void tend_strays(struct ops *o, const struct ops_picture *p)
 {
-	bool may = o->conf.is_automatic && !o->record.is_paused && op_is_primary_there(o, p);
+	bool may = (o->conf.is_automatic || o->conf.is_manual) && !o->record.is_paused && op_is_primary_there(o, p);
 	for (size_t i = 0; i < p->n_nodes && may; i++) {
 		if (is_stray(o, p, &p->nodes[i]) && !op_is_target(o, p->nodes[i].guard.name))
 			op_tell_to_follow(o, p->nodes[i].guard.name);
@@ -206,8 +206,26 @@ static bool is_damped(struct ops *o)
 	return is;
 }
 
+/* For people: nothing is done before they say so. */
+static void tell_awaited(struct ops *o, const struct ops_picture *p)
+{
+	bool is = o->conf.is_manual && p->is_lost && *o->record.primary;
+	if (is == o->has_told_awaited)
+		return;
+	o->has_told_awaited = is;
+	o->stuck[0] = 0;
+	o->env.alarm(o->env.arg, LOOK_US); /* SHOW OPERATIONS says so, too */
+	if (!is)
+		return;
+	snprintf(o->stuck, sizeof o->stuck, "the primary is lost, and failover = manual: the order FAILOVER is awaited. %s",
+	         p->story);
+	log_error(NULL, "failover_awaited", KV_STR("cluster", o->record.cluster), KV_STR("node", o->record.primary),
+	          KV_STR("evidence", p->story), KV_STR("hint", "lunapool ctl failover"));
+}
+
 static bool tend_lost(struct ops *o, const struct ops_picture *p)
 {
+	tell_awaited(o, p);
 	if (!p->is_lost || !*o->record.primary || !o->conf.is_automatic || o->record.is_paused || is_damped(o))
 		return false;
 	log_warn(NULL, "primary_lost", KV_STR("cluster", o->record.cluster), KV_STR("node", o->record.primary),

@@ -6,14 +6,42 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
+static bool is_failover(enum ops_order what)
+{
+	return what == OPS_ORDER_FAILOVER || what == OPS_ORDER_FAILOVER_WITH_LOSS;
+}
+
 /* Recorded, it is an operation, and its end is the answer. */
 static bool is_operation(enum ops_order what)
 {
-	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER;
+	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER || is_failover(what);
+}
+
+/* Opened, or what is under way is told. */
+static void order_failover(struct ops *o)
+{
+	char why[2 * RECORD_WHY_MAX];
+	bool with_loss = o->order.what == OPS_ORDER_FAILOVER_WITH_LOSS;
+	struct record *r = &o->next;
+	bool joins = r->op.id && !op_is_background(&r->op);
+	log_warn(NULL, "failover_ordered", KV_STR("cluster", r->cluster), KV_STR("by", o->order.by),
+	         KV_STR("node", *o->order.node ? o->order.node : NULL), KV_STR("data_loss", with_loss ? "allowed" : NULL));
+	snprintf(why, sizeof why, "by order of %s%s: %s", o->order.by, with_loss ? ", data loss allowed" : "",
+	         joins ? r->op.why : op_picture(o)->story);
+	if (!joins)
+		op_open(o, OPERATION_FAILOVER, r->primary, why);
+	snprintf(r->op.why, sizeof r->op.why, "%.*s", (int)sizeof r->op.why - 1, why);
+	r->op.allows_loss |= with_loss;
+	if (*o->order.node)
+		snprintf(r->op.target, sizeof r->op.target, "%s", o->order.node);
 }
 
 static enum operation_step first_step(enum ops_order what)
 {
+	if (is_failover(what))
+		return STEP_CONFIRM;
 	return what == OPS_ORDER_SWITCHOVER ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
 }
 
@@ -27,6 +55,10 @@ static void apply_order(struct ops *o)
 		op_open(o, OPERATION_SWITCHOVER, o->record.primary, why);
 		o->next.op.step = STEP_DRAIN;
 		snprintf(o->next.op.target, sizeof o->next.op.target, "%s", o->order.node);
+		break;
+	case OPS_ORDER_FAILOVER:
+	case OPS_ORDER_FAILOVER_WITH_LOSS:
+		order_failover(o);
 		break;
 	case OPS_ORDER_DETACH:
 		record_flag(&o->next, o->order.node, RECORD_DETACHED, 0, why);
@@ -48,7 +80,8 @@ static void apply_order(struct ops *o)
 /* Beside an operation in the background there may be others; a rejoin even makes way, for it can come again. */
 static bool may_beside(const struct record_operation *op, enum ops_order what)
 {
-	return op_is_background(op) && (!is_operation(what) || (what == OPS_ORDER_SWITCHOVER && op->kind == OPERATION_REJOIN));
+	bool makes_way = is_failover(what) || (what == OPS_ORDER_SWITCHOVER && op->kind == OPERATION_REJOIN);
+	return op_is_background(op) && (!is_operation(what) || makes_way);
 }
 
 /* It waits for an operation that has just begun. */
@@ -113,6 +146,40 @@ static bool may_attach(const struct ops *o, const char *node, struct err *err)
 	               said && said->flags ? "\"%s\" is in quarantine until it follows the primary" : "\"%s\" is not detached", node);
 }
 
+/* One that waits in vain for somebody who may. */
+static bool may_join(const struct ops *o)
+{
+	const struct record_operation *op = &o->record.op;
+	return op->kind == OPERATION_FAILOVER && o->step == STEP_CHOOSE && !op->has_no_return && !o->is_proposing;
+}
+
+/* Before anything is done: what would be refused later is refused here, with who may not and why. */
+static bool may_fail_over(struct ops *o, enum ops_order what, const char *node, struct err *err)
+{
+	const struct ops_picture *p = op_picture(o);
+	struct guard_verdict verdicts[RECORD_NODES_MAX];
+	size_t order[RECORD_NODES_MAX];
+	char judged[2 * RECORD_WHY_MAX];
+	bool allowed = o->record.op.allows_loss;
+	uint64_t entered = o->entered_us;
+	if (!o->conf.is_automatic && !o->conf.is_manual)
+		return err_set(err, "55000", "failover = external: somebody else promotes, and is to be asked");
+	if (!may_join(o) && !p->is_lost)
+		return err_set(err, "55000", "the primary \"%s\" is not lost: SWITCHOVER moves it in an orderly way", o->record.primary);
+	o->entered_us = 0; /* what they have said so far counts */
+	o->record.op.allows_loss |= what == OPS_ORDER_FAILOVER_WITH_LOSS;
+	size_t n = op_judge(o, p, false, verdicts, order), may = 0;
+	o->record.op.allows_loss = allowed;
+	o->entered_us = entered;
+	for (size_t i = 0; i < n; i++)
+		may += !*node || strcmp(p->nodes[order[i]].guard.name, node) == 0;
+	op_tell_candidates(o, p, verdicts, judged, sizeof judged);
+	if (may)
+		return true;
+	return *node ? err_set(err, "55000", "\"%s\" may not take its place: %.380s", node, judged)
+	             : err_set(err, "55000", "no node may take its place: %.380s", judged);
+}
+
 static bool may_switch(struct ops *o, const char *node, char *candidate, size_t room, struct err *err)
 {
 	if (o->record.is_paused)
@@ -123,8 +190,10 @@ static bool may_switch(struct ops *o, const char *node, char *candidate, size_t 
 /* CANDIDATE: of a switchover. */
 static bool may_order(struct ops *o, enum ops_order what, const char *node, char *candidate, size_t room, struct err *err)
 {
-	if (o->record.op.id && !may_beside(&o->record.op, what))
+	if (o->record.op.id && !may_beside(&o->record.op, what) && !(is_failover(what) && may_join(o)))
 		return err_set(err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
+	if (is_failover(what))
+		return may_fail_over(o, what, node, err);
 	if (what == OPS_ORDER_SWITCHOVER)
 		return may_switch(o, node, candidate, room, err);
 	if (what == OPS_ORDER_DETACH)
@@ -151,6 +220,18 @@ bool op_tend_order(struct ops *o)
 	apply_order(o);
 	o->order.is_proposed = true;
 	op_propose(o, first_step(o->order.what));
+	return true;
+}
+
+bool op_order_joins(struct ops *o)
+{
+	bool waits = o->order.id && o->order.answer == OPS_WAITS && !o->order.is_proposed;
+	if (!waits || !is_failover(o->order.what))
+		return false;
+	apply_order(o);
+	o->next.op.step = STEP_CHOOSE;
+	o->order.is_proposed = true;
+	op_propose(o, STEP_CHOOSE);
 	return true;
 }
 

@@ -46,13 +46,28 @@ static void words_are_found_in_any_case_and_spacing(void **state)
 	assert_string_equal(parsed(" ; -- nothing"), "nothing");
 }
 
+static void a_failover_names_a_candidate_and_allows_a_loss(void **state)
+{
+	assert_string_equal(parsed("failover"), "FAILOVER");
+	assert_string_equal(parsed("failover pg2"), "FAILOVER name=pg2");
+	assert_string_equal(parsed("FAILOVER TO pg2"), "FAILOVER name=pg2");
+	assert_string_equal(parsed("failover allow data loss"), "FAILOVER number=1");
+	assert_string_equal(parsed("failover to pg2 allow_data_loss"), "FAILOVER name=pg2 number=1");
+	assert_string_equal(parsed("failover pg2 allow data loss;"), "FAILOVER name=pg2 number=1");
+	assert_string_equal(parsed("failover \"allow_data_loss\""), "FAILOVER name=allow_data_loss");
+	assert_non_null(strstr(parsed("failover to pg2 pg3"), " | "));
+	assert_non_null(strstr(parsed("failover allow data"), " | "));
+	assert_non_null(strstr(parsed("failover pg2 to"), " | "));
+}
+
 static void every_command_of_the_table_is_found_by_its_words(void **state)
 {
 	for (size_t i = 0; i < n_commands; i++) {
 		char text[80];
 		struct call call;
 		struct err err;
-		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t", " n", "", " to n" };
+		static const char *const args[] = { "",         "",   " db", "", " 1",    "",
+			                                " a.b = 1", " t", " n",  "", " to n", " to n allow data loss" };
 		const struct view *v = commands[i].view;
 		snprintf(text, sizeof text, "%s%s", commands[i].words, v && v->syntax ? " select 1" : args[commands[i].args]);
 		assert_true(call_parse(slice_text(text), &call, &err));
@@ -181,6 +196,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_are_found_in_any_case_and_spacing),
+		cmocka_unit_test(a_failover_names_a_candidate_and_allows_a_loss),
 		cmocka_unit_test(every_command_of_the_table_is_found_by_its_words),
 		cmocka_unit_test(the_statement_of_explain_route_is_taken_as_it_is),
 		cmocka_unit_test(arguments_are_read),

@@ -70,6 +70,7 @@ static struct world {
 	unsigned hook_fails, hook_lies; /* of a hundred */
 	unsigned asked, hooks_run;
 	enum ops_condition asked_of;
+	uint64_t written; /* by the primary, as it said last */
 	uint64_t greatest_epoch;
 	/* steps of hooks: of which operation which were found in the record */
 	bool takes_steps, has_step[3];
@@ -152,6 +153,7 @@ static const struct ops_picture *on_picture(void *arg)
 		}
 	w.picture = (struct ops_picture){ .n_nodes = NODES, .nodes = w.seen, .story = "it is gone", .system_id = 7 };
 	w.picture.writable = n == 1 || writable == primary ? writable : -1;
+	w.picture.written = w.written;
 	w.picture.is_lost = primary >= 0 && w.lost_since[primary] && w.now - w.lost_since[primary] >= 60 * MS;
 	return &w.picture;
 }
@@ -253,11 +255,12 @@ static const struct ops_env env = { .now_us = on_now,
 	                                .forget_act = on_forget_act,
 	                                .can = on_can,
 	                                .returning = on_returning };
-static const struct ops_conf conf = { .is_automatic = true,
-	                                  .promote_timeout_us = 2 * US_PER_S,
-	                                  .switchover_timeout_us = US_PER_S,
-	                                  .rejoin_timeout_us = 3600 * US_PER_S,
-	                                  .recover_timeout_us = 3600 * US_PER_S };
+static struct ops_conf conf;
+static const struct ops_conf usual = { .is_automatic = true,
+	                                   .promote_timeout_us = 2 * US_PER_S,
+	                                   .switchover_timeout_us = US_PER_S,
+	                                   .rejoin_timeout_us = 3600 * US_PER_S,
+	                                   .recover_timeout_us = 3600 * US_PER_S };
 
 static void born(void)
 {
@@ -436,6 +439,7 @@ static void begin(uint64_t s)
 {
 	static const char *const names[NODES] = { "a", "b", "c" };
 	seed = s;
+	conf = usual;
 	w = (struct world){ .now = US_PER_S, .seed = s };
 	for (int i = 0; i < NODES; i++)
 		w.servers[i] = (struct server){ .name = names[i], .is_alive = true, .is_primary = i == 0, .timeline = 1, .lsn = 1000 };
@@ -468,6 +472,15 @@ static void expect_all_well(void)
 		fail_msg("%llu: operation %llu at %s (%s), primary %s", (unsigned long long)w.seed, (unsigned long long)w.durable.op.id,
 		         operation_step_word(w.durable.op.step), ops_stuck(w.ops) ? ops_stuck(w.ops) : "-", w.durable.primary);
 	ops_free(w.ops);
+}
+
+static void expect_promoted_once(const char *name)
+{
+	expect_all_well();
+	assert_int_equal(w.durable.epoch, 2);
+	assert_int_equal(promotions(), 1);
+	if (name && w.durable.past[0].attempt == 1)
+		assert_string_equal(w.durable.primary, name);
 }
 
 static void a_death_is_followed_by_one_promotion(void **state)
@@ -588,6 +601,89 @@ static void what_others_promote(void **state)
 	expect_all_well();
 	assert_string_equal(w.durable.primary, "b");
 	assert_int_equal(w.durable.epoch, 2);
+}
+
+static void begin_manual(uint64_t s)
+{
+	begin(s);
+	conf.is_automatic = false;
+	conf.is_manual = true;
+	ops_configure(w.ops, &conf);
+}
+
+/* failover = manual: a death is told of and waits for the order, which is done once, whoever is killed meanwhile. */
+static void a_manual_failover_waits_for_its_order(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 200; s++) {
+		begin_manual(s);
+		assert_int_equal(ops_order(w.ops, OPS_ORDER_FAILOVER, "", "somebody", &err), 0);
+		assert_non_null(strstr(err.text, "SWITCHOVER"));
+		w.servers[0].is_alive = false;
+		run(5 * US_PER_S, s % 2);
+		run(US_PER_S, false);
+		assert_int_equal(promotions(), 0);
+		assert_int_equal(w.durable.last_id, 0);
+		assert_non_null(strstr(ops_stuck(w.ops), "FAILOVER is awaited"));
+		assert_int_equal(ops_order(w.ops, OPS_ORDER_FAILOVER, "a", "somebody", &err), 0);
+		uint64_t order = ops_order(w.ops, OPS_ORDER_FAILOVER, s % 3 ? "c" : "", "somebody", &err);
+		assert_int_not_equal(order, 0);
+		run(US_PER_S, s % 2);
+		unsigned kills = w.kills;
+		expect_promoted_once(s % 3 ? "c" : NULL);
+		assert_true(kills || strstr(w.durable.past[0].why, "by order of somebody: it is gone"));
+	}
+}
+
+/* I5: what max_loss forbids an order may allow, before it has begun and while it waits; nothing else. */
+static void an_order_may_allow_a_loss(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 100; s++) {
+		if (s % 2)
+			begin(s);
+		else
+			begin_manual(s);
+		conf.max_loss = 100;
+		ops_configure(w.ops, &conf);
+		w.written = 5000;
+		w.servers[0].is_alive = false;
+		run(5 * US_PER_S, false);
+		assert_int_equal(promotions(), 0);
+		assert_int_equal(ops_order(w.ops, OPS_ORDER_FAILOVER, "", "somebody", &err), 0);
+		assert_non_null(strstr(err.text, "max_loss is 100"));
+		uint64_t order = ops_order(w.ops, OPS_ORDER_FAILOVER_WITH_LOSS, "", "somebody", &err);
+		assert_int_not_equal(order, 0);
+		run(2 * US_PER_S, false);
+		expect_promoted_once(NULL);
+		assert_true(w.durable.past[0].allows_loss);
+		assert_non_null(strstr(w.durable.past[0].why, "by order of somebody, data loss allowed"));
+	}
+}
+
+/* The one who was named dies on the way: before the point of no return nobody else is taken in his place. */
+static void nobody_else_than_the_named_one(void **state)
+{
+	struct err err;
+	unsigned aborted = 0;
+	for (uint64_t s = 1; s <= 100; s++) {
+		begin_manual(s);
+		w.servers[0].is_alive = false;
+		run(2 * US_PER_S, false);
+		uint64_t order = ops_order(w.ops, OPS_ORDER_FAILOVER, "b", "somebody", &err);
+		assert_int_not_equal(order, 0);
+		w.servers[1].is_alive = false;
+		run(5 * US_PER_S, false);
+		const struct record_operation *op = &w.durable.past[0];
+		if (!w.durable.op.id && op->end == END_ABORTED) {
+			assert_int_equal(promotions(), 0);
+			assert_int_equal(ops_answer(w.ops, order, &err), OPS_FAILED);
+			assert_non_null(strstr(err.text, "b cannot be primary"));
+			aborted++;
+		}
+		ops_free(w.ops);
+	}
+	assert_true(aborted > 50);
 }
 
 /* Ordered, with or without faults: it is done, once, or nothing has happened. */
@@ -884,6 +980,9 @@ int main(void)
 		cmocka_unit_test(who_comes_back_is_primary_or_in_quarantine),
 		cmocka_unit_test(anything_goes),
 		cmocka_unit_test(what_others_promote),
+		cmocka_unit_test(a_manual_failover_waits_for_its_order),
+		cmocka_unit_test(an_order_may_allow_a_loss),
+		cmocka_unit_test(nobody_else_than_the_named_one),
 		cmocka_unit_test(a_switchover_is_whole_or_nothing),
 		cmocka_unit_test(failovers_are_damped),
 		cmocka_unit_test(who_was_primary_rejoins),

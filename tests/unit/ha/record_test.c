@@ -31,6 +31,7 @@ static void random_operation(struct record_operation *op)
 		                             .step = 1 + rnd(STEP_COUNT - 1),
 		                             .end = rnd(END_COUNT),
 		                             .has_no_return = rnd(2),
+		                             .allows_loss = rnd(2),
 		                             .attempt = rnd(5),
 		                             .began_s = rnd(1u << 30),
 		                             .took_ms = rnd(99999) };
