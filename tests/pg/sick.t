@@ -87,10 +87,13 @@ with scenario('who waits for a standby is not sick; a postmaster that lets nobod
     holder.q('begin')
     holder.q('insert into t values (1)')
     os.kill(s.cluster.process[0].pid, signal.SIGSTOP)
-    late = s.proxy.connect(user='other')  # who has no server yet
-    thread, told = in_background(late, "begin; select 'late'; commit")
-    is_(holder.one('select count(*) from t'), '2', 'row 17: who is in is served')
-    s.proxy.wait_log('primary_state.*state=sick')
+    told = []
+    thread = threading.Thread(target=lambda: told.append(s.proxy.connect(user='other', timeout=60).q("select 'late'", 60)))  # he needs a new server
+    thread.start()
+    served = 0
+    while not re.search('primary_state.*state=sick', s.proxy.log()):
+        served += holder.one('select 1') == '1'
+    ok(served, 'row 17: who is in is served')
     s.expect_failover('silent to a knock')
     os.kill(s.cluster.process[0].pid, signal.SIGCONT)
     thread.join()
