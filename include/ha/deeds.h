@@ -29,7 +29,7 @@ struct deed *deed_settle(const struct deed_env *env, const struct service_target
                          void *arg);
 void deed_drop(struct deed *d); /* NULL is fine */
 
-/* A standby's primary_conninfo with another host and port, all else as it was; false: it is no list of key = value, or too long. */
+/* A standby's primary_conninfo with another host and port, all else as it was; false: it is neither a list of key = value nor a URI, or too long. */
 bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, size_t room) MUST_CHECK;
 
 #endif

@@ -17,6 +17,7 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "ha/conninfo.h"
 
 #define LOOK_US (6 * US_PER_MS)
 #define FIRE_US (60 * US_PER_MS)
@@ -154,6 +155,8 @@ bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, 
 {
 	size_t len = 0;
 	out[0] = 0;
+	if (conninfo_is_uri(was))
+		return conninfo_turn(was, host, port, out, room);
 	for (const char *at = skip_space(was); *at; at = skip_space(at)) {
 		const char *key = at;
 		while (*at && *at != '=' && !isspace((unsigned char)*at))
@@ -214,7 +217,7 @@ static void on_conninfo(void *arg, const char *const *values, unsigned n, const 
 		return;
 	}
 	if (n != 1 || !values[0] || !deed_conninfo(values[0], d->host, d->port, conninfo, sizeof conninfo)) {
-		err_set(&bad, "0A000", "its primary_conninfo is not a list of key = value");
+		err_set(&bad, "0A000", "its primary_conninfo is neither a list of key = value nor a URI that could be read");
 		end(d, false, &bad);
 		return;
 	}

@@ -21,7 +21,7 @@ static void only_the_address_changes(void **state)
 		{ "user=", "user= '' host='h' port=7" },
 		{ "user=''", "user='' host='h' port=7" },
 		{ "passfile='/x' dbname=replication", "passfile='/x' dbname=replication host='h' port=7" },
-		{ "postgresql://r@a/", NULL },
+		{ "postgresql://r@a/", "postgresql://r@/?host=h&port=7" },
 		{ "user", NULL },
 		{ "=x", NULL },
 		{ "user='open", NULL },
