@@ -8,5 +8,8 @@
 #define US_PER_S  1000000ull
 
 uint64_t clock_us(void);
+uint64_t clock_real_us(void);
+/* From now on clock_us() is *NOW_US in this thread; NULL: the real one again. */
+void clock_simulate(const uint64_t *now_us);
 
 #endif

@@ -47,6 +47,8 @@ static inline void log_while(struct log *log, const char *doing)
 
 /* Before threads; FD stays the caller's. */
 void log_init(int fd);
+/* Instead, for simulations, in the one thread that there is: a line at a time, without its end and its time.  NULL: to the descriptor again. */
+void log_divert(void (*fn)(void *arg, const char *line, size_t len), void *arg);
 /* Any time, any thread. */
 void log_configure(enum log_level least, enum log_format format);
 extern atomic_int log_least_; /* by log_configure() only */

@@ -15,6 +15,16 @@ struct journal;
 /* DIR must be ours alone, and is locked: NULL with ERR when another process has it, or it cannot be used.  REPLY_TO: the mailbox of the loop that
  * calls all of this; its memory outlives the journal. */
 struct journal *journal_open(const char *dir, struct mailbox *reply_to, struct err *err) MUST_CHECK;
+/* A simulation's, without folder and thread: what is committed is what DISK has written. */
+struct journal_write;
+struct journal_disk {
+	void *arg;
+	/* TEXT belongs to W; NULL: there is nothing to write.  -> journal_on_written(), also behind journal_close(). */
+	void (*write)(void *arg, struct journal_write *w, const char *text, size_t len);
+	size_t (*read)(void *arg, char *text); /* what was written last, RECORD_TEXT_MAX at most; 0: nothing */
+};
+struct journal *journal_simulated(const struct journal_disk *disk) MUST_CHECK;
+void journal_on_written(struct journal_write *w, bool is_written);
 void journal_close(struct journal *j); /* waits for what is being written, but not for a disk that hangs; NULL is fine */
 
 enum journal_found { JOURNAL_NONE, JOURNAL_FOUND, JOURNAL_DAMAGED };

@@ -17,4 +17,8 @@ void knock_free(struct knock *k); /* NULL is fine */
 bool knock_is_under_way(const struct knock *k);
 void knock_begin(struct knock *k, const char *host, uint16_t port, uint64_t timeout_us); /* not while one is under way */
 
+/* What a simulated world tells (upstream/world.h): it is connected; that is the end. */
+void knock_on_taken(struct knock *k);
+void knock_on_end(struct knock *k, enum ladder_event how);
+
 #endif

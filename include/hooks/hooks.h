@@ -40,6 +40,7 @@ struct hooks_env {
 	struct mailbox *mailbox;
 	struct topo_board *board;
 	const struct hooks_powers *powers; /* outlive the hooks; NULL: none, and what needs them fails */
+	const struct hooks_stage *stage; /* of a simulation (hooks/stage.h); NULL: programs are programs */
 };
 struct hooks *hooks_new(const struct hooks_env *env);
 /* Nothing runs any more, and nobody is told; programs that run are killed. */

@@ -16,6 +16,10 @@ struct loop; /* wraps struct ev_loop */
 
 /* IS_MAIN: libev's default loop, the only one where signals can be watched. */
 struct loop *loop_new(bool is_main);
+/* Of a simulation: timers, deferred calls and wake-ups, but no descriptors and no signals.  It sleeps by setting *NOW_US, which clock_simulate() has. */
+struct loop *loop_new_simulated(uint64_t *now_us);
+/* One turn of it, at the time of what comes next; false: nothing comes before UNTIL_US, and that is the time now. */
+bool loop_turn_simulated(struct loop *loop, uint64_t until_us);
 void loop_free(struct loop *loop);
 void loop_run(struct loop *loop);              /* until loop_stop() */
 void loop_stop(struct loop *loop);             /* own thread; returns at the end of this turn */

@@ -17,6 +17,9 @@ struct resolve_answer {
 };
 struct resolver; /* one per process */
 struct resolver *resolver_new(void);
+/* For simulations: nobody looks anything up; who makes connections finds WORLD here (upstream/world.h), and asks that instead. */
+struct resolver *resolver_new_simulated(const void *world);
+const void *resolver_world(const struct resolver *r); /* NULL: there are real networks */
 void resolver_free(struct resolver *r); /* joins the thread; questions that are open are dropped */
 
 struct resolve_question; /* opaque ticket, owned by the resolver */

@@ -24,6 +24,9 @@ static atomic_int log_fd = STDERR_FILENO;
 atomic_int log_least_ = LOG_LEVEL_INFO;
 static atomic_int log_format = LOG_FORMAT_KV;
 
+static void (*divert)(void *arg, const char *line, size_t len); /* NULL: to log_fd */
+static void *divert_arg;
+
 struct line {
 	char text[LINE_BYTES];
 	size_t len;
@@ -171,6 +174,10 @@ static void line_head(struct line *l, enum log_level level, const char *event)
 	struct timespec now;
 	struct tm tm;
 	char stamp[40];
+	if (divert) {
+		line_text(l, event);
+		return;
+	}
 	clock_gettime(CLOCK_REALTIME, &now);
 	gmtime_r(&now.tv_sec, &tm);
 	size_t n = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
@@ -207,6 +214,12 @@ void log_init(int fd)
 	atomic_store(&log_fd, fd);
 }
 
+void log_divert(void (*fn)(void *arg, const char *line, size_t len), void *arg)
+{
+	divert = fn;
+	divert_arg = arg;
+}
+
 void log_configure(enum log_level least, enum log_format format)
 {
 	atomic_store_explicit(&log_least_, (int)least, memory_order_relaxed);
@@ -229,7 +242,10 @@ void log_write(enum log_level level, const struct log *log, const char *event, c
 		line_string(&l, "while", slice_text(log->doing));
 	line_facts(&l, kv, n);
 	line_end(&l);
-	write_line(atomic_load(&log_fd), l.text, l.len);
+	if (divert)
+		divert(divert_arg, l.text, l.len - 1);
+	else
+		write_line(atomic_load(&log_fd), l.text, l.len);
 	errno = saved;
 }
 
@@ -240,6 +256,7 @@ void die(const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	divert = NULL;
 	if (atomic_load(&log_fd) != STDERR_FILENO)
 		fprintf(stderr, "%s\n", text);
 	log_write(LOG_LEVEL_ERROR, NULL, "fatal", &KV_STR("error", text), 1);

@@ -24,10 +24,17 @@ void rand_bytes(void *out, size_t len)
 	}
 }
 
+static _Thread_local uint64_t state;
+static _Thread_local bool is_seeded;
+
+void rand_seed(uint64_t seed)
+{
+	state = seed;
+	is_seeded = true;
+}
+
 uint64_t rand_fast(void)
 {
-	static _Thread_local uint64_t state;
-	static _Thread_local bool is_seeded;
 	if (UNLIKELY(!is_seeded)) {
 		rand_bytes(&state, sizeof state);
 		is_seeded = true;

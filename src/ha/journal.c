@@ -29,10 +29,10 @@
 
 #define CLOSE_PATIENCE_S 2
 
-struct job {
+struct journal_write {
 	struct letter letter;
 	struct dlist link; /* in journal->open; the control thread's */
-	struct job *next;  /* in the queue */
+	struct journal_write *next;  /* in the queue */
 	struct journal *journal;
 	record_done_fn fn; /* NULL: nobody waits any more */
 	void *arg;
@@ -57,8 +57,9 @@ struct journal {
 	pthread_t thread;
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t wake;
-	struct job *first, **last;
+	struct journal_write *first, **last;
 	bool is_closing;
+	struct journal_disk disk; /* of a simulation; without `write`: there are files */
 };
 
 /* -- files, in the helper thread (and at start) --------------------------------------------------------- */
@@ -104,12 +105,12 @@ static bool write_file(int dir_fd, const char *name, const char *text, size_t le
 static void on_written(struct letter *letter, void *receiver);
 static void drop_job(struct letter *letter);
 
-static struct job *next_job(struct journal *j)
+static struct journal_write *next_job(struct journal *j)
 {
 	pthread_mutex_lock(&j->lock);
 	while (!j->first && !j->is_closing)
 		pthread_cond_wait(&j->wake, &j->lock);
-	struct job *job = j->first;
+	struct journal_write *job = j->first;
 	if (job && !(j->first = job->next))
 		j->last = &j->first;
 	pthread_mutex_unlock(&j->lock);
@@ -119,7 +120,7 @@ static struct job *next_job(struct journal *j)
 static void *run(void *arg)
 {
 	struct journal *j = arg;
-	for (struct job *job; (job = next_job(j));) {
+	for (struct journal_write *job; (job = next_job(j));) {
 		if (job->text)
 			job->fate = write_file(j->dir_fd, job->name, job->text, job->len, &job->err) ? RECORD_COMMITTED : RECORD_LOST;
 		mailbox_send(j->reply_to, &job->letter);
@@ -149,7 +150,7 @@ static struct known *known_of(struct journal *j, const char *name)
 	return k;
 }
 
-static void job_free(struct job *job)
+static void job_free(struct journal_write *job)
 {
 	mem_free(job->name);
 	mem_free(job->text);
@@ -159,12 +160,12 @@ static void job_free(struct job *job)
 /* The mailbox was closed: nobody waits, and the list is not ours to touch. */
 static void drop_job(struct letter *letter)
 {
-	job_free(CONTAINER_OF(letter, struct job, letter));
+	job_free(CONTAINER_OF(letter, struct journal_write, letter));
 }
 
 static void on_written(struct letter *letter, void *receiver)
 {
-	struct job *job = CONTAINER_OF(letter, struct job, letter);
+	struct journal_write *job = CONTAINER_OF(letter, struct journal_write, letter);
 	if (job->journal) { /* NULL: it was closed meanwhile */
 		dlist_remove(&job->link);
 		if (job->fate == RECORD_COMMITTED)
@@ -229,15 +230,37 @@ struct journal *journal_open(const char *dir, struct mailbox *reply_to, struct e
 	return j;
 }
 
+struct journal *journal_simulated(const struct journal_disk *disk)
+{
+	struct journal *j = mem_alloc(sizeof *j);
+	j->disk = *disk;
+	j->dir_fd = j->lock_fd = -1;
+	dlist_init(&j->open);
+	return j;
+}
+
+void journal_on_written(struct journal_write *w, bool is_written)
+{
+	if (w->text) {
+		w->fate = is_written ? RECORD_COMMITTED : RECORD_LOST;
+		err_set(&w->err, "58030", "the disk is full");
+	}
+	on_written(&w->letter, NULL);
+}
+
 void journal_close(struct journal *j)
 {
 	struct timespec until;
 	if (!j)
 		return;
 	for (struct dlist *it; (it = dlist_pop_front(&j->open));) {
-		struct job *job = CONTAINER_OF(it, struct job, link);
+		struct journal_write *job = CONTAINER_OF(it, struct journal_write, link);
 		job->fn = NULL;
 		job->journal = NULL;
+	}
+	if (j->disk.write) {
+		free_all(j);
+		return;
 	}
 	pthread_mutex_lock(&j->lock);
 	j->is_closing = true;
@@ -257,6 +280,10 @@ void journal_close(struct journal *j)
 
 static bool read_file(struct journal *j, const char *name, char *text, size_t *len, struct err *err)
 {
+	if (j->disk.read) {
+		*len = j->disk.read(j->disk.arg, text);
+		return true;
+	}
 	int fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
 	*len = 0;
 	if (fd < 0)
@@ -273,6 +300,11 @@ static bool read_file(struct journal *j, const char *name, char *text, size_t *l
 	return true;
 }
 
+static bool is_there(const struct journal *j, const char *name, char *text)
+{
+	return j->disk.read ? j->disk.read(j->disk.arg, text) > 0 : faccessat(j->dir_fd, name, F_OK, 0) == 0;
+}
+
 static void set_aside(struct journal *j, const char *name)
 {
 	char aside[512];
@@ -287,7 +319,7 @@ enum journal_found journal_load(struct journal *j, const char *cluster, struct r
 	size_t len;
 	enum journal_found found = JOURNAL_FOUND;
 	*out = (struct record){ 0 };
-	if (faccessat(j->dir_fd, name, F_OK, 0) != 0)
+	if (!is_there(j, name, text))
 		found = JOURNAL_NONE;
 	else if (!read_file(j, name, text, &len, err) || !record_read(out, slice_of(text, len), err))
 		found = JOURNAL_DAMAGED;
@@ -308,8 +340,8 @@ enum journal_found journal_load(struct journal *j, const char *cluster, struct r
 
 void record_propose(struct journal *j, uint64_t expected_epoch, const struct record *next, record_done_fn fn, void *arg)
 {
-	struct job *job = mem_alloc(sizeof *job);
-	*job = (struct job){ .letter = { .deliver = on_written, .refuse = drop_job },
+	struct journal_write *job = mem_alloc(sizeof *job);
+	*job = (struct journal_write){ .letter = { .deliver = on_written, .refuse = drop_job },
 		                 .journal = j,
 		                 .fn = fn,
 		                 .arg = arg,
@@ -324,6 +356,10 @@ void record_propose(struct journal *j, uint64_t expected_epoch, const struct rec
 		err_set(&job->err, "55000", "epoch %llu is recorded, not %llu", (unsigned long long)known_of(j, job->name)->epoch,
 		        (unsigned long long)expected_epoch);
 	}
+	if (j->disk.write) {
+		j->disk.write(j->disk.arg, job, job->text, job->len);
+		return;
+	}
 	pthread_mutex_lock(&j->lock);
 	*j->last = job;
 	j->last = &job->next;
@@ -335,7 +371,7 @@ void journal_forget(struct journal *j, const void *arg)
 {
 	DLIST_EACH(it, &j->open)
 	{
-		struct job *job = CONTAINER_OF(it, struct job, link);
+		struct journal_write *job = CONTAINER_OF(it, struct journal_write, link);
 		if (job->arg == arg)
 			job->fn = NULL;
 	}

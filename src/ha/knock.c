@@ -14,10 +14,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "upstream/world.h"
 
 struct knock {
 	struct loop *loop;
 	struct resolver *resolver;
+	const struct world *world; /* of a simulation; NULL: the network is real */
 	struct mailbox *mailbox;
 	void (*fn)(void *arg, enum ladder_event how);
 	void *arg;
@@ -35,6 +37,8 @@ static void stop(struct knock *k)
 	resolve_forget(k->question);
 	k->question = NULL;
 	loop_timer_stop(k->loop, &k->timer);
+	if (k->world)
+		k->world->unknock(k->world->arg, k);
 	if (k->fd >= 0) {
 		loop_io_set(k->loop, &k->io, 0);
 		close(k->fd);
@@ -145,7 +149,7 @@ struct knock *knock_new(struct loop *loop, struct resolver *resolver, struct mai
                         void (*fn)(void *arg, enum ladder_event how), void *arg)
 {
 	struct knock *k = mem_alloc(sizeof *k);
-	*k = (struct knock){ .loop = loop, .resolver = resolver, .mailbox = mailbox, .fn = fn, .arg = arg, .fd = -1 };
+	*k = (struct knock){ .loop = loop, .resolver = resolver, .world = resolver_world(resolver), .mailbox = mailbox, .fn = fn, .arg = arg, .fd = -1 };
 	loop_timer_init(&k->timer, on_timeout);
 	loop_defer_init(&k->tell, on_tell);
 	return k;
@@ -173,7 +177,9 @@ void knock_begin(struct knock *k, const char *host, uint16_t port, uint64_t time
 	k->is_under_way = true;
 	k->is_connected = false;
 	loop_timer_start(k->loop, &k->timer, timeout_us);
-	if (host[0] == '/' || host[0] == '@') {
+	if (k->world) {
+		k->world->knock(k->world->arg, k, host, port);
+	} else if (host[0] == '/' || host[0] == '@') {
 		if (addr_from_socket_dir(&a, host, port, &err))
 			connect_to(k, &a);
 		else
@@ -183,4 +189,14 @@ void knock_begin(struct knock *k, const char *host, uint16_t port, uint64_t time
 	} else {
 		k->question = resolve_ask(k->resolver, host, port, k->mailbox, on_answer, k);
 	}
+}
+
+void knock_on_taken(struct knock *k)
+{
+	k->is_connected = true;
+}
+
+void knock_on_end(struct knock *k, enum ladder_event how)
+{
+	end(k, how);
 }

@@ -56,6 +56,28 @@ static int act_sleep(lua_State *L)
 	return fiber_wait(L, f, &n->wait);
 }
 
+/* ---- what a simulation makes of a hook ------------------------------------------------------------------------------------------ */
+
+static void hang_cancel(struct wait *w)
+{
+	mem_free(w);
+}
+
+int act_hang(lua_State *L)
+{
+	struct fiber *f = fiber_check(L);
+	struct wait *w = mem_alloc(sizeof *w);
+	*w = (struct wait){ .cancel = hang_cancel, .what = "nothing: it hangs" };
+	return fiber_wait(L, f, w);
+}
+
+int act_fail(lua_State *L)
+{
+	struct action_error e = { .kind = "exit", .status = 1 };
+	err_set(&e.err, "58000", "the test has it fail");
+	return error_push(L, &e);
+}
+
 /* ---- defer, log -------------------------------------------------------------------------------------------------------------------- */
 
 static int act_defer(lua_State *L)

@@ -27,6 +27,7 @@ struct asked {
 	enum hook_name hook;
 	const struct hook_operation *op;
 	int node, primary, old; /* -1: none */
+	enum hook_fate fate;
 };
 
 static void set_number(lua_State *L, const char *name, uint64_t value)
@@ -66,7 +67,10 @@ static void push_operation(lua_State *L, const struct asked *a)
 static int push_action(lua_State *L, void *arg)
 {
 	const struct asked *a = arg;
-	hook_vm_push(L, NULL, names[a->hook]);
+	if (a->fate == HOOK_RUNS)
+		hook_vm_push(L, NULL, names[a->hook]);
+	else
+		lua_pushcfunction(L, a->fate == HOOK_FAILS ? act_fail : act_hang);
 	push_operation(L, a);
 	policy_control_push_node(L, a->node);
 	if (a->primary < 0)
@@ -84,12 +88,17 @@ struct hook_run *hooks_run(struct hooks *h, const char *cluster, enum hook_name 
 		err_set(err, "42704", "cluster %.60s has no policy", cluster);
 		return NULL;
 	}
-	struct asked a = { hook, op, hook_vm_node(v, node), primary ? hook_vm_node(v, primary) : -1,
-		               hook_vm_node(v, op->old_primary) };
+	struct asked a = { .hook = hook,
+		               .op = op,
+		               .node = hook_vm_node(v, node),
+		               .primary = primary ? hook_vm_node(v, primary) : -1,
+		               .old = hook_vm_node(v, op->old_primary) };
 	if (a.node < 0 || (primary && a.primary < 0)) {
 		err_set(err, "42704", "node %.60s is not in the configuration any more", a.node < 0 ? node : primary);
 		return NULL;
 	}
+	if (h->env.stage)
+		a.fate = h->env.stage->begins(h->env.stage->arg, names[hook], node);
 	struct run_spec spec = { .kind = RUN_HOOK, .name = names[hook], .push = push_action, .push_arg = &a, .fn = fn, .arg = arg };
 	spec.timeout_us = timeout_us;
 	spec.operation = op->id;

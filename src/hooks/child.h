@@ -29,12 +29,14 @@ struct child_end {
 };
 typedef void (*child_fn)(void *arg, const struct child_end *end);
 
+struct hooks_stage;
 struct children {
 	struct loop *loop;
+	const struct hooks_stage *stage; /* who plays the programs of a simulation; NULL: they are real */
 	struct dlist all;
 };
 struct child;
-void children_init(struct children *cs, struct loop *loop);
+void children_init(struct children *cs, struct loop *loop, const struct hooks_stage *stage);
 void children_fini(struct children *cs); /* all are killed; nobody is told */
 /* FN comes from the loop, once.  NULL with ERR: it could not be started. */
 struct child *child_start(struct children *cs, const struct child_spec *spec, child_fn fn, void *arg, struct err *err) MUST_CHECK;

@@ -358,7 +358,7 @@ struct hooks *hooks_new(const struct hooks_env *env)
 	dlist_init(&h->runs);
 	dlist_init(&h->sways);
 	metrics_init(&h->metrics);
-	children_init(&h->children, env->loop);
+	children_init(&h->children, env->loop, env->stage);
 	records_init(&h->records);
 	return h;
 }

@@ -327,6 +327,11 @@ int act_http(lua_State *L)
 	int headers = lua_isnil(L, -1) ? 0 : lua_gettop(L);
 	if (headers)
 		check_headers(L, headers);
+	if (f->run->hooks->env.stage) {
+		struct action_error e = { .kind = "http", .status = -1 };
+		err_set(&e.err, "58000", "there is no HTTP in a simulation");
+		return error_push(L, &e);
+	}
 	struct request *r = mem_alloc(sizeof *r);
 	*r = (struct request){ .wait = { .cancel = http_cancel }, .fiber = f };
 	if (!name_request(r, method, url)) {

@@ -20,6 +20,7 @@
 #include "base/dlist.h"
 #include "child.h"
 #include "hooks/hooks.h"
+#include "hooks/stage.h"
 #include "policy/control.h"
 
 /* ---- error.c -------------------------------------------------------------------------------------------------------------- */
@@ -234,6 +235,8 @@ int act_release(lua_State *L);
 int act_known_step(lua_State *L);  /* native.known_step(name) -> it is new here, it is kept, what it came to */
 int act_finish_step(lua_State *L); /* native.finish_step(name, value) */
 void steps_free(struct hook_run *r);
+int act_hang(lua_State *L); /* for ever */
+int act_fail(lua_State *L); /* nil, and why */
 struct http;
 void http_free(struct http *h); /* NULL is fine; nobody waits for it any more */
 

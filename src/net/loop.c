@@ -9,6 +9,8 @@
  * The bracket repeats while its own calls defer more, a bounded number of times; what is left then is done after a wait of
  * zero, so that two calls that defer each other cannot starve the descriptors.
  *
+ * A simulation's loop has the same timers and deferred calls, and nothing to wait for: its turn is at the time of what comes next.
+ *
  * Always: time is read once a turn.  A turn that has nothing to change costs one system call, epoll_wait: libev gathers
  * changes of interest and hands them to epoll once, and a watcher that was stopped and started again costs nothing.
  */
@@ -47,6 +49,7 @@ struct loop {
 	void *turn_end_arg;
 	uint64_t now_us; /* 0: no turn is running */
 	int epoll_fd;    /* libev's; -1: not found */
+	uint64_t *clock; /* of a simulation, which has no libev; NULL: time is real */
 	bool is_stopping;
 };
 
@@ -103,13 +106,9 @@ static void signal_came(struct ev_loop *ev, ev_signal *w, int revents)
 
 /* is_woken first: who sends from here on writes again.  Each is called once: threads that answer each other's letters must not keep a
  * loop from its sockets.  A call may stop any of them. */
-static void woken(struct loop_io *io, unsigned events)
+static void run_asyncs(struct loop *loop)
 {
-	struct loop *loop = CONTAINER_OF(io, struct loop, wake);
 	struct dlist round;
-	uint64_t n;
-	if (read(io->ev.fd, &n, sizeof n) < 0 && errno != EAGAIN)
-		die("cannot read a loop's eventfd");
 	atomic_store(&loop->is_woken, false);
 	dlist_take(&round, &loop->asyncs);
 	for (struct dlist *l; (l = dlist_pop_front(&round));) {
@@ -118,6 +117,14 @@ static void woken(struct loop_io *io, unsigned events)
 		if (atomic_exchange(&a->is_sent, false))
 			a->fn(a);
 	}
+}
+
+static void woken(struct loop_io *io, unsigned events)
+{
+	uint64_t n;
+	if (read(io->ev.fd, &n, sizeof n) < 0 && errno != EAGAIN)
+		die("cannot read a loop's eventfd");
+	run_asyncs(CONTAINER_OF(io, struct loop, wake));
 }
 
 static void io_ignored(struct ev_loop *ev, ev_io *w, int revents)
@@ -178,10 +185,25 @@ struct loop *loop_new(bool is_main)
 	return loop;
 }
 
+struct loop *loop_new_simulated(uint64_t *now_us)
+{
+	struct loop *loop = mem_alloc(sizeof *loop);
+	loop->clock = now_us;
+	loop->epoll_fd = -1;
+	dlist_init(&loop->deferred);
+	dlist_init(&loop->asyncs);
+	return loop;
+}
+
 void loop_free(struct loop *loop)
 {
 	if (!loop)
 		return;
+	if (loop->clock) {
+		timers_fini(&loop->timers);
+		mem_free(loop);
+		return;
+	}
 	ev_check_stop(loop->ev, &loop->turn_start);
 	ev_timer_stop(loop->ev, &loop->tick);
 	loop_io_set(loop, &loop->wake, 0);
@@ -251,6 +273,27 @@ void loop_run(struct loop *loop)
 		may_sleep = end_turn(loop);
 	}
 	loop->now_us = 0;
+}
+
+bool loop_turn_simulated(struct loop *loop, uint64_t until_us)
+{
+	uint64_t first = timers_first_us(&loop->timers);
+	if (!dlist_is_empty(&loop->deferred) || atomic_load(&loop->is_woken))
+		first = *loop->clock;
+	if (first > until_us) {
+		*loop->clock = until_us;
+		return false;
+	}
+	*loop->clock = first > *loop->clock ? first : *loop->clock;
+	loop->now_us = *loop->clock;
+	if (loop->on_turn_start)
+		loop->on_turn_start(loop->turn_start_arg);
+	if (atomic_load(&loop->is_woken))
+		run_asyncs(loop);
+	run_timers(loop);
+	end_turn(loop);
+	loop->now_us = 0;
+	return true;
 }
 
 void loop_stop(struct loop *loop)
@@ -323,6 +366,7 @@ void loop_io_set(struct loop *loop, struct loop_io *io, unsigned events)
 	unsigned now = ev_is_active(&io->ev) ? (unsigned)io->ev.events & (LOOP_READ | LOOP_WRITE) : 0;
 	if (now == events)
 		return;
+	ASSERT(loop->ev);
 	if (now)
 		ev_io_stop(loop->ev, &io->ev);
 	/* Not ev_io_set(): it would make libev call epoll_ctl even where nothing changes. */
@@ -364,7 +408,7 @@ void loop_async_send(struct loop_async *a)
 {
 	const uint64_t one = 1;
 	atomic_store(&a->is_sent, true);
-	if (!atomic_exchange(&a->loop->is_woken, true) && write(a->loop->wake.ev.fd, &one, sizeof one) < 0)
+	if (!atomic_exchange(&a->loop->is_woken, true) && !a->loop->clock && write(a->loop->wake.ev.fd, &one, sizeof one) < 0)
 		die("cannot write to a loop's eventfd");
 }
 

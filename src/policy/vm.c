@@ -62,7 +62,7 @@ static uint64_t cpu_us(void)
 /* The clock of the thread is a system call, so it is asked only when the other one says that it is late. */
 static bool is_time_over(struct policy_vm *vm)
 {
-	uint64_t now = clock_us();
+	uint64_t now = clock_real_us();
 	if (!vm->from_us)
 		vm->from_us = now;
 	if (now - vm->from_us < vm->limit_us - GRACE_US)

@@ -1,10 +1,44 @@
 /*
- * rows — the answer to a service's question, read: libpq's, which is gone when the function that got it returns.
+ * rows — the answer to a service's question, read: libpq's, which is gone when the function that got it returns; or made, by a simulation.
  */
 #include <libpq-fe.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/log.h"
+#include "base/mem.h"
+#include "rows.h"
 #include "upstream/service.h"
+
+#define TEXT_OID 25
+
+static void describe(const struct world_reply *r, PGresAttDesc *columns)
+{
+	for (unsigned i = 0; i < r->n_columns; i++) {
+		columns[i] = (PGresAttDesc){ .name = (char *)(uintptr_t)(r->names ? r->names[i] : "c") };
+		columns[i].typid = r->types ? r->types[i] : TEXT_OID;
+		columns[i].typlen = -1;
+		columns[i].atttypmod = -1;
+	}
+}
+
+PGresult *rows_make(const struct world_reply *r)
+{
+	PGresult *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresAttDesc *columns = mem_alloc((r->n_columns + 1) * sizeof *columns);
+	bool is_good = result != NULL;
+	describe(r, columns);
+	is_good = is_good && PQsetResultAttrs(result, (int)r->n_columns, columns);
+	mem_free(columns);
+	for (unsigned i = 0; is_good && i < r->n_rows * r->n_columns; i++) {
+		const char *value = r->values[i];
+		is_good = PQsetvalue(result, (int)(i / r->n_columns), (int)(i % r->n_columns), (char *)(uintptr_t)value,
+		                     value ? (int)strlen(value) : -1);
+	}
+	if (!is_good)
+		die("out of memory: a simulated answer");
+	return result;
+}
 
 static const PGresult *result_of(const struct service_rows *rows)
 {

@@ -4,6 +4,8 @@
  *   idle ──service_ask()──► resolving ──► connecting ──► asking ──► idle        any ──deadline, error──► idle, not connected
  *     └─────────── (connected already) ───────────────────►┘
  *
+ * In a simulation the world (upstream/world.h) takes libpq's place, from connecting to the answer; questions and deadlines stay here.
+ *
  * Always: `fn` is set exactly while a question is open, and the timer runs exactly then;
  *         while connected and idle the socket is watched, so that a connection that died is not asked next time.
  */
@@ -20,6 +22,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "dial.h"
+#include "rows.h"
 
 #define COLUMNS_MAX 16
 
@@ -33,6 +36,8 @@ struct service {
 	struct dial dial;
 	enum service_state state;
 	PGconn *conn; /* NULL: not connected */
+	const struct world *world; /* NULL: the network is real */
+	bool is_in_touch;          /* connected, in the world */
 	struct loop_io io;
 	struct loop_timer timer;
 	struct loop_defer begin;
@@ -78,6 +83,9 @@ static void watch(struct service *s, unsigned events)
 
 static void disconnect(struct service *s)
 {
+	s->is_in_touch = false;
+	if (s->world)
+		s->world->hang_up(s->world->arg, s);
 	loop_io_set(s->loop, &s->io, 0);
 	PQfinish(s->conn);
 	s->conn = NULL;
@@ -364,10 +372,24 @@ static void on_deadline(struct loop_timer *t)
 	fail(s);
 }
 
+static void ask_world(struct service *s)
+{
+	const struct world_question q = { .host = s->dial.host,
+		                              .port = s->dial.port,
+		                              .is_connected = s->is_in_touch,
+		                              .sql = s->sql,
+		                              .n = s->n_parameters,
+		                              .parameters = (const char *const *)s->parameters };
+	service_enter(s, s->is_in_touch ? SERVICE_ASKING : SERVICE_CONNECTING);
+	s->world->ask(s->world->arg, s, &q);
+}
+
 static void begin(struct loop_defer *d)
 {
 	struct service *s = CONTAINER_OF(d, struct service, begin);
-	if (s->conn)
+	if (s->world)
+		ask_world(s);
+	else if (s->conn)
 		begin_asking(s);
 	else
 		find_host(s);
@@ -381,6 +403,7 @@ struct service *service_new(struct loop *loop, struct resolver *resolver, struct
 	struct service *s = mem_alloc(sizeof *s);
 	s->loop = loop;
 	s->resolver = resolver;
+	s->world = resolver_world(resolver);
 	s->mailbox = mailbox;
 	dial_init(&s->dial, target);
 	loop_io_init(&s->io, -1, on_io);
@@ -466,4 +489,34 @@ bool service_ask_bounded(struct service *s, const struct service_statement *stat
 	s->max_rows = statement->max_rows;
 	s->bytes_left = statement->max_bytes;
 	return true;
+}
+
+/* -- the world ------------------------------------------------------------------------------------ */
+
+void service_on_connected(struct service *s)
+{
+	s->is_in_touch = true;
+	service_enter(s, SERVICE_ASKING);
+}
+
+void service_on_reply(struct service *s, const struct world_reply *r)
+{
+	ASSERT(s->state == SERVICE_ASKING);
+	s->result = rows_make(r);
+	finish_answer(s);
+}
+
+void service_on_refused(struct service *s, const struct err *err, bool ends)
+{
+	struct err copy = *err;
+	s->err = copy;
+	if (ends)
+		fail(s);
+	else
+		end_question(s, NULL, 0, &copy);
+}
+
+void service_on_closed(struct service *s)
+{
+	lose(s);
 }
