@@ -26,7 +26,7 @@ struct world {
 	void (*ask)(void *arg, struct service *who, const struct world_question *q);
 	/* WHO waits for nothing any more, and has no connection; also of one that had none. */
 	void (*hang_up)(void *arg, struct service *who);
-	/* Somebody knocks there; TELL is called once with what came of it, unless UNKNOCK was before. */
+	/* A struct knock -> knock_on_taken(), knock_on_end() (ha/knock.h). */
 	void (*knock)(void *arg, void *who, const char *host, uint16_t port);
 	void (*unknock)(void *arg, void *who);
 };

@@ -1,0 +1,76 @@
+/*
+ * sim — a simulated cluster with Lunapool before it: time is a number, servers are a few facts each, and what decides is the shipped code.
+ *
+ * Simulated are the servers (their WAL, their replication, what they answer), the network, the journal's disk, the programs that hooks run, and a
+ * client who writes and one who reads.  Real are the probes and their verdicts, the ladder, the operations and the guard, the policy's VMs, the
+ * topology and the routing.  A seed decides how long everything takes, and so who comes first; the same seed does the same again.
+ *
+ * After each turn of events what must never be is looked for; the first that is found stays (sim_violation()).
+ */
+#ifndef SIM_SIM_H
+#define SIM_SIM_H
+
+#include "ha/ops.h"
+
+struct sim;
+struct sim_node {
+	const char *name;
+	const char *settings; /* of its block in the configuration; NULL: none */
+};
+struct sim_conf {
+	size_t n; /* nodes; the first is the primary */
+	const struct sim_node *nodes;
+	const char *settings; /* of the block cluster; NULL: none */
+	const char *policy;   /* path of a file; NULL: none */
+	const char *sync;     /* synchronous_standby_names; NULL: none */
+	bool is_quiet;        /* nobody writes and reads */
+};
+struct sim *sim_new(uint64_t seed);
+void sim_free(struct sim *s); /* NULL is fine */
+/* The cluster begins, and Lunapool before it; until that knows its primary.  Once.  False with ERR: the configuration, or the policy, is wrong. */
+bool sim_begin(struct sim *s, const struct sim_conf *conf, struct err *err) MUST_CHECK;
+bool sim_has_begun(const struct sim *s);
+bool sim_run(struct sim *s, uint64_t us); /* false: something was violated */
+const char *sim_violation(const struct sim *s);                          /* NULL: nothing was */
+void sim_violate(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the first stays */
+uint64_t sim_now_us(const struct sim *s);                                /* since it began */
+uint32_t sim_random(struct sim *s, uint32_t below);
+/* What has happened, the last few hundred lines of it, the oldest first. */
+void sim_trace(const struct sim *s, void (*fn)(void *arg, const char *line), void *arg);
+void sim_say(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* a line there */
+
+/* ---- faults: NODE is its number, by sim_node_named() */
+int sim_node_named(const struct sim *s, const char *name); /* -1: there is none */
+void sim_kill(struct sim *s, int node);                    /* SIGKILL of all its processes */
+void sim_start(struct sim *s, int node);                   /* it comes up as what it was */
+void sim_return_as_primary(struct sim *s, int node);       /* … out of recovery, whatever it was */
+void sim_freeze(struct sim *s, int node);                  /* SIGSTOP of all of them */
+void sim_thaw(struct sim *s, int node);
+void sim_partition(struct sim *s, int node); /* nobody has a way to it, nor it to anybody */
+void sim_heal(struct sim *s, int node);      /* … and of slow, refuse and disk_full */
+void sim_refuse(struct sim *s, int node);    /* it is full: who comes is told 53300 */
+void sim_fill_disk(struct sim *s, int node); /* who would write is told 53100 */
+void sim_slow(struct sim *s, int node, uint64_t us);       /* each answer comes so much later */
+void sim_lag_bytes(struct sim *s, int node, uint64_t bytes);
+void sim_lag_time(struct sim *s, int node, uint64_t us); /* it replays so much later */
+/* ACT at NODE (-1: at any): "promote", "follow_primary", or another hook's name; the next N times. */
+void sim_act_fails(struct sim *s, const char *act, int node, unsigned n);
+void sim_act_hangs(struct sim *s, const char *act, int node, unsigned n);
+void sim_lunapool_dies_at(struct sim *s, const char *step); /* SIGKILL, at this step of an operation, once; it is started again */
+void sim_lunapool_dies(struct sim *s);                      /* now */
+void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */
+/* What an order comes to: it is given when Lunapool lives. */
+bool sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err);
+
+/* ---- what has come of it */
+const struct record *sim_record(const struct sim *s); /* that is on the journal's disk */
+const char *sim_primary(const struct sim *s);         /* where writes are sent now; NULL: nowhere */
+bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
+bool sim_is_streaming(const struct sim *s, int node);
+unsigned sim_promotions(const struct sim *s); /* that have happened */
+unsigned sim_called(const struct sim *s, const char *act, const char *node); /* how often; NODE NULL: at any */
+uint64_t sim_write_outage_us(const struct sim *s); /* the longest time without a write that was acknowledged */
+uint64_t sim_writes(const struct sim *s);          /* acknowledged */
+uint64_t sim_lost_writes(const struct sim *s);     /* … that the primary has not */
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * must — what must never be, whatever a policy does and whoever dies; looked at after each turn of events.
+ *
+ *   one write target: whoever acknowledges a write is the recorded primary, who is not in quarantine
+ *   no acknowledged synchronous write is lost: whoever is recorded as primary has it
+ *   one promotion for each candidate that an operation has tried, and none of anybody else by us
+ *   no read at a standby that lacks what its session has written before
+ *   the epoch grows; what Lunapool goes by is what is on the disk
+ */
+#include <string.h>
+
+#include "priv.h"
+
+void must_on_acknowledged(struct sim *s, int node)
+{
+	const struct node *n = &s->nodes[node];
+	if (*s->record.primary && strcmp(s->record.primary, n->name) != 0)
+		sim_violate(s, "one write target: %s acknowledged a write while %s is the recorded primary", n->name, s->record.primary);
+}
+
+void must_on_promoted(struct sim *s, const struct node *n)
+{
+	const struct record_operation *op = &s->record.op;
+	if (!op->id)
+		return;
+	s->promotions_of_it = s->of_operation == op->id ? s->promotions_of_it + 1 : 1;
+	s->of_operation = op->id;
+	if (s->promotions_of_it > op->attempt)
+		sim_violate(s, "one promotion: operation %llu has tried %u candidates, and %s is the %uth that is promoted",
+		            (unsigned long long)op->id, op->attempt, n->name, s->promotions_of_it);
+}
+
+void must_on_read(struct sim *s, const struct node *n, const struct written *w)
+{
+	int at = sim_node_named(s, s->record.primary);
+	const struct node *p = at < 0 ? NULL : &s->nodes[at];
+	bool is_lost = !p || !node_holds(s, p->branch, p->lsn, w->branch, w->lsn); /* the primary has it no more, either */
+	if (!is_lost && !node_holds(s, n->branch, n->replayed, w->branch, w->lsn))
+		sim_violate(s, "no read below its floor: %s does not show what the session has written before", n->name);
+}
+
+/* Who has just been recorded has all that was acknowledged. */
+static void look_at_writes(struct sim *s)
+{
+	uint64_t lost = s->sync ? sim_lost_writes(s) : 0;
+	if (lost)
+		sim_violate(s, "no acknowledged synchronous write lost: %s lacks %llu of them", s->record.primary,
+		            (unsigned long long)lost);
+}
+
+static void look_at_operation(struct sim *s, const struct ops *o)
+{
+	const struct record *r = ops_record(o);
+	if (strcmp(r->primary, s->record.primary) != 0 || r->epoch != s->record.epoch)
+		sim_violate(s, "what Lunapool goes by (%s, epoch %llu) is not what is on its disk (%s, epoch %llu)", r->primary,
+		            (unsigned long long)r->epoch, s->record.primary, (unsigned long long)s->record.epoch);
+	if (*r->primary && !ops_holds(o) && record_is_barred(r, r->primary))
+		sim_violate(s, "the recorded primary %s is kept away", r->primary);
+	if (r->op.id && r->op.step == STEP_FOLLOW && !ops_is_cut(o, r->op.source))
+		sim_violate(s, "one write target: %s is not cut off, and %s is primary in its place", r->op.source, r->primary);
+}
+
+void must_look(struct sim *s)
+{
+	const struct ops *o = life_ops(s);
+	if (o)
+		look_at_operation(s, o);
+	if (s->record.epoch < s->greatest_epoch)
+		sim_violate(s, "the epoch went from %llu to %llu", (unsigned long long)s->greatest_epoch,
+		            (unsigned long long)s->record.epoch);
+	if (s->record.epoch != s->greatest_epoch)
+		look_at_writes(s);
+	s->greatest_epoch = s->record.epoch;
+}
