@@ -369,7 +369,7 @@ struct control *control_new(struct app *a)
 	a->records = records_new();
 	c->orders = orders_new(a);
 	powers_init(&c->powers, a);
-	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers });
+	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers, NULL });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->monitor = monitor_new(a);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);

@@ -5,6 +5,7 @@
  *   lunapool --check -c PATH    say whether the configuration is good
  *   lunapool --takeover -c PATH take the place of the one that serves, without a client noticing
  *   lunapool --dry-run -c PATH  say what a reload of the one that serves would change
+ *   lunapool test FILE…         tests of policies (src/sim/run.c)
  *   lunapool --docs WHAT        print what the tables know: params, commands, statements, meta, sample BLOCK
  */
 #include <getopt.h>
@@ -24,6 +25,7 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "policy/meta.h"
+#include "sim/run.h"
 #include "sql/matrix.h"
 #include "upstream/keyring.h"
 
@@ -35,6 +37,7 @@ static const char usage[] =
     "  lunapool -c PATH           serve in the foreground; PATH is a file, or a directory whose *.conf are read in name order\n"
     "  lunapool --check -c PATH   check the configuration, then exit\n"
     "  lunapool ctl COMMAND…      one command of the console, as in `lunapool ctl show pools`; ctl --help tells more\n"
+    "  lunapool test FILE…        tests of policies, in simulated clusters; test --help tells more\n"
     "  lunapool --takeover -c PATH\n"
     "                             serve in the place of the Lunapool that does so now, which lets its clients finish and ends\n"
     "  lunapool --dry-run -c PATH print what SIGHUP would change in the Lunapool that serves now\n"
@@ -203,6 +206,10 @@ int main(int argc, char **argv)
 		hash_init();
 		log_init(STDERR_FILENO);
 		return ctl_run(argc - 1, argv + 1);
+	}
+	if (argc > 1 && strcmp(argv[1], "test") == 0) {
+		log_init(STDERR_FILENO);
+		return run_tests(argc - 1, argv + 1);
 	}
 	int status = parse_options(argc, argv, &o);
 	if (status >= 0)

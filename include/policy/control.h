@@ -42,6 +42,8 @@ enum policy_resumed policy_control_resume(struct policy_vm *vm, lua_State *fiber
 /* file:line: what was wrong, of the last call that failed. */
 const char *policy_control_error(const struct policy_vm *vm);
 
+struct slice policy_control_part(const char *name); /* the text of lua/lunapool/NAME.lua */
+
 /* These push one value, and may raise an error. */
 void policy_control_push_table(lua_State *L); /* what the policy's file returned */
 void policy_control_push_cluster(lua_State *L);

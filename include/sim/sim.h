@@ -11,6 +11,7 @@
 #define SIM_SIM_H
 
 #include "ha/ops.h"
+#include "upstream/world.h"
 
 struct sim;
 struct sim_node {
@@ -47,15 +48,24 @@ void sim_return_as_primary(struct sim *s, int node);       /* … out of recover
 void sim_freeze(struct sim *s, int node);                  /* SIGSTOP of all of them */
 void sim_thaw(struct sim *s, int node);
 void sim_partition(struct sim *s, int node); /* nobody has a way to it, nor it to anybody */
-void sim_heal(struct sim *s, int node);      /* … and of slow, refuse and disk_full */
+void sim_heal(struct sim *s, int node);      /* … and of slow, refuse, hang, disk_full and lag */
 void sim_refuse(struct sim *s, int node);    /* it is full: who comes is told 53300 */
+void sim_hang(struct sim *s, int node);      /* its disk hangs: who reads is answered, and no write ends */
 void sim_fill_disk(struct sim *s, int node); /* who would write is told 53100 */
+/* It answers statements that have SQL in them with these rows, by columns' names; all of it is copied.  NODE -1: each. */
+bool sim_teach(struct sim *s, int node, const char *sql, const struct world_reply *reply);
 void sim_slow(struct sim *s, int node, uint64_t us);       /* each answer comes so much later */
 void sim_lag_bytes(struct sim *s, int node, uint64_t bytes);
 void sim_lag_time(struct sim *s, int node, uint64_t us); /* it replays so much later */
 /* ACT at NODE (-1: at any): "promote", "follow_primary", or another hook's name; the next N times. */
 void sim_act_fails(struct sim *s, const char *act, int node, unsigned n);
 void sim_act_hangs(struct sim *s, const char *act, int node, unsigned n);
+/* What others do: */
+void sim_promote(struct sim *s, int node);
+void sim_follow(struct sim *s, int node, int primary); /* its settings name PRIMARY from now on */
+/* Asked of each program that a hook runs, with its words in a line: true, it is known, and ends with *STATUS and what stands in SAID. */
+typedef bool (*sim_program_fn)(void *arg, const char *line, int *status, char *said, size_t room);
+void sim_on_program(struct sim *s, sim_program_fn fn, void *arg);
 void sim_lunapool_dies_at(struct sim *s, const char *step); /* SIGKILL, at this step of an operation, once; it is started again */
 void sim_lunapool_dies(struct sim *s);                      /* now */
 void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */
@@ -67,10 +77,20 @@ const struct record *sim_record(const struct sim *s); /* that is on the journal'
 const char *sim_primary(const struct sim *s);         /* where writes are sent now; NULL: nowhere */
 bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
 bool sim_is_streaming(const struct sim *s, int node);
+bool sim_is_up(const struct sim *s, int node);
 unsigned sim_promotions(const struct sim *s); /* that have happened */
 unsigned sim_called(const struct sim *s, const char *act, const char *node); /* how often; NODE NULL: at any */
 uint64_t sim_write_outage_us(const struct sim *s); /* the longest time without a write that was acknowledged */
 uint64_t sim_writes(const struct sim *s);          /* acknowledged */
 uint64_t sim_lost_writes(const struct sim *s);     /* … that the primary has not */
+
+struct sim_route {
+	char node[128];   /* where it runs; "": it is refused */
+	char error[400];  /* SQLSTATE and text, if it is refused */
+	char story[4000]; /* all that EXPLAIN ROUTE says */
+};
+/* Of a statement that USER would send now in a session of its own, asked TIMES, since chance may choose: so many answers in OUT.  False: Lunapool does
+ * not run. */
+bool sim_route(struct sim *s, const char *database, const char *user, const char *sql, unsigned times, struct sim_route *out);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/compiler.h"
+#include "policy/control.h"
 #include "priv.h"
 
 /* clang-format off */
@@ -18,7 +19,7 @@
 	        ".global stock_" #name "_end\nstock_" #name "_end:\n"    \
 	        ".byte 0\n.previous\n");
 #define STOCKS(X) X(default) X(by) X(by_ssh) X(by_commands)
-#define PARTS(X) X(control) X(json)
+#define PARTS(X) X(control) X(json) X(test)
 /* clang-format on */
 STOCKS(STOCK)
 PARTS(STOCK)
@@ -54,4 +55,10 @@ bool stock_part(const char *name, struct source_file *out)
 {
 	static const struct stock parts[] = { PARTS(STOCK_ROW) };
 	return find(parts, ARRAY_LEN(parts), name, out);
+}
+
+struct slice policy_control_part(const char *name)
+{
+	struct source_file part;
+	return stock_part(name, &part) ? slice_of(part.text, part.len) : slice_of("", 0);
 }

@@ -203,6 +203,7 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *a
 {
 	if (taught(s, n, sql, a))
 		return;
+	a->is_silent = n->is_hung && (has(sql, "pg_logical_emit_message") || has(sql, "alter system") || has(sql, "checkpoint"));
 	if (strcmp(sql, sample_sql(SAMPLE_ALL)) == 0)
 		sample(s, n, a);
 	else if (has(sql, "pg_promote("))
@@ -219,4 +220,54 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *a
 		say_recovery(n, sql, a);
 	else if (!has(sql, "pg_logical_emit_message") && strcasecmp(sql, "checkpoint") != 0)
 		fail(a, "0A000", "a simulated server does not know this statement: teach it with sim:answers()");
+}
+
+/* ---- lessons -------------------------------------------------------------------------------------------------------------------- */
+
+static void *copy(const void *from, size_t n, size_t size)
+{
+	void *to = mem_alloc((n + 1) * size);
+	if (n)
+		memcpy(to, from, n * size);
+	return to;
+}
+
+static void copy_texts(const char **texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		texts[i] = texts[i] ? mem_text(texts[i]) : NULL;
+}
+
+static void free_texts(const char *const *texts, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		mem_free((void *)(uintptr_t)texts[i]);
+	mem_free((void *)(uintptr_t)texts);
+}
+
+bool sim_teach(struct sim *s, int node, const char *sql, const struct world_reply *reply)
+{
+	size_t n_values = (size_t)reply->n_columns * reply->n_rows;
+	if (s->n_lessons == LESSONS_MAX)
+		return false;
+	const char **names = copy(reply->names, reply->n_columns, sizeof *names), **values = copy(reply->values, n_values, sizeof *values);
+	copy_texts(names, reply->n_columns);
+	copy_texts(values, n_values);
+	struct lesson *l = &s->lessons[s->n_lessons++];
+	*l = (struct lesson){ .node = node, .sql = mem_text(sql), .reply = *reply };
+	l->reply.names = names;
+	l->reply.values = values;
+	l->reply.types = copy(reply->types, reply->n_columns, sizeof *reply->types);
+	return true;
+}
+
+void lessons_forget(struct sim *s)
+{
+	while (s->n_lessons > 0) {
+		struct lesson *l = &s->lessons[--s->n_lessons];
+		free_texts(l->reply.names, l->reply.n_columns);
+		free_texts(l->reply.values, (size_t)l->reply.n_columns * l->reply.n_rows);
+		mem_free((void *)(uintptr_t)l->reply.types);
+		mem_free(l->sql);
+	}
 }

@@ -85,7 +85,7 @@ static void on_synced(struct sim *s, struct happening *h)
 	const struct node *n = &s->nodes[c->node];
 	if (c->turn != h->a)
 		return;
-	if (node_answers(n) && node_is_acknowledged(s, n, c->branch, c->lsn))
+	if (node_answers(n) && !n->is_hung && node_is_acknowledged(s, n, c->branch, c->lsn))
 		sim_later(s, sim_way_us(s) + n->slow_us, on_acknowledged, c, SIM_NONE, c->turn, 0);
 	else
 		sim_later(s, SYNC_US, on_synced, c, SIM_NONE, c->turn, 0);
@@ -97,7 +97,7 @@ static void on_arrived(struct sim *s, struct happening *h)
 	struct node *n = &s->nodes[c->node];
 	if (c->turn != h->a)
 		return;
-	if (n->is_away || (n->is_alive && n->is_frozen)) {
+	if (n->is_away || (n->is_alive && (n->is_frozen || n->is_hung))) {
 		sim_later(s, AGAIN_US, on_arrived, c, SIM_NONE, c->turn, 0);
 		return;
 	}

@@ -191,7 +191,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	topo_publish(l->board, t);
 	l->seen = topo_pick_up(l->board, 0);
 	l->roles = roles_new(s->loop, l->resolver, &l->mailbox, l->board);
-	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &s->stage });
+	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, NULL, &s->stage });
 	l->journal = journal_simulated(&s->disk);
 	l->pools = (struct keeper_pools){ s, on_progress, on_busy };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);
@@ -290,7 +290,7 @@ static void write_conf(struct sim *s, const struct sim_conf *conf)
 	add(&t, "cluster \"main\" {\n%s%s%s\n", says(conf->settings, "failover =") ? "" : "failover = auto\n",
 	    says(conf->settings, "service_user =") ? "" : "service_user = \"lunapool\"\n", conf->settings ? conf->settings : "");
 	if (conf->policy)
-		add(&t, "policy = \"%s\"\n", conf->policy);
+		add(&t, "policy = '%s'\n", conf->policy);
 	for (size_t i = 0; i < s->n; i++) {
 		const char *more = conf->nodes[i].settings;
 		add(&t, "node \"%s\" { host = \"%s\" port = %u %s%s%s %s }\n", s->nodes[i].name, s->nodes[i].host, SIM_PORT,

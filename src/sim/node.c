@@ -313,7 +313,7 @@ void sim_heal(struct sim *s, int node)
 {
 	struct node *n = &s->nodes[node];
 	sim_say(s, "test: heal %s", n->name);
-	n->is_away = n->is_full = n->has_full_disk = false;
+	n->is_away = n->is_full = n->is_hung = n->has_full_disk = false;
 	n->slow_us = n->lag_bytes = n->lag_us = 0;
 	catch_up(s, n);
 	links_go_on(s, n);
@@ -325,10 +325,30 @@ void sim_refuse(struct sim *s, int node)
 	s->nodes[node].is_full = true;
 }
 
+void sim_hang(struct sim *s, int node)
+{
+	sim_say(s, "test: hang %s", s->nodes[node].name);
+	s->nodes[node].is_hung = true;
+}
+
 void sim_fill_disk(struct sim *s, int node)
 {
 	sim_say(s, "test: disk_full %s", s->nodes[node].name);
 	s->nodes[node].has_full_disk = true;
+}
+
+void sim_promote(struct sim *s, int node)
+{
+	sim_say(s, "test: promote %s", s->nodes[node].name);
+	if (s->nodes[node].is_alive)
+		node_promote(s, &s->nodes[node]);
+}
+
+void sim_follow(struct sim *s, int node, int primary)
+{
+	sim_say(s, "test: %s is to follow %s", s->nodes[node].name, s->nodes[primary].name);
+	s->nodes[node].next_upstream = primary;
+	node_follow(s, &s->nodes[node]);
 }
 
 void sim_slow(struct sim *s, int node, uint64_t us)
@@ -361,6 +381,11 @@ bool sim_is_writable(const struct sim *s, int node)
 bool sim_is_streaming(const struct sim *s, int node)
 {
 	return s->nodes[node].is_alive && s->nodes[node].source >= 0;
+}
+
+bool sim_is_up(const struct sim *s, int node)
+{
+	return node_answers(&s->nodes[node]);
 }
 
 unsigned sim_promotions(const struct sim *s)

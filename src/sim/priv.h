@@ -5,6 +5,9 @@
  *   node.c      servers: WAL, replication, promotion            links.c     connections and knocks
  *   answer.c    what servers say to SQL                         programs.c  what hooks run: ssh, pg_ctl and kin
  *   clients.c   one who writes, one who reads                   must.c      what must never be
+ *   routes.c    where a statement would run
+ *
+ *   script.c    what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
  */
 #ifndef SIM_PRIV_H
 #define SIM_PRIV_H
@@ -60,7 +63,7 @@ struct branch { /* a timeline; each promotion makes one, whatever its number */
 };
 struct node {
 	char *name, host[32];
-	bool is_alive, is_starting, is_frozen, is_away, is_full, has_full_disk;
+	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
 	bool in_recovery, has_signal; /* standby.signal is there: it will come up as a standby */
 	bool is_promoting;
 	int branch;
@@ -105,6 +108,7 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *o
 int node_in_conninfo(const struct sim *s, const char *text); /* whose host it names; SIM_NONE */
 /* What a test has taught a server (SIM_ALL: each) to say to statements that have SQL in them. */
 #define LESSONS_MAX 64u
+void lessons_forget(struct sim *s);
 struct lesson {
 	int node;
 	char *sql;
@@ -209,6 +213,8 @@ struct sim {
 	unsigned disk_fails;
 	/* connections and programs */
 	struct dlist links, plays;
+	sim_program_fn on_program; /* NULL: the test knows none */
+	void *on_program_arg;
 	size_t n_lessons;
 	struct lesson lessons[LESSONS_MAX];
 	/* acts */

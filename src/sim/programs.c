@@ -159,10 +159,27 @@ static uint64_t run_at(struct sim *s, struct play *p, const struct words *w)
 	return sim_between(s, 5 * MS, 50 * MS);
 }
 
+static bool is_known_to_test(struct sim *s, struct play *p, const char *const *argv)
+{
+	char line[TEXT_MAX];
+	size_t len = 0;
+	for (size_t i = 0; argv[i] && len < sizeof line; i++)
+		len += (size_t)snprintf(line + len, sizeof line - len, "%s%s", i ? " " : "", argv[i]);
+	return s->on_program && s->on_program(s->on_program_arg, line, &p->status, p->said, sizeof p->said);
+}
+
+void sim_on_program(struct sim *s, sim_program_fn fn, void *arg)
+{
+	s->on_program = fn;
+	s->on_program_arg = arg;
+}
+
 static uint64_t run(struct sim *s, struct play *p, const char *const *argv)
 {
 	struct words w;
 	size_t at = 0;
+	if (is_known_to_test(s, p, argv))
+		return sim_between(s, 5 * MS, 50 * MS);
 	copy(argv, &w);
 	if (strcmp(base_of(argv[0]), "ssh") != 0) {
 		p->node = node_by_dir(s, &w);

@@ -209,6 +209,7 @@ void sim_free(struct sim *s)
 	for (size_t i = 0; i < s->n; i++)
 		mem_free(s->nodes[i].name);
 	mem_free(s->nodes);
+	lessons_forget(s);
 	mem_free(s->branches);
 	mem_free(s->sync);
 	mem_free(s->durable);
