@@ -91,9 +91,13 @@ static struct lag note_standby(const struct picture *pic, const struct picture_n
 	return lag;
 }
 
+/* One that receives nothing may be ahead of the primary, on a timeline that it left behind: positions alone do not tell. */
 static bool is_stray(const struct picture *pic, const struct sample *s)
 {
-	return pic->has_primary && pic->timeline && s->timeline && s->timeline != pic->timeline;
+	uint64_t timeline = s->timeline ? s->timeline : s->reached;
+	if (!pic->has_primary || !pic->timeline)
+		return false;
+	return timeline ? timeline != pic->timeline : pic->has_moved && s->receiver == SAMPLE_NO_RECEIVER;
 }
 
 static void forget(struct picture_node *n)

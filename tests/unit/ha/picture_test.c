@@ -151,6 +151,34 @@ static void a_promotion_makes_old_positions_void(void **state)
 	pulse_unref(c.pulse);
 }
 
+/* It has more than the new primary ever had, and receives nothing: no lag, and yet it lacks all that is written now. */
+static void who_is_ahead_on_the_old_timeline_takes_no_reads(void **state)
+{
+	hear(&a);
+	assert_false(picture_follow(&pic, &a)); /* on its timeline */
+	replays(&b, 1, 9000);
+	hear(&b);
+	struct picture_node c = node(3);
+	writes(&c, 2, 4900);
+	assert_true(picture_follow(&pic, &c));
+	replays(&b, 0, 9000);
+	b.sample.receiver = SAMPLE_NO_RECEIVER;
+	b.sample.reached = 1;
+	hear(&c);
+	for (unsigned i = 0; i < 4; i++)
+		hear(&b);
+	assert_why(&b, "timeline");
+	b.sample.reached = 0; /* nobody may ask for that */
+	for (unsigned i = 0; i < 4; i++)
+		hear(&b);
+	assert_why(&b, "timeline");
+	b.sample.reached = 2;
+	for (unsigned i = 0; i < 4; i++)
+		hear(&b);
+	assert_true(pulse_is_fit(b.pulse));
+	pulse_unref(c.pulse);
+}
+
 static void a_silent_primary_makes_lag(void **state)
 {
 	hear(&a);
@@ -198,6 +226,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(the_primary_tells_who_is_synchronous, begin, end),
 		cmocka_unit_test_setup_teardown(of_another_cluster, begin, end),
 		cmocka_unit_test_setup_teardown(a_promotion_makes_old_positions_void, begin, end),
+		cmocka_unit_test_setup_teardown(who_is_ahead_on_the_old_timeline_takes_no_reads, begin, end),
 		cmocka_unit_test_setup_teardown(a_silent_primary_makes_lag, begin, end),
 		cmocka_unit_test_setup_teardown(one_that_is_late_is_out, begin, end),
 		cmocka_unit_test_setup_teardown(an_ejected_one_waits_for_a_probe_that_was_sent_later, begin, end),
