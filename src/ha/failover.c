@@ -15,6 +15,7 @@
 #define ANSWERS_US (500 * US_PER_MS) /* who has not answered by then is not waited for */
 #define AGAIN_US (200 * US_PER_MS)   /* until the same is tried again */
 #define TRIES 2u                     /* of one candidate */
+#define SAID_US (1 * US_PER_S)       /* until a promotion that is said to be done has to be seen */
 #define FOLLOW_US (10 * US_PER_S)    /* that an operation waits for the others to follow */
 #define FOLLOW_TRIES 3u
 #define READMIT_US (5 * US_PER_S) /* until those whose promotion failed may try again */
@@ -271,6 +272,10 @@ bool step_promote(struct ops *o)
 		return false;
 	/* Whatever was said of it: only the node itself says what it is, asked after that. */
 	bool has_said = op_answered_since(n, a->ended_us), is_silent = n->failed_us >= a->ended_us && !has_said;
+	if (a->state == ACT_DONE && op_now(o) - a->ended_us < SAID_US) {
+		op_ask_again(o, LOOK_US);
+		return false;
+	}
 	if (!has_said && !is_silent && op_now(o) - a->ended_us < ANSWERS_US) {
 		op_ask_again(o, LOOK_US);
 		return false;
@@ -294,10 +299,10 @@ uint64_t op_follow_us(const struct ops *o)
 static bool has_followed(struct ops *o, const struct ops_node *n)
 {
 	struct act *a = op_act_of(o, n->guard.name);
+	if (a->state == ACT_RUNS) /* maybe it has stopped the server, to rewind it */
+		return false;
 	if (!n->guard.has_answered || !n->guard.in_recovery || n->is_foreign || a->state == ACT_DONE)
 		return true;
-	if (a->state == ACT_RUNS)
-		return false;
 	if (a->tries >= FOLLOW_TRIES)
 		return true;
 	if (a->state == ACT_NONE || op_now(o) - a->ended_us >= US_PER_S)
