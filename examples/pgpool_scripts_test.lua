@@ -7,12 +7,13 @@ t.case("failover.sh gets the letters that it knows, and its word is not taken fo
   local lines, times = {}, 0
   sim:program("failover%.sh", function(line)
     lines[#lines + 1], times = line, times + 1
-    if times > 1 then -- it says at once that it was done
-      sim:promote(line:match "'10%.0%.0%.2' " and "pg2" or "pg3")
+    if times > 1 then -- the first time it says so, and nothing was done
+      sim:promote("pg" .. line:match "'/[^']*' '%d' '10%.0%.0%.(%d)'")
     end
   end)
   sim:program("follow_primary%.sh", function(line)
-    sim:follow(line:match "'10%.0%.0%.3' '5432' '/[^']*/pg3' '1'" and "pg3" or "pg2", sim:primary())
+    local node, primary = line:match "follow_primary%.sh '%d' '10%.0%.0%.(%d)'.* '%d' '10%.0%.0%.(%d)'"
+    sim:follow("pg" .. node, "pg" .. primary)
   end)
   sim:run "1s"
   sim:kill "pg1"

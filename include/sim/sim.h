@@ -31,7 +31,7 @@ void sim_free(struct sim *s); /* NULL is fine */
 /* The cluster begins, and Lunapool before it; until that knows its primary.  Once.  False with ERR: the configuration, or the policy, is wrong. */
 bool sim_begin(struct sim *s, const struct sim_conf *conf, struct err *err) MUST_CHECK;
 bool sim_has_begun(const struct sim *s);
-bool sim_run(struct sim *s, uint64_t us); /* false: something was violated */
+bool sim_run(struct sim *s, uint64_t us);                                /* false: something was violated */
 const char *sim_violation(const struct sim *s);                          /* NULL: nothing was */
 void sim_violate(struct sim *s, const char *fmt, ...) PRINTF_LIKE(2, 3); /* the first stays */
 uint64_t sim_now_us(const struct sim *s);                                /* since it began */
@@ -54,7 +54,7 @@ void sim_hang(struct sim *s, int node);      /* its disk hangs: who reads is ans
 void sim_fill_disk(struct sim *s, int node); /* who would write is told 53100 */
 /* It answers statements that have SQL in them with these rows, by columns' names; all of it is copied.  NODE -1: each. */
 bool sim_teach(struct sim *s, int node, const char *sql, const struct world_reply *reply);
-void sim_slow(struct sim *s, int node, uint64_t us);       /* each answer comes so much later */
+void sim_slow(struct sim *s, int node, uint64_t us); /* each answer comes so much later */
 void sim_lag_bytes(struct sim *s, int node, uint64_t bytes);
 void sim_lag_time(struct sim *s, int node, uint64_t us); /* it replays so much later */
 /* ACT at NODE (-1: at any): "promote", "follow_primary", or another hook's name; the next N times. */
@@ -78,7 +78,7 @@ const char *sim_primary(const struct sim *s);         /* where writes are sent n
 bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
 bool sim_is_streaming(const struct sim *s, int node);
 bool sim_is_up(const struct sim *s, int node);
-unsigned sim_promotions(const struct sim *s); /* that have happened */
+unsigned sim_promotions(const struct sim *s);                                /* that have happened */
 unsigned sim_called(const struct sim *s, const char *act, const char *node); /* how often; NODE NULL: at any */
 uint64_t sim_write_outage_us(const struct sim *s); /* the longest time without a write that was acknowledged */
 uint64_t sim_writes(const struct sim *s);          /* acknowledged */

@@ -32,9 +32,9 @@ struct world {
 };
 struct world_reply {
 	unsigned n_columns, n_rows;
-	const char *const *names;    /* NULL: all are "c" */
-	const unsigned *types;       /* oids; NULL: all are text */
-	const char *const *values;   /* row by row; NULL among them is SQL NULL */
+	const char *const *names;  /* NULL: all are "c" */
+	const unsigned *types;     /* oids; NULL: all are text */
+	const char *const *values; /* row by row; NULL among them is SQL NULL */
 };
 
 /* What the world tells. */

@@ -31,8 +31,8 @@
 
 struct journal_write {
 	struct letter letter;
-	struct dlist link; /* in journal->open; the control thread's */
-	struct journal_write *next;  /* in the queue */
+	struct dlist link;          /* in journal->open; the control thread's */
+	struct journal_write *next; /* in the queue */
 	struct journal *journal;
 	record_done_fn fn; /* NULL: nobody waits any more */
 	void *arg;
@@ -342,11 +342,11 @@ void record_propose(struct journal *j, uint64_t expected_epoch, const struct rec
 {
 	struct journal_write *job = mem_alloc(sizeof *job);
 	*job = (struct journal_write){ .letter = { .deliver = on_written, .refuse = drop_job },
-		                 .journal = j,
-		                 .fn = fn,
-		                 .arg = arg,
-		                 .name = name_of(next->cluster),
-		                 .epoch = next->epoch };
+		                           .journal = j,
+		                           .fn = fn,
+		                           .arg = arg,
+		                           .name = name_of(next->cluster),
+		                           .epoch = next->epoch };
 	dlist_push_back(&j->open, &job->link);
 	if (known_of(j, job->name)->epoch == expected_epoch) {
 		job->text = mem_alloc(RECORD_TEXT_MAX);

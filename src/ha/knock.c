@@ -149,7 +149,9 @@ struct knock *knock_new(struct loop *loop, struct resolver *resolver, struct mai
                         void (*fn)(void *arg, enum ladder_event how), void *arg)
 {
 	struct knock *k = mem_alloc(sizeof *k);
-	*k = (struct knock){ .loop = loop, .resolver = resolver, .world = resolver_world(resolver), .mailbox = mailbox, .fn = fn, .arg = arg, .fd = -1 };
+	*k = (struct knock){
+		.loop = loop, .resolver = resolver, .world = resolver_world(resolver), .mailbox = mailbox, .fn = fn, .arg = arg, .fd = -1
+	};
 	loop_timer_init(&k->timer, on_timeout);
 	loop_defer_init(&k->tell, on_tell);
 	return k;

@@ -250,7 +250,8 @@ bool sim_teach(struct sim *s, int node, const char *sql, const struct world_repl
 	size_t n_values = (size_t)reply->n_columns * reply->n_rows;
 	if (s->n_lessons == LESSONS_MAX)
 		return false;
-	const char **names = copy(reply->names, reply->n_columns, sizeof *names), **values = copy(reply->values, n_values, sizeof *values);
+	const char **names = copy(reply->names, reply->n_columns, sizeof *names),
+	           **values = copy(reply->values, n_values, sizeof *values);
 	copy_texts(names, reply->n_columns);
 	copy_texts(values, n_values);
 	struct lesson *l = &s->lessons[s->n_lessons++];

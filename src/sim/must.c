@@ -20,8 +20,9 @@ void must_on_acknowledged(struct sim *s, int node)
 
 void must_on_promoted(struct sim *s, const struct node *n)
 {
-	const struct record_operation *op = &s->record.op;
-	if (!op->id)
+	const struct record *r = &s->record;
+	const struct record_operation *op = r->op.id || !r->n_past ? &r->op : &r->past[0]; /* it may come late */
+	if (n->is_by_others)
 		return;
 	s->promotions_of_it = s->of_operation == op->id ? s->promotions_of_it + 1 : 1;
 	s->of_operation = op->id;

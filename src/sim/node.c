@@ -196,6 +196,7 @@ static void on_promoted(struct sim *s, struct happening *h)
 	s->promotions++;
 	sim_say(s, "%s is out of recovery, on timeline %llu", n->name, (unsigned long long)node_timeline(s, n));
 	must_on_promoted(s, n);
+	n->is_by_others = false;
 	node_write(s, n, 200);
 }
 
@@ -340,6 +341,7 @@ void sim_fill_disk(struct sim *s, int node)
 void sim_promote(struct sim *s, int node)
 {
 	sim_say(s, "test: promote %s", s->nodes[node].name);
+	s->nodes[node].is_by_others = !s->nodes[node].is_promoting && !s->on_program_runs;
 	if (s->nodes[node].is_alive)
 		node_promote(s, &s->nodes[node]);
 }

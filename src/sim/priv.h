@@ -64,8 +64,8 @@ struct branch { /* a timeline; each promotion makes one, whatever its number */
 struct node {
 	char *name, host[32];
 	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
-	bool in_recovery, has_signal; /* standby.signal is there: it will come up as a standby */
-	bool is_promoting;
+	bool in_recovery, has_signal;    /* standby.signal is there: it will come up as a standby */
+	bool is_promoting, is_by_others; /* by nobody whom Lunapool has asked */
 	int branch;
 	uint64_t lsn, replayed;
 	int upstream, next_upstream; /* that its settings name: in force; not yet read */
@@ -215,6 +215,7 @@ struct sim {
 	struct dlist links, plays;
 	sim_program_fn on_program; /* NULL: the test knows none */
 	void *on_program_arg;
+	bool on_program_runs; /* what the test does now it does for a hook */
 	size_t n_lessons;
 	struct lesson lessons[LESSONS_MAX];
 	/* acts */

@@ -89,9 +89,9 @@ static int node_at_host(const struct sim *s, const char *host)
 static int node_by_dir(const struct sim *s, const struct words *w)
 {
 	for (size_t i = 1; i < w->n; i++) {
-		const char *dir = strcmp(w->at[i - 1], "-D") == 0                                  ? w->at[i]
+		const char *dir = strcmp(w->at[i - 1], "-D") == 0                                          ? w->at[i]
 		                  : strncmp(w->at[i], "--target-pgdata=", strlen("--target-pgdata=")) == 0 ? w->at[i]
-		                                                                                   : NULL;
+		                                                                                           : NULL;
 		if (dir && sim_node_named(s, base_of(dir)) >= 0)
 			return sim_node_named(s, base_of(dir));
 		if (strchr(w->at[i], '/') && sim_node_named(s, base_of(w->at[i])) >= 0)
@@ -128,6 +128,10 @@ static uint64_t pg_ctl(struct sim *s, struct play *p, const struct words *w)
 		p->does = has_word(w, "promote") ? DOES_PROMOTE : has_word(w, "stop") ? DOES_STOP : DOES_NOTHING;
 	if (p->does != DOES_NOTHING && n->is_frozen)
 		return 3600 * US_PER_S;
+	if (p->does == DOES_PROMOTE) { /* it waits for that */
+		node_promote(s, &s->nodes[p->node]);
+		return sim_between(s, 100 * MS, 200 * MS);
+	}
 	return sim_between(s, 30 * MS, 150 * MS);
 }
 
@@ -165,7 +169,10 @@ static bool is_known_to_test(struct sim *s, struct play *p, const char *const *a
 	size_t len = 0;
 	for (size_t i = 0; argv[i] && len < sizeof line; i++)
 		len += (size_t)snprintf(line + len, sizeof line - len, "%s%s", i ? " " : "", argv[i]);
-	return s->on_program && s->on_program(s->on_program_arg, line, &p->status, p->said, sizeof p->said);
+	s->on_program_runs = true;
+	bool is_known = s->on_program && s->on_program(s->on_program_arg, line, &p->status, p->said, sizeof p->said);
+	s->on_program_runs = false;
+	return is_known;
 }
 
 void sim_on_program(struct sim *s, sim_program_fn fn, void *arg)
@@ -206,9 +213,6 @@ static void take_effect(struct sim *s, const struct play *p)
 	case DOES_START:
 		node_begin(s, n, n->has_signal);
 		break;
-	case DOES_PROMOTE:
-		node_promote(s, n);
-		break;
 	case DOES_COPY:
 		node_copy(n, &s->nodes[p->other]);
 		break;
@@ -216,6 +220,7 @@ static void take_effect(struct sim *s, const struct play *p)
 		n->has_signal = true;
 		n->next_upstream = p->other;
 		break;
+	case DOES_PROMOTE:
 	case DOES_NOTHING:
 		break;
 	}

@@ -37,11 +37,8 @@ static void open_desk(struct desk *d, const struct sim *s)
 		.engine = d->engine, .resolver = s->life.resolver, .mailbox = &d->mailbox, .settings = d->settings
 	};
 	d->pools = pools_new(d->pool_registry, 0, &up);
-	d->sessions = sessions_new(&(struct session_env){ .upstream = up,
-	                                                  .pools = d->pools,
-	                                                  .pool_registry = d->pool_registry,
-	                                                  .registry = d->registry,
-	                                                  .cache = d->cache });
+	d->sessions = sessions_new(&(struct session_env){
+	    .upstream = up, .pools = d->pools, .pool_registry = d->pool_registry, .registry = d->registry, .cache = d->cache });
 	pools_on_topology(d->pools, s->life.seen);
 	sessions_on_topology(d->sessions, s->life.seen);
 }

@@ -21,12 +21,13 @@
 enum { EXIT_USAGE = 2 };
 #define WHY_MAX 6000
 
-static const char usage[] = "usage: lunapool test [--seeds N] [--seed S] FILE…\n"
-                            "\n"
-                            "Runs the cases of each FILE (policies/main_test.lua) in simulated clusters and prints TAP.\n"
-                            "\n"
-                            "  --seeds N   each case N times, with the seeds S, S+1, …: another order of what happens at once (1)\n"
-                            "  --seed S    the first seed (1); one that failed does the same again\n";
+static const char usage[] =
+    "usage: lunapool test [--seeds N] [--seed S] FILE…\n"
+    "\n"
+    "Runs the cases of each FILE (policies/main_test.lua) in simulated clusters and prints TAP.\n"
+    "\n"
+    "  --seeds N   each case N times, with the seeds S, S+1, …: another order of what happens at once (1)\n"
+    "  --seed S    the first seed (1); one that failed does the same again\n";
 
 struct run {
 	uint64_t seed, n_seeds;
@@ -108,7 +109,7 @@ static void run_file(struct run *r, struct script *sc, const char *path, const c
 static int run_files(struct run *r, int n, char **paths)
 {
 	struct script **scripts = mem_alloc((size_t)n * sizeof *scripts);
-	char (*whys)[WHY_MAX] = mem_alloc((size_t)n * sizeof *whys);
+	char(*whys)[WHY_MAX] = mem_alloc((size_t)n * sizeof *whys);
 	size_t planned = 0;
 	for (int i = 0; i < n; i++) {
 		scripts[i] = script_load(paths[i], whys[i], sizeof whys[i]);
@@ -133,9 +134,10 @@ static bool read_number(const char *text, uint64_t least, uint64_t *out)
 
 int run_tests(int argc, char **argv)
 {
-	static const struct option known[] = {
-		{ "seeds", required_argument, NULL, 'n' }, { "seed", required_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' }, { 0 }
-	};
+	static const struct option known[] = { { "seeds", required_argument, NULL, 'n' },
+		                                   { "seed", required_argument, NULL, 's' },
+		                                   { "help", no_argument, NULL, 'h' },
+		                                   { 0 } };
 	static const uint8_t key[16] = { 7 }; /* nobody attacks; the same every time */
 	struct run r = { .seed = 1, .n_seeds = 1 };
 	bool is_good = true;

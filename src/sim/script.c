@@ -68,8 +68,9 @@ static int node_at(lua_State *L, const struct sim *s, int arg)
 static const struct unit {
 	const char *name;
 	double seconds, bytes;
-} units[] = { { "us", 1e-6, 0 }, { "ms", 1e-3, 0 }, { "s", 1, 0 },           { "min", 60, 0 },          { "h", 3600, 0 },
-	          { "B", 0, 1 },     { "kB", 0, 1024 }, { "MB", 0, 1024 * 1024 }, { "GB", 0, 1024. * 1024 * 1024 } };
+} units[] = { { "us", 1e-6, 0 }, { "ms", 1e-3, 0 },        { "s", 1, 0 },
+	          { "min", 60, 0 },  { "h", 3600, 0 },         { "B", 0, 1 },
+	          { "kB", 0, 1024 }, { "MB", 0, 1024 * 1024 }, { "GB", 0, 1024. * 1024 * 1024 } };
 
 /* "500ms", "64MB"; NULL: it is no such text. */
 static const struct unit *read_amount(const char *text, double *n)
@@ -654,8 +655,8 @@ const char *script_name(const struct script *sc, size_t at)
 	return sc->cases[at].name;
 }
 
-bool script_run(struct script *sc, size_t at, uint64_t seed, char *why, size_t room,
-                void (*trace)(void *arg, const char *line), void *arg)
+bool script_run(struct script *sc, size_t at, uint64_t seed, char *why, size_t room, void (*trace)(void *arg, const char *line),
+                void *arg)
 {
 	lua_State *L = sc->L;
 	sc->sim = sim_new(seed);

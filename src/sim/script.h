@@ -11,7 +11,7 @@ void script_free(struct script *sc); /* NULL is fine */
 size_t script_cases(const struct script *sc);
 const char *script_name(const struct script *sc, size_t at); /* of a case */
 /* False with WHY; TRACE is called for each line of what has happened then. */
-bool script_run(struct script *sc, size_t at, uint64_t seed, char *why, size_t room,
-                void (*trace)(void *arg, const char *line), void *arg);
+bool script_run(struct script *sc, size_t at, uint64_t seed, char *why, size_t room, void (*trace)(void *arg, const char *line),
+                void *arg);
 
 #endif

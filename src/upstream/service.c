@@ -35,7 +35,7 @@ struct service {
 	struct mailbox *mailbox;
 	struct dial dial;
 	enum service_state state;
-	PGconn *conn; /* NULL: not connected */
+	PGconn *conn;              /* NULL: not connected */
 	const struct world *world; /* NULL: the network is real */
 	bool is_in_touch;          /* connected, in the world */
 	struct loop_io io;

@@ -51,7 +51,10 @@ static void a_death_is_followed_by_one_promotion(void **state)
 		run(seed, 5 * US_PER_S);
 		if (!sim_primary(s) || strcmp(sim_primary(s), "a") == 0 || sim_promotions(s) != 1 || sim_write_outage_us(s) > US_PER_S)
 			give_up(seed, "nobody took its place in time");
-		if (getenv("SHOW") && seed == 1) sim_trace(s, print_line, NULL), printf("# outage %llu writes %llu lost %llu\n", (unsigned long long)sim_write_outage_us(s), (unsigned long long)sim_writes(s), (unsigned long long)sim_lost_writes(s));
+		if (getenv("SHOW") && seed == 1)
+			sim_trace(s, print_line, NULL),
+			    printf("# outage %llu writes %llu lost %llu\n", (unsigned long long)sim_write_outage_us(s),
+			           (unsigned long long)sim_writes(s), (unsigned long long)sim_lost_writes(s));
 		sim_free(s);
 	}
 }

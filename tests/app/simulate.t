@@ -1,0 +1,141 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""lunapool test: good and bad files of tests, seeds that do the same again, the examples, and that all of it is described."""
+import glob
+import os
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+from harness import PROGRAM, ROOT  # noqa: E402
+
+LONG = os.environ.get('LUNAPOOL_LONG')
+home = temp_dir()
+HEAD = 'local t = require "lunapool.test"\n'
+
+
+def test(*args):
+    return run([PROGRAM, 'test', *args], timeout=600)
+
+
+def file(name, text):
+    with open(f'{home}/{name}', 'w') as f:
+        f.write(text)
+    return f'{home}/{name}'
+
+
+def case(body, name='one', file_name='x_test.lua'):
+    return test(file(file_name, f'{HEAD}t.case("{name}", function(sim)\n{body}\nend)\n'))
+
+
+# -- the command line
+for args in ([], ['--seeds'], ['--seeds', '0', 'x'], ['--seeds', 'x', 'x'], ['--nonsense', 'x'], ['--seed', '-1', 'x']):
+    status, out, err = test(*args)
+    is_((status, out), (2, ''), f'"test {" ".join(args)}" is a mistake')
+status, out, err = test('--help')
+is_((status, err), (0, ''), 'test --help')
+like(out, r'--seeds N', '… tells of seeds')
+
+# -- files that are no tests
+for text, told in (('local x = \n', r'x_test\.lua:2: '), (HEAD, r'it has no case'), ('error("no")\n', r'x_test\.lua:1: no'),
+                   (HEAD + 't.case(7)\n', r'x_test\.lua:2: a case has a name')):
+    status, out, err = test(file('x_test.lua', text))
+    is_((status, out.splitlines()[:1]), (1, ['1..1']), f'{text!r} fails')
+    like(out, r'(?m)^not ok 1 - .*x_test\.lua$', '… by its name')
+    like(out, told, '… and says why')
+status, out, err = test(f'{home}/none_test.lua')
+is_(status, 1, 'a file that is not there fails')
+
+# -- mistakes in cases
+CLUSTER = 'sim:cluster { primary = "pg1", standbys = { "pg2", "pg3" } } '
+for body, told in (('sim:kill "pg1"', r'x_test\.lua:3: begin with sim:cluster'),
+                   (CLUSTER + CLUSTER, r'a case has one cluster'),
+                   (CLUSTER + 'sim:kill "pg9"', r'x_test\.lua:3: .*there is no such node'),
+                   (CLUSTER + 'sim:run "soon"', r'a time, as'),
+                   (CLUSTER + 'sim:lag("pg2", "much")', r'bytes, as'),
+                   (CLUSTER + 'sim:hook_fails "promotion"', r"invalid option 'promotion'"),
+                   (CLUSTER + 'sim:leader_dies_at "lunch"', r"invalid option 'lunch'"),
+                   (CLUSTER + 't.routes(sim, "select 1", { from = "pg1" })', r'no from'),
+                   (CLUSTER + 'sim:run "1s" t.is(sim:primary(), "pg2")', r'x_test\.lua:3: it is "pg1", and "pg2" was expected'),
+                   ('sim:cluster { restart_grce = "1s" }', r'restart_grce .*did you mean restart_grace'),
+                   ('sim:cluster { policy = "none.lua" }', r'none\.lua: cannot open it'),
+                   ('sim:cluster { nodes = { pg7 = { priority = 1 } } }', r'pg7 is neither')):
+    status, out, err = case(body)
+    is_(status, 1, f'{body} fails')
+    like(out, told, '… and says why')
+
+# -- a case that fails, with its seed and what had happened
+file('bad.lua', 'local M = { api = 1 }\nfunction M.failover() return nil, "not on Mondays" end\nreturn M\n')
+FAILS = CLUSTER + 'sim:run "1s" sim:kill "pg1" sim:run "5s" t.ok(sim:primary(), "there is a primary")'
+status, out, err = case(FAILS, file_name='bad_test.lua')
+is_(status, 1, 'a policy that wants nobody fails')
+like(out, r'there is a primary: it is nil', '… by what the case says')
+like(out, r'seed 1; the same again: lunapool test --seed 1 ', '… with its seed')
+like(out, r'#   1\.000 test: kill pg1\n(.*\n)*.*not on Mondays', '… and what had happened')
+again = test('--seed', '1', f'{home}/bad_test.lua')
+is_(again[1], out, 'the same seed does exactly the same again')
+other = test('--seed', '2', f'{home}/bad_test.lua')
+ok(other[1].replace('seed 2', 'seed 1') != out, 'another one does not')
+
+# -- a policy that makes an invariant false: it promotes everybody, and says that it failed
+file('greedy.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.promote(op, node)\n'
+     '  for _, other in ipairs(op.cluster.nodes) do\n    lp.sql(other, "select pg_promote(false)")\n  end\n'
+     '  lp.sleep(0.5)\n  return true\nend\nreturn M\n')
+status, out, err = case(CLUSTER + 'sim:run "1s" sim:kill "pg1" sim:run "5s"', file_name='greedy_test.lua')
+is_(status, 1, 'a policy that promotes two nodes fails without being asked')
+like(out, r'violated: one promotion: operation 1 has tried 1 candidates, and pg\d is the 2th', '… by the rule that it breaks')
+
+# -- faults of each kind, without a policy
+GOOD = {
+    'frozen': 'sim:freeze "pg1" sim:run "10s" t.ok(sim:primary() ~= "pg1") sim:thaw "pg1" sim:run "5s" t.ok(sim:is_quarantined "pg1") '
+              't.at_most(sim:write_outage(), "3s")',
+    'partitioned': 'sim:partition "pg1" sim:run "10s" t.ok(sim:primary() ~= "pg1") sim:heal "pg1" sim:run "5s" t.is(sim:promotions(), 1)',
+    'back as primary': 'sim:kill "pg1" sim:run "5s" local p = sim:primary() sim:return_as_primary "pg1" sim:run "5s" '
+                       't.is(sim:primary(), p) t.ok(sim:is_writable "pg1") t.ok(sim:is_quarantined "pg1")',
+    'restarted': 'sim:restart "pg2" sim:run "10s" t.ok(sim:is_streaming "pg2") t.is(sim:primary(), "pg1") t.is(sim:promotions(), 0)',
+    'full': 'sim:refuse "pg1" sim:run "10s" t.is(sim:primary(), "pg1") t.is(sim:promotions(), 0)',
+    'slow': 'sim:slow("pg1", "50ms") sim:run "10s" t.is(sim:promotions(), 0)',
+    'full disk, hung disk, healed': 'sim:disk_full "pg1" sim:run "300ms" sim:heal "pg1" sim:hang "pg1" sim:run "300ms" sim:heal "pg1" '
+                                    'local n = sim:writes() sim:run "1s" t.ok(sim:writes() > n) t.is(sim:primary(), "pg1")',
+    'hook fails once': 'sim:hook_fails("promote", nil, 1) sim:kill "pg1" sim:run "5s" t.ok(sim:primary()) t.at_most(sim:write_outage(), "4s")',
+    'first candidate hangs': 'sim:hook_hangs("promote", "pg2") sim:kill "pg1" sim:run "60s" t.is(sim:primary(), "pg3")',
+    'switchover': 't.ok(sim:switchover "pg3") sim:run "5s" t.is(sim:primary(), "pg3") t.is(sim:lost_writes(), 0) t.at_most(sim:write_outage(), "300ms")',
+    'orders': 't.ok(sim:detach "pg2") sim:run "1s" t.ok(sim:is_quarantined "pg2") local ok, why = sim:detach "pg1" t.like(why, "is the primary") '
+              't.ok(sim:attach "pg2") sim:run "1s" t.ok(sim:maintenance(true)) sim:run "1s" sim:kill "pg1" sim:run "5s" t.is(sim:promotions(), 0)',
+    'promoted by others': 'sim:kill "pg1" sim:run "20ms" sim:promote "pg3" sim:run "5s" t.ok(sim:primary() ~= "pg1") t.is(sim:epoch(), 2)',
+}
+tests = HEAD + ''.join(f't.case("{name}", function(sim) {CLUSTER} sim:run "1s" {body} end)\n' for name, body in GOOD.items())
+tests += ''.join(f't.case("Lunapool dies at {step}", function(sim) {CLUSTER} sim:run "1s" sim:leader_dies_at "{step}" sim:kill "pg1" '
+                 f'sim:run "10s" t.ok(sim:primary()) t.is(sim:promotions(), 1) end)\n' for step in ('confirm', 'hold', 'choose', 'promote', 'publish', 'follow'))
+tests += ('t.case("synchronous", function(sim) sim:cluster { sync = "ANY 1 (pg2, pg3)" } sim:run "1s" sim:lag("pg3", "1MB") sim:run "1s" '
+          'sim:kill "pg1" sim:run "5s" t.is(sim:primary(), "pg2") t.is(sim:lost_writes(), 0) end)\n')
+tests += ('t.case("late reads", function(sim) sim:cluster { max_lag = "1MB", max_lag_time = "1s" } sim:run "1s" sim:lag("pg2", "10s") '
+          'sim:lag("pg3", "64MB") sim:run "2s" t.routes(sim, "select 1", { to = "pg1" }) sim:heal "pg2" sim:run "2s" '
+          't.routes(sim, "select 1", { to = "pg2" }) t.routes(sim, "update t set x = 1", { to = "pg1" }) end)\n')
+status, out, err = test('--seeds', '200' if LONG else '20', file('faults_test.lua', tests))
+is_((status, err), (0, ''), f'{len(GOOD) + 8} faults, with twenty seeds each')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
+# -- the examples
+examples = sorted(glob.glob(f'{ROOT}/examples/*_test.lua'))
+ok(len(examples) >= 3, 'there are examples')
+status, out, err = test('--seeds', '1000' if LONG else '20', *examples)
+is_((status, err), (0, ''), 'they are good, with twenty seeds each')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
+# -- what there is is described
+with open(f'{ROOT}/src/sim/methods.h') as f:
+    methods = re.findall(r'METHOD\((\w+)\)', f.read().split('METHODS(METHOD)', 1)[1])
+with open(f'{ROOT}/lua/lunapool/test.lua') as f:
+    functions = re.findall(r'^function M\.(\w+)', f.read(), re.M)
+with open(f'{ROOT}/lua/lunapool/meta/test.lua') as f:
+    stubs = f.read()
+with open(f'{ROOT}/docs/testing-policies.md') as f:
+    manual = f.read()
+is_(sorted(re.findall(r'^function sim:(\w+)', stubs, re.M)), sorted(methods + ['cluster']), 'the stubs have all methods, and no others')
+is_(sorted(re.findall(r'^function t\.(\w+)', stubs, re.M)), sorted(functions), '… and all functions')
+is_([m for m in methods if not re.search(rf'\b{m}\(', manual) and f'sim:{m} ' not in manual], [], 'the manual has all methods')
+is_([m for m in functions if f't.{m}(' not in manual], [], '… and all functions')
+done()
