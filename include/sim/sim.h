@@ -63,6 +63,7 @@ void sim_act_hangs(struct sim *s, const char *act, int node, unsigned n);
 /* What others do: */
 void sim_promote(struct sim *s, int node);
 void sim_follow(struct sim *s, int node, int primary); /* its settings name PRIMARY from now on */
+void sim_rebuild(struct sim *s, int node);             /* a new copy of the recorded primary, as its standby; it was down */
 /* Asked of each program that a hook runs, with its words in a line: true, it is known, and ends with *STATUS and what stands in SAID. */
 typedef bool (*sim_program_fn)(void *arg, const char *line, int *status, char *said, size_t room);
 void sim_on_program(struct sim *s, sim_program_fn fn, void *arg);
@@ -77,7 +78,8 @@ const struct record *sim_record(const struct sim *s); /* that is on the journal'
 const char *sim_primary(const struct sim *s);         /* where writes are sent now; NULL: nowhere */
 bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
 bool sim_is_streaming(const struct sim *s, int node);
-bool sim_is_up(const struct sim *s, int node);
+bool sim_is_up(const struct sim *s, int node);                               /* and answers */
+bool sim_is_down(const struct sim *s, int node);                             /* it does not run */
 unsigned sim_promotions(const struct sim *s);                                /* that have happened */
 unsigned sim_called(const struct sim *s, const char *act, const char *node); /* how often; NODE NULL: at any */
 uint64_t sim_write_outage_us(const struct sim *s); /* the longest time without a write that was acknowledged */

@@ -353,6 +353,16 @@ void sim_follow(struct sim *s, int node, int primary)
 	node_follow(s, &s->nodes[node]);
 }
 
+void sim_rebuild(struct sim *s, int node)
+{
+	int primary = sim_node_named(s, s->record.primary);
+	sim_say(s, "test: rebuild %s from %s", s->nodes[node].name, s->record.primary);
+	ASSERT(!s->nodes[node].is_alive && primary >= 0);
+	node_copy(&s->nodes[node], &s->nodes[primary]);
+	s->nodes[node].next_upstream = primary;
+	node_begin(s, &s->nodes[node], true);
+}
+
 void sim_slow(struct sim *s, int node, uint64_t us)
 {
 	sim_say(s, "test: slow %s", s->nodes[node].name);
@@ -383,6 +393,11 @@ bool sim_is_writable(const struct sim *s, int node)
 bool sim_is_streaming(const struct sim *s, int node)
 {
 	return s->nodes[node].is_alive && s->nodes[node].source >= 0;
+}
+
+bool sim_is_down(const struct sim *s, int node)
+{
+	return !s->nodes[node].is_alive;
 }
 
 bool sim_is_up(const struct sim *s, int node)

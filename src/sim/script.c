@@ -232,6 +232,15 @@ static int m_follow(lua_State *L)
 	return 0;
 }
 
+static int m_rebuild(lua_State *L)
+{
+	struct sim *s = sim_at(L);
+	int node = node_at(L, s, 2);
+	luaL_argcheck(L, sim_is_down(s, node), 2, "it is up: kill it before");
+	sim_rebuild(s, node);
+	return 0;
+}
+
 /* The function returns status and output; an error in it fails the case, at the end of the turn. */
 static bool on_program(void *arg, const char *line, int *status, char *said, size_t room)
 {

@@ -127,6 +127,9 @@ function sim:promote(node) end
 ---@param node string
 ---@param primary string
 function sim:follow(node, primary) end
+---Somebody else makes a new copy of the recorded primary of it, which was down, and starts that.
+---@param node string
+function sim:rebuild(node) end
 ---@param node? string
 ---@return true?, string? why
 function sim:switchover(node) end

@@ -1,8 +1,8 @@
-/* sim: one simulated cluster after the other, each with another seed. */
+/* sim: a seed does the same again, another one does something else; and when a simulation ends, time is real. */
 #include "sim/sim.h"
 
 #include <fcntl.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -11,61 +11,81 @@
 #include "base/log.h"
 #include "unit.h"
 
-#define MS US_PER_MS
-static struct sim *s;
+struct story {
+	char text[400000];
+	size_t len;
+};
 
-static void print_line(void *arg, const char *line)
+static void keep(void *arg, const char *line)
 {
-	printf("# %s\n", line);
+	struct story *t = arg;
+	size_t n = strlen(line);
+	assert_true(t->len + n + 2 < sizeof t->text);
+	memcpy(t->text + t->len, line, n);
+	t->len += n;
+	t->text[t->len++] = '\n';
 }
 
-static void give_up(uint64_t seed, const char *what)
-{
-	printf("# seed %llu: %s\n", (unsigned long long)seed, what);
-	sim_trace(s, print_line, NULL);
-	fail_msg("seed %llu: %s", (unsigned long long)seed, what);
-}
-
-static void begin(uint64_t seed, const char *sync)
+static void tell(uint64_t seed, struct story *out)
 {
 	static const struct sim_node nodes[] = { { "a", NULL }, { "b", NULL }, { "c", NULL } };
-	const struct sim_conf conf = { .n = 3, .nodes = nodes, .sync = sync };
 	struct err err;
-	s = sim_new(seed);
-	if (!sim_begin(s, &conf, &err))
-		give_up(seed, err.text);
+	out->len = 0;
+	struct sim *s = sim_new(seed);
+	assert_true(sim_begin(s, &(struct sim_conf){ .n = 3, .nodes = nodes, .sync = "ANY 1 (b, c)" }, &err));
+	assert_true(sim_run(s, 300 * US_PER_MS));
+	sim_lunapool_dies_at(s, "promote");
+	sim_kill(s, 0);
+	assert_true(sim_run(s, 5 * US_PER_S));
+	assert_int_equal(sim_promotions(s), 1);
+	assert_int_equal(sim_lost_writes(s), 0);
+	assert_true(sim_writes(s) > 300);
+	sim_say(s, "%llu writes, outage %llu", (unsigned long long)sim_writes(s), (unsigned long long)sim_write_outage_us(s));
+	sim_trace(s, keep, out);
+	sim_free(s);
 }
 
-static void run(uint64_t seed, uint64_t us)
+static void a_seed_does_the_same_again(void **state)
 {
-	if (!sim_run(s, us))
-		give_up(seed, sim_violation(s));
+	struct story *one = test_malloc(sizeof *one), *two = test_malloc(sizeof *two);
+	tell(7, one);
+	tell(7, two);
+	assert_int_equal(one->len, two->len);
+	assert_memory_equal(one->text, two->text, one->len);
+	tell(8, two);
+	assert_true(one->len != two->len || memcmp(one->text, two->text, one->len) != 0);
+	test_free(one);
+	test_free(two);
 }
 
-static void a_death_is_followed_by_one_promotion(void **state)
+static void time_is_real_behind_it(void **state)
 {
-	for (uint64_t seed = 1; seed <= 50; seed++) {
-		begin(seed, NULL);
-		run(seed, 300 * MS);
-		sim_kill(s, 0);
-		run(seed, 5 * US_PER_S);
-		if (!sim_primary(s) || strcmp(sim_primary(s), "a") == 0 || sim_promotions(s) != 1 || sim_write_outage_us(s) > US_PER_S)
-			give_up(seed, "nobody took its place in time");
-		if (getenv("SHOW") && seed == 1)
-			sim_trace(s, print_line, NULL),
-			    printf("# outage %llu writes %llu lost %llu\n", (unsigned long long)sim_write_outage_us(s),
-			           (unsigned long long)sim_writes(s), (unsigned long long)sim_lost_writes(s));
-		sim_free(s);
-	}
+	struct sim *s = sim_new(1);
+	uint64_t then = clock_us();
+	assert_int_equal(clock_us(), then);
+	sim_free(s);
+	assert_true(clock_us() != then && clock_real_us() - clock_us() < US_PER_S);
+}
+
+static void what_a_configuration_gets_wrong_is_said(void **state)
+{
+	static const struct sim_node nodes[] = { { "a", NULL }, { "b", "priority = many\n" } };
+	struct err err;
+	struct sim *s = sim_new(1);
+	assert_false(sim_begin(s, &(struct sim_conf){ .n = 2, .nodes = nodes }, &err));
+	assert_non_null(strstr(err.text, "priority"));
+	sim_free(s);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_death_is_followed_by_one_promotion),
+		cmocka_unit_test(a_seed_does_the_same_again),
+		cmocka_unit_test(time_is_real_behind_it),
+		cmocka_unit_test(what_a_configuration_gets_wrong_is_said),
 	};
 	const uint8_t key[16] = { 1 };
 	hash_init_key(key);
-	log_init(2);
+	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC));
 	return UNIT_RUN(tests);
 }

@@ -1,0 +1,279 @@
+/*
+ * failovers in simulated clusters (sim/sim.h): nodes that die, freeze and come back, a journal that fails, and Lunapool itself killed at any moment.
+ * Thousands of orders of events; the simulation looks at what must never be after each turn, and in the end, when nothing fails any more, all must be
+ * well.
+ */
+#include "ha/ops.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/compiler.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "sim/sim.h"
+#include "unit.h"
+
+#define NODES 3
+#define MS US_PER_MS
+
+static struct sim *s;
+static uint64_t seed;
+
+static void print_line(void *arg, const char *line)
+{
+	printf("# %s\n", line);
+}
+
+static void give_up(const char *what)
+{
+	sim_trace(s, print_line, NULL);
+	fail_msg("seed %llu: %s", (unsigned long long)seed, what);
+}
+
+static void expect(bool is_so, const char *what)
+{
+	if (!is_so)
+		give_up(what);
+}
+
+static uint32_t rnd(uint32_t n)
+{
+	return sim_random(s, n);
+}
+
+static void run(uint64_t us)
+{
+	if (!sim_run(s, us))
+		give_up(sim_violation(s));
+}
+
+/* Lunapool dies now and then, too. */
+static void run_with_deaths(uint64_t us)
+{
+	for (uint64_t until = sim_now_us(s) + us; sim_now_us(s) < until;) {
+		run(1 + rnd(300) * MS);
+		if (rnd(3) == 0)
+			sim_lunapool_dies(s);
+	}
+}
+
+static void begin_as(uint64_t n, const struct sim_conf *like)
+{
+	static const struct sim_node nodes[NODES] = { { "a", NULL }, { "b", NULL }, { "c", NULL } };
+	struct sim_conf conf = *like;
+	struct err err;
+	seed = n;
+	s = sim_new(n);
+	conf.n = NODES;
+	conf.nodes = nodes;
+	if (!sim_begin(s, &conf, &err))
+		give_up(err.text);
+	expect(strcmp(sim_record(s)->primary, "a") == 0 && sim_record(s)->epoch == 1, "a is recorded");
+	run(100 * MS);
+}
+
+static void begin(uint64_t n)
+{
+	begin_as(n, &(struct sim_conf){ .sync = n % 4 == 0 ? "ANY 1 (b, c)" : NULL, .is_quiet = n % 2 });
+}
+
+static bool is_primary(const char *name)
+{
+	return strcmp(sim_record(s)->primary, name) == 0;
+}
+
+/* Nothing fails any more: the operation has ended, and who is recorded can be written to. */
+static void expect_all_well(void)
+{
+	sim_journal_fails(s, 0);
+	for (int i = 0; i < 60; i++) {
+		run(500 * MS);
+		int p = sim_node_named(s, sim_record(s)->primary);
+		if (i >= 6 && !sim_record(s)->op.id && sim_primary(s) && sim_is_writable(s, p) && sim_is_up(s, p))
+			break;
+	}
+	int p = sim_node_named(s, sim_record(s)->primary);
+	expect(!sim_record(s)->op.id, "an operation has not ended");
+	expect(sim_is_writable(s, p) && sim_is_up(s, p), "who is recorded cannot be written to");
+	expect(sim_primary(s) && is_primary(sim_primary(s)), "who is recorded is not where writes are sent");
+}
+
+static void end(void)
+{
+	sim_free(s);
+	s = NULL;
+}
+
+static void a_death_is_followed_by_one_promotion(void **state)
+{
+	for (uint64_t n = 1; n <= 150; n++) {
+		begin(n);
+		if (n % 3 == 0)
+			sim_lag_bytes(s, 1, 1 << 20);
+		run(100 * MS);
+		sim_kill(s, 0);
+		expect_all_well();
+		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
+		expect(record_is_barred(sim_record(s), "a"), "the old one is kept away");
+		expect(sim_record(s)->past[0].end == END_DONE, "it was done");
+		expect(n % 3 || is_primary("c"), "who has more takes its place");
+		end();
+	}
+}
+
+/* It takes a while until its receiver tries again: that is no reason to do all that follow_primary() does once more. */
+static void who_has_been_told_is_not_told_again_at_once(void **state)
+{
+	for (uint64_t n = 1; n <= 50; n++) {
+		begin(n);
+		sim_kill(s, 0);
+		expect_all_well();
+		expect(sim_called(s, "follow_primary", NULL) == 1, "the other one is told once");
+		end();
+	}
+}
+
+/* I13: at each step, and anywhere else. */
+static void whoever_is_killed_goes_on(void **state)
+{
+	static const char *const steps[] = { "confirm", "hold", "choose", "promote", "publish", "follow", NULL };
+	for (uint64_t n = 1; n <= 210; n++) {
+		begin(n);
+		if (steps[n % ARRAY_LEN(steps)])
+			sim_lunapool_dies_at(s, steps[n % ARRAY_LEN(steps)]);
+		sim_journal_fails(s, n % 3 ? 0 : 20);
+		sim_kill(s, 0);
+		run_with_deaths(US_PER_S);
+		expect_all_well();
+		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
+		end();
+	}
+}
+
+/* I14: a primary that is back before the point of no return goes on; behind it, it is in quarantine.  Never are two of them used. */
+static void who_comes_back_is_primary_or_in_quarantine(void **state)
+{
+	unsigned aborted = 0, done = 0;
+	for (uint64_t n = 1; n <= 150; n++) {
+		begin(n);
+		sim_freeze(s, 0);
+		run((n % 2 ? 1700 : 1900) * MS + rnd(400) * MS);
+		sim_thaw(s, 0);
+		(n % 4 ? run : run_with_deaths)(US_PER_S);
+		expect_all_well();
+		if (is_primary("a"))
+			expect(sim_promotions(s) == 0 && sim_record(s)->epoch == 1, "nothing has happened");
+		else
+			expect(record_is_barred(sim_record(s), "a") && sim_record(s)->epoch == 2, "it is kept away");
+		aborted += is_primary("a");
+		done += !is_primary("a");
+		end();
+	}
+	assert_true(aborted > 10 && done > 10);
+}
+
+/* Whatever fails, for as long as it likes; then all is well again. */
+static void anything_goes(void **state)
+{
+	static void (*const faults[])(struct sim *, int) = { sim_kill,      sim_kill, sim_start,  sim_freeze,   sim_thaw,
+		                                                 sim_partition, sim_heal, sim_refuse, sim_fill_disk };
+	for (uint64_t n = 1; n <= 100; n++) {
+		begin(n);
+		sim_journal_fails(s, rnd(2) * 30);
+		for (int i = 0; i < 20; i++) {
+			faults[rnd(ARRAY_LEN(faults))](s, (int)rnd(NODES));
+			(rnd(2) ? run : run_with_deaths)(rnd(2) ? 1 + rnd(300) * MS : rnd(3) * US_PER_S);
+		}
+		for (int i = 0; i < NODES; i++) {
+			sim_thaw(s, i);
+			sim_heal(s, i);
+			sim_start(s, i);
+		}
+		expect_all_well();
+		end();
+	}
+}
+
+/* Row 33: the recorded one keeps.  Row 34 and a promotion by somebody else: followed if the timeline is behind the recorded one. */
+static void what_others_promote(void **state)
+{
+	for (uint64_t n = 1; n <= 40; n++) {
+		begin(n);
+		sim_promote(s, 1);
+		expect_all_well();
+		expect(is_primary("a") && record_is_barred(sim_record(s), "b"), "the recorded one keeps");
+		end();
+		begin_as(n, &(struct sim_conf){ .settings = "failover = external\n" });
+		sim_kill(s, 0);
+		sim_promote(s, 1);
+		expect_all_well();
+		expect(is_primary("b") && sim_record(s)->epoch == 2, "it is followed");
+		end();
+	}
+}
+
+/* Ordered, with or without faults: it is done, once, or nothing has happened. */
+static void a_switchover_is_whole_or_nothing(void **state)
+{
+	unsigned done = 0, not_done = 0;
+	struct err err;
+	for (uint64_t n = 1; n <= 150; n++) {
+		begin(n);
+		expect(sim_order(s, OPS_ORDER_SWITCHOVER, n % 2 ? "b" : "", &err), "it is taken");
+		expect(!sim_order(s, OPS_ORDER_DETACH, "c", &err), "one at a time"); /* I12 */
+		sim_journal_fails(s, n % 5 ? 0 : 20);
+		if (n % 7 == 0)
+			sim_act_fails(s, "promote", 1, 2);
+		(n % 3 ? run : run_with_deaths)(3 * US_PER_S);
+		if (n % 6 == 4)
+			sim_freeze(s, 0);
+		expect_all_well();
+		bool is_a = is_primary("a");
+		expect(sim_record(s)->epoch == (is_a ? 1 : 2), "the epoch tells");
+		expect(!is_a || sim_promotions(s) == 0, "nothing has happened");
+		done += !is_a;
+		not_done += is_a;
+		end();
+	}
+	assert_true(done > 50 && not_done > 10);
+}
+
+/* I28. */
+static void failovers_are_damped(void **state)
+{
+	begin_as(3, &(struct sim_conf){ .is_quiet = true });
+	for (int i = 0; i < 5; i++) {
+		int p = sim_node_named(s, sim_record(s)->primary);
+		sim_kill(s, p);
+		run(20 * US_PER_S);
+		if (sim_node_named(s, sim_record(s)->primary) != p) /* somebody rebuilds it from the new one */
+			sim_rebuild(s, p);
+		run(10 * US_PER_S);
+	}
+	assert_int_equal(sim_record(s)->epoch, 4);
+	run(700 * US_PER_S);
+	assert_int_equal(sim_record(s)->epoch, 5);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_death_is_followed_by_one_promotion),
+		cmocka_unit_test(who_has_been_told_is_not_told_again_at_once),
+		cmocka_unit_test(whoever_is_killed_goes_on),
+		cmocka_unit_test(who_comes_back_is_primary_or_in_quarantine),
+		cmocka_unit_test(anything_goes),
+		cmocka_unit_test(what_others_promote),
+		cmocka_unit_test(a_switchover_is_whole_or_nothing),
+		cmocka_unit_test(failovers_are_damped),
+	};
+	const uint8_t key[16] = { 1 };
+	hash_init_key(key);
+	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC));
+	return UNIT_RUN(tests);
+}
