@@ -28,7 +28,6 @@
 #include "app/monitor.h"
 #include "app/orders.h"
 #include "app/policies.h"
-#include "app/powers.h"
 #include "app/takeover.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -37,6 +36,7 @@
 #include "base/rand.h"
 #include "ha/journal.h"
 #include "ha/loader.h"
+#include "ha/powers.h"
 #include "ha/roles.h"
 #include "hooks/hooks.h"
 #include "net/loop.h"
@@ -59,7 +59,7 @@ struct control {
 	struct takeover *takeover; /* NULL: we took nobody's place */
 	struct roles *roles;
 	struct keeper_pools of_pools;
-	struct hooks_powers powers;
+	struct powers powers;
 	struct journal *journal; /* NULL: there is no state_dir, or a successor has it */
 	struct loader *loader;
 	struct ceiling *ceiling;
@@ -342,6 +342,26 @@ static void on_hup(struct loop_signal *s, int signum)
 	(void)is_applied;
 }
 
+struct use {
+	uint32_t node_id;
+	int64_t n;
+};
+
+static void add_use(void *arg, const struct pool_row *row)
+{
+	struct use *u = arg;
+	if (row->node_id == u->node_id)
+		u->n += row->lent + row->resetting + row->opening + row->waiting;
+}
+
+static unsigned on_in_use(void *arg, uint32_t node_id)
+{
+	const struct app *a = arg;
+	struct use u = { .node_id = node_id };
+	pool_registry_each(a->pools, add_use, &u);
+	return u.n > 0 ? (unsigned)u.n : 0;
+}
+
 struct control *control_new(struct app *a)
 {
 	struct control *c = mem_alloc(sizeof *c);
@@ -368,8 +388,8 @@ struct control *control_new(struct app *a)
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
 	a->records = records_new();
 	c->orders = orders_new(a);
-	powers_init(&c->powers, a);
-	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers, NULL });
+	powers_init(&c->powers, &c->roles, on_in_use, a);
+	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers.hooks, NULL });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->monitor = monitor_new(a);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);

@@ -73,6 +73,14 @@ void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its dis
 /* What an order comes to: it is given when Lunapool lives. */
 bool sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err);
 
+struct sim_task_end {
+	bool is_good;
+	char why[400], output[4000];
+};
+/* The policy's task, to its end, which it may take so long to; false: something was violated. */
+struct hook_arg;
+bool sim_task(struct sim *s, const char *name, const struct hook_arg *args, size_t n, uint64_t most_us, struct sim_task_end *end);
+
 /* ---- what has come of it */
 const struct record *sim_record(const struct sim *s); /* that is on the journal's disk */
 const char *sim_primary(const struct sim *s);         /* where writes are sent now; NULL: nowhere */

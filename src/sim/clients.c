@@ -118,7 +118,7 @@ static void on_write(struct sim *s, struct happening *h)
 	const char *primary = sim_primary(s);
 	if (c->turn != h->a)
 		return;
-	if (!primary) {
+	if (!primary || cluster(s)->is_held) {
 		sim_later(s, AGAIN_US, on_write, c, SIM_NONE, c->turn, 0);
 		return;
 	}

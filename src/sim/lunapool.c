@@ -191,7 +191,8 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	topo_publish(l->board, t);
 	l->seen = topo_pick_up(l->board, 0);
 	l->roles = roles_new(s->loop, l->resolver, &l->mailbox, l->board);
-	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, NULL, &s->stage });
+	powers_init(&l->powers, &l->roles, on_busy, s);
+	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage });
 	l->journal = journal_simulated(&s->disk);
 	l->pools = (struct keeper_pools){ s, on_progress, on_busy };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);

@@ -5,7 +5,7 @@
  *   node.c      servers: WAL, replication, promotion            links.c     connections and knocks
  *   answer.c    what servers say to SQL                         programs.c  what hooks run: ssh, pg_ctl and kin
  *   clients.c   one who writes, one who reads                   must.c      what must never be
- *   routes.c    where a statement would run
+ *   routes.c    where a statement would run                     tasks.c     what operators run
  *
  *   script.c    what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
  */
@@ -20,6 +20,7 @@
 #include "ha/guard.h"
 #include "ha/journal.h"
 #include "ha/keeper.h"
+#include "ha/powers.h"
 #include "ha/records.h"
 #include "ha/roles.h"
 #include "hooks/hooks.h"
@@ -182,6 +183,7 @@ struct life {
 	struct policy_set *policies;
 	const struct topo *seen; /* as those see it who send statements */
 	struct keeper_pools pools;
+	struct powers powers;
 };
 bool life_begin(struct sim *s, struct err *err);
 void life_end(struct sim *s);

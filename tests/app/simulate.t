@@ -117,6 +117,22 @@ is_((status, err), (0, ''), f'{len(GOOD) + 8} faults, with twenty seeds each')
 if status:
     print('# ' + out.replace('\n', '\n# '))
 
+# -- tasks, and what actions do to nodes
+file('tasks.lua', 'local lp = require "lunapool"\nlocal M = { api = 1, tasks = {} }\nfunction M.tasks.spare(task, cluster)\n'
+     '  local node = cluster:node(task.args.node)\n  local ok, err = lp.drain(node, { timeout = 10 })\n  if not ok then return nil, err end\n'
+     '  lp.sleep(5)\n  local rows = lp.sql(node, "select count(*) as n from jobs")\n  lp.log("jobs: " .. rows[1].n)\n  return "done"\nend\n'
+     'function M.tasks.pause(task, cluster)\n  local hold = lp.hold(cluster)\n  lp.sleep(2)\n  hold:release()\nend\n'
+     'function M.tasks.bad() return nil, "no way" end\nreturn M\n')
+status, out, err = test(file('tasks_test.lua', HEAD + 't.case("tasks", function(sim) ' + CLUSTER + 'sim:answers("pg2", "from jobs", { { n = 7 } }) '
+                             'sim:run "1s" local ok, said = sim:task("spare", { node = "pg2" }) t.ok(ok, said) t.like(said, "jobs: 7") '
+                             't.ok(sim:now() >= 6) local ok, why = sim:task "bad" t.ok(not ok) t.like(why, "no way") '
+                             'ok, why = sim:task "none" t.like(why, "no policy has a task") '
+                             't.at_most(sim:write_outage(), "100ms") t.ok(sim:task "pause") t.at_most(sim:write_outage(), "2.1s") '
+                             't.ok(sim:write_outage() > 1.9) sim:run "1s" t.is(sim:promotions(), 0) end)\n'))
+is_((status, err), (0, ''), 'tasks run, wait, ask and hold')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
 # -- the examples
 examples = sorted(glob.glob(f'{ROOT}/examples/*_test.lua'))
 ok(len(examples) >= 3, 'there are examples')

@@ -143,6 +143,12 @@ function sim:attach(node) end
 ---@return true?, string? why
 function sim:maintenance(on) end
 
+---A task of the policy's, to its end; time goes on meanwhile, an hour at most.
+---@param name string
+---@param args? table<string, string|true>
+---@return true?, string output What it has said, or why it failed.
+function sim:task(name, args) end
+
 ---What a program does that hooks run: called with its words in a line, if the pattern is found there; returns its status (0) and what it writes.
 ---@param pattern string
 ---@param fn fun(line: string): integer?, string?

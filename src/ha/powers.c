@@ -1,19 +1,13 @@
 /*
  * powers — what policies' actions do to clusters and nodes: a hold and a drain are in the topology, attach and detach are orders.
  */
-#include "app/powers.h"
+#include "ha/powers.h"
 
-#include "app/app.h"
-#include "app/control.h"
-#include "ha/roles.h"
-#include "pool/pool.h"
-
-static struct roles *roles_of(const struct app *a, struct err *err)
+static struct roles *roles_of(const struct powers *p, struct err *err)
 {
-	struct roles *r = control_roles(a->control);
-	if (!r)
+	if (!*p->roles)
 		err_set(err, "57P03", "Lunapool is shutting down");
-	return r;
+	return *p->roles;
 }
 
 static bool hold(void *arg, const char *cluster, bool is_held, struct err *err)
@@ -28,29 +22,15 @@ static bool drain(void *arg, uint32_t node_id, bool is_drained, struct err *err)
 	return r && (roles_drain(r, node_id, is_drained) || err_set(err, "42704", "the node is gone"));
 }
 
-struct use {
-	uint32_t node_id;
-	int64_t n;
-};
-
-static void add_use(void *arg, const struct pool_row *row)
-{
-	struct use *u = arg;
-	if (row->node_id == u->node_id)
-		u->n += row->lent + row->resetting + row->opening + row->waiting;
-}
-
 static unsigned busy(void *arg, uint32_t node_id)
 {
-	const struct app *a = arg;
-	struct use u = { .node_id = node_id };
-	pool_registry_each(a->pools, add_use, &u);
-	return u.n > 0 ? (unsigned)u.n : 0;
+	const struct powers *p = arg;
+	return p->in_use(p->arg, node_id);
 }
 
-static struct ops *ops_of(const struct app *a, const char *cluster, struct err *err)
+static struct ops *ops_of(const struct powers *p, const char *cluster, struct err *err)
 {
-	struct roles *r = roles_of(a, err);
+	struct roles *r = roles_of(p, err);
 	const struct keeper *k = r ? roles_keeper(r, cluster) : NULL;
 	if (r && !k)
 		err_set(err, "55000", "nothing is remembered of the cluster \"%.60s\": it has one node, or there is no state_dir",
@@ -92,14 +72,15 @@ static bool finish_step(void *arg, const char *cluster, uint64_t operation, cons
 	return ops && ops_finish_step(ops, operation, key, value, err);
 }
 
-void powers_init(struct hooks_powers *p, struct app *a)
+void powers_init(struct powers *p, struct roles *const *roles, unsigned (*in_use)(void *arg, uint32_t node_id), void *arg)
 {
-	*p = (struct hooks_powers){ .arg = a,
-		                        .hold = hold,
-		                        .drain = drain,
-		                        .busy = busy,
-		                        .order = order,
-		                        .answer = answer,
-		                        .step = step,
-		                        .finish_step = finish_step };
+	*p = (struct powers){ .roles = roles, .in_use = in_use, .arg = arg };
+	p->hooks = (struct hooks_powers){ .arg = p,
+		                              .hold = hold,
+		                              .drain = drain,
+		                              .busy = busy,
+		                              .order = order,
+		                              .answer = answer,
+		                              .step = step,
+		                              .finish_step = finish_step };
 }
