@@ -18,10 +18,23 @@ void must_on_acknowledged(struct sim *s, int node)
 		sim_violate(s, "one write target: %s acknowledged a write while %s is the recorded primary", n->name, s->record.primary);
 }
 
+static bool promotes(const struct record_operation *op)
+{
+	return op->kind == OPERATION_FAILOVER || op->kind == OPERATION_SWITCHOVER;
+}
+
+/* Under way, or the last that was: a promotion may come late. */
+static const struct record_operation *promoting(const struct record *r)
+{
+	for (size_t i = 0; !promotes(&r->op) && i < r->n_past; i++)
+		if (promotes(&r->past[i]))
+			return &r->past[i];
+	return &r->op;
+}
+
 void must_on_promoted(struct sim *s, const struct node *n)
 {
-	const struct record *r = &s->record;
-	const struct record_operation *op = r->op.id || !r->n_past ? &r->op : &r->past[0]; /* it may come late */
+	const struct record_operation *op = promoting(&s->record);
 	if (n->is_by_others)
 		return;
 	s->promotions_of_it = s->of_operation == op->id ? s->promotions_of_it + 1 : 1;

@@ -133,6 +133,20 @@ is_((status, err), (0, ''), 'tasks run, wait, ask and hold')
 if status:
     print('# ' + out.replace('\n', '\n# '))
 
+# -- who comes back
+file('rejoin.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.returning() return "rejoin" end\n'
+     'function M.rejoin(op, node, primary)\n  local ok, err = lp.rewind(node, primary)\n  if not ok then return nil, err end\n'
+     '  return lp.start_standby(node, primary)\nend\nreturn M\n')
+status, out, err = test('--seeds', '20', file('rejoin_test.lua', HEAD + 't.case("rejoins", function(sim) ' + CLUSTER +
+                                              'sim:run "1s" sim:kill "pg1" sim:run "60s" t.called(sim, "rejoin", "pg1") '
+                                              't.ok(sim:is_streaming "pg1") t.ok(not sim:is_quarantined "pg1") t.is(sim:promotions(), 1) end)\n'
+                                              't.case("rejoins, with Lunapool dead on the way", function(sim) ' + CLUSTER +
+                                              'sim:run "1s" sim:leader_dies_at "verify" sim:kill "pg1" sim:run "60s" '
+                                              't.ok(sim:is_streaming "pg1") t.ok(not sim:is_quarantined "pg1") end)\n'))
+is_((status, err), (0, ''), 'the policy has the old primary rejoin')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
 # -- the examples
 examples = sorted(glob.glob(f'{ROOT}/examples/*_test.lua'))
 ok(len(examples) >= 3, 'there are examples')

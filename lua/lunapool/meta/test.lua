@@ -117,7 +117,7 @@ function sim:hook_fails(hook, node, times) end
 ---@param times? integer
 function sim:hook_hangs(hook, node, times) end
 ---SIGKILL of Lunapool at this step of the next operation, once; it is started again.
----@param step "confirm"|"hold"|"drain"|"fence"|"choose"|"promote"|"publish"|"follow"
+---@param step "confirm"|"hold"|"drain"|"fence"|"choose"|"promote"|"publish"|"follow"|"work"|"verify"
 function sim:leader_dies_at(step) end
 
 ---Somebody else promotes it.
