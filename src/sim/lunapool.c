@@ -128,6 +128,12 @@ static unsigned on_busy(void *arg, uint32_t node_id)
 	return clients_busy(s, node_of_id(s, node_id));
 }
 
+/* Clients here have their connections when they need them. */
+static unsigned on_opening(void *arg, uint32_t node_id)
+{
+	return 0;
+}
+
 struct ops *life_ops(const struct sim *s)
 {
 	const struct keeper *k = s->life.is_on ? roles_keeper(s->life.roles, "main") : NULL;
@@ -194,7 +200,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	powers_init(&l->powers, &l->roles, on_busy, s);
 	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage });
 	l->journal = journal_simulated(&s->disk);
-	l->pools = (struct keeper_pools){ s, on_progress, on_busy };
+	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);
 	hooks_apply(l->hooks, hooks);
 	hooks_on_publish(l->hooks);
