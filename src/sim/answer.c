@@ -97,6 +97,7 @@ static void sample(const struct sim *s, const struct node *n, struct answer *a)
 	if (source)
 		snprintf(sender, sizeof sender, "%s:%u", source->host, SIM_PORT);
 	add(a, "c", TYPE_TEXT, r && source ? sender : NULL);
+	add(a, "c", TYPE_TEXT, r ? "0" : NULL);
 }
 
 /* ---- orders ------------------------------------------------------------------------------------------------------------------ */
