@@ -839,7 +839,7 @@ static void a_failover_ends_a_rejoin(void **state)
 		run(5 * US_PER_S, false);
 		assert_int_equal(w.durable.op.kind, OPERATION_REJOIN);
 		w.servers[index_of(w.durable.primary)].is_alive = false;
-		for (int i = 0; i < 50 && w.durable.epoch == 2; i++)
+		for (int i = 0; i < 100 && w.durable.epoch == 2; i++)
 			run(100 * MS, s % 2);
 		assert_int_equal(w.durable.epoch, 3);
 		assert_true(has_past(OPERATION_REJOIN, END_ABORTED));
