@@ -39,11 +39,21 @@ void borrow_wait_for_earlier(struct session *s)
 
 /* ---- where to ------------------------------------------------------------------------------------------------------------------------ */
 
+/* Where the session is at home, the primary; while nobody is, where it was, or anywhere: it counts there, and its reads set out from there. */
+static const struct topo_node *borrow_home(const struct session *s, const struct topo *topo, size_t cluster_at)
+{
+	const struct topo_node *primary = topo_primary(topo, cluster_at);
+	size_t at;
+	if (LIKELY(primary))
+		return primary;
+	const struct topo_node *was = s->pool ? topo_node(topo, pool_node_id(s->pool), &at) : NULL;
+	return was && at == cluster_at ? was : &topo->clusters[cluster_at].nodes[0];
+}
+
 void borrow_pool_anew(struct session *s)
 {
 	const struct topo *topo = s->home->topo;
 	const struct conf_database *d;
-	const struct topo_node *primary;
 	struct pool *pool = NULL;
 	size_t at = 0;
 	abroad_on_topology(s);
@@ -53,9 +63,10 @@ void borrow_pool_anew(struct session *s)
 		at = abroad_at(s, d->cluster_at);
 		s->freshness = floor_whose(topo->conf, d, at);
 	}
-	primary = d ? topo_primary(topo, at) : NULL;
-	if (primary) {
-		struct pool_key key = { .node_id = primary->id, .database = s->database, .user = *d->user ? d->user : s->user };
+	if (d) {
+		struct pool_key key = { .node_id = borrow_home(s, topo, at)->id,
+			                    .database = s->database,
+			                    .user = *d->user ? d->user : s->user };
 		pool = pools_get(s->home->env.pools, topo, &key);
 	}
 	s->topo_generation = topo->generation;
@@ -157,10 +168,11 @@ static enum borrow borrow_wait_pin(struct session *s)
 	return borrow_wait(s, SESSION_WAIT_PIN, &s->home->wait_pin);
 }
 
-/* A policy lets nothing begin on the primary. */
+/* It is for the primary, and there is none, or a policy lets nothing begin there. */
 static bool borrow_is_held(const struct session *s)
 {
-	return !(s->trip && s->trip->pool) && s->home->topo->clusters[pool_cluster_at(s->pool)].is_held;
+	const struct topo_cluster *c = &s->home->topo->clusters[pool_cluster_at(s->pool)];
+	return !(s->trip && s->trip->pool) && (c->is_held || c->primary < 0);
 }
 
 static const struct pool_wait_ops wait_ops = { .on_server = borrow_on_server, .on_failed = borrow_on_failed };

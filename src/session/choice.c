@@ -83,5 +83,5 @@ const struct topo_node *choice_make(struct session *s, const struct topo_cluster
 	}
 	if (node)
 		s->kept_id = node->id;
-	return node == &c->nodes[c->primary] ? NULL : node;
+	return c->primary >= 0 && node == &c->nodes[c->primary] ? NULL : node;
 }

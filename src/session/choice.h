@@ -18,7 +18,7 @@ struct choice {
 /* Bits of nodes that D is about. */
 static inline uint64_t choice_meant(const struct topo_cluster *c, const struct policy_decision *d)
 {
-	uint64_t primary = UINT64_C(1) << c->primary;
+	uint64_t primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary;
 	switch (d->kind) {
 	case POLICY_NODES:
 		return d->nodes;

@@ -34,7 +34,6 @@ void floor_note(struct session *s)
 /* The session's own. */
 static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
 {
-	const struct pulse *primary = c->nodes[c->primary].pulse;
 	*lsn = 0;
 	if (!s->floor.at)
 		return true;
@@ -43,7 +42,7 @@ static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t
 	if (!(s->floor.at & IS_TIME) && s->floor.epoch != (uint32_t)c->epoch)
 		s->floor.at = clock_us() | IS_TIME;
 	if (s->floor.at & IS_TIME) {
-		if (!pulse_written_since(primary, s->floor.at & ~IS_TIME, lsn))
+		if (c->primary < 0 || !pulse_written_since(c->nodes[c->primary].pulse, s->floor.at & ~IS_TIME, lsn))
 			return false;
 		s->floor.at = *lsn;
 		s->floor.epoch = (uint32_t)c->epoch;
@@ -55,13 +54,14 @@ static bool settle_own(struct session *s, const struct topo_cluster *c, uint64_t
 
 bool floor_settle_any(struct session *s, const struct topo_cluster *c, uint64_t *lsn)
 {
-	struct pulse *primary = c->nodes[c->primary].pulse;
+	struct pulse *primary = c->primary < 0 ? NULL : c->nodes[c->primary].pulse;
 	uint64_t all = 0;
 	*lsn = 0;
 	if (s->freshness == CONF_FRESH_OFF)
 		return true;
-	if (!settle_own(s, c, lsn) || (s->freshness == CONF_FRESH_CLUSTER && !pulse_marked(primary, &all))) {
-		pulse_want(primary);
+	if (!settle_own(s, c, lsn) || (s->freshness == CONF_FRESH_CLUSTER && !(primary && pulse_marked(primary, &all)))) {
+		if (primary)
+			pulse_want(primary);
 		return false;
 	}
 	*lsn = all > *lsn ? all : *lsn;

@@ -103,7 +103,7 @@ bool route_is_free(const struct session *s)
 static bool wait_for_standby(struct session *s, const struct topo_cluster *c, uint32_t most_ms)
 {
 	uint64_t now = loop_now_us(session_loop(s));
-	if (s->held_since_us && now - s->held_since_us >= most_ms * US_PER_MS)
+	if (c->primary < 0 || (s->held_since_us && now - s->held_since_us >= most_ms * US_PER_MS))
 		return false;
 	pulse_want(c->nodes[c->primary].pulse);
 	dlist_push_back(&s->home->wait_fresh, &s->homeless);
@@ -169,7 +169,7 @@ static bool leads_to(struct session *s, const struct topo_cluster *c, uint64_t m
 static bool follow(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
                    struct slice in)
 {
-	uint64_t primary = UINT64_C(1) << c->primary;
+	uint64_t primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary;
 	bool is_away = s->trip, goes = d->kind != POLICY_REJECT;
 	if (is_away)
 		goes = goes && u->is_read && !u->tx && choice_conf(s, c)->read_write_split && leads_to(s, c, choice_meant(c, d)) &&
@@ -322,7 +322,7 @@ static inline bool decide(struct session *s, struct slice in, struct unit *u)
 	if (UNLIKELY(s->away || s->vtx == VTX_DEFERRED || s->home->roams) && decide_otherwise(s, in, u, &goes))
 		return goes;
 	c = route_is_free(s) ? route_cluster(s) : NULL;
-	if (!c || c->primary < 0 || !route_of(s, c)->is_asked)
+	if (!c || !route_of(s, c)->is_asked)
 		return comes_behind(s);
 	if (!unit_look(s, in, u))
 		return false;
@@ -399,7 +399,7 @@ bool route_unit(struct session *s, const struct frame *f, struct slice in, struc
 {
 	const struct topo_cluster *c = &s->home->topo->clusters[s->home_at];
 	bool goes;
-	if ((f->type != 'Q' && f->type != 'B') || !is_at_rest(s) || c->primary < 0 || !s->home->routing[s->home_at].is_asked)
+	if ((f->type != 'Q' && f->type != 'B') || !is_at_rest(s) || !s->home->routing[s->home_at].is_asked)
 		return route_other(s, f, in, u);
 	s->unit_open = f->type == 'B';
 	goes = set_off(s, c, f, in, u);
