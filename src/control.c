@@ -416,7 +416,7 @@ bool control_take_over(struct control *c, const struct conf *conf, struct err *e
 struct progress {
 	uint32_t node_id;
 	uint64_t bytes;
-	int64_t busy, opening;
+	int64_t busy, opening, waiting;
 };
 
 static void add_progress(void *arg, const struct pool_row *row)
@@ -427,6 +427,7 @@ static void add_progress(void *arg, const struct pool_row *row)
 	p->bytes += row->counts.bytes_out;
 	p->busy += row->lent + row->resetting + row->opening;
 	p->opening += row->opening;
+	p->waiting += row->waiting;
 }
 
 static uint64_t on_progress(void *arg, uint32_t node_id)
@@ -453,6 +454,14 @@ static unsigned on_opening(void *arg, uint32_t node_id)
 	return p.opening > 0 ? (unsigned)p.opening : 0;
 }
 
+static unsigned on_wanted(void *arg, uint32_t node_id)
+{
+	const struct control *c = arg;
+	struct progress p = { .node_id = node_id };
+	pool_registry_each(c->app->pools, add_progress, &p);
+	return p.waiting > 0 ? (unsigned)p.waiting : 0;
+}
+
 /* Whose place we have taken has given it up by now; then nobody else serves, and we must, with it or without. */
 static bool open_journal(struct control *c, struct err *err)
 {
@@ -460,7 +469,7 @@ static bool open_journal(struct control *c, struct err *err)
 	if (!*dir)
 		return true;
 	c->journal = journal_open(dir, &c->mailbox, err);
-	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening };
+	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening, on_wanted };
 	if (c->journal)
 		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);
 	else if (c->takeover)

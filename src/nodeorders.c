@@ -1,5 +1,5 @@
 /*
- * nodeorders — SWITCHOVER, FAILOVER, REJOIN, RECOVER, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for
+ * nodeorders — SWITCHOVER, FAILOVER, REJOIN, RECOVER, DRAIN, DETACH, ATTACH, MAINTENANCE: found the cluster, asked its ops, waited for the record and then for
  * every worker.
  *
  *   begin: order->cluster, order->number (ops_order()) ──recorded──► order->generation ──seen by all──► ended
@@ -82,6 +82,9 @@ static bool what_of(const struct order *o, enum ops_order *what)
 	case ORDER_attach:
 		*what = OPS_ORDER_ATTACH;
 		return true;
+	case ORDER_drain:
+		*what = OPS_ORDER_DRAIN;
+		return true;
 	case ORDER_rejoin:
 		*what = OPS_ORDER_REJOIN;
 		return true;
@@ -117,7 +120,9 @@ bool nodeorders_begin(struct app *a, struct order *o)
 	const struct topo_cluster *c =
 	    is_of_cluster ? cluster_named(t, o->database, &o->err) : cluster_with(t, o->database, &node, &o->err);
 	struct ops *ops = c ? ops_of(a, c->name, &o->err) : NULL;
-	o->number = ops ? ops_order(ops, what, node, o->user, &o->err) : 0;
+	o->number = !ops                      ? 0
+	            : what == OPS_ORDER_DRAIN ? ops_order_drain(ops, node, o->timeout_us, o->user, &o->err)
+	                                      : ops_order(ops, what, node, o->user, &o->err);
 	o->has_failed = o->number == 0;
 	if (o->number)
 		o->cluster = mem_text(c->name);

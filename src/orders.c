@@ -369,6 +369,7 @@ static void order_of_node(struct orders *os, struct order *o)
 #define do_failover order_of_node
 #define do_attach order_of_node
 #define do_detach order_of_node
+#define do_drain order_of_node
 #define do_rejoin order_of_node
 #define do_recover order_of_node
 #define do_maintenance_on order_of_node
@@ -415,6 +416,7 @@ static bool has_held(struct orders *os, struct order *o)
 {
 	switch (o->kind) {
 	case ORDER_switchover:
+	case ORDER_drain:
 	case ORDER_rejoin:
 	case ORDER_recover:
 	case ORDER_failover:

@@ -20,6 +20,7 @@ struct keeper_pools {
 	uint64_t (*progress)(void *arg, uint32_t node_id); /* grows when it has sent something to a client */
 	unsigned (*busy)(void *arg, uint32_t node_id);     /* connections to it that clients use now */
 	unsigned (*opening)(void *arg, uint32_t node_id);  /* … that are not open yet */
+	unsigned (*wanted)(void *arg, uint32_t node_id);   /* clients that wait for one */
 };
 struct keeper_env {
 	struct loop *loop;
@@ -48,6 +49,7 @@ void keeper_on_late(struct keeper *k, const struct picture_node *node); /* its a
 /* Of what nodes say, VERDICT, what is to be routed: the index of the primary in C, or -1; WHY for the log. */
 int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdict, const char **why);
 bool keeper_is_cut(const struct keeper *k, const char *node);
+bool keeper_is_draining(const struct keeper *k, const char *node);
 struct ops *keeper_ops(const struct keeper *k);
 
 #endif

@@ -37,7 +37,7 @@ struct ops_conf {
 	bool is_manual;    /* … = manual: an order begins it; neither: others decide, we follow */
 	uint64_t promote_timeout_us, switchover_timeout_us, max_loss;
 	uint64_t follow_timeout_us; /* 0: 10 s */
-	uint64_t rejoin_timeout_us, recover_timeout_us;
+	uint64_t rejoin_timeout_us, recover_timeout_us, drain_timeout_us;
 };
 
 /* SETTLE: everything that was committed there is on its disk, whoever waited for that.  REJOIN, RECOVER: only a policy can. */
@@ -61,8 +61,9 @@ struct ops_env {
 	void (*alarm)(void *arg, uint64_t after_us); /* ops_go_on() then, at the latest; one alarm at a time */
 	void (*propose)(void *arg, uint64_t expected_epoch, const struct record *next); /* -> ops_on_record() */
 	void (*route)(void *arg); /* what ops_holds(), ops_primary(), ops_is_cut() say is to be so -> ops_on_routed() */
-	unsigned (*busy)(void *arg, const char *node); /* connections to it that clients use now */
-	void (*look)(void *arg);                       /* every node is to be asked now */
+	unsigned (*busy)(void *arg, const char *node);   /* connections to it that clients use now */
+	unsigned (*wanted)(void *arg, const char *node); /* clients that wait for one; NULL: none do */
+	void (*look)(void *arg);                         /* every node is to be asked now */
 	const struct ops_picture *(*picture)(void *arg);
 	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW, REJOIN and RECOVER. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
@@ -94,9 +95,12 @@ enum ops_order {
 	OPS_ORDER_PAUSE,
 	OPS_ORDER_RESUME,
 	OPS_ORDER_REJOIN,
-	OPS_ORDER_RECOVER
+	OPS_ORDER_RECOVER,
+	OPS_ORDER_DRAIN
 };
 uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err) MUST_CHECK;
+/* DRAIN; TIMEOUT_US: 0, the configured one. */
+uint64_t ops_order_drain(struct ops *o, const char *node, uint64_t timeout_us, const char *by, struct err *err) MUST_CHECK;
 enum ops_answer { OPS_WAITS, OPS_DONE, OPS_FAILED };
 enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err); /* FAILED: ERR says why */
 
@@ -107,10 +111,11 @@ bool ops_finish_step(struct ops *o, uint64_t operation, const char *key, const c
 
 /* What routing has to heed. */
 const struct record *ops_record(const struct ops *o);
-bool ops_holds(const struct ops *o);                    /* there is no primary now, whatever nodes say */
-const char *ops_primary(const struct ops *o);           /* the only node that may be it; "" is not known */
-bool ops_is_cut(const struct ops *o, const char *node); /* nobody may have a connection to it */
-const char *ops_stuck(const struct ops *o);             /* why the operation does not go on; NULL: it does */
-uint64_t ops_age_ms(const struct ops *o);               /* of the operation under way */
+bool ops_holds(const struct ops *o);                         /* there is no primary now, whatever nodes say */
+const char *ops_primary(const struct ops *o);                /* the only node that may be it; "" is not known */
+bool ops_is_cut(const struct ops *o, const char *node);      /* nobody may have a connection to it */
+bool ops_is_draining(const struct ops *o, const char *node); /* nothing new may begin there */
+const char *ops_stuck(const struct ops *o);                  /* why the operation does not go on; NULL: it does */
+uint64_t ops_age_ms(const struct ops *o);                    /* of the operation under way */
 
 #endif

@@ -6,7 +6,7 @@
  *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
- *       NODE, alone or as cluster.node, with or without NODE in front; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; LOSS, the same, and ALLOW_DATA_LOSS behind it; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
+ *       NODE, alone or as cluster.node, with or without NODE in front; NODE_TIME, and a time, which may be left out; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; LOSS, the same, and ALLOW_DATA_LOSS behind it; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
  * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
  * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
@@ -54,6 +54,9 @@
 	DO(detach, "DETACH", NODE, ADMIN, NULL,                                                                                      \
 	   "Closes all connections to a standby and makes no new ones, nor promotes it, until ATTACH; also over a restart.")         \
 	DO(disable, "DISABLE", A_DATABASE, ADMIN, NULL, "Lets no new client into the database; those who are there go on.")          \
+	DO(drain, "DRAIN", NODE_TIME, ADMIN, NULL,                                                                                   \
+	   "Begins nothing new at a standby, and detaches it when nobody uses it any more; until ATTACH. If that takes longer than " \
+	   "the time given (node_drain_timeout), it goes on as before and DRAIN fails.")                                             \
 	DO(enable, "ENABLE", A_DATABASE, ADMIN, NULL, "Takes DISABLE back.")                                                         \
 	DO(failover, "FAILOVER", LOSS, ADMIN, NULL,                                                                                  \
 	   "Makes a standby the primary when the primary is lost: with failover = manual, or where an automatic one waits. "         \

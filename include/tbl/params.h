@@ -163,6 +163,8 @@
 	  "How long the others may take to follow a new primary; the operation is open until then.")                              \
 	X(rejoin_timeout, DURATION, "1h", 100000, 86400000000, RELOAD, "How long the policy's hook rejoin may take.")             \
 	X(recover_timeout, DURATION, "6h", 100000, 604800000000, RELOAD, "How long the policy's hook recover may take.")          \
+	X(node_drain_timeout, DURATION, "1min", 10000, 86400000000, RELOAD,                                                       \
+	  "How long DRAIN waits for a standby's transactions to end, if it says nothing else.")                                   \
 	X(switchover_timeout, DURATION, "2s", 10000, 3600000000, RELOAD,                                                          \
 	  "How long a switchover waits for running transactions to end, and for the candidate to have it all; then nothing "      \
 	  "happens.")                                                                                                             \

@@ -25,9 +25,10 @@ struct topo_node {
 	struct pulse *pulse; /* never NULL; the same in every snapshot with this id */
 	bool is_reachable;   /* last probe answered (true while unknown) */
 	bool in_recovery;
-	bool is_foreign; /* it has another system identifier than its cluster: nothing may be sent there */
-	bool is_cut;     /* in quarantine, detached, or being replaced: nobody may have a connection to it */
-	bool is_drained; /* a policy keeps new transactions away from it; those that run go on */
+	bool is_foreign;  /* it has another system identifier than its cluster: nothing may be sent there */
+	bool is_cut;      /* in quarantine, detached, or being replaced: nobody may have a connection to it */
+	bool is_draining; /* as the next, by order */
+	bool is_drained;  /* a policy keeps new transactions away from it; those that run go on */
 };
 struct topo_cluster {
 	const char *name;

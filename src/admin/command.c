@@ -274,6 +274,10 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 	case ARGS_CLUSTER:
 		call->name = left == 1 ? mem_text(text_of(w, at)) : NULL;
 		return left == 1 || (left == 0 && (call->command->args == ARGS_DATABASE || call->command->args == ARGS_CLUSTER));
+	case ARGS_NODE_TIME:
+		at += left > 1 && is_word(w, at, "NODE");
+		call->name = at < w->n ? mem_text(text_of(w, at++)) : NULL;
+		return call->name && (at == w->n || (at + 1 == w->n && is_time(w, at, &call->timeout_us) && call->timeout_us));
 	case ARGS_NODE:
 		at += left == 2 && is_word(w, at, "NODE");
 		call->name = w->n == at + 1 ? mem_text(text_of(w, at)) : NULL;
@@ -515,6 +519,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_UNTIL] = " [WAIT_FOR_SERVERS | WAIT_FOR_CLIENTS]",
 		[ARGS_SETTING] = " key = value",
 		[ARGS_TASK] = " task [key [= value]]…",
+		[ARGS_NODE_TIME] = " [NODE] node [time]",
 		[ARGS_NODE] = " [NODE] node",
 		[ARGS_CANDIDATE] = " [[TO] node]",
 		[ARGS_LOSS] = " [[TO] node] [ALLOW_DATA_LOSS]",

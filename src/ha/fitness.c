@@ -20,7 +20,7 @@
 #define STAY_OUT_SHIFT_MAX 7u /* 12.8 s */
 
 static const char cut[] = "it is cut off: in quarantine, or being replaced";
-static const char drained[] = "a policy drains it";
+static const char drained[] = "it is being drained";
 static const char dead[] = "it does not answer";
 static const char refused[] = "it refuses the service role";
 static const char foreign[] = "it is of another cluster: its system identifier is not the primary's";

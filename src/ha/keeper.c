@@ -78,6 +78,14 @@ static unsigned on_busy(void *arg, const char *node)
 	return n ? k->env.pools->busy(k->env.pools->arg, n->id) : 0;
 }
 
+static unsigned on_wanted(void *arg, const char *node)
+{
+	struct keeper *k = arg;
+	const struct conf_cluster *conf = NULL;
+	const struct topo_node *n = keeper_node(keeper_cluster(k, &conf), node);
+	return n ? k->env.pools->wanted(k->env.pools->arg, n->id) : 0;
+}
+
 static void on_look(void *arg)
 {
 	struct keeper *k = arg;
@@ -151,6 +159,11 @@ bool keeper_is_cut(const struct keeper *k, const char *node)
 	return ops_is_cut(k->ops, node);
 }
 
+bool keeper_is_draining(const struct keeper *k, const char *node)
+{
+	return ops_is_draining(k->ops, node);
+}
+
 struct ops *keeper_ops(const struct keeper *k)
 {
 	return k->ops;
@@ -164,6 +177,7 @@ static struct ops_conf ops_conf_of(const struct conf_cluster *conf)
 		                      .follow_timeout_us = conf->follow_timeout,
 		                      .rejoin_timeout_us = conf->rejoin_timeout,
 		                      .recover_timeout_us = conf->recover_timeout,
+		                      .drain_timeout_us = conf->node_drain_timeout,
 		                      .switchover_timeout_us = conf->switchover_timeout,
 		                      .max_loss = conf->max_loss };
 }
@@ -190,6 +204,7 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 		                             .propose = on_propose,
 		                             .route = on_route,
 		                             .busy = on_busy,
+		                             .wanted = on_wanted,
 		                             .look = on_look,
 		                             .picture = watch_picture,
 		                             .act = undertake_act,

@@ -8,11 +8,11 @@
  *
  *   by order:  drain ──nobody is in a transaction there──► hold ──► fence: it is settled ──► choose: the candidate has all ──► promote …
  *
- *   in the background, beside tend():  work ──the hook says that it is done──► verify ──it streams──► idle
+ *   in the background, beside tend():  work ──the hook says that it is done──► verify ──it streams──► idle;   drain ──nobody uses it──► idle
  *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
- *   failover.c has the steps, switchover.c those of an order, rejoin.c those in the background, tend.c what is done while there is no other
- *   operation, wanted.c what people want done, finished.c what hooks have finished.
+ *   failover.c has the steps, switchover.c those of an order, rejoin.c and drain.c those in the background, tend.c what is done while there is no
+ *   other operation, wanted.c what people want done, finished.c what hooks have finished.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
  * the operation goes on at the last step that was recorded.
@@ -79,7 +79,12 @@ uint64_t op_age_ms(const struct ops *o)
 
 bool op_is_background(const struct record_operation *op)
 {
-	return op->kind == OPERATION_REJOIN || op->kind == OPERATION_RECOVER;
+	return op->kind == OPERATION_REJOIN || op->kind == OPERATION_RECOVER || op->kind == OPERATION_DRAIN;
+}
+
+static bool is_drain(const struct record_operation *op)
+{
+	return op->kind == OPERATION_DRAIN;
 }
 
 bool op_is_target(const struct ops *o, const char *node)
@@ -241,7 +246,7 @@ static void on_ended(struct ops *o)
 	o->is_cutting = o->has_told_awaited = false;
 	o->stuck[0] = 0;
 	tell_closed(o, &o->record.past[0]);
-	if (op_is_background(&o->record.past[0]))
+	if (op_is_background(&o->record.past[0]) && !is_drain(&o->record.past[0]))
 		op_end_restoring(o, o->record.past[0].target);
 	op_answer_order(o, &o->record.past[0]);
 }
@@ -329,7 +334,7 @@ static bool step(struct ops *o)
 	case STEP_CONFIRM:
 		return step_confirm(o);
 	case STEP_DRAIN:
-		return step_drain(o);
+		return is_drain(&o->record.op) ? step_empty(o) : step_drain(o);
 	case STEP_HOLD:
 		return step_hold(o);
 	case STEP_FENCE:
@@ -478,6 +483,11 @@ bool ops_is_cut(const struct ops *o, const char *node)
 {
 	bool is_op = o->record.op.id && o->is_cutting && strcmp(o->record.op.source, node) == 0;
 	return is_op || record_is_barred(&o->record, node);
+}
+
+bool ops_is_draining(const struct ops *o, const char *node)
+{
+	return is_drain(&o->record.op) && op_is_target(o, node);
 }
 
 const char *ops_stuck(const struct ops *o)

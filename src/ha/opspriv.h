@@ -4,6 +4,7 @@
  *   ops.c        doors, records, the public calls     tend.c    while there is no operation
  *   failover.c   the steps                            wanted.c     what people want
  *   switchover.c … of an ordered one                  rejoin.c     nodes that come back: in the background
+ *                                                     drain.c      nodes that leave: there, too
  */
 #ifndef HA_OPSPRIV_H
 #define HA_OPSPRIV_H
@@ -52,6 +53,7 @@ struct ops {
 	uint64_t floor;                 /* of a switchover: what the candidate must have; 0: not known yet */
 	bool is_resumed;                /* nobody knows what was done of this step */
 	uint64_t received, received_us; /* of a rejoin: how far the node has come, and when it had come so far */
+	uint64_t drain_us;              /* that a drain may take */
 	bool is_routed, is_cutting;     /* is_cutting: the source has no connections from now on */
 	size_t n_acts;
 	struct act acts[ACTS_MAX];
@@ -61,6 +63,7 @@ struct ops {
 		uint64_t id;
 		enum ops_order what;
 		char node[RECORD_NAME_MAX], by[64]; /* node: of a switchover, the candidate */
+		uint64_t timeout_us;                /* of a drain; 0: the configured one */
 		enum ops_answer answer;
 		bool is_proposed;
 		struct err err;
@@ -158,6 +161,11 @@ void op_ask_of_returned_again(struct ops *o); /* the policy may be another one *
 bool op_may_restore(struct ops *o, enum ops_order what, const char *node, struct err *err);
 void op_open_restoring(struct ops *o, enum operation_kind kind, const char *node, const char *why,
                        bool is_ordered); /* in o->next */
+
+/* ---- drain.c --------------------------------------------------------------------------------------------------------------- */
+
+bool step_empty(struct ops *o);
+void op_open_drain(struct ops *o, const char *node, uint64_t timeout_us, const char *why); /* in o->next */
 
 /* ---- tend.c ---------------------------------------------------------------------------------------------------------------- */
 

@@ -134,6 +134,7 @@ static struct topo_node as_it_is_now(const struct probed *p, const struct topo_n
 	now.in_recovery = answer == VERDICT_STANDBY || (answer != VERDICT_PRIMARY && n->in_recovery);
 	enum verdict_answer seen = picture_answer(&p->cluster->picture, &p->node.view);
 	now.is_cut = is_cut(p->cluster, n);
+	now.is_draining = p->cluster->keeper && keeper_is_draining(p->cluster->keeper, n->name);
 	now.is_foreign = seen == VERDICT_FOREIGN || (seen != VERDICT_PRIMARY && seen != VERDICT_STANDBY && n->is_foreign);
 	return now;
 }
@@ -141,7 +142,7 @@ static struct topo_node as_it_is_now(const struct probed *p, const struct topo_n
 static bool is_same(const struct topo_node *a, const struct topo_node *b)
 {
 	return a->is_reachable == b->is_reachable && a->in_recovery == b->in_recovery && a->is_foreign == b->is_foreign &&
-	       a->is_cut == b->is_cut;
+	       a->is_cut == b->is_cut && a->is_draining == b->is_draining;
 }
 
 /* What a cluster was found to be may change what its other nodes are. */
@@ -159,7 +160,9 @@ static bool take_over_nodes(struct roles *r, struct topo_cluster *next, const st
 		if (now.is_foreign != was.is_foreign)
 			tell_foreign(next, &was, now.is_foreign, other->node.view.system_id, w->picture.system_id);
 		other->node.is_cut = now.is_cut;
-		if (now.is_cut && !was.is_cut) /* readers heed that */
+		other->node.is_drained = now.is_drained || now.is_draining;
+		if ((now.is_cut && !was.is_cut) ||
+		    (now.is_draining && !was.is_draining)) /* readers heed that, before anybody sees the topology */
 			pulse_eject(now.pulse);
 		next->nodes[i] = now;
 	}
@@ -209,7 +212,7 @@ static void judge(struct probed *p)
 	const struct topo_node *n = topo_node(now, p->node.id, &at);
 	if (!n)
 		return;
-	p->node.is_drained = n->is_drained;
+	p->node.is_drained = n->is_drained || n->is_draining;
 	picture_judge(&p->cluster->picture, &p->node, &now->conf->clusters[at], clock_us());
 	tell_pulse(&p->told, &now->clusters[at], n);
 }

@@ -16,7 +16,8 @@ static bool is_failover(enum ops_order what)
 /* Recorded, it is an operation, and its end is the answer. */
 static bool is_operation(enum ops_order what)
 {
-	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER || is_failover(what);
+	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER || what == OPS_ORDER_DRAIN ||
+	       is_failover(what);
 }
 
 /* Opened, or what is under way is told. */
@@ -42,7 +43,7 @@ static enum operation_step first_step(enum ops_order what)
 {
 	if (is_failover(what))
 		return STEP_CONFIRM;
-	return what == OPS_ORDER_SWITCHOVER ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
+	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_DRAIN ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
 }
 
 static void apply_order(struct ops *o)
@@ -63,7 +64,12 @@ static void apply_order(struct ops *o)
 	case OPS_ORDER_DETACH:
 		record_flag(&o->next, o->order.node, RECORD_DETACHED, 0, why);
 		break;
+	case OPS_ORDER_DRAIN:
+		op_open_drain(o, o->order.node, o->order.timeout_us, why);
+		break;
 	case OPS_ORDER_ATTACH:
+		if (ops_is_draining(o, o->order.node))
+			op_make_way(o, "ATTACH");
 		record_flag(&o->next, o->order.node, 0, RECORD_DETACHED, "");
 		break;
 	case OPS_ORDER_PAUSE:
@@ -140,7 +146,7 @@ static bool may_detach(const struct ops *o, const char *node, struct err *err)
 static bool may_attach(const struct ops *o, const char *node, struct err *err)
 {
 	const struct record_node *said = record_node(&o->record, node);
-	if (said && said->flags & RECORD_DETACHED)
+	if ((said && said->flags & RECORD_DETACHED) || ops_is_draining(o, node))
 		return true;
 	return err_set(err, "55000",
 	               said && said->flags ? "\"%s\" is in quarantine until it follows the primary" : "\"%s\" is not detached", node);
@@ -196,7 +202,7 @@ static bool may_order(struct ops *o, enum ops_order what, const char *node, char
 		return may_fail_over(o, what, node, err);
 	if (what == OPS_ORDER_SWITCHOVER)
 		return may_switch(o, node, candidate, room, err);
-	if (what == OPS_ORDER_DETACH)
+	if (what == OPS_ORDER_DETACH || what == OPS_ORDER_DRAIN)
 		return may_detach(o, node, err);
 	if (what == OPS_ORDER_ATTACH)
 		return may_attach(o, node, err);
@@ -235,7 +241,7 @@ bool op_order_joins(struct ops *o)
 	return true;
 }
 
-uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err)
+static uint64_t give(struct ops *o, enum ops_order what, const char *node, uint64_t timeout_us, const char *by, struct err *err)
 {
 	char candidate[RECORD_NAME_MAX];
 	if (o->order.id && o->order.answer == OPS_WAITS) {
@@ -247,11 +253,22 @@ uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const c
 	node = what == OPS_ORDER_SWITCHOVER ? candidate : node;
 	uint64_t id = o->order.id = ++o->order_ids;
 	o->order.what = what;
+	o->order.timeout_us = timeout_us;
 	o->order.answer = OPS_WAITS;
 	snprintf(o->order.node, sizeof o->order.node, "%s", node);
 	snprintf(o->order.by, sizeof o->order.by, "%s", by);
 	ops_go_on(o);
 	return id;
+}
+
+uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err)
+{
+	return give(o, what, node, 0, by, err);
+}
+
+uint64_t ops_order_drain(struct ops *o, const char *node, uint64_t timeout_us, const char *by, struct err *err)
+{
+	return give(o, OPS_ORDER_DRAIN, node, timeout_us, by, err);
 }
 
 enum ops_answer ops_answer(const struct ops *o, uint64_t order, struct err *err)

@@ -239,7 +239,7 @@ static void node_role(lua_State *L, struct policy_vm *vm, const struct handle *h
 static void node_status(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
 	NODE_OR_NIL(n);
-	lua_pushstring(L, !n->is_reachable ? "down" : n->is_drained ? "draining" : "up");
+	lua_pushstring(L, !n->is_reachable ? "down" : n->is_drained || n->is_draining ? "draining" : "up");
 }
 
 static void node_weight(lua_State *L, struct policy_vm *vm, const struct handle *h)

@@ -102,6 +102,7 @@ static void build_node(struct topo *t, struct topo_node *n, const struct conf_no
 	n->in_recovery = was ? was->in_recovery : false;
 	n->is_foreign = was ? was->is_foreign : false;
 	n->is_cut = was ? was->is_cut : false;
+	n->is_draining = was ? was->is_draining : false;
 	n->is_drained = was ? was->is_drained : false;
 }
 

@@ -62,7 +62,7 @@ class Scene:
                 f.write(f'#!/bin/sh\ncd /tmp\nexec setpriv {"--reuid=postgres --regid=postgres --clear-groups" if os.getuid() == 0 else ""} {tool(name)} "$@"\n')
             os.chmod(f.name, 0o755)
         nodes = {f'n{i}': {'ssh_host': 'local', 'data_dir': f'{self.cluster.dir}/n{i}', 'bin_dir': programs} for i in range(3)}
-        self.proxy = Proxy(self.cluster, workers=2, pool={'size': 5}, options={'state_dir': state}, nodes=nodes, files={'main.lua': POLICY % self.cluster.dir},
+        self.proxy = Proxy(self.cluster, workers=2, pool={'size': 20}, options={'state_dir': state}, nodes=nodes, files={'main.lua': POLICY % self.cluster.dir},
                            cluster_options={'failover': 'auto', 'policy': 'main.lua', **options})
         self.admin = self.proxy.connect('lunapool')
         wait_for(lambda: self.fit() == {'n1', 'n2'}, what='both standbys fit')
@@ -174,5 +174,61 @@ with scenario('the primary freezes, and rejoins when it thaws'):
     s.admin.q(f'STOP TASK {hook[0]}')
     for n in ('n1', 'n2'):
         s.expect_standby(n, f'{n} rejoins after all')
+    s.close()
+
+with scenario('a standby is drained, and attached again, while clients read'):
+    s = Scene()
+    reads, errors, stop = [0], [], []
+
+    def read():
+        with s.proxy.connect() as c:
+            while not stop:
+                try:
+                    c.q('select count(*) from t')
+                    reads[0] += 1
+                except (WireError, OSError) as e:
+                    errors.append(str(e))
+                    return
+    readers = [threading.Thread(target=read, daemon=True) for _ in range(4)]
+    for t in readers:
+        t.start()
+    used = lambda n: int(s.rows()[n]['reads'])  # noqa: E731
+    wait_for(lambda: used('n1') > 100 and used('n2') > 100, what='reads at both')
+    for text, why in (('DRAIN n0', 'is the primary'), ('DRAIN n1 0s', 'does not understand'), ('DRAIN', 'does not understand')):
+        refused(s, text, why)
+    out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'drain', 'n1', '20s'])
+    is_(out[0], 0, f'ctl drain: {out[2]}')
+    is_([s.rows()['n1'][k] for k in ('fit', 'sv_active', 'sv_idle')], ['no', '0', '0'], 'it is detached, without connections')
+    before, there = reads[0], used('n1')
+    wait_for(lambda: reads[0] > before + 100, what='reads to go on')
+    is_(used('n1'), there, 'and gets no reads')
+    s.admin.q('ATTACH n1')
+    wait_for(lambda: used('n1') > there + 50, what='n1 to take reads again')
+    # whoever is in a transaction there is not disturbed
+    late = [s.proxy.connect() for _ in range(8)]
+    for c in late:
+        c.q('begin read only')
+        c.q('select count(*) from t')
+    watcher = s.cluster.at(2)
+    there = lambda: int(watcher.one("select count(*) from pg_stat_activity where state = 'idle in transaction'"))  # noqa: E731
+    n = there()
+    ok(n > 0, f'{n} transactions run at n2')
+    refused(s, 'DRAIN NODE n2 300ms', r'the drain was given up: \d+ connections to "n2" are in use: .*SHOW PINS')
+    wait_for(lambda: s.rows()['n2']['fit'] == 'yes', what='n2 to go on')
+    waits = threading.Thread(target=lambda: s.admin.q('DRAIN n2', 60))
+    waits.start()
+    s.proxy.wait_log('operation_step.*kind=drain.*target=n2', start=s.proxy.log().index('drain was given up'))
+    is_([c.one('select count(*) > 0 from t') for c in late], ['f'] * 8, 'they go on')
+    is_(there(), n, 'where they are')
+    for c in late:
+        c.q('commit')
+    waits.join()
+    is_([(r['state'], r['target']) for r in s.operations('drain')], [('done', 'n2'), ('aborted', 'n2'), ('done', 'n1')], 'SHOW OPERATIONS tells of it')
+    s.admin.q('RECOVER n2', 60)
+    s.expect_standby('n2', 'recovered')
+    stop.append(True)
+    for t in readers:
+        t.join()
+    is_(errors, [], f'no error in {reads[0]} reads')
     s.close()
 done()

@@ -60,14 +60,22 @@ static void a_failover_names_a_candidate_and_allows_a_loss(void **state)
 	assert_non_null(strstr(parsed("failover pg2 to"), " | "));
 }
 
+static void nodes_may_have_a_time(void **state)
+{
+	assert_string_equal(parsed("drain node n1 2s"), "DRAIN name=n1 ms=2000");
+	assert_string_equal(parsed("drain node"), "DRAIN name=node");
+	assert_string_equal(parsed("recover node n1"), "RECOVER name=n1");
+}
+
 static void every_command_of_the_table_is_found_by_its_words(void **state)
 {
 	for (size_t i = 0; i < n_commands; i++) {
 		char text[80];
 		struct call call;
 		struct err err;
-		static const char *const args[] = { "",         "",   " db", "", " 1",    "",
-			                                " a.b = 1", " t", " n",  "", " to n", " to n allow data loss" };
+		static const char *const args[] = {
+			"", "", " db", "", " 1", "", " a.b = 1", " t", " n", " n 1s", "", " to n", " to n allow data loss"
+		};
 		const struct view *v = commands[i].view;
 		snprintf(text, sizeof text, "%s%s", commands[i].words, v && v->syntax ? " select 1" : args[commands[i].args]);
 		assert_true(call_parse(slice_text(text), &call, &err));
@@ -197,6 +205,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_are_found_in_any_case_and_spacing),
 		cmocka_unit_test(a_failover_names_a_candidate_and_allows_a_loss),
+		cmocka_unit_test(nodes_may_have_a_time),
 		cmocka_unit_test(every_command_of_the_table_is_found_by_its_words),
 		cmocka_unit_test(the_statement_of_explain_route_is_taken_as_it_is),
 		cmocka_unit_test(arguments_are_read),

@@ -335,7 +335,9 @@ static void access_is_by_the_lists_of_the_configuration(void **state)
 	assert_string_equal(TALK(w, "Q SHOW FDS"), "E:42501 Z:I");
 	for (size_t i = 0; i < n_commands; i++) {
 		char text[100];
-		static const char *const args[] = { "", "", " db", "", " 1", "", " a.b = 1", " t", " n", "", " to n", "" };
+		static const char *const args[] = {
+			"", "", " db", "", " 1", "", " a.b = 1", " t", " n", " n 1s", "", " to n", " to n allow data loss"
+		};
 		if (commands[i].view)
 			continue;
 		snprintf(text, sizeof text, "Q %s%s", commands[i].words, args[commands[i].args]);

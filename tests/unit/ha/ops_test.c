@@ -63,6 +63,7 @@ static struct world {
 	const char *until;   /* a step at which Lunapool is killed; NULL: by chance only */
 	unsigned kills, acts;
 	uint64_t receiver_us; /* until who was told to follow streams */
+	uint64_t busy_until;  /* of who is drained */
 	/* the policy */
 	enum ops_returning returning;
 	bool has_hooks;
@@ -130,6 +131,11 @@ static void on_route(void *arg)
 
 static unsigned on_busy(void *arg, const char *node)
 {
+	if (w.durable.op.kind == OPERATION_DRAIN) {
+		assert_true(ops_is_draining(w.ops, node));
+		assert_false(ops_is_cut(w.ops, node)); /* what runs there runs on */
+		return w.now < w.busy_until;
+	}
 	return rnd(3) == 0;
 }
 
@@ -260,7 +266,8 @@ static const struct ops_conf usual = { .is_automatic = true,
 	                                   .promote_timeout_us = 2 * US_PER_S,
 	                                   .switchover_timeout_us = US_PER_S,
 	                                   .rejoin_timeout_us = 3600 * US_PER_S,
-	                                   .recover_timeout_us = 3600 * US_PER_S };
+	                                   .recover_timeout_us = 3600 * US_PER_S,
+	                                   .drain_timeout_us = 10 * US_PER_S };
 
 static void born(void)
 {
@@ -945,6 +952,74 @@ static void orders_beside_a_rejoin(void **state)
 	}
 }
 
+/* It is detached when nobody uses it any more, and not before; in the end it is in use, or detached. */
+static void a_drain_ends_detached_or_as_before(void **state)
+{
+	struct err err;
+	unsigned done = 0, not_done = 0;
+	for (uint64_t s = 1; s <= 200; s++) {
+		begin_with(s, OPS_QUARANTINE);
+		refused(OPS_ORDER_DRAIN, "a", "is the primary");
+		w.disk_fails = s % 5 ? 0 : 20;
+		w.busy_until = w.now + rnd(20) * US_PER_S;
+		uint64_t timeout = rnd(2) * 15 * US_PER_S, until = w.busy_until, began = w.now;
+		uint64_t order = ops_order_drain(w.ops, "b", timeout, "somebody", &err);
+		assert_true(order != 0);
+		w.until = s % 4 ? NULL : "drain";
+		run(US_PER_S, s % 4 == 0);
+		for (int i = 0; i < 60 && w.durable.op.id; i++)
+			run(US_PER_S, false);
+		w.disk_fails = 0;
+		run(3 * US_PER_S, false);
+		const struct record_node *b = record_node(&w.durable, "b");
+		bool is_detached = b && b->flags & RECORD_DETACHED;
+		if (is_detached)
+			assert_true(w.now >= until);
+		if (!w.kills && until - began < (timeout ? timeout : 10 * US_PER_S) - 5 * US_PER_S && w.durable.last_id && s % 5)
+			assert_true(is_detached);
+		if (!w.kills && w.durable.last_id && s % 5) {
+			assert_int_equal(ops_answer(w.ops, order, &err), is_detached ? OPS_DONE : OPS_FAILED);
+			assert_true(is_detached || strstr(err.text, "the drain was given up: 1 connections to \"b\" are in use"));
+		}
+		done += is_detached;
+		not_done += !is_detached;
+		assert_false(ops_is_draining(w.ops, "b"));
+		ops_free(w.ops);
+	}
+	assert_true(done > 30 && not_done > 30);
+}
+
+static void what_ends_a_drain(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 60; s++) {
+		begin_with(s, OPS_QUARANTINE);
+		w.busy_until = w.now + 3000 * US_PER_S;
+		uint64_t order = ops_order_drain(w.ops, "b", 1000 * US_PER_S, "somebody", &err);
+		run(US_PER_S, false);
+		assert_true(ops_is_draining(w.ops, "b"));
+		refused(OPS_ORDER_DRAIN, "c", "is under way");
+		if (s % 3 == 0) {
+			finish(ops_order(w.ops, OPS_ORDER_ATTACH, "b", "somebody", &err), OPS_DONE);
+			finish(order, OPS_FAILED);
+			assert_false(record_is_barred(&w.durable, "b"));
+		} else if (s % 3 == 1) {
+			finish(ops_order(w.ops, OPS_ORDER_DETACH, "b", "somebody", &err), OPS_DONE);
+			finish(order, OPS_DONE);
+			assert_true(record_is_barred(&w.durable, "b"));
+		} else {
+			w.servers[0].is_alive = false;
+			for (int i = 0; i < 50 && w.durable.epoch == 1; i++)
+				run(100 * MS, false);
+			assert_int_equal(w.durable.epoch, 2);
+			finish(order, OPS_FAILED);
+		}
+		run(US_PER_S, false);
+		assert_false(ops_is_draining(w.ops, "b"));
+		ops_free(w.ops);
+	}
+}
+
 /* As anything_goes, where nodes come back by themselves. */
 static void anything_goes_with_rejoins(void **state)
 {
@@ -992,6 +1067,8 @@ int main(void)
 		cmocka_unit_test(nodes_are_restored_by_order),
 		cmocka_unit_test(orders_beside_a_rejoin),
 		cmocka_unit_test(what_hooks_have_finished_is_not_forgotten),
+		cmocka_unit_test(a_drain_ends_detached_or_as_before),
+		cmocka_unit_test(what_ends_a_drain),
 		cmocka_unit_test(anything_goes_with_rejoins),
 	};
 	hash_init();
