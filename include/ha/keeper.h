@@ -49,6 +49,7 @@ void keeper_on_late(struct keeper *k, const struct picture_node *node); /* its a
 /* Of what nodes say, VERDICT, what is to be routed: the index of the primary in C, or -1; WHY for the log. */
 int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdict, const char **why);
 bool keeper_is_cut(const struct keeper *k, const char *node);
+bool keeper_suspects(const struct keeper *k, const char *node); /* the primary: something speaks against it */
 bool keeper_is_draining(const struct keeper *k, const char *node);
 struct ops *keeper_ops(const struct keeper *k);
 

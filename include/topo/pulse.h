@@ -12,6 +12,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "tbl/nodestates.h"
+
+#define NODE_STATE(id, ...) NODE_##id,
+enum node_state { NODE_UNKNOWN, NODE_STATES(NODE_STATE) };
+const char *node_state_word(enum node_state state); /* UNKNOWN: a cluster's only node, which is never asked, is up */
+
 #define PULSE_UNKNOWN UINT64_MAX
 #define PULSE_SAMPLES 16u /* three seconds of probes */
 
@@ -28,6 +34,8 @@ struct pulse {
 	} samples[PULSE_SAMPLES];
 	_Atomic uint64_t marked_us, marked; /* the first sample behind what was known to be written then */
 	_Atomic uint32_t timeline;
+	_Atomic uint32_t state; /* enum node_state */
+	_Atomic uint64_t state_us;
 	uint32_t id;
 	void (*call)(void *arg, uint32_t id); /* set before anybody else sees it */
 	void *call_arg;
@@ -54,8 +62,9 @@ static inline bool pulse_is_fit(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->judgement, memory_order_acquire) & 1;
 }
-const char *pulse_why(const struct pulse *p);     /* why it is not fit, static text; NULL: it is */
-uint64_t pulse_since_us(const struct pulse *p);   /* since when it is fit, or not, for this reason */
+const char *pulse_why(const struct pulse *p);                           /* why it is not fit, static text; NULL: it is */
+uint64_t pulse_since_us(const struct pulse *p);                         /* since when it is fit, or not, for this reason */
+enum node_state pulse_state(const struct pulse *p, uint64_t *since_us); /* what it is to us; *SINCE_US 0: from the beginning */
 const char *pulse_unseen(const struct pulse *p);  /* what the service role may not see there, static text; NULL: nothing */
 const char *pulse_sync(const struct pulse *p);    /* of a standby: "sync", "quorum", "potential" or "async"; NULL: not known */
 uint64_t pulse_timeline(const struct pulse *p);   /* 0: not known */
@@ -111,6 +120,7 @@ void pulse_note_written(struct pulse *p, uint64_t asked_us, uint64_t lsn);
 void pulse_note_replayed(struct pulse *p, uint64_t lsn);
 void pulse_note_unseen(struct pulse *p, const char *what); /* static text, or NULL */
 void pulse_note_sync(struct pulse *p, const char *sync);   /* the same */
+void pulse_note_state(struct pulse *p, enum node_state state, uint64_t now_us);
 void pulse_note_timeline(struct pulse *p, uint32_t timeline);
 void pulse_note_lag(struct pulse *p, uint64_t bytes, uint64_t us);
 /* PULSE_UNKNOWN: it did not answer.  Of a node that was idle for a second nobody knows how quick it is, so that a slow one is tried again. */

@@ -3,9 +3,11 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/compiler.h"
+#include "ha/records.h"
 #include "priv.h"
 
 static const struct column nodes_columns[] = {
@@ -34,6 +36,9 @@ static const struct column nodes_columns[] = {
 	{ "sync", COLUMN_TEXT },
 	{ "latency_us", COLUMN_INT8 },
 	{ "unseen", COLUMN_TEXT },
+	{ "state", COLUMN_TEXT },
+	{ "state_since", COLUMN_TEXT },
+	{ "reason", COLUMN_TEXT },
 };
 /* What the pools of one node have together. */
 struct node_sum {
@@ -107,6 +112,41 @@ static void pulse_cells(struct table *t, const struct topo_cluster *cluster, siz
 	table_text(t, pulse_unseen(p));
 }
 
+/* Why a node has a flag: the record says. */
+struct asked_why {
+	const char *cluster, *node;
+	char why[RECORD_WHY_MAX];
+};
+
+static void find_why(void *arg, const struct records_view *v)
+{
+	struct asked_why *a = arg;
+	if (strcmp(v->record->cluster, a->cluster) != 0)
+		return;
+	const struct record_node *said = record_node(v->record, a->node);
+	bool is_drain = v->record->op.kind == OPERATION_DRAIN && strcmp(v->record->op.target, a->node) == 0;
+	snprintf(a->why, sizeof a->why, "%s", said && said->flags ? said->why : is_drain ? v->record->op.why : "");
+}
+
+static void state_cells(struct table *t, const struct topo_cluster *cluster, size_t node_at)
+{
+	const struct topo_node *n = &cluster->nodes[node_at];
+	struct asked_why asked = { cluster->name, n->name, "" };
+	uint64_t since_us;
+	enum node_state state = pulse_state(n->pulse, &since_us);
+	bool is_primary = cluster->primary == (int)node_at;
+	table_text(t, node_state_word(state));
+	if (since_us)
+		cell_time(t, since_us);
+	else
+		table_null(t);
+	records_each(t->console->records, find_why, &asked);
+	table_text(t, *asked.why                                  ? asked.why
+	              : state == NODE_UP || state == NODE_UNKNOWN ? NULL
+	              : is_primary                                ? "it does not answer as it should"
+	                                                          : pulse_why(n->pulse));
+}
+
 static void node_row(struct table *t, const struct topo_cluster *cluster, size_t node_at)
 {
 	const struct topo_node *n = &cluster->nodes[node_at];
@@ -125,6 +165,7 @@ static void node_row(struct table *t, const struct topo_cluster *cluster, size_t
 	table_int(t, sum.waiting);
 	table_int(t, n->max_connections);
 	pulse_cells(t, cluster, node_at);
+	state_cells(t, cluster, node_at);
 }
 
 static void nodes_rows(struct table *t)

@@ -159,6 +159,11 @@ bool keeper_is_cut(const struct keeper *k, const char *node)
 	return ops_is_cut(k->ops, node);
 }
 
+bool keeper_suspects(const struct keeper *k, const char *node)
+{
+	return k->ladder.is_suspect && strcmp(k->suspect, node) == 0;
+}
+
 bool keeper_is_draining(const struct keeper *k, const char *node)
 {
 	return ops_is_draining(k->ops, node);

@@ -169,6 +169,32 @@ static bool take_over_nodes(struct roles *r, struct topo_cluster *next, const st
 	return has_changed;
 }
 
+static enum node_state state_of(const struct probed *p, const struct topo_node *n, bool is_primary)
+{
+	const struct keeper *k = p->cluster->keeper;
+	const struct record_node *said = k ? record_node(ops_record(keeper_ops(k)), n->name) : NULL;
+	if (said && said->flags & RECORD_DETACHED)
+		return NODE_DETACHED;
+	if (n->is_drained || n->is_draining)
+		return NODE_DRAINING;
+	if (said && said->flags & RECORD_QUARANTINED)
+		return NODE_QUARANTINED;
+	if (!n->is_reachable)
+		return NODE_DOWN;
+	if (p->node.is_late || (k && keeper_suspects(k, n->name)))
+		return NODE_SUSPECT;
+	return is_primary || pulse_is_fit(n->pulse) ? NODE_UP : NODE_WAITING;
+}
+
+static void note_states(struct roles *r, const struct topo_cluster *c)
+{
+	for (size_t i = 0; i < c->n_nodes; i++) {
+		const struct probed *p = probed_of(r, c->nodes[i].id);
+		if (p)
+			pulse_note_state(p->node.pulse, state_of(p, &c->nodes[i], c->primary == (int)i), clock_us());
+	}
+}
+
 /* What nodes said last becomes the picture, if that changes it. */
 static void settle(struct roles *r, struct watched *w, size_t at, const struct err *err)
 {
@@ -215,6 +241,7 @@ static void judge(struct probed *p)
 	p->node.is_drained = n->is_drained || n->is_draining;
 	picture_judge(&p->cluster->picture, &p->node, &now->conf->clusters[at], clock_us());
 	tell_pulse(&p->told, &now->clusters[at], n);
+	note_states(p->roles, &now->clusters[at]);
 }
 
 /* -- measuring ----------------------------------------------------------------------------------- */
@@ -427,8 +454,10 @@ static void on_settle(void *arg, const char *cluster)
 {
 	struct roles *r = arg;
 	size_t at;
-	if (place_of(r, cluster, &at))
-		settle(r, watched_of(r, cluster), at, NULL);
+	if (!place_of(r, cluster, &at))
+		return;
+	settle(r, watched_of(r, cluster), at, NULL);
+	note_states(r, &topo_latest(r->board)->clusters[at]);
 }
 
 static const struct picture_node *on_node(void *arg, uint32_t id)

@@ -74,6 +74,27 @@ uint64_t pulse_since_us(const struct pulse *p)
 	return load(&p->since_us);
 }
 
+const char *node_state_word(enum node_state state)
+{
+#define NODE_STATE_WORD(id, word, ...) word,
+	static const char *const words[] = { "up", NODE_STATES(NODE_STATE_WORD) };
+	return words[state];
+}
+
+enum node_state pulse_state(const struct pulse *p, uint64_t *since_us)
+{
+	*since_us = atomic_load_explicit(&p->state_us, memory_order_relaxed);
+	return (enum node_state)atomic_load_explicit(&p->state, memory_order_relaxed);
+}
+
+void pulse_note_state(struct pulse *p, enum node_state state, uint64_t now_us)
+{
+	if (atomic_load_explicit(&p->state, memory_order_relaxed) == (uint32_t)state)
+		return;
+	atomic_store_explicit(&p->state_us, now_us, memory_order_relaxed);
+	atomic_store_explicit(&p->state, (uint32_t)state, memory_order_relaxed);
+}
+
 const char *pulse_unseen(const struct pulse *p)
 {
 	return atomic_load_explicit(&p->unseen, memory_order_relaxed);

@@ -75,6 +75,15 @@ class Scene:
     def fit(self):
         return {n for n, r in self.rows().items() if r['fit'] == 'yes'}
 
+    def rows_beside(self):
+        """While the other connection waits for an answer."""
+        with self.proxy.connect('lunapool') as c:
+            return {r['node']: r for r in c.table('SHOW NODES')}
+
+    def state(self, name):
+        row = self.rows()[name]
+        return row['state'], row['reason']
+
     def operations(self, kind):
         return [r for r in self.admin.table('SHOW OPERATIONS') if r['kind'] == kind]
 
@@ -137,10 +146,11 @@ with scenario('the primary is killed, and rejoins, rewound'):
     # one that fails comes again later, and a person may hasten it
     s.admin.q('MAINTENANCE ON')
     s.cluster.kill_node(2)
+    wait_for(lambda: s.state('n2') == ('down', 'it does not answer'), what='n2 to be down')
     s.admin.q('MAINTENANCE OFF')
     s.set('fail', 'yes')
     refused(s, 'REJOIN NODE n2', 'the rejoin was given up: not now')
-    like(s.rows()['n2']['why_not'], 'quarantine', 'it is in quarantine')
+    is_(s.state('n2'), ('quarantined', 'its rejoin failed, try 1: not now'), 'it is in quarantine')
     like(s.proxy.log(), 'node_not_restored.*node=n2 try=1 pause_s=5 reason="not now"', 'with a pause')
     out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'recover', 'n2'])
     is_(out[0], 0, f'ctl recover: {out[2]}')
@@ -149,6 +159,21 @@ with scenario('the primary is killed, and rejoins, rewound'):
 
 with scenario('the primary freezes, and rejoins when it thaws'):
     s = Scene()
+    is_([s.state(n) for n in ('n0', 'n1')], [('up', None)] * 2, 'all are up')
+    s.admin.q('MAINTENANCE ON')
+    s.send(0, signal.SIGSTOP)
+    wait_for(lambda: s.state('n0') == ('suspect', 'it does not answer as it should'), what='n0 to be suspect')
+    s.send(0, signal.SIGCONT)
+    wait_for(lambda: s.state('n0')[0] == 'up', what='n0 to be up')
+    s.cluster.set_node(1, primary_conninfo='')
+    def away():
+        s.session.q('insert into t values (0) on conflict (id) do update set id = 0')
+        return s.state('n1')[0] == 'waiting'
+    wait_for(away, what='n1 to wait')
+    like(s.state('n1')[1], 'does not receive|its lag is above', 'it says what for')
+    s.cluster.set_node(1, primary_conninfo=f'host={s.cluster.host} port={s.cluster.port} user=postgres')
+    wait_for(lambda: s.state('n1')[0] == 'up', what='n1 to be up')
+    s.admin.q('MAINTENANCE OFF')
     s.lose(0, signal.SIGSTOP)
     is_(re.findall('policy_log .*n0 returns', s.proxy.log()), [], 'nobody touches one that is frozen')
     with s.cluster.at(int(s.primary()[1])) as c:
@@ -199,6 +224,7 @@ with scenario('a standby is drained, and attached again, while clients read'):
     out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'drain', 'n1', '20s'])
     is_(out[0], 0, f'ctl drain: {out[2]}')
     is_([s.rows()['n1'][k] for k in ('fit', 'sv_active', 'sv_idle')], ['no', '0', '0'], 'it is detached, without connections')
+    is_(s.state('n1'), ('detached', 'drained, by order of lunapool'), 'it says so')
     before, there = reads[0], used('n1')
     wait_for(lambda: reads[0] > before + 100, what='reads to go on')
     is_(used('n1'), there, 'and gets no reads')
@@ -220,6 +246,7 @@ with scenario('a standby is drained, and attached again, while clients read'):
     s.proxy.wait_log('operation_step.*kind=drain.*target=n2', start=s.proxy.log().index('drain was given up'))
     is_([c.one('select count(*) > 0 from t') for c in late], ['f'] * 8, 'they go on')
     is_(there(), n, 'where they are')
+    is_(s.rows_beside()['n2']['state'], 'draining', 'it is draining')
     for c in late:
         c.q('commit')
     waits.join()
