@@ -134,6 +134,12 @@ static unsigned on_opening(void *arg, uint32_t node_id)
 	return 0;
 }
 
+/* … so that nobody waits for one. */
+static unsigned on_nobody_waits(void *arg, uint32_t node_id)
+{
+	return 0;
+}
+
 struct ops *life_ops(const struct sim *s)
 {
 	const struct keeper *k = s->life.is_on ? roles_keeper(s->life.roles, "main") : NULL;
@@ -200,7 +206,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	powers_init(&l->powers, &l->roles, on_busy, s);
 	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage });
 	l->journal = journal_simulated(&s->disk);
-	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening };
+	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);
 	hooks_apply(l->hooks, hooks);
 	hooks_on_publish(l->hooks);
