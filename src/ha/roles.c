@@ -195,6 +195,16 @@ static void note_states(struct roles *r, const struct topo_cluster *c)
 	}
 }
 
+/* Before anybody reads by the new epoch: who was fit for reads of the timeline before may be ahead of this one, and lack what is written now. */
+static void judge_others(struct roles *r, struct watched *w, const struct topo_cluster *c, const struct conf_cluster *conf)
+{
+	for (size_t i = 0; i < c->n_nodes; i++) {
+		struct probed *p = probed_of(r, c->nodes[i].id);
+		if (p && (int)i != c->primary)
+			picture_judge(&w->picture, &p->node, conf, clock_us());
+	}
+}
+
 /* What nodes said last becomes the picture, if that changes it. */
 static void settle(struct roles *r, struct watched *w, size_t at, const struct err *err)
 {
@@ -217,6 +227,8 @@ static void settle(struct roles *r, struct watched *w, size_t at, const struct e
 	if (primary &&
 	    (is_news || has_moved)) /* what was written before is to be seen, too, and nobody knows how far that is there */
 		pulse_note_write(c->nodes[v.primary].pulse, clock_us());
+	if (has_moved)
+		judge_others(r, w, c, &next->conf->clusters[at]);
 	topo_publish(r->board, next);
 	if (is_news) /* what the others have said was judged by another primary */
 		roles_doubt(r, topo_latest(r->board)->clusters[at].nodes[0].id);
