@@ -129,6 +129,8 @@ static const char *skip_value(const char *at)
 	return at + is_quoted;
 }
 
+#define KEY_LETTERS "abcdefghijklmnopqrstuvwxyz0123456789_"
+
 static const char *skip_space(const char *at)
 {
 	while (isspace((unsigned char)*at))
@@ -163,7 +165,8 @@ bool deed_conninfo(const char *was, const char *host, uint16_t port, char *out, 
 			at++;
 		size_t key_len = (size_t)(at - key);
 		at = skip_space(at);
-		if (key_len == 0 || *at != '=')
+		/* What libpq knows is called so, and " postgresql://?a=b" must not become a URI. */
+		if (key_len == 0 || strspn(key, KEY_LETTERS) < key_len || *at != '=')
 			return false;
 		const char *value = skip_space(at + 1);
 		at = skip_value(value);

@@ -29,13 +29,15 @@ with Conn((cluster.host, cluster.ports[1]), database='postgres') as standby:
     cluster.process[0].send_signal(signal.SIGQUIT)
     cluster.process[0].wait()
     wait_for(lambda: 'primary' not in roles().values(), what='the death seen')
-    late = []
-    waiting = threading.Thread(target=lambda: late.append(proxy.connect(user='scram_user', secret=SECRET)))
+    late = [proxy.connect(user='scram_user', secret=SECRET)]  # while there is no primary
+    written = []
+    waiting = threading.Thread(target=lambda: written.append(late[0].one('select pg_current_xact_id()::text <> \'\'')))
     waiting.start()
-    wait_for(lambda: any('no_primary' in r for r in admin.q('SHOW CLIENTS')), what='a client that logs in while there is no primary')
+    wait_for(lambda: any('no_primary' in r for r in admin.q('SHOW CLIENTS')), what='a client that waits for one')
     is_(standby.one('select pg_promote()'), 't', 'somebody promotes the standby')
 wait_for(lambda: roles()['n1'] == 'primary', what='the new primary')
 waiting.join()
+is_(written, ['t'], 'who has waited goes on')
 for c in clients + late:
     is_(c.one('select inet_server_port()'), str(cluster.ports[1]), 'they open those of the new primary, too')
 for c in clients + late:

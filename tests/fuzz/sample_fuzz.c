@@ -17,7 +17,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		values[n++] = part.len && part.at[0] == 0 ? NULL : mem_textn((const char *)part.at, part.len);
 	}
 	if (sample_read(&s, (const char *const *)values, n)) {
-		CHECK(n == 14 && s.n_peers <= SAMPLE_PEERS_MAX && s.receiver <= SAMPLE_HIDDEN);
+		CHECK(n == 15 && s.n_peers <= SAMPLE_PEERS_MAX && s.receiver <= SAMPLE_HIDDEN);
 		CHECK(s.in_recovery == (values[0][0] == 't'));
 	}
 	for (unsigned i = 0; i < n; i++)

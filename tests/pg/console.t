@@ -184,7 +184,7 @@ with scenario('who waits for a primary is shown, too'):
     a = p.connect('lunapool')
     wait_for(lambda: [r['doing'] for r in rows(a, 'SHOW CLIENTS')].count('no_primary') == 3, what='the waiters')
     is_([(r['database'], r['user'], r['cl_active'], r['cl_waiting'], r['node'], r['pool_mode'], int(r['maxwait_us']) > 0) for r in rows(a, 'SHOW POOLS')],
-        [(db, 'postgres', '0', '3', None, 'transaction', True)], 'in a pool that there is not')
+        [(db, 'postgres', '0', '3', 'n1', 'transaction', True)], 'where its reads would set out')
     is_(run([PROGRAM, 'ctl', '-s', p.unix, 'show', 'nodes'])[0], 0, '… and the console can be asked')
     for s in waiting:
         s.close()
