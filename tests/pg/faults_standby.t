@@ -34,8 +34,8 @@ with scenario('row 38: the synchronous standby is lost; row 39: the primary, too
     s.cluster.start_node(1)
     s.ends()
     s.end_load()
-    is_(s.primary(), 1, f'{name}: the synchronous one is, when it is back')
-    s.consistent(name, 1)
+    ok(s.primary() in (1, 2), f'{name}: when the synchronous one is back, it is, or who has as much')
+    s.consistent(name, s.primary())
     is_(s.errors, [], f'{name}: clients have waited')
     s.close()
 
