@@ -12,7 +12,7 @@ void records_free(struct records *rs);
 /* Control thread.  STUCK: why its operation does not go on; NULL: it does.  NOW_MS: how long it takes so far. */
 void records_put(struct records *rs, const struct record *r, const char *stuck, uint64_t now_ms);
 void records_drop(struct records *rs, const char *cluster);
-/* Any thread; FN runs under a lock, so it only copies. */
+/* Any thread; FN runs under a lock, so it only copies.  RS NULL: there are none. */
 struct records_view {
 	const struct record *record;
 	const char *stuck; /* NULL */

@@ -77,6 +77,8 @@ void records_drop(struct records *rs, const char *cluster)
 
 void records_each(struct records *rs, void (*fn)(void *arg, const struct records_view *view), void *arg)
 {
+	if (!rs)
+		return;
 	pthread_mutex_lock(&rs->lock);
 	DLIST_EACH(it, &rs->all)
 	{

@@ -334,6 +334,10 @@ static void relay_after(struct relay *r)
 {
 	struct session *s = r->s;
 	const struct replies *q = &s->srv->replies;
+	if (UNLIKELY(s->trip && s->trip->is_over)) { /* before the next one's answers from memory, which may have to be taken back */
+		relay_flush(r);
+		trip_segment_over(s);
+	}
 	if (UNLIKELY(!replies_is_settled(q))) {
 		relay_flush(r);
 		relay_settle(s);
@@ -342,10 +346,6 @@ static void relay_after(struct relay *r)
 		return;
 	if (q->doubtful && !s->segment_open)
 		relay_resolve_doubt(s);
-	if (UNLIKELY(s->trip && s->trip->is_over)) {
-		relay_flush(r);
-		trip_segment_over(s);
-	}
 	if (replies_is_empty(q)) {
 		stream_all_read(&s->srv->up.stream);
 		relay_flush(r);

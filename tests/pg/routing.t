@@ -93,6 +93,15 @@ with scenario('what a standby refuses'):
     cluster.query('create table brand_new as select 7 i', db)
     is_(c.q('select i from brand_new'), [['7']], 'what is not replayed is found on the primary')
 
+with scenario('a read behind a read, that the standby refuses'):
+    c = proxy.connect(db)
+    wait_for(lambda: where(c) != 'n0', what='a read on a standby')
+    told = []
+    for _ in range(20):
+        c.send(w.query(HERE) + w.close('S', 's3') + segment('select nope'))
+        told.append([m[0] for m in c.until() + c.until()])
+    is_(told, [['T', 'D', 'C', 'Z', '3', 'E', 'Z']] * 20, 'what is answered without a server is answered once')
+
 with scenario('read your writes'):
     cluster.delay_node(1, '1s')
     cluster.delay_node(2, '1s')
