@@ -17,7 +17,6 @@
 struct guard_node {
 	const char *name;
 	const char *alias;   /* what it calls itself at its primary; "" is not known */
-	const char *refused; /* why it is left out whatever it says; NULL: it is not */
 	bool has_answered, in_recovery;
 	bool is_delayed;    /* it replays late on purpose, so that what was done by mistake is not done there yet */
 	uint64_t system_id; /* 0: not visible */

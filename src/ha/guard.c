@@ -116,14 +116,8 @@ static bool is_sound(const struct guard_view *view, const struct guard_node *n, 
 	const struct record_node *said = record_node(r, n->name);
 	if (strcmp(n->name, r->primary) == 0)
 		return refuse(v, "it is the primary that is to be replaced");
-	if (n->refused)
-		return refuse(v, "%s", n->refused);
-	if (said && said->flags & RECORD_DETACHED)
-		return refuse(v, "it is detached: %.150s", said->why);
-	if (said && said->flags)
-		return refuse(v, "it is in quarantine: %.150s", said->why);
-	if (n->priority <= 0)
-		return refuse(v, "its priority is 0");
+	if (said && said->flags & RECORD_QUARANTINED)
+		return refuse(v, "it is %s: %.150s", said->flags & RECORD_DETACHED ? "detached" : "in quarantine", said->why);
 	if (!n->has_answered)
 		return refuse(v, "it does not answer");
 	if (r->system_id && n->system_id && n->system_id != r->system_id)
@@ -140,8 +134,13 @@ static bool is_sound(const struct guard_view *view, const struct guard_node *n, 
 }
 
 /* Who is left out of the choice may yet have acknowledged commits. */
-static bool may_be_primary(const struct guard_node *n, struct guard_verdict *v)
+static bool may_be_primary(const struct guard_view *view, const struct guard_node *n, struct guard_verdict *v)
 {
+	const struct record_node *said = record_node(view->record, n->name);
+	if (said && said->flags & RECORD_DETACHED)
+		return refuse(v, "it is detached: %.150s", said->why);
+	if (n->priority <= 0)
+		return refuse(v, "its priority is 0");
 	if (n->is_delayed)
 		return refuse(v, "it replays with a delay on purpose (recovery_min_apply_delay)");
 	return true;
@@ -239,7 +238,7 @@ size_t guard_judge(const struct guard_view *view, struct guard_verdict *verdicts
 	for (size_t i = 0; i < view->n_nodes; i++) {
 		struct guard_verdict *v = &verdicts[i];
 		*v = (struct guard_verdict){ .may = true };
-		if (is_sound(view, &view->nodes[i], v) && may_be_primary(&view->nodes[i], v) &&
+		if (is_sound(view, &view->nodes[i], v) && may_be_primary(view, &view->nodes[i], v) &&
 		    has_what_was_acknowledged(&q, &view->nodes[i], v) && (q.is_asked || loses_little(view, &view->nodes[i], v)))
 			insert(view, order, n++, i);
 	}
