@@ -259,7 +259,7 @@ struct auth *auth_new(struct loop *loop, struct resolver *resolver, struct mailb
 	a->namers = helpers_new(2);
 	a->askers = helpers_new(threads);
 	a->derived = derived_new();
-	a->guard = guard_new();
+	a->strikes = strikes_new();
 	a->hosts = hosts_new();
 	pthread_mutex_init(&a->sockets, NULL);
 	prepare_ldap();
@@ -280,7 +280,7 @@ void auth_free(struct auth *a)
 	helpers_free(a->namers);
 	helpers_free(a->askers);
 	derived_free(a->derived);
-	guard_free(a->guard);
+	strikes_free(a->strikes);
 	hosts_free(a->hosts);
 	pthread_mutex_destroy(&a->sockets);
 	mem_free(a);

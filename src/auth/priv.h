@@ -63,17 +63,17 @@ void derived_free(struct derived *d);
 bool derived_get(struct derived *d, const char *user, const char *password, struct scram_secret *s) MUST_CHECK;
 void derived_put(struct derived *d, const char *user, const char *password, const struct scram_secret *s);
 
-/* guard.c */
-struct guard;
-struct guard *guard_new(void);
-void guard_free(struct guard *g);
+/* strikes.c */
+struct strikes;
+struct strikes *strikes_new(void);
+void strikes_free(struct strikes *s);
 
 struct auth {
 	struct mailbox *mailbox; /* the control thread's */
 	struct lookup *lookup;   /* control thread; NULL behind auth_shut() */
 	struct helpers *hashers, *namers, *askers;
 	struct derived *derived;
-	struct guard *guard;
+	struct strikes *strikes;
 	struct hosts *hosts;
 	pthread_mutex_t sockets;
 };

@@ -129,13 +129,13 @@ static void on_notice(struct loop_defer *d)
 {
 	struct notice *n = CONTAINER_OF(d, struct notice, turn);
 	struct hook_run *r = n->fiber->run;
-	bool is_of_notice = r->kind == RUN_EVENT && strcmp(r->record->name, "notice") == 0;
-	const struct hook_event e = { .name = "notice", .id = r->record->row.id, .kind = n->level, .reason = n->text };
+	bool is_of_notice = r->kind == RUN_EVENT && strcmp(r->past->name, "notice") == 0;
+	const struct hook_event e = { .name = "notice", .id = r->past->row.id, .kind = n->level, .reason = n->text };
 	enum log_level level = *n->level == 'i' ? LOG_LEVEL_INFO : *n->level == 'w' ? LOG_LEVEL_WARN : LOG_LEVEL_ERROR;
 	if (log_is_on(level))
 		log_write(level, NULL, "notice",
-		          (struct log_kv[]){ KV_STR("cluster", r->vm->cluster), KV_STR("task", r->record->name),
-		                             KV_INT("id", r->record->row.id), KV_STR("text", n->text) },
+		          (struct log_kv[]){ KV_STR("cluster", r->vm->cluster), KV_STR("task", r->past->name),
+		                             KV_INT("id", r->past->row.id), KV_STR("text", n->text) },
 		          4);
 	run_say(r, slice_text(n->text));
 	if (!is_of_notice)

@@ -114,7 +114,7 @@ static void tell_waits(struct hook_run *r)
 	}
 	if (more)
 		snprintf(text + strlen(text), sizeof text - strlen(text), ", and %u more", more);
-	record_waits(&r->hooks->records, r->record, text);
+	history_waits(&r->hooks->history, r->past, text);
 }
 
 void fiber_go_on(struct fiber *f, int n_args)

@@ -53,7 +53,7 @@ static int push_task(lua_State *L, void *arg)
 	lua_createtable(L, 0, 3);
 	lua_pushstring(L, task->name);
 	lua_setfield(L, -2, "name");
-	lua_pushnumber(L, (double)v->hooks->records.last_id);
+	lua_pushnumber(L, (double)v->hooks->history.last_id);
 	lua_setfield(L, -2, "id");
 	lua_createtable(L, 0, (int)task->n_args);
 	for (size_t i = 0; i < task->n_args; i++) {
@@ -104,7 +104,7 @@ bool hooks_stop(struct hooks *h, uint64_t id, const char *by)
 	DLIST_EACH(it, &h->runs)
 	{
 		struct hook_run *r = CONTAINER_OF(it, struct hook_run, link);
-		if (r->record->row.id != id)
+		if (r->past->row.id != id)
 			continue;
 		hooks_stop_run(r, by);
 		return true;
@@ -359,7 +359,7 @@ struct hooks *hooks_new(const struct hooks_env *env)
 	dlist_init(&h->sways);
 	metrics_init(&h->metrics);
 	children_init(&h->children, env->loop, env->stage);
-	records_init(&h->records);
+	history_init(&h->history);
 	return h;
 }
 
@@ -381,7 +381,7 @@ void hooks_free(struct hooks *h)
 {
 	if (!h)
 		return;
-	records_fini(&h->records);
+	history_fini(&h->history);
 	metrics_fini(&h->metrics);
 	mem_free(h);
 }

@@ -190,7 +190,7 @@ static void begin_order(struct chore *c)
 	struct err err;
 	enum hook_ordered is = HOOK_ORDER_REFUSED;
 	if (p)
-		is = p->order(p->arg, c->cluster, what, c->node, c->fiber->run->record->name, &c->id, &err);
+		is = p->order(p->arg, c->cluster, what, c->node, c->fiber->run->past->name, &c->id, &err);
 	else
 		err_set(&err, "55000", "nothing can be done to nodes here");
 	if (is == HOOK_ORDER_IS_SO) {

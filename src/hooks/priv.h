@@ -4,7 +4,7 @@
  *   hooks.c  the calls of hooks.h: tasks, events, timers     set.c     a VM for each cluster, and whom it shows
  *   asked.c  … what operations ask of a policy
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
- *   record.c what SHOW TASKS shows                           child.c   programs
+ *   history.c what SHOW TASKS shows                          child.c   programs
  *   actions.c, exec.c, sql.c, http.c, nodes.c: the library lp    error.c   why an action failed
  *   steps.c   what hooks of operations have finished
  *   sways.c   what a run does to nodes, for as long as it runs   metrics.c what policies have measured
@@ -78,26 +78,26 @@ const struct conf_node *hook_vm_conf_node(const struct hook_vm *v, int node_at, 
 /* Of the latest topology; NULL: gone, or another server. */
 const struct topo_node *hook_vm_topo_node(const struct hook_vm *v, size_t cluster_at, int node_at);
 
-/* ---- record.c --------------------------------------------------------------------------------------------------------------- */
+/* ---- history.c -------------------------------------------------------------------------------------------------------------- */
 
-struct record {
+struct past_run {
 	struct dlist link;
 	struct hook_row row;
 	uint64_t began_us;
 	char *cluster, *name;
 };
-struct records {
+struct history {
 	pthread_mutex_t lock;
 	struct dlist all; /* the newest first */
 	unsigned n_over;
 	uint64_t last_id;
 };
-void records_init(struct records *rs);
-void records_fini(struct records *rs);
-struct record *record_begin(struct records *rs, const char *cluster, const char *kind, const char *name);
-void record_waits(struct records *rs, struct record *r, const char *what);
-void record_line(struct records *rs, struct record *r, struct slice line);
-void record_end(struct records *rs, struct record *r, enum hook_state state, const char *error);
+void history_init(struct history *hs);
+void history_fini(struct history *hs);
+struct past_run *history_begin(struct history *hs, const char *cluster, const char *kind, const char *name);
+void history_waits(struct history *hs, struct past_run *r, const char *what);
+void history_line(struct history *hs, struct past_run *r, struct slice line);
+void history_end(struct history *hs, struct past_run *r, enum hook_state state, const char *error);
 
 /* ---- metrics.c -------------------------------------------------------------------------------------------------------------- */
 
@@ -126,7 +126,7 @@ struct hooks {
 	struct hooks_env env;
 	bool is_shut;
 	struct children children;
-	struct records records;
+	struct history history;
 	struct dlist runs;
 	struct hook_set *set;
 	struct fiber *running; /* whose slice this is; NULL: none, and no action can be asked */
@@ -175,7 +175,7 @@ struct hook_run {
 	struct dlist link;
 	struct hooks *hooks;
 	struct hook_vm *vm;
-	struct record *record;
+	struct past_run *past;
 	enum run_kind kind;
 	struct dlist fibers;
 	struct fiber *first;

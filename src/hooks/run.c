@@ -36,7 +36,7 @@ void run_say(struct hook_run *r, struct slice text)
 	while (text.len && text.at[text.len - 1] == '\n')
 		text.len--;
 	const uint8_t *last = memrchr(text.at, '\n', text.len);
-	record_line(&r->hooks->records, r->record, last ? slice_skip(text, (size_t)(last - text.at) + 1) : text);
+	history_line(&r->hooks->history, r->past, last ? slice_skip(text, (size_t)(last - text.at) + 1) : text);
 	if (r->is_cut)
 		return;
 	r->is_cut = text.len + 100 > OUTPUT_MAX - r->output_len;
@@ -54,7 +54,7 @@ static void kill_fibers(struct hook_run *r)
 
 static void log_end(const struct hook_run *r)
 {
-	const struct hook_row *row = &r->record->row;
+	const struct hook_row *row = &r->past->row;
 	const struct log_kv cluster = KV_STR("cluster", row->cluster), kind = KV_STR("kind", row->kind);
 	const struct log_kv name = KV_STR("name", row->name), id = KV_INT("id", row->id);
 	if (r->state != HOOK_DONE)
@@ -86,7 +86,7 @@ static void free_run(struct hook_run *r)
 static void finish(struct hook_run *r)
 {
 	kill_fibers(r);
-	record_end(&r->hooks->records, r->record, r->state, r->state == HOOK_DONE ? "" : r->err.text);
+	history_end(&r->hooks->history, r->past, r->state, r->state == HOOK_DONE ? "" : r->err.text);
 	log_end(r);
 	if (r->fn)
 		r->fn(r->arg, r->output ? r->output : "", r->state == HOOK_DONE ? NULL : &r->err);
@@ -135,7 +135,7 @@ void run_stop(struct hook_run *r, enum hook_state state, const struct err *err)
 void run_drop(struct hook_run *r)
 {
 	r->state = HOOK_STOPPED;
-	record_end(&r->hooks->records, r->record, r->state, "Lunapool has ended");
+	history_end(&r->hooks->history, r->past, r->state, "Lunapool has ended");
 	free_run(r);
 }
 
@@ -260,11 +260,11 @@ struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_
 	dlist_push_back(&h->runs, &r->link);
 	loop_timer_init(&r->deadline, on_deadline);
 	loop_defer_init(&r->begin, on_begin);
-	r->record = record_begin(&h->records, v->cluster, kind_names[spec->kind], spec->name);
+	r->past = history_begin(&h->history, v->cluster, kind_names[spec->kind], spec->name);
 	struct making m = { r, spec };
 	if (!policy_control_protect(v->vm, make_first, &m)) {
 		err_set(err, "53200", "%s", policy_control_error(v->vm));
-		record_end(&h->records, r->record, HOOK_FAILED, err->text);
+		history_end(&h->history, r->past, HOOK_FAILED, err->text);
 		free_run(r);
 		return NULL;
 	}

@@ -22,7 +22,7 @@ struct finishing {
 
 static void put_key(const struct hook_run *r, const char *name, char *out, size_t room)
 {
-	snprintf(out, room, "%s %s %s", r->record->name, r->node, name);
+	snprintf(out, room, "%s %s %s", r->past->name, r->node, name);
 }
 
 static bool take_name(struct hook_run *r, const char *name)

@@ -57,7 +57,7 @@ static void end(struct sway *e)
 	struct err err;
 	dlist_remove(&e->link);
 	if (e->kind == SWAY_HOLD)
-		log_info(NULL, "hold_ended", KV_STR("cluster", e->cluster), KV_STR("task", e->run->record->name));
+		log_info(NULL, "hold_ended", KV_STR("cluster", e->cluster), KV_STR("task", e->run->past->name));
 	if (!is_wanted(h, e) && !act_on(h, e, false, &err))
 		log_debug(NULL, "sway_not_ended", KV_STR("cluster", e->cluster), KV_ERR(&err));
 	free_sway(e);
@@ -66,7 +66,7 @@ static void end(struct sway *e)
 static void on_too_long(struct loop_timer *t)
 {
 	struct sway *e = CONTAINER_OF(t, struct sway, timer);
-	log_warn(NULL, "hold_too_long", KV_STR("cluster", e->cluster), KV_STR("task", e->run->record->name),
+	log_warn(NULL, "hold_too_long", KV_STR("cluster", e->cluster), KV_STR("task", e->run->past->name),
 	         KV_STR("effect", "it has ended, before what waits fails by hold_timeout"));
 	end(e);
 }
@@ -85,7 +85,7 @@ uint64_t sway_begin(struct hook_run *run, enum sway_kind kind, const char *clust
 	}
 	dlist_push_back(&h->sways, &e->link);
 	if (kind == SWAY_HOLD)
-		log_info(NULL, "hold_began", KV_STR("cluster", cluster), KV_STR("task", run->record->name));
+		log_info(NULL, "hold_began", KV_STR("cluster", cluster), KV_STR("task", run->past->name));
 	if (for_us)
 		loop_timer_start(h->env.loop, &e->timer, for_us);
 	return e->id;

@@ -7,7 +7,7 @@
  *   clients.c   one who writes, one who reads                   must.c      what must never be
  *   routes.c    where a statement would run                     tasks.c     what operators run
  *
- *   script.c    what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
+ *   methods.h   what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
  */
 #ifndef SIM_PRIV_H
 #define SIM_PRIV_H

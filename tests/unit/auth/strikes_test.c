@@ -1,4 +1,4 @@
-/* guard: failed logins are counted by address, for a minute, and not of more addresses than there is room for. */
+/* strikes: failed logins are counted by address, for a minute, and not of more addresses than there is room for. */
 #include <stdio.h>
 
 #include "unit.h"
@@ -16,7 +16,7 @@ static struct addr address(const char *text)
 
 static void failures_are_counted_by_address(void **state)
 {
-	struct auth a = { .guard = guard_new() };
+	struct auth a = { .strikes = strikes_new() };
 	struct addr one = address("10.0.0.1"), other = address("10.0.0.2"), mapped = address("::ffff:10.0.0.1"),
 	            six = address("2001:db8:0:1::1"), same = address("2001:db8:0:1:ffff::2"), apart = address("2001:db8:0:2::1"),
 	            local;
@@ -35,12 +35,12 @@ static void failures_are_counted_by_address(void **state)
 	assert_int_equal(auth_failures(&a, &local, US_PER_S), 0);
 	assert_int_equal(auth_failures(&a, &one, 61 * US_PER_S), 0); /* a minute after the first */
 	assert_int_equal(auth_note_failure(&a, &one, 61 * US_PER_S), 1);
-	guard_free(a.guard);
+	strikes_free(a.strikes);
 }
 
 static void strangers_do_not_make_it_grow(void **state)
 {
-	struct auth a = { .guard = guard_new() };
+	struct auth a = { .strikes = strikes_new() };
 	char text[64];
 	unsigned n = 0;
 	for (unsigned i = 0; i < 200000; i++) {
@@ -55,7 +55,7 @@ static void strangers_do_not_make_it_grow(void **state)
 		n += auth_failures(&a, &from, US_PER_S);
 	}
 	assert_in_range(n, 1, 65536);
-	guard_free(a.guard);
+	strikes_free(a.strikes);
 }
 
 int main(void)

@@ -1,0 +1,85 @@
+/*
+ * asks — methods that give orders to Lunapool, and let time go on.
+ */
+#include <lauxlib.h>
+
+#include "hooks/hooks.h"
+#include "methods.h"
+#include "priv.h"
+
+static int order(lua_State *L, enum ops_order what, const char *node)
+{
+	struct err err;
+	if (sim_order(sim_at(L), what, node, &err)) {
+		lua_pushboolean(L, 1);
+		return 1;
+	}
+	lua_pushnil(L);
+	lua_pushstring(L, err.text);
+	return 2;
+}
+
+int m_switchover(lua_State *L)
+{
+	return order(L, OPS_ORDER_SWITCHOVER, luaL_optstring(L, 2, ""));
+}
+
+int m_detach(lua_State *L)
+{
+	return order(L, OPS_ORDER_DETACH, luaL_checkstring(L, 2));
+}
+
+int m_attach(lua_State *L)
+{
+	return order(L, OPS_ORDER_ATTACH, luaL_checkstring(L, 2));
+}
+
+int m_maintenance(lua_State *L)
+{
+	luaL_checktype(L, 2, LUA_TBOOLEAN);
+	return order(L, lua_toboolean(L, 2) ? OPS_ORDER_PAUSE : OPS_ORDER_RESUME, "");
+}
+
+#define TASK_ARGS 20
+#define TASK_US (3600 * US_PER_S)
+
+/* sim:task("rolling-refresh", { dump = "/srv/dump" }): true and what it said, or nil and why. */
+int m_task(lua_State *L)
+{
+	struct sim *s = sim_at(L);
+	struct hook_arg args[TASK_ARGS];
+	size_t n = 0;
+	const char *name = luaL_checkstring(L, 2);
+	lua_settop(L, 3);
+	if (!lua_isnil(L, 3)) {
+		luaL_checktype(L, 3, LUA_TTABLE);
+		for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) { /* the table holds the texts */
+			luaL_argcheck(L, n < TASK_ARGS && lua_type(L, -2) == LUA_TSTRING, 3, "arguments have names; at most 20");
+			luaL_argcheck(L, lua_type(L, -1) == LUA_TSTRING || lua_isboolean(L, -1), 3, "arguments are texts, or true");
+			args[n++] = (struct hook_arg){ lua_tostring(L, -2), lua_tostring(L, -1) };
+		}
+	}
+	struct sim_task_end *end = lua_newuserdata(L, sizeof *end);
+	if (!sim_task(s, name, args, n, TASK_US, end))
+		return luaL_error(L, "violated: %s", sim_violation(s));
+	if (end->is_good)
+		lua_pushboolean(L, 1);
+	else
+		lua_pushnil(L);
+	lua_pushstring(L, end->is_good ? end->output : end->why);
+	return 2;
+}
+
+int m_run(lua_State *L)
+{
+	struct sim *s = sim_at(L);
+	if (!sim_run(s, us_at(L, 2)))
+		return luaL_error(L, "violated: %s", sim_violation(s));
+	return 0;
+}
+
+int m_now(lua_State *L)
+{
+	lua_pushnumber(L, (double)sim_now_us(sim_at(L)) / (double)US_PER_S);
+	return 1;
+}
