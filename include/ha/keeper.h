@@ -1,6 +1,6 @@
 /*
  * keeper — one cluster's memory and will: the journal's record, the operations (ha/ops.h) and what they need to act, and the ladder that says whether
- * the recorded primary is lost.  roles.c tells it what nodes have said, and heeds what it says of routing.
+ * the recorded primary is lost.  settle.c tells it what nodes have said, and heeds what it says of routing.
  */
 #ifndef HA_KEEPER_H
 #define HA_KEEPER_H
