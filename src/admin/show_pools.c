@@ -3,7 +3,7 @@
  *
  *   each worker: clients that wait in no queue --collected--> rows of the registry, copied under its lock --sorted, merged--> written, some at a time
  *
- * Who waits for RESUME or for a primary is in no pool's queue and perhaps in no pool; here he waits all the same.
+ * Who waits for RESUME or for a primary is in no pool's queue; here he waits all the same.
  */
 #include <stdio.h>
 #include <stdlib.h>

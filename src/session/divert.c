@@ -58,7 +58,7 @@ static bool is_drawn(const struct session *s, const struct conf_cluster *c, size
 
 static void decide(const struct conf_redirect *r, const struct topo_cluster *c, struct policy_decision *d)
 {
-	uint64_t primary = UINT64_C(1) << c->primary, standbys = r->to_standby || r->to_any ? ~primary : 0;
+	uint64_t primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary, standbys = r->to_standby || r->to_any ? ~primary : 0;
 	d->nodes = r->nodes | standbys | (r->to_primary || r->to_any ? primary : 0);
 	d->kind = d->nodes == UINT64_MAX ? POLICY_ANY
 	          : d->nodes == primary  ? POLICY_PRIMARY

@@ -155,8 +155,8 @@ static void say_route(const struct teller *t, struct session *s, const struct un
 	const struct topo_cluster *c = abroad_home(s);
 	struct policy_decision d;
 	struct route_told r;
-	if (!c || c->primary < 0 || !s->pool) {
-		say(t, "runs on", "nothing: %s", c ? "no primary is known" : "there is no such database");
+	if (!c || !s->pool) {
+		say(t, "runs on", "nothing: there is no such database");
 		return;
 	}
 	foretell(s, c, u, &d, &r);

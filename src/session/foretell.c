@@ -23,9 +23,15 @@ static bool moves_home(const struct session *s, const struct unit *u)
 	return s->away && !awaytx_is_home(s) && !u->is_read && !s->away->is_read_only;
 }
 
+/* What is for the primary waits while there is none. */
+static const char *name_of_primary(const struct topo_cluster *c)
+{
+	return c->primary < 0 ? "nothing: no primary is known" : c->nodes[c->primary].name;
+}
+
 static void explain_kept(const struct session *s, const struct topo_cluster *c, const struct unit *u, struct route_told *out)
 {
-	*out = (struct route_told){ .cluster = c, .how = counted_undecided(s), .name = c->nodes[c->primary].name };
+	*out = (struct route_told){ .cluster = c, .how = counted_undecided(s), .name = name_of_primary(c) };
 	if (s->srv && !moves_home(s, u))
 		out->name = route_name_of(s->home->topo, pool_node_id(s->srv->pool));
 }
@@ -50,38 +56,43 @@ static void explain_elsewhere(struct session *s, const struct topo_cluster *home
 	out->how |= HOW_REFUSED;
 }
 
-void foretell(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
-              struct route_told *out)
+/* Of what is not refused. */
+static void explain_free(struct session *s, const struct topo_cluster *c, const struct unit *u, const struct policy_decision *d,
+                         struct route_told *out)
 {
 	struct choice from;
 	const struct topo_node *node = NULL;
-	uint64_t turn = s->home->turn;
+	uint64_t turn = s->home->turn, primary = c->primary < 0 ? 0 : UINT64_C(1) << c->primary;
 	uint32_t kept = s->kept_id;
+	out->meant = choice_meant(c, d);
+	choice_candidates(s, c, out->is_read ? out->meant : out->meant & primary, &from);
+	out->may = from.bits;
+	share_out(c, &from, out);
+	if (out->is_read)
+		node = choice_make(s, c, u, out->meant);
+	s->home->turn = turn;
+	s->kept_id = kept;
+	out->how |= node ? HOW_AWAY : 0;
+	out->name = node ? node->name : name_of_primary(c);
+}
+
+void foretell(struct session *s, const struct topo_cluster *c, const struct unit *u, struct policy_decision *d,
+              struct route_told *out)
+{
 	*d = (struct policy_decision){ .by = DECIDER_SESSION };
 	if (!route_is_free(s)) {
 		const struct topo_cluster *here = route_cluster(s);
-		explain_kept(s, here && here->primary >= 0 ? here : c, u, out);
+		explain_kept(s, here ? here : c, u, out);
 		if (s->home->roams && route_is_tied(s))
 			explain_elsewhere(s, c, u, d, out);
 		return;
 	}
 	*d = *steer(s, c, u);
 	c = &s->home->topo->clusters[d->cluster_at];
-	*out = (struct route_told){
-		.cluster = c, .is_free = true, .how = route_how(s, c, u, d), .name = "nothing: no primary is known"
-	};
-	if (c->primary < 0)
-		return;
+	*out = (struct route_told){ .cluster = c, .is_free = true, .how = route_how(s, c, u, d), .name = "" };
 	out->is_read = u->is_read && choice_conf(s, c)->read_write_split;
-	out->meant = d->kind == POLICY_REJECT ? 0 : choice_meant(c, d);
-	out->how |= d->kind == POLICY_REJECT ? HOW_REFUSED : 0;
-	choice_candidates(s, c, out->is_read ? out->meant : out->meant & UINT64_C(1) << c->primary, &from);
-	out->may = from.bits;
-	share_out(c, &from, out);
-	if (out->is_read && out->meant)
-		node = choice_make(s, c, u, out->meant);
-	s->home->turn = turn;
-	s->kept_id = kept;
-	out->how |= node ? HOW_AWAY : 0;
-	out->name = !out->meant ? "" : node ? node->name : c->nodes[c->primary].name;
+	if (d->kind == POLICY_REJECT)
+		out->how |= HOW_REFUSED;
+	else
+		explain_free(s, c, u, d, out);
 }

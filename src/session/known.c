@@ -60,7 +60,7 @@ static const struct facts *facts_for(struct session *s, const struct sql_class *
 	*wait = false;
 	if (!s->srv)
 		borrow_pool(s);
-	v = s->pool ? view_of(s) : NULL; /* without a primary it will wait for one, and come here again */
+	v = s->pool ? view_of(s) : NULL; /* NULL: its database is gone */
 	if (!v)
 		return NULL;
 	f = catalog_look(v, &how);

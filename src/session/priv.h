@@ -923,7 +923,7 @@ static inline bool setup_is_needed(const struct session *s)
  * IS_QUERY: it was a simple Query (E and Z), else extended (E, skip to Sync). */
 void borrow_refuse(struct session *s, bool is_query, const struct err *err);
 void borrow_pool_anew(struct session *s);
-/* Chooses the pool by this turn's snapshot; NULL pool: no primary. */
+/* Chooses the pool by this turn's snapshot; NULL pool: its database is gone. */
 static inline void borrow_pool(struct session *s)
 {
 	if (!s->pool || s->topo_generation != s->home->topo->generation)

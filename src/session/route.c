@@ -280,7 +280,7 @@ static bool decide_anywhere(struct session *s, struct slice in, struct unit *u)
 		return false;
 	bool stays_home = s->vtx == VTX_DEFERRED && !awaytx_is_asked(s, in);
 	c = route_is_free(s) && !stays_home ? route_cluster(s) : NULL;
-	if (!c || c->primary < 0) {
+	if (!c) {
 		if (d.kind == POLICY_REJECT)
 			refuse(s, &d);
 		return comes_behind(s);

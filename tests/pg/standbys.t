@@ -169,8 +169,17 @@ with scenario('a standby is killed'):
             dies(proxy, admin, modes, node)
         proxy.stop()
 
+def foretold(c, sql):
+    return dict(c.q(f'explain route {sql}'))
+
+
 with scenario('nobody is the primary'):
     proxy, admin = proxies(cluster_options={'hold_timeout': '1s'})
+    roaming = Proxy(cluster, cluster_options={'policy': 'main.lua'}, files={'main.lua': 'return { api = 1 }'}, others={'other': (cluster, {})},
+                    redirects={'listed': {'application': ['listed'], 'to': 'standby'}})
+    roamers = [roaming.connect(db), roaming.connect(db, params={'application_name': 'listed'})]
+    for c in roamers:
+        c.q('select count(*) from seen')
     known, wrote, by_name, reading = (proxy.connect(db) for _ in range(4))
     known.q('select 1')
     by_name.ask(w.parse('named', 'select count(*) from seen') + w.sync())
@@ -186,16 +195,28 @@ with scenario('nobody is the primary'):
     reading.q('begin read only')
     is_(int(reading.one('select count(*) from seen')), was, '… reads again')
     reading.q('commit')
+    roaming_admin = roaming.connect('lunapool')
+    wait_for(lambda: nodes(roaming_admin)['n0']['role'] == 'unknown', what='the death seen')
+    is_([int(c.one('select count(*) from seen')) for c in roamers], [was] * 2, 'whose policy may send him to other clusters, or whom a list sends to standbys, goes on reading')
     is_([m[0] for m in by_name.ask(w.bind('', 'named') + w.execute() + w.sync())], ['2', 'D', 'C', 'Z'], 'statements by name, too')
     is_(wrote.error('select count(*) from seen'), '08006', 'who has written, and may not see it yet, waits')
     is_(known.error('update seen set i = i where false'), '08006', 'who writes waits')
     is_(known.error('select count(*) from seen for update'), '08006', '… and who locks')
     is_(int(known.one('select count(*) from seen')), was, '… and reads behind that')
+    for c in (known, *roamers):
+        told = foretold(c, 'select count(*) from seen')
+        ok(told['runs on'] in ('n1', 'n2') and told['runs on'] == next(n for n in ('n1', 'n2') if ', chosen' in told[n]), f'EXPLAIN ROUTE tells the standby that takes a read: {told["runs on"]}')
+    for c, sql in ((known, 'update seen set i = 1'), (wrote, 'select count(*) from seen')):
+        is_(foretold(c, sql)['runs on'], 'nothing: no primary is known', f'… and that nobody takes: {sql}')
+    with proxy.connect(db) as c:
+        c.q('begin')
+        like(foretold(c, 'update seen set i = 1')['runs on'], 'nothing: no primary is known', '… in a transaction, too')
     cluster.start_node(0)
     wait_for(lambda: nodes(admin)['n0']['role'] == 'primary', 60, 'the return')
     for c in (known, wrote, by_name, reading):
         c.q('update seen set i = i where false')
     is_(int(wrote.one('select count(*) from seen')), was, 'all write and read again')
+    roaming.stop()
     proxy.stop()
 
 cluster.stop()
