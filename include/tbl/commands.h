@@ -3,7 +3,7 @@
  * are made from these rows.
  *
  *   SHOW(id, words, level, sentence)              answered from the view show_<id> in admin/
- *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() in orders.c
+ *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() or its alias in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
  *       NODE, alone or as cluster.node, with or without NODE in front; NODE_TIME, and a time, which may be left out; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; LOSS, the same, and ALLOW_DATA_LOSS behind it; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
