@@ -462,13 +462,25 @@ static unsigned on_wanted(void *arg, uint32_t node_id)
 	return p.waiting > 0 ? (unsigned)p.waiting : 0;
 }
 
+static bool knows_all(struct journal *j, const struct conf *conf, struct err *err)
+{
+	for (size_t i = 0; i < conf->n_clusters; i++)
+		if (!journal_knows(j, conf->clusters[i].name, err))
+			return false;
+	return true;
+}
+
 /* Whose place we have taken has given it up by now; then nobody else serves, and we must, with it or without. */
 static bool open_journal(struct control *c, struct err *err)
 {
-	const char *dir = topo_latest(c->app->board)->conf->state_dir;
-	if (!*dir)
+	const struct conf *conf = topo_latest(c->app->board)->conf;
+	if (!*conf->state_dir)
 		return true;
-	c->journal = journal_open(dir, &c->mailbox, err);
+	c->journal = journal_open(conf->state_dir, &c->mailbox, err);
+	if (c->journal && !knows_all(c->journal, conf, err)) {
+		journal_close(c->journal);
+		c->journal = NULL;
+	}
 	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening, on_wanted };
 	if (c->journal)
 		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);

@@ -27,9 +27,13 @@ struct journal *journal_simulated(const struct journal_disk *disk) MUST_CHECK;
 void journal_on_written(struct journal_write *w, bool is_written);
 void journal_close(struct journal *j); /* waits for what is being written, but not for a disk that hangs; NULL is fine */
 
-enum journal_found { JOURNAL_NONE, JOURNAL_FOUND, JOURNAL_DAMAGED };
-/* What was committed last of CLUSTER.  Waits for the disk: at start only.  DAMAGED: OUT is empty, ERR says why, the file was set aside. */
+enum journal_found { JOURNAL_NONE, JOURNAL_FOUND, JOURNAL_DAMAGED, JOURNAL_STRANGE };
+/* What was committed last of CLUSTER.  Waits for the disk: at start only.  DAMAGED: OUT is empty, ERR says why, the file was set aside.  STRANGE
+ * (recordtext.c): the same, but the file stays, and whatever is proposed for the cluster is lost. */
 enum journal_found journal_load(struct journal *j, const char *cluster, struct record *out, struct err *err);
+
+/* False with ERR: its record is strange. */
+bool journal_knows(struct journal *j, const char *cluster, struct err *err) MUST_CHECK;
 
 enum record_fate { RECORD_COMMITTED, RECORD_REFUSED, RECORD_LOST };
 /* FN comes from the loop, never from inside this call, once, and not after journal_forget().  Several may be under way: they are written in order. */

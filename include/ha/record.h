@@ -17,6 +17,7 @@
 #include "base/slice.h"
 #include "tbl/operations.h"
 
+#define RECORD_VERSION 1
 #define RECORD_NAME_MAX 128u /* of clusters and nodes, with the NUL */
 #define RECORD_NODES_MAX 32u
 #define RECORD_WHY_MAX 200u
@@ -95,9 +96,13 @@ const char *record_step(const struct record *r, const char *key);
 bool record_has_room(const struct record *r, const char *key, const char *value); /* for one more that is finished */
 bool record_finish_step(struct record *r, const char *key, const char *value);    /* false: it is already, or there is no room */
 
+/* Each of them in turn, from *AT = 0; false: there are no more. */
+bool record_next_step(const struct record *r, size_t *at, const char **key, const char **value);
+
+uint32_t record_sum(struct slice text); /* CRC-32C */
 /* As text; returns its length, below RECORD_TEXT_MAX. */
 size_t record_write(const struct record *r, char *out);
-/* False with ERR: it is none, or was cut off, or is damaged. */
-bool record_read(struct record *out, struct slice text, struct err *err) MUST_CHECK;
+/* False with ERR: it is none, or was cut off, or is damaged; or *IS_STRANGE: it is whole, but says what this version does not know. */
+bool record_read(struct record *out, struct slice text, bool *is_strange, struct err *err) MUST_CHECK;
 
 #endif

@@ -46,6 +46,7 @@ struct journal_write {
 
 struct known { /* by file name */
 	uint64_t epoch;
+	bool is_strange; /* what is in it must stay as it is */
 };
 
 struct journal {
@@ -313,29 +314,50 @@ static void set_aside(struct journal *j, const char *name)
 		log_warn(NULL, "journal_not_set_aside", KV_STR("file", name), KV_STR("error", strerror(errno)));
 }
 
+/* TEXT is room for it. */
+static enum journal_found look(struct journal *j, const char *name, const char *cluster, char *text, struct record *out,
+                               struct err *err)
+{
+	size_t len;
+	bool is_strange = false;
+	if (!is_there(j, name, text))
+		return JOURNAL_NONE;
+	if (!read_file(j, name, text, &len, err) || !record_read(out, slice_of(text, len), &is_strange, err))
+		return is_strange ? JOURNAL_STRANGE : JOURNAL_DAMAGED;
+	if (strcmp(out->cluster, cluster) == 0)
+		return JOURNAL_FOUND;
+	err_set(err, "F0000", "it is of the cluster %.100s", out->cluster);
+	return JOURNAL_DAMAGED;
+}
+
 enum journal_found journal_load(struct journal *j, const char *cluster, struct record *out, struct err *err)
 {
 	char *name = name_of(cluster), *text = mem_alloc(RECORD_TEXT_MAX);
-	size_t len;
-	enum journal_found found = JOURNAL_FOUND;
 	*out = (struct record){ 0 };
-	if (!is_there(j, name, text))
-		found = JOURNAL_NONE;
-	else if (!read_file(j, name, text, &len, err) || !record_read(out, slice_of(text, len), err))
-		found = JOURNAL_DAMAGED;
-	else if (strcmp(out->cluster, cluster) != 0) {
-		err_set(err, "F0000", "it is of the cluster %.100s", out->cluster);
-		found = JOURNAL_DAMAGED;
-	}
-	if (found == JOURNAL_DAMAGED) {
+	enum journal_found found = look(j, name, cluster, text, out, err);
+	if (found == JOURNAL_DAMAGED || found == JOURNAL_STRANGE)
 		*out = (struct record){ 0 };
+	if (found == JOURNAL_DAMAGED)
 		set_aside(j, name);
-	}
 	snprintf(out->cluster, sizeof out->cluster, "%s", cluster);
-	known_of(j, name)->epoch = out->epoch;
+	*known_of(j, name) = (struct known){ .epoch = out->epoch, .is_strange = found == JOURNAL_STRANGE };
 	mem_free(name);
 	mem_free(text);
 	return found;
+}
+
+bool journal_knows(struct journal *j, const char *cluster, struct err *err)
+{
+	char *name = name_of(cluster), *text = mem_alloc(RECORD_TEXT_MAX);
+	struct record *record = mem_alloc(sizeof *record);
+	struct err why;
+	bool is_strange = look(j, name, cluster, text, record, &why) == JOURNAL_STRANGE;
+	if (is_strange)
+		err_set(err, "F0000", "%s/%s is from another version of Lunapool: %s", j->dir, name, why.text);
+	mem_free(record);
+	mem_free(name);
+	mem_free(text);
+	return !is_strange;
 }
 
 void record_propose(struct journal *j, uint64_t expected_epoch, const struct record *next, record_done_fn fn, void *arg)
@@ -348,12 +370,16 @@ void record_propose(struct journal *j, uint64_t expected_epoch, const struct rec
 		                           .name = name_of(next->cluster),
 		                           .epoch = next->epoch };
 	dlist_push_back(&j->open, &job->link);
-	if (known_of(j, job->name)->epoch == expected_epoch) {
+	const struct known *known = known_of(j, job->name);
+	if (known->is_strange) {
+		job->fate = RECORD_LOST;
+		err_set(&job->err, "F0000", "%s is from another version of Lunapool, and is left as it is", job->name);
+	} else if (known->epoch == expected_epoch) {
 		job->text = mem_alloc(RECORD_TEXT_MAX);
 		job->len = record_write(next, job->text);
 	} else {
 		job->fate = RECORD_REFUSED;
-		err_set(&job->err, "55000", "epoch %llu is recorded, not %llu", (unsigned long long)known_of(j, job->name)->epoch,
+		err_set(&job->err, "55000", "epoch %llu is recorded, not %llu", (unsigned long long)known->epoch,
 		        (unsigned long long)expected_epoch);
 	}
 	if (j->disk.write) {

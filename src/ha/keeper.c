@@ -192,6 +192,9 @@ static void tell_found(const struct keeper *k, enum journal_found found, const s
 	if (found == JOURNAL_DAMAGED)
 		log_error(NULL, "journal_damaged", KV_STR("cluster", k->cluster), KV_ERR(err),
 		          KV_STR("effect", "it was set aside; what nodes say is recorded anew"));
+	else if (found == JOURNAL_STRANGE)
+		log_error(NULL, "journal_strange", KV_STR("cluster", k->cluster), KV_ERR(err),
+		          KV_STR("effect", "it is left as it is; no node is taken for the primary, and nothing is done"));
 	else if (found == JOURNAL_FOUND)
 		log_info(NULL, "journal_read", KV_STR("cluster", k->cluster), KV_STR("maintenance", r->is_paused ? "on" : NULL),
 		         KV_STR("primary", r->primary), KV_INT("epoch", r->epoch), KV_INT("timeline", r->timeline));

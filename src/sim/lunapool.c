@@ -23,10 +23,11 @@
 static void make_durable(struct sim *s)
 {
 	struct err err;
+	bool is_strange;
 	s->durable = mem_grow(s->durable, s->writing_len + 1);
 	memcpy(s->durable, s->writing_text, s->writing_len);
 	s->durable_len = s->writing_len;
-	if (!record_read(&s->record, slice_of(s->durable, s->durable_len), &err))
+	if (!record_read(&s->record, slice_of(s->durable, s->durable_len), &is_strange, &err))
 		die("a record cannot be read that was just written: %s", err.text);
 }
 

@@ -10,6 +10,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from harness import PROGRAM  # noqa: E402
 from ha import Scene, signal_tree  # noqa: E402
 
 proxy_only()
@@ -20,6 +21,15 @@ def limit(s, soft):
     was = resource.prlimit(s.proxy.process.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(s.proxy.process.pid, resource.RLIMIT_NOFILE, (soft, was[1]))
     return was[0]
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 & -(crc & 1))
+    return ~crc & 0xffffffff
 
 
 PROBE = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'lunapool' and backend_type = 'client backend'"
@@ -64,6 +74,24 @@ with scenario('what is our own trouble'):
         is_('journal_damaged' in s.proxy.log(), 'gone' not in name, f'{name}: it says so, and begins anew')
         with s.proxy.connect() as c:
             c.q('insert into t values (-1)')
+
+    name = 'row 66: the journal is from a newer version'
+    s.proxy.stop()
+    path = glob.glob(f'{s.state}/*.record')[0]
+    with open(path, 'rb') as f:
+        was = f.read()
+    newer = was.replace(b'lunapool record 1', b'lunapool record 2')[:-len('end 00000000\n')]
+    newer += b'end %08x\n' % crc32c(newer)
+    with open(path, 'wb') as f:
+        f.write(newer)
+    status, _, said = run([PROGRAM, '-c', s.proxy.path])
+    is_((status != 0, 'it is of version 2, and this Lunapool knows 1' in said), (True, True), f'{name}: it does not start, and says why')
+    with open(path, 'r+b') as f:
+        is_(f.read(), newer, f'{name}: the journal is as it was')
+        f.seek(0)
+        f.write(was)
+    s.restart_proxy()
+    s.wait_primary('n0')
 
     name = 'row 67: the journal cannot be written'
     blocked = glob.glob(f'{s.state}/*.record')[0] + '.new'

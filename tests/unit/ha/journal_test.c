@@ -144,6 +144,31 @@ static void what_is_damaged_is_set_aside(void **state)
 	expect_damaged("of the cluster other");
 }
 
+static void what_is_strange_stays(void **state)
+{
+	static char text[RECORD_TEXT_MAX], still[RECORD_TEXT_MAX];
+	struct err err;
+	struct record again;
+	size_t len = record_write(&record, text) - strlen("end 00000000\n");
+	text[strlen("lunapool record ")] = '2';
+	len += (size_t)sprintf(text + len, "end %08x\n", record_sum(slice_of(text, len)));
+	put_file(text, len);
+	struct journal *j = open_journal();
+	assert_true(journal_knows(j, "another", &err));
+	assert_false(journal_knows(j, "a/b", &err));
+	assert_non_null(strstr(err.text, "a%2fb.record is from another version of Lunapool: line 1: it is of version 2"));
+	assert_int_equal(journal_load(j, "a/b", &again, &err), JOURNAL_STRANGE);
+	assert_int_equal(again.epoch, 0);
+	struct answer a = propose(j, 0);
+	assert_int_equal(a.fate, RECORD_LOST);
+	assert_non_null(strstr(a.err.text, "is left as it is"));
+	journal_close(j);
+	int fd = open(path, O_RDONLY);
+	assert_int_equal(read(fd, still, sizeof still), len);
+	close(fd);
+	assert_memory_equal(still, text, len);
+}
+
 static void what_cannot_be_written_is_lost(void **state)
 {
 	char in_the_way[160];
@@ -177,6 +202,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_was_committed_is_there_again, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_folder_has_one_owner, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_is_damaged_is_set_aside, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(what_is_strange_stays, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(what_cannot_be_written_is_lost, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(who_has_gone_is_not_called, set_up, tear_down),
 	};
