@@ -87,7 +87,7 @@ void borrow_pool_anew(struct session *s)
 static void borrow_on_server(struct pool_wait *w, struct server *srv);
 static void borrow_on_failed(struct pool_wait *w, const struct err *err);
 
-static void borrow_attach(struct session *s, struct server *srv)
+void borrow_attach(struct session *s, struct server *srv)
 {
 	s->srv = srv;
 	srv->user = &relay_user;
@@ -175,6 +175,14 @@ static bool borrow_is_held(const struct session *s)
 	return !(s->trip && s->trip->pool) && (c->is_held || c->primary < 0);
 }
 
+bool borrow_may_begin(struct session *s)
+{
+	if (topo_holds(s->home->topo, s->database, TOPO_PAUSED))
+		return false;
+	borrow_pool(s);
+	return s->pool && !borrow_is_held(s);
+}
+
 static const struct pool_wait_ops wait_ops = { .on_server = borrow_on_server, .on_failed = borrow_on_failed };
 
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err)
@@ -183,6 +191,8 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 	if (borrow_failed(&s->wait_failed, err) || borrow_failed(&s->owed, err))
 		return BORROW_FAILED;
 	if (!s->srv) {
+		if (UNLIKELY(s->deaf)) /* it may wait by itself */
+			pool_withdraw(&s->wait);
 		if (UNLIKELY(topo_holds(s->home->topo, s->database, TOPO_PAUSED)))
 			return borrow_wait(s, SESSION_WAIT_PAUSED, &s->home->homeless);
 		borrow_pool(s);
@@ -199,6 +209,8 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		borrow_attach(s, srv);
 	} else if (!borrow_may_pin(s, class))
 		return borrow_wait_pin(s);
+	if (UNLIKELY(s->deaf))
+		return hearing_first(s);
 	if (UNLIKELY(s->home->routes) && !(class && class->is_idle) && !s->is_away)
 		s->unit_wrote = 1;
 	s->held_since_us = 0;

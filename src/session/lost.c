@@ -1,7 +1,7 @@
 /*
  * lost — the server connection is gone, or has said what it must not: everything that was under way gets its answer, in order, and the session lives on.
  *
- *   a message was half forwarded, or the server kept state of this session (a pin) -> the session ends
+ *   a message was half forwarded, or the server kept state of this session (a pin, but for LISTEN) -> the session ends
  *   else -> an ERROR with what can be known of the statement's fate; inside a transaction, the transaction has failed
  *
  * Always: the client's count of ReadyForQuery stays right.
@@ -219,7 +219,7 @@ void lost_server(struct session *s, const struct err *why)
 		session_fatal(s, CLOSE_PROTOCOL, &e);
 		return;
 	}
-	if (s->pins & PIN_STATE) {
+	if ((s->pins & PIN_STATE) && !hearing_can_move(s)) {
 		lost_pinned(s);
 		return;
 	}
@@ -236,6 +236,7 @@ void lost_server(struct session *s, const struct err *why)
 		pool_unpin(s->srv->pool);
 	s->pin_counted = 0;
 	s->srv = NULL;
+	hearing_lost(s);
 	portals_forget(s);
 	if (blocked)
 		session_unblock(s);

@@ -118,6 +118,7 @@ enum tag {
 	TAG_OURS,        /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,     /* struct err: a statement that was made to fail; its error is replaced by this one */
 	TAG_SAID,        /* struct said: what we answer to it, instead of the server */
+	TAG_CHANNELS,    /* the Sync behind LISTENs that are repeated (hearing.c) */
 	TAG_CLEAN_SYNC,  /* the Sync that ends a segment which our own setup made fail in front of a Query */
 };
 
@@ -194,6 +195,7 @@ struct preparing { /* a statement that we prepare or close on the server */
 struct savepoint {
 	struct savepoint *below;
 	struct settings *vars;
+	struct channels *channels;
 	uint16_t pins;
 	char name[];
 };
@@ -350,16 +352,17 @@ struct floor {               /* floor.c's */
 
 /* What only few sessions have, so that the others need not pay for it. */
 struct session_aside {
-	char *workload;               /* its class, as the policy's admit() called it; NULL: none */
-	struct link *link_up;         /* replication: the server side */
-	void *talk;                   /* with the admin console, as it calls it */
-	struct diverted *diverted;    /* which redirects are about it; NULL while it was not asked */
-	struct sql_scan *scan;        /* of a Query that streams through */
-	struct stays *stays;          /* what was left behind in other clusters: abroad.c's */
-	struct savepoint *savepoints; /* newest first */
-	struct map *portals;          /* named portal -> struct statement (references) */
-	struct effect *portal_effect; /* set_config parameters bound to the unnamed portal */
-	struct effect *names_effect;  /* of a PREPARE or DEALLOCATE that was just parsed on the server */
+	char *workload;                            /* its class, as the policy's admit() called it; NULL: none */
+	struct link *link_up;                      /* replication: the server side */
+	void *talk;                                /* with the admin console, as it calls it */
+	struct diverted *diverted;                 /* which redirects are about it; NULL while it was not asked */
+	struct sql_scan *scan;                     /* of a Query that streams through */
+	struct stays *stays;                       /* what was left behind in other clusters: abroad.c's */
+	struct savepoint *savepoints;              /* newest first */
+	struct channels *channels, *base_channels; /* that it LISTENs to: now; as of the last commit point */
+	struct map *portals;                       /* named portal -> struct statement (references) */
+	struct effect *portal_effect;              /* set_config parameters bound to the unnamed portal */
+	struct effect *names_effect;               /* of a PREPARE or DEALLOCATE that was just parsed on the server */
 };
 
 struct sessions;
@@ -460,6 +463,7 @@ struct session {
 	unsigned replicates : 2;     /* 1: logical, 2: physical */
 	unsigned console : 2;        /* enum console_next: what the console goes on with */
 	unsigned key_words : 4;      /* of the cancel key: 0, 1 or 8 times 4 bytes */
+	unsigned deaf : 1;           /* the server on which it listened is gone, and no other has been told yet: hearing.c */
 	uint16_t home_at;            /* index of its database's cluster, as of topo_generation */
 };
 
@@ -512,6 +516,8 @@ struct sessions {
 	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
+	unsigned n_deaf; /* hearing.c's */
+	struct loop_defer hearings;
 	struct session **slots;
 	uint32_t n_slots, cap_slots, *free_slots, n_free;
 	unsigned count;
@@ -878,6 +884,8 @@ static inline bool borrow_goes_on(struct session *s)
 	s->noticed = 0;
 	return true;
 }
+void borrow_attach(struct session *s, struct server *srv);
+bool borrow_may_begin(struct session *s);              /* there is a primary, and nobody says that nothing may begin there */
 void borrow_give_back(struct session *s);              /* if nothing speaks against it */
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
@@ -914,6 +922,8 @@ void borrow_wait_for_earlier(struct session *s);           /* the message at han
 #define BORROW_REFUSED_TEXT "!lunapool refused this statement"
 /* setup.c: the deferred BEGIN and the session's settings, in front of a statement of CLASS */
 enum borrow setup_server(struct session *s, const struct sql_class *class);
+struct channels;
+void setup_channels(struct session *s, const struct channels *channels); /* … and LISTENs, by themselves: TAG_CHANNELS */
 static inline bool setup_is_needed(const struct session *s)
 {
 	return s->vtx != VTX_NONE || s->srv->applied != s->vars || s->setup_unsettled || s->setup_again || s->query_at_risk ||
@@ -929,6 +939,26 @@ static inline void borrow_pool(struct session *s)
 	if (!s->pool || s->topo_generation != s->home->topo->generation)
 		borrow_pool_anew(s);
 }
+
+/* channels.c: what it LISTENs to.  Sets are immutable; NULL: none */
+struct channels *channels_ref(struct channels *c);
+void channels_unref(struct channels *c);
+const char *channels_next(const struct channels *c, const char *name); /* behind NAME; of NULL, the first */
+uint32_t channels_count(const struct channels *c);
+bool channels_are_known(const struct channels *c); /* there are some, and each can be repeated elsewhere */
+void channels_listen(struct session *s, const char *name);
+bool channels_unlisten(struct session *s, const char *name); /* true: it listens to nothing any more */
+void channels_forget(struct session *s);
+void channels_commit(struct session *s);
+void channels_go_back(struct session *s, struct channels *to);
+void channels_end_life(struct session *s);
+/* hearing.c: LISTEN outlives its server */
+bool hearing_can_move(const struct session *s); /* all that ties it to its server is that it listens */
+void hearing_lost(struct session *s);           /* its server is gone, and it was to go on */
+enum borrow hearing_first(struct session *s);   /* deaf, and has a server for a statement, which must wait */
+void hearing_answered(struct session *s);       /* ReadyForQuery behind its LISTENs */
+void hearings_go_on(struct loop_defer *d);
+void hearing_end_life(struct session *s);
 
 /* vars.c: the books */
 void vars_begin_life(struct session *s, struct settings *startup);

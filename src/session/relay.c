@@ -87,6 +87,10 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	s->srv->tx_status = f->body.at[0];
 	s->copy_refused = s->row_refused = 0;
 	vars_on_ready(s);
+	if (UNLIKELY(entry.tag == TAG_CHANNELS)) {
+		hearing_answered(s);
+		return FATE_DROP;
+	}
 	if (entry.tag == TAG_SETUP_SYNC) {
 		if (s->welcomed)
 			relay_setup_done(s);

@@ -198,6 +198,7 @@ static void session_end(struct session *s, enum close_reason why)
 	if (session_aside(s)->talk)
 		console_end(s);
 	cancel_retire(s);
+	hearing_end_life(s);
 	vars_end_life(s);
 	portals_forget(s);
 	names_free(s);

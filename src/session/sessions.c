@@ -26,6 +26,7 @@ struct sessions *sessions_new(const struct session_env *env)
 	dlist_init(&ss->dead);
 	dlist_init(&ss->lingering);
 	loop_defer_init(&ss->bury, sessions_bury);
+	loop_defer_init(&ss->hearings, hearings_go_on);
 	loop_timer_init(&ss->pin_retry, sessions_retry_pins);
 	routes_init(ss);
 	counted_begin(ss);
@@ -50,6 +51,7 @@ void sessions_free(struct sessions *ss)
 	session_fatal(CONTAINER_OF(it, struct session, link), CLOSE_SHUTDOWN, &e);
 	DLIST_EACH(it, &ss->lingering)
 	session_bury(CONTAINER_OF(it, struct session, link));
+	loop_defer_cancel(&ss->hearings);
 	loop_defer_cancel(&ss->bury);
 	sessions_bury(&ss->bury);
 	loop_timer_stop(ss->loop, &ss->pin_retry);
@@ -116,6 +118,8 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 		hold_waiters(ss);
 	if (ss->routes)
 		call_back(ss);
+	if (ss->n_deaf)
+		loop_defer(ss->loop, &ss->hearings);
 }
 
 static bool session_is_idle(const struct session *s)

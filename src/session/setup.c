@@ -264,6 +264,33 @@ static enum borrow setup_alone(struct session *s, struct settings *target)
 	return BORROW_BLOCKED;
 }
 
+/* LISTEN "a": as the server's parser made of it what the client wrote. */
+static void setup_listen(struct setup *u, const char *name)
+{
+	struct writer text;
+	writer_init_grow(&text);
+	writer_bytes(&text, slice_text("LISTEN \""));
+	for (const char *c = name; *c; c++)
+		writer_bytes(&text, *c == '"' ? slice_text("\"\"") : slice_of(c, 1));
+	writer_bytes(&text, slice_text("\""));
+	setup_parse_bind_execute(u, writer_slice(&text), 0, slice_of(NULL, 0), TAG_SETUP, NULL);
+	writer_fini(&text);
+}
+
+void setup_channels(struct session *s, const struct channels *channels)
+{
+	struct setup u;
+	setup_init(&u, s);
+	if (s->srv->applied != s->base_vars)
+		setup_settings(&u, s->base_vars);
+	for (const char *name = NULL; (name = channels_next(channels, name));)
+		setup_listen(&u, name);
+	setup_close_portal(&u);
+	setup_sync(&u, TAG_CHANNELS);
+	setup_send(&u);
+	s->setup_ahead = 1;
+}
+
 /* The client's transaction failed before a server took part in it.  One that is asked for now is put into the same state, so that all that follows
  * is PostgreSQL's own behaviour. */
 static void setup_failed_transaction(struct session *s)

@@ -1,5 +1,5 @@
 /*
- * vars — the books of a session: what it has SET, its savepoints, its pins; and with them what its server has applied.
+ * vars — the books of a session: what it has SET, its savepoints, its pins, its channels; and with them what its server has applied.
  *
  * They follow what the server completed, never what was sent:
  *
@@ -102,6 +102,7 @@ static void vars_discard_all(struct session *s)
 		s->srv->must_close = 1; /* dblink's connections and what LOAD brought survive it */
 	replace(&s->vars, settings_ref(s->defaults));
 	pins_set(s, s->pins & PIN_MODE);
+	channels_forget(s);
 	s->vars_touched = 1;
 	if (!s->srv)
 		return;
@@ -152,6 +153,7 @@ static void savepoints_drop(struct session *s, struct savepoint *down_to)
 		struct savepoint *top = s->aside->savepoints;
 		s->aside->savepoints = top->below;
 		settings_unref(top->vars);
+		channels_unref(top->channels);
 		mem_free(top);
 	}
 }
@@ -162,6 +164,7 @@ static void vars_commit(struct session *s)
 	if (s->base_vars != s->vars)
 		replace(&s->base_vars, settings_ref(s->vars));
 	s->base_pins = s->pins;
+	channels_commit(s);
 	if (s->srv && s->srv->committed != s->srv->applied)
 		replace(&s->srv->committed, settings_ref(s->srv->applied));
 	if (s->tx_ddl && s->pool)
@@ -184,6 +187,7 @@ static void vars_rollback(struct session *s)
 	savepoints_drop(s, NULL);
 	replace(&s->vars, settings_ref(s->base_vars));
 	pins_set(s, pins_after_rollback(s->pins, s->base_pins));
+	channels_go_back(s, session_aside(s)->base_channels);
 	if (s->srv)
 		replace(&s->srv->applied, settings_ref(s->srv->committed));
 	if (s->tx_ddl && s->pool) /* what was prepared meanwhile may name what is gone */
@@ -198,6 +202,7 @@ static void savepoint_add(struct session *s, const char *name)
 	struct savepoint *sp = mem_alloc(sizeof *sp + strlen(name) + 1);
 	sp->below = session_aside(s)->savepoints;
 	sp->vars = settings_ref(s->vars);
+	sp->channels = channels_ref(session_aside(s)->channels);
 	sp->pins = s->pins;
 	strcpy(sp->name, name);
 	session_aside_of(s)->savepoints = sp;
@@ -226,6 +231,7 @@ static void savepoint_rollback(struct session *s, const char *name)
 	savepoints_drop(s, sp);
 	replace(&s->vars, settings_ref(sp->vars));
 	pins_set(s, pins_after_rollback(s->pins, sp->pins));
+	channels_go_back(s, sp->channels);
 	if (s->srv)
 		replace(&s->srv->applied, settings_ref(sp->vars));
 	s->vars_touched = 1;
@@ -351,7 +357,15 @@ void vars_on_complete(struct session *s, struct effect *e, uint32_t part, struct
 	case SQL_CLOSE_ALL:
 		pins_set(s, s->pins & ~PIN_HOLD);
 		break;
+	case SQL_LISTEN:
+		channels_listen(s, p->name);
+		break;
+	case SQL_UNLISTEN:
+		if (channels_unlisten(s, p->name))
+			pins_set(s, s->pins & ~PIN_LISTEN);
+		break;
 	case SQL_UNLISTEN_ALL:
+		channels_forget(s);
 		pins_set(s, s->pins & ~PIN_LISTEN);
 		break;
 	case SQL_PREPARE:
@@ -459,6 +473,7 @@ void vars_begin_life(struct session *s, struct settings *startup)
 void vars_end_life(struct session *s)
 {
 	savepoints_drop(s, NULL);
+	channels_end_life(s);
 	settings_unref(s->defaults);
 	settings_unref(s->vars);
 	settings_unref(s->base_vars);

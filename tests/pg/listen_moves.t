@@ -1,0 +1,137 @@
+#!/usr/bin/env -S /usr/bin/python3
+"""Sessions that LISTEN go on listening when their server is lost, and on the next primary after a failover."""
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from harness import *  # noqa: E402,F403
+from ha import Scene, signal_tree  # noqa: E402
+from pgwire import bind, execute, parse, query, sync  # noqa: E402
+
+proxy_only()
+CHANNELS = "select coalesce(string_agg(c, ',' order by c), '') from pg_listening_channels() c"
+
+
+def hears(c, payload):
+    """It waits for that notification, doing nothing."""
+    while payload not in [p for _, p in c.notifications]:
+        m = c.recv()
+        if m is None or m[0] == 'E':
+            return False
+    return True
+
+
+def warned(c):
+    return [n['C'] for n in c.notices]
+
+
+with scenario('the books of what a session listens to'):
+    cluster = Cluster.get()
+    db = cluster.database()
+    proxy = Proxy(cluster, workers=2, pool={'size': 4, 'max_pinned': 4})
+    sender = proxy.connect(db)
+
+    def lose(c):
+        """Its server goes, while it does nothing; it listens again by itself."""
+        pid = c.one('select pg_backend_pid()')
+        at = len(proxy.log())
+        sender.q(f'select pg_terminate_backend({pid})')
+        return at
+
+    def after(*statements, before=()):
+        """The channels it listens to on another server, having run STATEMENTS."""
+        with proxy.connect(db) as c:
+            for s in statements:
+                c.ask(s if isinstance(s, bytes) else query(s))
+            here = c.one(CHANNELS)
+            pid = c.one('select pg_backend_pid()')
+            if here:
+                at = lose(c)
+                proxy.wait_log('listen_moved', start=at)
+                return here, c.one(CHANNELS), c.one('select pg_backend_pid()') != pid
+            return here, '', True
+
+    def one(text):
+        return parse('', text) + bind('', '') + execute()
+
+    for name, want, *statements in (
+            ('one', 'a', 'listen a'),
+            ('names that need quotes', 'A "b",it\'s', 'listen "A ""b"""', 'listen "it\'s"'),
+            ('several in a Query', 'a,b', 'listen b; listen a'),
+            ('twice', 'a', 'listen a', 'listen a'),
+            ('as extended messages', 'a,b', one('listen a') + one('listen b') + sync()),
+            ('prepared', 'a', parse('p', 'listen a') + bind('', 'p') + execute() + sync()),
+            ('committed', 'a,b', 'begin', 'listen a', 'listen b', 'commit'),
+            ('rolled back', '', 'begin', 'listen a', 'rollback'),
+            ('one of two rolled back', 'a', 'listen a', 'begin; listen b; unlisten a; rollback'),
+            ('undone by an error', 'a', 'listen a', 'listen b; select 1/0'),
+            ('undone by an error in a segment', 'a', 'listen a', one('listen b') + one('select 1/0') + sync()),
+            ('behind a commit in the same Query', 'a,b', 'listen a', 'listen b; commit; listen c; select 1/0'),
+            ('rolled back to a savepoint', 'a,d', 'begin', 'listen a', 'savepoint s', 'listen b', 'savepoint t', 'listen c', 'rollback to s', 'listen d', 'commit'),
+            ('released', 'a,b', 'begin', 'listen a', 'savepoint s', 'listen b', 'release s', 'commit'),
+            ('a failed transaction', 'a', 'listen a', 'begin', 'listen b', 'select 1/0', 'commit'),
+            ('UNLISTEN of one', 'b', 'listen a; listen b', 'unlisten a'),
+            ('UNLISTEN of another', 'a', 'listen a', 'unlisten b'),
+            ('UNLISTEN of all by name', '', 'listen a; listen b', 'unlisten a', 'unlisten b'),
+            ('UNLISTEN *', '', 'listen a; listen b', 'unlisten *'),
+            ('UNLISTEN * that is rolled back', 'a,b', 'listen a; listen b', 'begin; unlisten *; listen c; rollback'),
+            ('UNLISTEN *, and again', 'c', 'listen a', 'begin; unlisten *; listen c; commit'),
+            ('DISCARD ALL', '', 'listen a', 'discard all'),
+            ('RESET ALL', 'a', 'listen a', 'reset all')):
+        is_(after(*statements), (want, want, True), f'{name}: on another server, too')
+    with proxy.connect(db) as c:
+        c.q('listen a')
+        c.q('unlisten a')
+        with proxy.connect('lunapool') as admin:
+            is_(admin.table('SHOW PINS'), [], 'who listens to nothing any more keeps no server')
+
+with scenario('what a session is when it listens again'):
+    c = proxy.connect(db)
+    c.q("set application_name = 'mine'; set search_path = pg_catalog; listen a")
+    c.ask(parse('p', 'select $1::int + 1') + sync())
+    at = lose(c)
+    proxy.wait_log('listen_moved', start=at)
+    sender.q("notify a, 'again'")
+    ok(hears(c, 'again'), 'it hears, by itself')
+    is_(warned(c), ['01000'], '… and knows that it may have missed something')
+    is_((c.one('show application_name'), c.one('show search_path'), c.ask(bind('', 'p', ['1']) + execute() + sync())[-1][0]), ('mine', 'pg_catalog', 'Z'),
+        'its settings and statements are what they were')
+    c.q('set client_min_messages = error')
+    at = lose(c)
+    proxy.wait_log('listen_moved', start=at)
+    c.q('select 1')
+    is_(warned(c), ['01000'], 'who wants no warnings gets none')
+    for what in ('create temp table t ()', 'do $$ begin end $$', 'listen "ü"', 'select pg_advisory_lock(1)'):
+        c = proxy.connect(db)
+        c.q(f'listen a; {what}')
+        lose(c)
+        like(str([m for m in [c.recv()] if m]), '57P01', f'with {what} beside it, it ends')
+
+with scenario('kill -9 of the primary'):
+    s = Scene(pool=60)
+    clients = [s.proxy.connect() for _ in range(20)]
+    for i, c in enumerate(clients):
+        c.q(f'listen common; listen own_{i}')
+    busy, open_ = s.proxy.connect(), s.proxy.connect()
+    busy.q('listen common')
+    open_.q('listen common')
+    open_.q("begin; listen never; insert into t values (1, 'never')")
+    busy.send(query('select pg_sleep(100)'))
+    signal_tree(s.cluster, 0, signal.SIGKILL)
+    s.ends()
+    n = len(clients) + 2
+    wait_for(lambda: s.proxy.log().count('listen_moved') >= n, what='all to listen again')
+    is_(s.proxy.log().count('listen_moved'), n, 'each listens again, once')
+    with s.cluster.at(s.primary()) as other:
+        other.q("notify common, 'all'")
+        for i in range(20):
+            other.q(f"notify own_{i}, 'own {i}'")
+    is_([c for c in clients if not hears(c, 'all')], [], 'all hear what the new primary has to tell')
+    is_([i for i, c in enumerate(clients) if not hears(c, f'own {i}')], [], 'each on its own channel')
+    like(str([m[1] for m in busy.until('Z') if m[0] == 'E']), '08007', 'a statement under way fails')
+    is_((hears(busy, 'all'), busy.one(CHANNELS)), (True, 'common'), '… and its session listens')
+    is_((open_.error('select 1'), open_.q('rollback'), open_.one(CHANNELS)), ('40001', [], 'common'), 'a LISTEN of a transaction that was lost is none')
+    is_([c.one('select 1') for c in clients], ['1'] * 20, 'and nobody was cut')
+    s.close()
+done()
