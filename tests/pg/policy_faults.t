@@ -6,7 +6,6 @@ LUNAPOOL_LONG=1: thousands of reloads, a broken policy now and then, under pgben
 import contextlib
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -54,7 +53,7 @@ class Traffic:
         ended = [p.poll() for p in self.processes]
         for p in self.processes:
             with contextlib.suppress(ProcessLookupError):
-                p.send_signal(signal.SIGINT)
+                p.terminate()
             p.wait()
         said = []
         for log in self.logs:
