@@ -16,8 +16,9 @@
 /* A node, as it answered when nobody received anything from the old primary any more. */
 struct guard_node {
 	const char *name;
-	const char *alias;   /* what it calls itself at its primary; "" is not known */
+	const char *alias; /* what it calls itself at its primary; "" is not known */
 	bool has_answered, in_recovery;
+	bool was_tried;     /* in vain: that is why it is in quarantine; what it has counts all the same */
 	bool is_delayed;    /* it replays late on purpose, so that what was done by mistake is not done there yet */
 	uint64_t system_id; /* 0: not visible */
 	uint64_t timeline;  /* 0: not known */
@@ -35,6 +36,7 @@ struct guard_view {
 };
 struct guard_verdict {
 	bool may;
+	int source;               /* who has all that it lacks, if it may not for lack of that only; -1 */
 	char why[RECORD_WHY_MAX]; /* not; or what it lacks */
 };
 /* One verdict for each node; returns how many may, and in ORDER their indices, the best first. */

@@ -116,6 +116,7 @@ size_t op_judge(struct ops *o, const struct ops_picture *p, bool is_planned, str
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		nodes[i] = p->nodes[i].guard;
 		nodes[i].has_answered = op_answered_since(&p->nodes[i], o->entered_us);
+		nodes[i].was_tried = was_tried(o, &p->nodes[i]);
 		if (is_planned)
 			nodes[i].received = nodes[i].received != 0;
 		const struct record_node *said = record_node(&o->record, nodes[i].name);
@@ -212,7 +213,7 @@ bool step_choose(struct ops *o)
 		return op_target(o, p->nodes[order[0]].guard.name, judged);
 	if (may > 0)
 		op_stay(o, "the policy wants nobody to take its place: %s", why);
-	else
+	else if (!op_fetch(o, p, verdicts))
 		op_stay(o, "no node may take its place: %s", judged);
 	if (op_now(o) - o->entered_us >= READMIT_US && readmit(o, p))
 		return false;

@@ -116,7 +116,7 @@ static bool is_sound(const struct guard_view *view, const struct guard_node *n, 
 	const struct record_node *said = record_node(r, n->name);
 	if (strcmp(n->name, r->primary) == 0)
 		return refuse(v, "it is the primary that is to be replaced");
-	if (said && said->flags & RECORD_QUARANTINED)
+	if (said && said->flags & RECORD_QUARANTINED && !n->was_tried)
 		return refuse(v, "it is %s: %.150s", said->flags & RECORD_DETACHED ? "detached" : "in quarantine", said->why);
 	if (!n->has_answered)
 		return refuse(v, "it does not answer");
@@ -139,6 +139,8 @@ static bool may_be_primary(const struct guard_view *view, const struct guard_nod
 	const struct record_node *said = record_node(view->record, n->name);
 	if (said && said->flags & RECORD_DETACHED)
 		return refuse(v, "it is detached: %.150s", said->why);
+	if (n->was_tried)
+		return refuse(v, "it is in quarantine: %.150s", said->why);
 	if (n->priority <= 0)
 		return refuse(v, "its priority is 0");
 	if (n->is_delayed)
@@ -167,6 +169,7 @@ struct quorum {
 	bool is_asked, is_met;
 	unsigned answered, needed;
 	uint64_t floor; /* furthest of those who answered */
+	int furthest;
 };
 
 static bool counts(const struct guard_view *view, const struct guard_node *n)
@@ -184,7 +187,10 @@ static struct quorum ask_quorum(const struct guard_view *view, const struct guar
 		if (!is_named(sync, node) || !counts(view, node))
 			continue;
 		q.answered++;
-		q.floor = node->received > q.floor ? node->received : q.floor;
+		if (node->received > q.floor) {
+			q.floor = node->received;
+			q.furthest = (int)i;
+		}
 	}
 	q.is_met = q.answered >= q.needed;
 	return q;
@@ -205,10 +211,11 @@ static bool has_what_was_acknowledged(const struct quorum *q, const struct guard
 	if (!q->is_met)
 		return refuse(v, "commits that were acknowledged may be on synchronous standbys that do not answer: %u of %u needed do",
 		              q->answered, q->needed);
-	if (n->received < q->floor)
-		return refuse(v, "it is %" PRIu64 " bytes behind a synchronous standby, which may have acknowledged them",
-		              q->floor - n->received);
-	return true;
+	if (n->received >= q->floor)
+		return true;
+	v->source = q->furthest;
+	return refuse(v, "it is %" PRIu64 " bytes behind a synchronous standby, which may have acknowledged them",
+	              q->floor - n->received);
 }
 
 /* -- order ------------------------------------------------------------------------------------------- */
@@ -237,7 +244,7 @@ size_t guard_judge(const struct guard_view *view, struct guard_verdict *verdicts
 	size_t n = 0;
 	for (size_t i = 0; i < view->n_nodes; i++) {
 		struct guard_verdict *v = &verdicts[i];
-		*v = (struct guard_verdict){ .may = true };
+		*v = (struct guard_verdict){ .may = true, .source = -1 };
 		if (is_sound(view, &view->nodes[i], v) && may_be_primary(view, &view->nodes[i], v) &&
 		    has_what_was_acknowledged(&q, &view->nodes[i], v) && (q.is_asked || loses_little(view, &view->nodes[i], v)))
 			insert(view, order, n++, i);

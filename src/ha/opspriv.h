@@ -3,6 +3,7 @@
  *
  *   ops.c        doors, records, the public calls     tend.c    while there is no operation
  *   failover.c   the steps                            wanted.c     what people want
+ *   fetch.c      what a candidate lacks
  *   switchover.c … of an ordered one                  rejoin.c     nodes that come back: in the background
  *                                                     drain.c      nodes that leave: there, too
  */
@@ -140,6 +141,11 @@ void op_tell_candidates(struct ops *o, const struct ops_picture *p, const struct
 /* IS_PLANNED: whoever is chosen will be waited for, so that how far each has come does not count. */
 size_t op_judge(struct ops *o, const struct ops_picture *p, bool is_planned, struct guard_verdict *verdicts, size_t *order);
 uint64_t op_follow_us(const struct ops *o); /* that a standby is given to follow */
+
+/* ---- fetch.c --------------------------------------------------------------------------------------------------------------- */
+
+/* True: it is under way, and told by op_stay(). */
+bool op_fetch(struct ops *o, const struct ops_picture *p, const struct guard_verdict *verdicts);
 
 /* ---- switchover.c ---------------------------------------------------------------------------------------------------------- */
 

@@ -112,7 +112,8 @@ static void undertake(struct undertaking *u)
 		                                   .user = conf->service_user,
 		                                   .password = conf->service_password,
 		                                   .cluster = conf };
-	if (u->what != OPS_ACT_SETTLE && run_hook(u))
+	bool is_by_sql_only = u->what == OPS_ACT_SETTLE || u->what == OPS_ACT_FETCH;
+	if (!is_by_sql_only && run_hook(u))
 		return;
 	if (is_by_hook_only(u->what)) {
 		err_set(&u->why, "55000", "the policy has no such hook any more, or it could not begin");

@@ -147,6 +147,21 @@ is_((status, err), (0, ''), 'the policy has the old primary rejoin')
 if status:
     print('# ' + out.replace('\n', '\n# '))
 
+# -- who cannot be primary has what was acknowledged
+file('main.lua', 'return { api = 1 }\n')
+status, out, err = test('--seeds', '20', file('main_test.lua', HEAD +
+                                              't.case("its promotion always fails: the next one", function(sim) sim:cluster { primary = "pg1", '
+                                              'standbys = { "pg2", "pg3" }, sync = "ANY 1 (pg2, pg3)", nodes = { pg2 = { priority = 200 } } }\n'
+                                              'sim:run "2s" sim:hook_fails("promote", "pg2") sim:kill "pg1" sim:run "5s" '
+                                              't.is(sim:primary(), "pg3") t.at_most(sim:write_outage(), "4s") end)\n'
+                                              't.case("its priority is 0: another gets it from there", function(sim) sim:cluster { primary = "pg1", '
+                                              'standbys = { "pg2", "pg3" }, sync = "ANY 1 (pg2, pg3)", nodes = { pg3 = { priority = 0 } } }\n'
+                                              'sim:run "2s" sim:lag("pg2", "64kB") sim:run "1s" sim:kill "pg1" sim:heal "pg2" sim:run "20s" '
+                                              't.is(sim:primary(), "pg2") t.is(sim:lost_writes(), 0) end)\n'))
+is_((status, err), (0, ''), 'it is counted, and handed on')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
 # -- the examples
 examples = sorted(glob.glob(f'{ROOT}/examples/*_test.lua'))
 ok(len(examples) >= 3, 'there are examples')

@@ -145,8 +145,15 @@ static void who_is_never_primary_is_asked(void **state)
 	record_flag(&record, "b", RECORD_DETACHED, 0, "by order");
 	expect_refused(&v, 1, "1 bytes behind");
 	expect_refused(&v, 2, "detached");
+	assert_int_equal(verdicts[1].source, 2);
 	nodes[2].received = 1000;
 	assert_int_equal(guard_judge(&v, verdicts, order), 1);
+	record_flag(&record, "b", RECORD_QUARANTINED, RECORD_DETACHED, "its promotion failed");
+	expect_refused(&v, 1, "1 of 2 needed");
+	nodes[2].was_tried = true;
+	assert_int_equal(guard_judge(&v, verdicts, order), 1);
+	expect_refused(&v, 2, "quarantine");
+	assert_int_equal(verdicts[2].source, -1);
 }
 
 /*
