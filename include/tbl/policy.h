@@ -300,7 +300,9 @@
 	         "Starts it as a standby of primary; true when it says that it is one. options are for postgres itself.")            \
 	FUNCTION(rewind,                                                                                                             \
 	         "node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, timeout?: number, here?: boolean}",     \
-	         "true?, lunapool.Error?", "Stops it, and takes back with pg_rewind what it has that primary has not.")              \
+	         "true?, lunapool.Error?",                                                                                           \
+	         "Stops it, and takes back with pg_rewind what it has that primary has not. After one that was cut off it refuses, " \
+	         "and so does lp.start_standby.")                                                                                    \
 	FUNCTION(rebuild,                                                                                                            \
 	         "op: any, node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: "  \
 	         "number}",                                                                                                          \
@@ -314,8 +316,10 @@
 	    "true?, lunapool.Error?", "Lets a standby that runs follow another primary; true when it receives what that writes.")    \
 	FUNCTION(rejoin,                                                                                                             \
 	         "op: any, node: lunapool.Node, primary: lunapool.Node, options?: {conninfo?: string, options?: string, timeout?: "  \
-	         "number, here?: boolean}",                                                                                          \
-	         "true?, lunapool.Error?", "Makes an old primary a standby: lp.rewind and lp.start_standby.")                        \
+	         "number, here?: boolean, rebuild?: boolean}",                                                                       \
+	         "true?, lunapool.Error?",                                                                                           \
+	         "Makes an old primary a standby: lp.rewind and lp.start_standby; with rebuild a new copy where pg_rewind cannot "   \
+	         "help.")                                                                                                            \
 	FUNCTION(step, "name: string, fn: fun(): any, any", "any, lunapool.Error?",                                                  \
 	         "In a hook of an operation: calls fn, and keeps what it returns, JSON of at most 4 kB, in the operation's record "  \
 	         "before it goes on; when the hook runs again for the same "                                                         \

@@ -1,6 +1,7 @@
 -- What lunapool.by_ssh and lunapool.by_commands have in common: failover with PostgreSQL's own programs.
 --
--- Of the configuration it takes data_dir, and bin_dir where the programs are not in PATH, of each node.
+-- Of the configuration it takes data_dir, and bin_dir where the programs are not in PATH, of each node.  Options: here, on this machine; rebuild, a new
+-- copy where pg_rewind cannot help; conninfo, options, timeout as lp.rejoin has them.
 
 local lp = require "lunapool"
 

@@ -129,7 +129,7 @@ local function data_dir(node)
   if node.data_dir == "" then
     error("node " .. node.name .. " has no data_dir in the configuration", 3)
   end
-  return node.data_dir
+  return (node.data_dir:gsub("(.)/+$", "%1")) -- other names are made of it
 end
 
 -- ---- what is done to servers ------------------------------------------------------------------------------------------
@@ -158,6 +158,7 @@ end
 -- A standby's settings are written with the server down: the last line of a name in postgresql.auto.conf counts.
 local write_settings = [[
 set -e
+[ ! -e "$1.rewinding" ] || { echo "a rewind of $1 was cut off: it is not started" >&2; exit 1; }
 touch "$1/standby.signal"
 printf '\n%s\n' "$2" >> "$1/postgresql.auto.conf"]]
 
@@ -194,9 +195,27 @@ function lp.start_standby(node, primary, options)
   end)
 end
 
--- Takes back what NODE has that PRIMARY has not.  It is down afterwards.
-function lp.rewind(node, primary, options)
-  options = options or {}
+-- A rewind that was cut off leaves what is neither the old nor the new: beside the directory it says so until it is done.  What pg_rewind refuses
+-- it refuses before it has read the list of files, and nothing has changed then.  (A standby that crashed recovers as a single user only without its signal.)
+local rewind_once = [[
+dir=$1; shift
+if [ -e "$dir.rewinding" ]; then
+  exec 9>>"$dir.rewinding"
+  flock -n 9 || { echo "$dir is being rewound, by an earlier call" >&2; exit 1; }
+  echo "an earlier rewind of $dir was cut off: only a new copy helps" >&2; exit 1
+fi
+exec 9>"$dir.rewinding" && flock -n 9 || exit 1
+rm -f "$dir/standby.signal"
+said=$(LC_ALL=C "$@" 2>&1); status=$?
+printf '%s\n' "$said" >&2
+if [ $status -gt 127 ] || { [ $status -gt 0 ] && printf '%s\n' "$said" | grep -Eq 'file list|need to copy|kB [(][0-9]'; }; then
+  exit $status
+fi
+rm -f "$dir.rewinding"
+exit $status]]
+
+-- The third value: pg_rewind cannot help.
+local function rewind(node, primary, options)
   local dir = data_dir(node)
   local ok, err = lp.stop(node, options)
   if not ok then
@@ -206,33 +225,61 @@ function lp.rewind(node, primary, options)
   if not ok then
     return nil, err
   end
-  local rewind = { program(node, "pg_rewind"), "--target-pgdata=" .. dir, "--source-server=" .. (options.conninfo or primary.conninfo) }
-  ok, err = at(node, options, rewind, { timeout = options.timeout or 600 })
-  return ok and true, err
+  local words = { "sh", "-c", rewind_once, "sh", dir, program(node, "pg_rewind"), "--progress", "--target-pgdata=" .. dir,
+    "--source-server=" .. (options.conninfo or primary.conninfo) }
+  ok, err = at(node, options, words, { timeout = options.timeout or 600 })
+  if err then
+    err.message = err.message:gsub("^sh", "pg_rewind", 1)
+  end
+  return ok and true, err, err and err.kind ~= "connect" and err.kind ~= "start"
 end
 
+-- Takes back what NODE has that PRIMARY has not.  It is down afterwards.
+function lp.rewind(node, primary, options)
+  local ok, err = rewind(node, primary, options or {})
+  return ok, err
+end
+
+-- The copy is made beside what is there, and takes its place when it is complete; what was there is kept until the copy has run.  One that never
+-- did has a mark in it, and is not kept in the place of what was there before it.
 local make_room = [[
 set -e
-if [ -d "$1" ]; then rm -rf "$1.before" && mv "$1" "$1.before"; fi]]
-local clear_up = [[rm -rf "$1.before"]]
-local put_back = [[if [ -d "$1.before" ]; then rm -rf "$1" && mv "$1.before" "$1"; fi]]
+if [ -e "$1.rewinding" ]; then
+  exec 9>>"$1.rewinding"
+  flock -n 9 || { echo "$1 is being rewound, by an earlier call" >&2; exit 1; }
+fi
+if [ ! -e "$1" ] && [ -e "$1.before" ]; then mv "$1.before" "$1"; fi
+rm -rf "$1.copy" "$1.failed"]]
+local take_place = [[
+set -e
+: >"$1.copy/lunapool.copy"
+if [ -e "$1/lunapool.copy" ] && [ -e "$1.before" ]; then
+  mv "$1" "$1.failed"
+elif [ -e "$1" ]; then
+  rm -rf "$1.before"
+  mv "$1" "$1.before"
+fi
+mv "$1.copy" "$1"
+rm -rf "$1.rewinding" "$1.failed"]]
+local clear_up = [[rm -f "$1/lunapool.copy" && rm -rf "$1.before"]]
 
--- A new copy of PRIMARY in the place of what NODE has, which is kept beside it until the copy runs.
+-- A new copy of PRIMARY in the place of what NODE has.
 function lp.rebuild(op, node, primary, options)
   options = options or {}
   local dir = data_dir(node)
   local ok, err = lp.stop(node, { here = options.here })
-  if not ok and err.kind ~= "exit" then
+  if not ok and err.status ~= 4 then -- 4: there is no such directory
     return nil, err
   end
-  ok, err = at(node, options, { "sh", "-c", make_room, "sh", dir }, { timeout = 300 })
-  if not ok then
-    return nil, err
+  local copy = { program(node, "pg_basebackup"), "-D", dir .. ".copy", "-d", options.conninfo or primary.conninfo, "-X", "stream", "-c", "fast" }
+  ok, err = at(node, options, { "sh", "-c", make_room, "sh", dir }, { timeout = 3600 })
+  if ok then
+    ok, err = at(node, options, copy, { timeout = options.timeout or 6 * 3600 })
   end
-  local copy = { program(node, "pg_basebackup"), "-D", dir, "-d", options.conninfo or primary.conninfo, "-X", "stream", "-c", "fast" }
-  ok, err = at(node, options, copy, { timeout = options.timeout or 6 * 3600 })
+  if ok then
+    ok, err = at(node, options, { "sh", "-c", take_place, "sh", dir }, { timeout = 3600 })
+  end
   if not ok then
-    at(node, options, { "sh", "-c", put_back, "sh", dir }, { timeout = 300 })
     return nil, err
   end
   ok, err = lp.start_standby(node, primary, options)
@@ -284,11 +331,15 @@ function lp.follow(node, primary, options)
   end)
 end
 
--- An old primary becomes a standby of the new one; what it has alone is gone then.
+-- An old primary becomes a standby of the new one; what it has alone is gone then.  With options.rebuild it gets a new copy where pg_rewind cannot help.
 function lp.rejoin(op, node, primary, options)
-  local ok, err = lp.rewind(node, primary, options)
+  options = options or {}
+  local ok, err, is_hopeless = rewind(node, primary, options)
   if ok then
     return lp.start_standby(node, primary, options)
+  elseif is_hopeless and options.rebuild then
+    lp.log("pg_rewind cannot help " .. node.name .. ", which gets a new copy: " .. err.message, "warn")
+    return lp.rebuild(op, node, primary, { conninfo = options.conninfo, options = options.options, here = options.here })
   end
   return nil, err
 end

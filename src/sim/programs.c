@@ -1,5 +1,5 @@
 /*
- * programs — what hooks run in a simulation: ssh to a node's machine, and there pg_ctl, pg_rewind, pg_basebackup and the two scripts of the stock
+ * programs — what hooks run in a simulation: ssh to a node's machine, and there pg_ctl, pg_rewind, pg_basebackup and the scripts of the stock
  * library; whatever else ends well after a moment, without an effect.
  *
  * A machine is there as long as there is a way to it, also when its server is down or frozen.  Which node a program is about it says by its machine
@@ -85,17 +85,27 @@ static int node_at_host(const struct sim *s, const char *host)
 	return SIM_NONE;
 }
 
-/* ".../NAME" is a node's data directory: it is the last part of the path (lunapool.c). */
+/* ".../NAME" is a node's data directory: it is the last part of the path (lunapool.c); ".../NAME.copy" is one in the making. */
+static int node_of_dir(const struct sim *s, const char *path)
+{
+	static const char copy_end[] = ".copy";
+	char name[RECORD_NAME_MAX];
+	int len = snprintf(name, sizeof name, "%s", base_of(path)), cut = len - (int)strlen(copy_end);
+	if (cut > 0 && (size_t)len < sizeof name && strcmp(name + cut, copy_end) == 0)
+		name[cut] = 0;
+	return sim_node_named(s, name);
+}
+
 static int node_by_dir(const struct sim *s, const struct words *w)
 {
 	for (size_t i = 1; i < w->n; i++) {
 		const char *dir = strcmp(w->at[i - 1], "-D") == 0                                          ? w->at[i]
 		                  : strncmp(w->at[i], "--target-pgdata=", strlen("--target-pgdata=")) == 0 ? w->at[i]
 		                                                                                           : NULL;
-		if (dir && sim_node_named(s, base_of(dir)) >= 0)
-			return sim_node_named(s, base_of(dir));
-		if (strchr(w->at[i], '/') && sim_node_named(s, base_of(w->at[i])) >= 0)
-			return sim_node_named(s, base_of(w->at[i]));
+		if (dir && node_of_dir(s, dir) >= 0)
+			return node_of_dir(s, dir);
+		if (strchr(w->at[i], '/') && node_of_dir(s, w->at[i]) >= 0)
+			return node_of_dir(s, w->at[i]);
 	}
 	return SIM_NONE;
 }
@@ -149,9 +159,16 @@ static uint64_t copy_server(struct sim *s, struct play *p, const struct words *w
 	return sim_between(s, 100 * MS, 500 * MS);
 }
 
+/* The stock library's scripts take a directory and, if they run a program, that and its words. */
+static const char *program_of(const struct words *w)
+{
+	const char *name = base_of(w->at[0]), *inner = w->n > 6 ? base_of(w->at[5]) : "";
+	return strcmp(name, "sh") == 0 && strcmp(inner, "pg_rewind") == 0 ? inner : name;
+}
+
 static uint64_t run_at(struct sim *s, struct play *p, const struct words *w)
 {
-	const char *name = base_of(w->at[0]);
+	const char *name = program_of(w);
 	if (strcmp(name, "pg_ctl") == 0)
 		return pg_ctl(s, p, w);
 	if (strcmp(name, "pg_rewind") == 0 || strcmp(name, "pg_basebackup") == 0)

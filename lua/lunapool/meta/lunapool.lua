@@ -307,7 +307,7 @@ function lp.stop(node, options) end
 ---@return true?, lunapool.Error?
 function lp.start_standby(node, primary, options) end
 
----Stops it, and takes back with pg_rewind what it has that primary has not.
+---Stops it, and takes back with pg_rewind what it has that primary has not. After one that was cut off it refuses, and so does lp.start_standby.
 ---@param node lunapool.Node
 ---@param primary lunapool.Node
 ---@param options? {conninfo?: string, timeout?: number, here?: boolean}
@@ -335,11 +335,11 @@ function lp.promote(node, options) end
 ---@return true?, lunapool.Error?
 function lp.follow(node, primary, options) end
 
----Makes an old primary a standby: lp.rewind and lp.start_standby.
+---Makes an old primary a standby: lp.rewind and lp.start_standby; with rebuild a new copy where pg_rewind cannot help.
 ---@param op any
 ---@param node lunapool.Node
 ---@param primary lunapool.Node
----@param options? {conninfo?: string, options?: string, timeout?: number, here?: boolean}
+---@param options? {conninfo?: string, options?: string, timeout?: number, here?: boolean, rebuild?: boolean}
 ---@return true?, lunapool.Error?
 function lp.rejoin(op, node, primary, options) end
 

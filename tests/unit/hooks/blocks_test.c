@@ -119,6 +119,50 @@ static void a_new_copy_takes_its_place(void **state)
 	SAYS("return lp.ssh(old, { 'ls', '-d', old.data_dir .. '.before' }) and 'kept' or 'gone'", "gone");
 }
 
+/* At the old one's machine, with its directory as $1: what the script says. */
+static const char *there(const char *script)
+{
+	static char body[1000];
+	snprintf(body, sizeof body, "return (lp.ssh(old, { 'sh', '-c', [[%s]], 'sh', old.data_dir }))", script);
+	return ran(body);
+}
+
+/* Row 36: whatever happens on the way, what was there last is there. */
+static void who_was_there_is_kept_whoever_dies(void **state)
+{
+	const char *fails = "lp.rebuild({}, old, new, { conninfo = 'host=/nowhere' })";
+	const char *does_not_start =
+	    "return lp.rebuild({}, old, new, { options = '--no-such-option' }) and 'it runs' or 'it does not run'";
+	SAYS("return lp.stop(old)", "");
+	assert_string_equal(there("cp -r \"$1\" \"$1.copy\"; echo mine >\"$1/whose\""), "");
+	ran(fails);
+	assert_string_equal(there("cat \"$1/whose\""), "mine"); /* it died while it copied */
+	assert_string_equal(there("mv \"$1\" \"$1.before\""), "");
+	ran(fails);
+	assert_string_equal(there("cat \"$1/whose\""), "mine"); /* … between two names */
+	SAYS(does_not_start, "it does not run");
+	assert_string_equal(there("cat \"$1.before/whose\""), "mine");
+	SAYS(does_not_start, "it does not run");
+	assert_string_equal(there("cat \"$1.before/whose\""), "mine"); /* what never ran does not replace it */
+	SAYS("return lp.rebuild({}, old, new, options)", "");
+	assert_string_equal(there("cd \"${1%/*}\"; ls | grep '^node0[.]'; ls node0 | grep lunapool; true"), "");
+}
+
+/* Row 37. */
+static void a_rewind_that_was_cut_off_is_not_started(void **state)
+{
+	SAYS("return lp.stop(old)", "");
+	assert_string_equal(there(": >\"$1.rewinding\""), "");
+	SAYS("local ok, err = lp.start_standby(old, new, options) return tostring(err):match('was cut off: it is not started')",
+	     "was cut off: it is not started");
+	SAYS("local ok, err = lp.rejoin({}, old, new, options) return tostring(err):match('only a new copy helps')",
+	     "only a new copy helps");
+	assert_non_null(
+	    strstr(ran("return lp.rejoin({}, old, new, { options = options.options, rebuild = true })"), "gets a new copy"));
+	assert_true(rig.was_good);
+	assert_string_equal(there("cd \"${1%/*}\"; ls | grep '^node0[.]'; true"), "");
+}
+
 static void a_copy_that_fails_leaves_what_was_there(void **state)
 {
 	SAYS("local ok, err = lp.rebuild({}, old, new, { conninfo = 'host=/nowhere' }) return err.kind", "exit");
@@ -129,10 +173,9 @@ static void a_copy_that_fails_leaves_what_was_there(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(who_does_not_run_is_stopped_already),
-		cmocka_unit_test(what_it_has_alone_is_taken_back),
-		cmocka_unit_test(a_new_copy_takes_its_place),
-		cmocka_unit_test(a_copy_that_fails_leaves_what_was_there),
+		cmocka_unit_test(who_does_not_run_is_stopped_already), cmocka_unit_test(what_it_has_alone_is_taken_back),
+		cmocka_unit_test(a_new_copy_takes_its_place),          cmocka_unit_test(a_copy_that_fails_leaves_what_was_there),
+		cmocka_unit_test(who_was_there_is_kept_whoever_dies),  cmocka_unit_test(a_rewind_that_was_cut_off_is_not_started),
 	};
 	cmocka_set_message_output(CM_OUTPUT_TAP);
 	return cmocka_run_group_tests(tests, open_rig, close_rig);
