@@ -237,6 +237,7 @@ void control_drain(struct control *c, const char *why)
 static void give_up_journal(struct control *c)
 {
 	roles_resign(c->roles);
+	hooks_resign(c->hooks);
 	journal_close(c->journal);
 	c->journal = NULL;
 }
@@ -389,7 +390,8 @@ struct control *control_new(struct app *a)
 	a->records = records_new();
 	c->orders = orders_new(a);
 	powers_init(&c->powers, &c->roles, on_in_use, a);
-	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers.hooks, NULL });
+	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers.hooks, NULL,
+	                                                     topo_latest(a->board)->conf->state_dir });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
 	c->monitor = monitor_new(a);
 	c->ceiling = ceiling_new(a->loop, &c->mailbox, a->sessions);

@@ -40,9 +40,11 @@ struct hooks_env {
 	struct mailbox *mailbox;
 	struct topo_board *board;
 	const struct hooks_powers *powers; /* outlive the hooks; NULL: none, and what needs them fails */
-	const struct hooks_stage *stage; /* of a simulation (hooks/stage.h); NULL: programs are programs */
+	const struct hooks_stage *stage;   /* of a simulation (hooks/stage.h); NULL: programs are programs */
+	const char *state_dir;             /* "": none */
 };
 struct hooks *hooks_new(const struct hooks_env *env);
+void hooks_resign(struct hooks *h); /* a successor goes on with what operations have begun */
 /* Nothing runs any more, and nobody is told; programs that run are killed. */
 void hooks_shut(struct hooks *h);
 void hooks_free(struct hooks *h); /* shut before; when nobody looks (hooks_each) */

@@ -30,6 +30,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "hooks/stage.h"
+#include "leftover.h"
 
 #define READ_BYTES 16384
 #define PIPE_BYTES 65536 /* what a pipe holds */
@@ -53,6 +54,7 @@ struct child {
 	struct output output;
 	child_fn fn; /* NULL: nobody waits */
 	void *arg;
+	const char *entry; /* by which it is known to be at a node; NULL: at none */
 };
 
 /* ---- output ---------------------------------------------------------------------------------------------------------------- */
@@ -169,6 +171,8 @@ static void on_end(struct loop_io *io, unsigned events)
 		signal_group(c, SIGKILL); /* those of it that did not heed SIGTERM; its number is still its own */
 	if (waitid(P_PIDFD, (id_t)c->end.ev.fd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
 		return;
+	if (c->entry)
+		leftover_ended(c->home->left, c->entry);
 	if (c->out.ev.fd >= 0)
 		read_output(c, PIPE_BYTES);
 	loop_io_set(c->home->loop, &c->end, 0);
@@ -251,8 +255,8 @@ static bool is_passed_on(const char *entry)
 	return strncmp(entry, "LC_", 3) == 0;
 }
 
-/* Heap; the texts are borrowed. */
-static char **environment(const char *const *more)
+/* Heap; the texts are borrowed.  ENTRY may be NULL. */
+static char **environment(const char *const *more, const char *entry)
 {
 	extern char **environ;
 	size_t n = 0, at = 0;
@@ -260,7 +264,9 @@ static char **environment(const char *const *more)
 		n++;
 	for (const char *const *e = more; e && *e; e++)
 		n++;
-	char **all = mem_alloc((n + 1) * sizeof *all);
+	char **all = mem_alloc((n + 2) * sizeof *all);
+	if (entry)
+		all[at++] = (char *)(uintptr_t)entry;
 	for (const char *const *e = more; e && *e; e++) /* the first of a name counts */
 		all[at++] = (char *)(uintptr_t)*e;
 	for (char **e = environ; *e; e++)
@@ -281,7 +287,7 @@ static int open_input(struct slice input)
 	return fd;
 }
 
-static int spawn(const struct child_spec *spec, int in, int out, pid_t *pid)
+static int spawn(const struct child_spec *spec, const char *entry, int in, int out, pid_t *pid)
 {
 	posix_spawnattr_t attr;
 	posix_spawn_file_actions_t files;
@@ -299,7 +305,7 @@ static int spawn(const struct child_spec *spec, int in, int out, pid_t *pid)
 	posix_spawn_file_actions_addclosefrom_np(&files, 3);
 	if (spec->cwd)
 		posix_spawn_file_actions_addchdir_np(&files, spec->cwd);
-	char **env = environment(spec->env);
+	char **env = environment(spec->env, entry);
 	int e = posix_spawnp(pid, spec->argv[0], &files, &attr, (char *const *)(uintptr_t)spec->argv, env);
 	mem_free(env);
 	posix_spawn_file_actions_destroy(&files);
@@ -308,7 +314,7 @@ static int spawn(const struct child_spec *spec, int in, int out, pid_t *pid)
 }
 
 /* Started, but nobody listens yet.  Returns errno. */
-static int launch(const struct child_spec *spec, pid_t *pid, int *out, int *end)
+static int launch(const struct child_spec *spec, const char *entry, pid_t *pid, int *out, int *end)
 {
 	int pipes[2], in = open_input(spec->input), e = 0;
 	if (in < 0)
@@ -318,7 +324,7 @@ static int launch(const struct child_spec *spec, pid_t *pid, int *out, int *end)
 		close(in);
 		return e;
 	}
-	e = spawn(spec, in, pipes[1], pid);
+	e = spawn(spec, entry, in, pipes[1], pid);
 	close(in);
 	close(pipes[1]);
 	*out = pipes[0];
@@ -338,13 +344,18 @@ struct child *child_start(struct children *cs, const struct child_spec *spec, ch
 	if (cs->stage)
 		return play(cs, spec, fn, arg);
 	pid_t pid = 0;
-	int out = -1, end = -1, e = launch(spec, &pid, &out, &end);
+	const char *entry = spec->of ? leftover_begin(cs->left, spec->of) : NULL;
+	int out = -1, end = -1, e = spec->of && !entry ? EAGAIN : launch(spec, entry, &pid, &out, &end);
+	if (entry && e)
+		leftover_ended(cs->left, entry);
+	else if (entry)
+		leftover_started(cs->left, entry, pid);
 	if (e) {
 		err_set(err, "58000", "cannot run %.100s: %s", spec->argv[0], strerror(e));
 		return NULL;
 	}
 	struct child *c = mem_alloc(sizeof *c);
-	*c = (struct child){ .home = cs, .pid = pid, .fn = fn, .arg = arg, .output = { .max = spec->output_max } };
+	*c = (struct child){ .home = cs, .pid = pid, .fn = fn, .arg = arg, .output = { .max = spec->output_max }, .entry = entry };
 	fcntl(out, F_SETFL, O_NONBLOCK);
 	loop_io_init(&c->out, out, on_output);
 	loop_io_init(&c->end, end, on_end);
@@ -366,8 +377,9 @@ void child_forget(struct child *c)
 		ask_to_end(c);
 }
 
-void children_init(struct children *cs, struct loop *loop, const struct hooks_stage *stage)
+void children_init(struct children *cs, struct loop *loop, const struct hooks_stage *stage, struct leftovers *left)
 {
+	cs->left = left;
 	cs->loop = loop;
 	cs->stage = stage;
 	dlist_init(&cs->all);

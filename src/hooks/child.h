@@ -20,6 +20,7 @@ struct child_spec {
 	struct slice input;      /* what it may read; then, as without, the end */
 	uint64_t timeout_us;
 	size_t output_max;
+	const struct leftover_of *of; /* NULL: it works at no node */
 };
 struct child_end {
 	/* STUCK: SIGKILL did not end it either; it is waited for, but not by whoever asked. */
@@ -30,13 +31,17 @@ struct child_end {
 typedef void (*child_fn)(void *arg, const struct child_end *end);
 
 struct hooks_stage;
+struct leftover_of;
+struct leftovers;
 struct children {
 	struct loop *loop;
 	const struct hooks_stage *stage; /* who plays the programs of a simulation; NULL: they are real */
+	struct leftovers *left;
 	struct dlist all;
 };
 struct child;
-void children_init(struct children *cs, struct loop *loop, const struct hooks_stage *stage);
+/* LEFT: what works at nodes; it outlives them. */
+void children_init(struct children *cs, struct loop *loop, const struct hooks_stage *stage, struct leftovers *left);
 void children_fini(struct children *cs); /* all are killed; nobody is told */
 /* FN comes from the loop, once.  NULL with ERR: it could not be started. */
 struct child *child_start(struct children *cs, const struct child_spec *spec, child_fn fn, void *arg, struct err *err) MUST_CHECK;

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "leftover.h"
 #include "priv.h"
 
 #define ARGS_MAX 500
@@ -182,6 +183,11 @@ int act_exec(lua_State *L)
 	lua_settop(L, 2);
 	take_options(L, &spec, &timeout_s);
 	spec.argv = take_argv(L);
+	struct leftover_of of;
+	if (run_is_at(f->run, &of)) {
+		of.timeout_us = spec.timeout_us;
+		spec.of = &of;
+	}
 	struct execution *x = mem_alloc(sizeof *x);
 	*x = (struct execution){ .wait = { .cancel = exec_cancel }, .fiber = f, .timeout_s = timeout_s };
 	snprintf(x->name, sizeof x->name, "%s", base_name(spec.argv[0]));

@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "leftover.h"
 #include "priv.h"
 
 #define EVENT_TIMEOUT_US (600 * US_PER_S)
@@ -358,9 +359,16 @@ struct hooks *hooks_new(const struct hooks_env *env)
 	dlist_init(&h->runs);
 	dlist_init(&h->sways);
 	metrics_init(&h->metrics);
-	children_init(&h->children, env->loop, env->stage);
+	h->left = env->stage ? NULL : leftovers_new(env->state_dir);
+	children_init(&h->children, env->loop, env->stage, h->left);
 	history_init(&h->history);
 	return h;
+}
+
+void hooks_resign(struct hooks *h)
+{
+	if (h->left)
+		leftovers_resign(h->left);
 }
 
 void hooks_shut(struct hooks *h)
@@ -381,6 +389,7 @@ void hooks_free(struct hooks *h)
 {
 	if (!h)
 		return;
+	leftovers_free(h->left);
 	history_fini(&h->history);
 	metrics_fini(&h->metrics);
 	mem_free(h);

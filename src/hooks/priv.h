@@ -5,6 +5,7 @@
  *   asked.c  … what operations ask of a policy
  *   run.c    a run from its first line to its end            fiber.c   coroutines: slices, waits, groups of them
  *   history.c what SHOW TASKS shows                          child.c   programs
+ *   leftover.c what works at nodes, also of a Lunapool before us
  *   actions.c, exec.c, sql.c, http.c, nodes.c: the library lp    error.c   why an action failed
  *   steps.c   what hooks of operations have finished
  *   sways.c   what a run does to nodes, for as long as it runs   metrics.c what policies have measured
@@ -125,6 +126,7 @@ void sways_end(struct hook_run *run); /* all of it */
 struct hooks {
 	struct hooks_env env;
 	bool is_shut;
+	struct leftovers *left; /* NULL in a simulation */
 	struct children children;
 	struct history history;
 	struct dlist runs;
@@ -186,6 +188,7 @@ struct hook_run {
 	unsigned n_defers;
 	struct loop_timer deadline;
 	struct loop_defer begin;
+	struct loop_timer turn; /* until others have left its node */
 	size_t output_len;
 	bool is_cut;
 	char *output;
@@ -208,9 +211,11 @@ struct run_spec {
 	uint64_t operation; /* of a hook; else 0 */
 	const char *node;   /* … at which; else NULL */
 };
-/* Begins at the end of the loop's turn.  NULL with ERR. */
+/* Begins at the end of the loop's turn; one at a node when no other's command works there any more.  NULL with ERR. */
 struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_spec *spec, struct err *err) MUST_CHECK;
-void run_say(struct hook_run *r, struct slice text); /* into its output */
+struct leftover_of;
+bool run_is_at(const struct hook_run *r, struct leftover_of *of); /* it works at a node */
+void run_say(struct hook_run *r, struct slice text);              /* into its output */
 void run_stop(struct hook_run *r, enum hook_state state, const struct err *err);
 void run_drop(struct hook_run *r);                   /* at once, without a word */
 void run_fiber_ended(struct fiber *f, bool is_good); /* its first, or a deferred one; the values are on its stack */

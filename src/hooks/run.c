@@ -1,7 +1,7 @@
 /*
  * run — one task, event or tick from its first line to its end.
  *
- *   begun --its first fiber returns or raises, deadline, stopped--> ending: what it deferred, last first --> over: told, recorded, freed
+ *   begun --others have left its node--> runs --its first fiber returns or raises, deadline, stopped--> ending: what it deferred, last first --> over: told, recorded, freed
  *
  * Always: it holds its VM; when it is over no fiber of it is left and nothing that it waited for will come back.
  */
@@ -10,10 +10,12 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "leftover.h"
 #include "priv.h"
 
 #define OUTPUT_MAX 65536u
 #define DEFER_US (10 * US_PER_S)
+#define TURN_US (50 * US_PER_MS)
 #define RUNS_MAX 64u /* of a VM at once */
 
 static const char *const kind_names[] = { "task", "on", "every", "hook" };
@@ -73,6 +75,7 @@ static void free_run(struct hook_run *r)
 	for (unsigned i = 0; i < r->n_defers; i++)
 		ref_drop(r->vm, r->defers[i]);
 	loop_timer_stop(r->hooks->env.loop, &r->deadline);
+	loop_timer_stop(r->hooks->env.loop, &r->turn);
 	loop_defer_cancel(&r->begin);
 	dlist_remove(&r->link);
 	r->vm->n_runs--;
@@ -118,6 +121,7 @@ static void begin_to_end(struct hook_run *r)
 {
 	kill_fibers(r);
 	r->is_ending = true;
+	loop_timer_stop(r->hooks->env.loop, &r->turn);
 	loop_defer_cancel(&r->begin);
 	loop_timer_start(r->hooks->env.loop, &r->deadline, DEFER_US);
 	next_deferred(r);
@@ -227,10 +231,35 @@ void run_fiber_ended(struct fiber *f, bool is_good)
 
 /* ---- the beginning ---------------------------------------------------------------------------------------------------------------- */
 
+bool run_is_at(const struct hook_run *r, struct leftover_of *of)
+{
+	*of = (struct leftover_of){ .cluster = r->vm->cluster, .node = r->node, .run = r->past->row.id };
+	return r->node && r->hooks->left;
+}
+
+/* When nobody else's command works at its node: an earlier run's that is being killed, or one that has outlived the Lunapool that started it. */
+static void take_turn(struct hook_run *r)
+{
+	struct leftover_of of;
+	char what[100];
+	pid_t pid = run_is_at(r, &of) ? leftovers_at(r->hooks->left, &of) : 0;
+	if (!pid) {
+		fiber_go_on(r->first, lua_gettop(r->first->L) - 1);
+		return;
+	}
+	snprintf(what, sizeof what, "process %d, which works at %.60s", (int)pid, of.node);
+	history_waits(&r->hooks->history, r->past, what);
+	loop_timer_start(r->hooks->env.loop, &r->turn, TURN_US);
+}
+
+static void on_turn(struct loop_timer *t)
+{
+	take_turn(CONTAINER_OF(t, struct hook_run, turn));
+}
+
 static void on_begin(struct loop_defer *d)
 {
-	struct hook_run *r = CONTAINER_OF(d, struct hook_run, begin);
-	fiber_go_on(r->first, lua_gettop(r->first->L) - 1);
+	take_turn(CONTAINER_OF(d, struct hook_run, begin));
 }
 
 struct making {
@@ -260,6 +289,7 @@ struct hook_run *run_begin(struct hooks *h, struct hook_vm *v, const struct run_
 	dlist_push_back(&h->runs, &r->link);
 	loop_timer_init(&r->deadline, on_deadline);
 	loop_defer_init(&r->begin, on_begin);
+	loop_timer_init(&r->turn, on_turn);
 	r->past = history_begin(&h->history, v->cluster, kind_names[spec->kind], spec->name);
 	struct making m = { r, spec };
 	if (!policy_control_protect(v->vm, make_first, &m)) {

@@ -205,7 +205,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	l->seen = topo_pick_up(l->board, 0);
 	l->roles = roles_new(s->loop, l->resolver, &l->mailbox, l->board);
 	powers_init(&l->powers, &l->roles, on_busy, s);
-	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage });
+	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage, "" });
 	l->journal = journal_simulated(&s->disk);
 	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);

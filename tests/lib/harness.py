@@ -209,6 +209,13 @@ def temp_dir(owner=None):
     return d
 
 
+def _fnv(name):
+    h = 0xcbf29ce484222325
+    for byte in name.encode() + b'\0':
+        h = (h ^ byte) * 0x100000001b3 & 0xffffffffffffffff
+    return h
+
+
 @atexit.register
 def _clean():
     for p in list(Proxy.all):
@@ -217,6 +224,8 @@ def _clean():
         c.stop()
     for d in _trash:
         shutil.rmtree(d, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # as src/hooks/leftover.c names it, of a Lunapool that was killed there
+            os.unlink(f'/dev/shm/lunapool.{os.geteuid()}.{_fnv(d):016x}')
 
 
 # ---- PostgreSQL ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ static inline void hooksrig_open(struct hooksrig *r)
 	r->resolver = resolver_new();
 	r->board = topo_board_new(0);
 	topo_publish(r->board, r->policy.topo);
-	r->hooks = hooks_new(&(struct hooks_env){ r->loop, r->resolver, &r->mailbox, r->board, r->powers, NULL });
+	r->hooks = hooks_new(&(struct hooks_env){ r->loop, r->resolver, &r->mailbox, r->board, r->powers, NULL, "" });
 	r->is_done = false;
 }
 

@@ -27,7 +27,7 @@ function M.failover(event, cluster)
 end
 function M.rejoin(op, node, primary)
   lp.log("rejoin " .. op.id .. " of " .. node.name)
-  if lp.kv.get("fail") then return nil, "not now" end
+  if (lp.kv.get("fail") or "") ~= "" then return nil, "not now" end
   if (lp.kv.get("hang") or "") ~= "" then lp.sleep(1000) end
   local ok, err = lp.rewind(node, primary)
   if not ok then return nil, err end
@@ -55,7 +55,8 @@ class Scene:
         self.cluster.query('create table t (id int primary key)')
         for i in (1, 2):
             self.cluster.caught_up(i)
-        state, programs = temp_dir(), temp_dir()
+        state, self.programs = temp_dir(), temp_dir()
+        programs = self.programs
         os.chmod(state, 0o700)
         for name in ('pg_ctl', 'pg_rewind', 'pg_basebackup'):
             with open(f'{programs}/{name}', 'w') as f:
@@ -68,6 +69,10 @@ class Scene:
         wait_for(lambda: self.fit() == {'n1', 'n2'}, what='both standbys fit')
         self.session = self.proxy.connect()
         atexit.register(self.stop_servers)
+
+    def reconnect(self):
+        self.admin, self.session = self.proxy.connect('lunapool'), self.proxy.connect()
+        wait_for(self.primary, what='a primary')
 
     def rows(self):
         return {r['node']: r for r in self.admin.table('SHOW NODES')}
@@ -155,6 +160,36 @@ with scenario('the primary is killed, and rejoins, rewound'):
     out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'recover', 'n2'])
     is_(out[0], 0, f'ctl recover: {out[2]}')
     s.expect_standby('n2', 'recovered by order, with pg_basebackup')
+    # Lunapool is killed while pg_rewind runs: it is not run a second time beside itself
+    with open(f'{s.programs}/pg_rewind') as f:
+        fast = f.read()
+    with open(f'{s.programs}/pg_rewind', 'w') as f:
+        f.write(fast.replace('cd /tmp', 'echo begin $$ >>$0.log\nuntil [ -e $0.go ]; do sleep 0.02; done\necho end $$ >>$0.log\ncd /tmp'))
+    s.set('fail', '')
+    was = int(s.primary()[1])
+    s.lose(was)
+
+    def slow():
+        with contextlib.suppress(FileNotFoundError), open(f'{s.programs}/pg_rewind.log') as f:
+            return f.read().split()
+        return []
+    pid = wait_for(slow, what='pg_rewind to run')[1]
+    s.proxy.kill()
+    s.proxy.start()
+    s.reconnect()
+    s.proxy.wait_log(f'command_left .*node=n{was} pid={pid} ')
+    wait_for(lambda: [r for r in s.admin.table('SHOW TASKS') if r['name'] == 'rejoin' and r['waits_for'] == f'process {pid}, which works at n{was}'], what='the hook to wait')
+    is_(slow(), ['begin', pid], 'Lunapool was killed under pg_rewind: its hook waits for the end of that one')
+    with open(f'{s.programs}/pg_rewind.go', 'w'):
+        pass
+    s.expect_standby(f'n{was}', 'rewound after all')
+    is_(slow()[:3] + slow()[4:5], ['begin', pid, 'end', 'begin'], 'one behind the other')
+    # but not for a server that a command of it has started
+    s.proxy.kill()
+    s.proxy.start()
+    s.reconnect()
+    s.admin.q(f'RECOVER n{was}', 60)
+    is_('command_left' in s.proxy.log(), False, 'nobody waits for the server that the hook has started')
     s.close()
 
 with scenario('the primary freezes, and rejoins when it thaws'):
