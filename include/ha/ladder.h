@@ -50,12 +50,17 @@ struct ladder_limits {
 	uint64_t unreachable_us;    /* that there is no way to it */
 	uint64_t unwritable_us;     /* that nothing is committed there; 0: no matter how long */
 	uint64_t deaf_us;           /* that it lets nobody in; 0: no matter how long */
+	unsigned crash_budget;      /* how often it may crash and be back within crash_window_us; 0: no matter how often */
+	uint64_t crash_window_us;
 };
+#define LADDER_CRASHES 16u /* that are known at most; no budget is larger */
 struct ladder {
-	bool is_suspect;
-	uint64_t last[LADDER_EVENT_COUNT];  /* when it was seen last; 0: never */
-	uint64_t first[LADDER_EVENT_COUNT]; /* … first, since the last sign of life or of another state */
-	unsigned n[LADDER_EVENT_COUNT];     /* since then */
+	bool is_suspect, is_starting;        /* is_starting: it has said so since the last sign of life */
+	uint64_t last[LADDER_EVENT_COUNT];   /* when it was seen last; 0: never */
+	uint64_t first[LADDER_EVENT_COUNT];  /* … first, since the last sign of life or of another state */
+	unsigned n[LADDER_EVENT_COUNT];      /* since then */
+	uint64_t crashed_us[LADDER_CRASHES]; /* a ring */
+	unsigned n_crashes;
 };
 /* What the standbys that answer now say of their connection to it. */
 struct ladder_opinion {
@@ -68,6 +73,7 @@ void ladder_note(struct ladder *l, enum ladder_event what, uint64_t now_us);
 enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
                                uint64_t now_us);
 /* Why, in words for people; returns OUT. */
-const char *ladder_explain(const struct ladder *l, struct ladder_opinion standbys, uint64_t now_us, char *out, size_t room);
+const char *ladder_explain(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
+                           uint64_t now_us, char *out, size_t room);
 
 #endif

@@ -145,6 +145,10 @@
 	  "How long nobody may listen at a primary's port before it is lost, for those that are started again at once.")          \
 	X(recovery_grace, DURATION, "5s", 0, 3600000000, RELOAD,                                                                  \
 	  "How long a primary may say that it starts up, recovers or shuts down before it is lost.")                              \
+	X(crash_budget, INT, "5", 0, 15, RELOAD,                                                                                  \
+	  "How often a primary may crash, or be restarted, within crash_window before it is lost, though it is back each time; "  \
+	  "0 is no limit.")                                                                                                       \
+	X(crash_window, DURATION, "1min", 1000000, 86400000000, RELOAD, "The time that crash_budget is for.")                     \
 	X(hung_timeout, DURATION, "2s", 100000, 3600000000, RELOAD,                                                               \
 	  "How long a primary may take connections, but answer nobody, before it is lost.")                                       \
 	X(unreachable_timeout, DURATION, "800ms", 100000, 3600000000, RELOAD,                                                     \

@@ -20,6 +20,7 @@
 #define FOLLOW_TRIES 3u
 #define READMIT_US (5 * US_PER_S) /* until those whose promotion failed may try again */
 #define CONFIRM_US (5 * US_PER_S)
+#define CATCH_UP_US (1 * US_PER_S) /* that a primary which lives, sick as it is, is given to send what it has */
 
 static const char promotion_failed[] = "its promotion failed";
 
@@ -183,6 +184,26 @@ static bool choose_named(struct ops *o, const struct ops_picture *p, const struc
 	return op_give_up(o, why);
 }
 
+/* Nothing new is written there since it was cut off, and those who stream from it have not got all that was. */
+static bool is_sending(const struct ops *o, const struct ops_picture *p)
+{
+	const struct ops_node *source = op_node(p, o->record.op.source);
+	bool is_behind = false;
+	if (!source || !source->guard.has_answered || op_now(o) - o->entered_us >= CATCH_UP_US)
+		return false;
+	if (!op_answered_since(source, o->entered_us))
+		return true;
+	for (size_t i = 0; i < p->n_nodes; i++) {
+		const struct ops_node *n = &p->nodes[i];
+		if (op_is_source(o, n) || !n->is_streaming || record_is_barred(&o->record, n->guard.name))
+			continue;
+		if (n->guard.received >= p->written)
+			return false;
+		is_behind = true;
+	}
+	return is_behind;
+}
+
 bool step_choose(struct ops *o)
 {
 	if (op_order_joins(o))
@@ -198,7 +219,7 @@ bool step_choose(struct ops *o)
 		return op_target(o, promoted->guard.name, "it was promoted by somebody else");
 	if (op_is_back(o, p) && !p->is_lost && (!o->record.op.has_no_return || is_undone(o, p)))
 		return op_give_up(o, "the primary is back");
-	if (!have_all_answered(o, p)) {
+	if (!have_all_answered(o, p) || is_sending(o, p)) {
 		op_ask_again(o, LOOK_US);
 		return false;
 	}

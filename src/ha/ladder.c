@@ -11,10 +11,12 @@
  *   sick         it answers, but what is written is not committed, or refused for its disk, for unwritable: dead
  *                (a disk that hangs, is full, is gone.  Who writes waits for no standby: that synchronous standbys are away is no sickness)
  *   deaf         its sessions work, but whoever knocks meets silence, for deaf: dead              (a postmaster that is stopped or stuck)
+ *   crashing     it has started up again more often than crash_budget within crash_window: dead, whatever it says now, once a standby streams from it again
+ *                (each time it is back, and each time all that runs there is lost)
  *
- * A sign of life takes back all that was said against it, but for the last two, which only their own opposite takes back.
+ * A sign of life takes back all that was said against it, but for the last three: sick and deaf only their own opposite takes back, crashes are forgotten.
  *
- * Always: LADDER_DEAD needs evidence that came after the last sign of life;  our own trouble starts every clock anew.
+ * Always: but for those, LADDER_DEAD needs evidence that came after the last sign of life;  our own trouble starts every clock anew.
  */
 #include "ha/ladder.h"
 
@@ -85,6 +87,32 @@ static void note_knock(struct ladder *l, enum ladder_event what, uint64_t now_us
 		forget(l, LADDER_DEAF);
 }
 
+/* Behind a sign of life it starts up again: it has crashed, or somebody has restarted it. */
+static void note_start(struct ladder *l, enum ladder_event what, uint64_t now_us)
+{
+	if (what == LADDER_ANSWERED || what == LADDER_SPOKE)
+		l->is_starting = false;
+	if (what != LADDER_STARTING || l->is_starting)
+		return;
+	l->is_starting = true;
+	if (l->last[LADDER_ANSWERED])
+		l->crashed_us[l->n_crashes++ % LADDER_CRASHES] = now_us;
+}
+
+/* How many in the window; the first of them. */
+static unsigned crashes(const struct ladder *l, const struct ladder_limits *limits, uint64_t now_us, uint64_t *first_us)
+{
+	unsigned n = 0;
+	*first_us = now_us;
+	for (unsigned i = 0; i < l->n_crashes && i < LADDER_CRASHES; i++) {
+		if (now_us - l->crashed_us[i] >= limits->crash_window_us)
+			continue;
+		n++;
+		*first_us = l->crashed_us[i] < *first_us ? l->crashed_us[i] : *first_us;
+	}
+	return n;
+}
+
 bool ladder_is_ailing(const struct ladder *l)
 {
 	return l->n[LADDER_UNWRITTEN] || l->n[LADDER_UNWRITABLE] || l->n[LADDER_DEAF];
@@ -94,6 +122,7 @@ void ladder_note(struct ladder *l, enum ladder_event what, uint64_t now_us)
 {
 	bool was_suspect = l->is_suspect;
 	note_knock(l, what, now_us);
+	note_start(l, what, now_us);
 	switch (what) {
 	case LADDER_ANSWERED:
 	case LADDER_SPOKE:
@@ -115,6 +144,7 @@ void ladder_note(struct ladder *l, enum ladder_event what, uint64_t now_us)
 	case LADDER_OURS:
 		forget_most(l);
 		forget_ailments(l);
+		l->n_crashes = 0;
 		l->is_suspect = was_suspect;
 		l->last[LADDER_OURS] = now_us;
 		return;
@@ -203,6 +233,15 @@ static enum ladder_state judge_unwritable(const struct ladder *l, const struct l
 	return limits->unwritable_us && is_since(since, limits->unwritable_us, now_us) ? LADDER_DEAD : LADDER_SICK;
 }
 
+/* It lives: nobody takes its place who does not get what it writes. */
+static enum ladder_state judge_crashes(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
+                                       uint64_t now_us)
+{
+	uint64_t first_us;
+	bool is_over = limits->crash_budget && crashes(l, limits, now_us, &first_us) > limits->crash_budget;
+	return is_over && standbys.streaming > 0 ? LADDER_DEAD : LADDER_ALIVE;
+}
+
 static enum ladder_state worse(enum ladder_state a, enum ladder_state b)
 {
 	return a > b ? a : b;
@@ -228,7 +267,8 @@ enum ladder_state ladder_judge(const struct ladder *l, const struct ladder_limit
                                uint64_t now_us)
 {
 	enum ladder_state is = judge_suspect(l, limits, standbys, now_us);
-	return worse(is, worse(judge_unwritable(l, limits, now_us), judge_deaf(l, limits, now_us)));
+	enum ladder_state ails = worse(judge_unwritable(l, limits, now_us), judge_deaf(l, limits, now_us));
+	return worse(worse(is, ails), judge_crashes(l, limits, standbys, now_us));
 }
 
 static const char *event_words(enum ladder_event what)
@@ -243,10 +283,16 @@ static const char *event_words(enum ladder_event what)
 	return words[what];
 }
 
-const char *ladder_explain(const struct ladder *l, struct ladder_opinion standbys, uint64_t now_us, char *out, size_t room)
+const char *ladder_explain(const struct ladder *l, const struct ladder_limits *limits, struct ladder_opinion standbys,
+                           uint64_t now_us, char *out, size_t room)
 {
+	uint64_t first_us;
+	unsigned n_crashes = crashes(l, limits, now_us, &first_us);
 	size_t len = 0;
 	out[0] = 0;
+	if (n_crashes)
+		len = (size_t)snprintf(out, room, "crashed %u times in %llu ms, ", n_crashes,
+		                       (unsigned long long)((now_us - first_us) / US_PER_MS));
 	for (unsigned i = 0; i < LADDER_EVENT_COUNT && len < room; i++) {
 		const char *words = l->n[i] ? event_words((enum ladder_event)i) : NULL;
 		if (words)

@@ -66,7 +66,9 @@ static struct ladder_limits limits_of(const struct conf_cluster *conf)
 		                           .hung_us = conf->hung_timeout,
 		                           .unreachable_us = conf->unreachable_timeout,
 		                           .unwritable_us = conf->write_probe_timeout,
-		                           .deaf_us = conf->hung_accept_timeout };
+		                           .deaf_us = conf->hung_accept_timeout,
+		                           .crash_budget = (unsigned)conf->crash_budget,
+		                           .crash_window_us = conf->crash_window };
 }
 
 enum ladder_state watch_judge(struct keeper *k)
@@ -79,7 +81,7 @@ enum ladder_state watch_judge(struct keeper *k)
 	struct ladder_opinion opinion = opinion_of(k, c);
 	uint64_t now = clock_us();
 	enum ladder_state is = ladder_judge(&k->ladder, &limits, opinion, now);
-	ladder_explain(&k->ladder, opinion, now, k->story, sizeof k->story);
+	ladder_explain(&k->ladder, &limits, opinion, now, k->story, sizeof k->story);
 	if (is != k->told && (is > LADDER_SUSPECT || k->told > LADDER_SUSPECT))
 		log_warn(NULL, "primary_state", KV_STR("cluster", k->cluster), KV_STR("node", k->suspect),
 		         KV_STR("state", ladder_word(is)), KV_STR("evidence", is > LADDER_ALIVE ? k->story : NULL));

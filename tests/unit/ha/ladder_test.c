@@ -12,7 +12,9 @@ static const struct ladder_limits limits = { .restart_grace_us = 0,
 	                                         .hung_us = 2 * US_PER_S,
 	                                         .unreachable_us = 800 * US_PER_MS,
 	                                         .unwritable_us = 5 * US_PER_S,
-	                                         .deaf_us = 30 * US_PER_S };
+	                                         .deaf_us = 30 * US_PER_S,
+	                                         .crash_budget = 3,
+	                                         .crash_window_us = 60 * US_PER_S };
 
 /* A tenth of a second after the start the last answer came.  Letters: A answered, s spoke, w worked, o opened, 5 starting, R refused, S silent,
  * L lost, b broke, t late, u ours, W wrote, f flushed, h a write hangs, d its disk refuses one. */
@@ -118,6 +120,75 @@ static const struct {
 	  6099,
 	  LADDER_HUNG },
 	{ "… for three times as long", { 2, 0 }, { { 300, 't' }, { 600, 'o' }, { 2400, 't' }, { 4500, 't' } }, 6100, LADDER_DEAD },
+	{ "row 47: it crashes as often as it may",
+	  { 2, 0 },
+	  { { 200, '5' },
+	    { 300, 'A' },
+	    { 9000, '5' },
+	    { 9100, '5' },
+	    { 9200, 'R' },
+	    { 9300, '5' },
+	    { 9400, 'A' },
+	    { 20000, '5' },
+	    { 20100, 'A' } },
+	  20100,
+	  LADDER_ALIVE },
+	{ "… once more",
+	  { 1, 0 },
+	  { { 200, '5' }, { 300, 'A' }, { 9000, '5' }, { 9400, 'A' }, { 20000, '5' }, { 20100, 'A' }, { 60199, '5' } },
+	  60199,
+	  LADDER_DEAD },
+	{ "… and is back",
+	  { 1, 1 },
+	  { { 200, '5' },
+	    { 300, 'A' },
+	    { 9000, '5' },
+	    { 9400, 'A' },
+	    { 20000, '5' },
+	    { 20100, 'A' },
+	    { 60199, '5' },
+	    { 60199, 'A' } },
+	  60199,
+	  LADDER_DEAD },
+	{ "… but the first one was long ago",
+	  { 2, 0 },
+	  { { 200, '5' },
+	    { 300, 'A' },
+	    { 9000, '5' },
+	    { 9400, 'A' },
+	    { 20000, '5' },
+	    { 20100, 'A' },
+	    { 60200, '5' },
+	    { 60300, 'A' } },
+	  60300,
+	  LADDER_ALIVE },
+	{ "… and no standby streams from it yet",
+	  { 0, 2 },
+	  { { 200, '5' },
+	    { 300, 'A' },
+	    { 400, '5' },
+	    { 500, 'A' },
+	    { 600, '5' },
+	    { 700, 'A' },
+	    { 800, '5' },
+	    { 900, 'A' },
+	    { 1000, '5' },
+	    { 1100, 'A' } },
+	  1100,
+	  LADDER_ALIVE },
+	{ "… and we slept meanwhile",
+	  { 2, 0 },
+	  { { 200, '5' },
+	    { 300, 'A' },
+	    { 400, '5' },
+	    { 500, 'A' },
+	    { 600, '5' },
+	    { 700, 'A' },
+	    { 800, 'u' },
+	    { 900, '5' },
+	    { 1100, 'A' } },
+	  1100,
+	  LADDER_ALIVE },
 	{ "row 18: the host has vanished, standbys lost it",
 	  { 0, 2 },
 	  { { 300, 't' }, { 500, 'L' }, { 800, 'L' } },
@@ -175,8 +246,12 @@ static void a_grace_is_given(void **state)
 		assert_int_not_equal(ladder_judge(&l, &patient, (struct ladder_opinion){ 0, 1 }, ms * US_PER_MS), LADDER_DEAD);
 	}
 	assert_int_equal(ladder_judge(&l, &patient, (struct ladder_opinion){ 0, 1 }, 5100 * US_PER_MS), LADDER_DEAD);
-	assert_string_equal(ladder_explain(&l, (struct ladder_opinion){ 0, 1 }, 5100 * US_PER_MS, out, sizeof out),
+	assert_string_equal(ladder_explain(&l, &patient, (struct ladder_opinion){ 0, 1 }, 5100 * US_PER_MS, out, sizeof out),
 	                    "refused connections 50 times in 5000 ms, last sign of life 5099 ms ago; standbys: 1 lost it, 0 did not");
+	ladder_note(&l, LADDER_STARTING, 5100 * US_PER_MS);
+	ladder_note(&l, LADDER_ANSWERED, 5200 * US_PER_MS);
+	assert_string_equal(ladder_explain(&l, &patient, (struct ladder_opinion){ 0, 1 }, 5200 * US_PER_MS, out, sizeof out),
+	                    "crashed 1 times in 100 ms, last sign of life 0 ms ago; standbys: 1 lost it, 0 did not");
 }
 
 static uint64_t seed = 7;
@@ -235,9 +310,37 @@ static void a_write_that_does_not_come_through_is_a_death_in_time(void **state)
 	}
 }
 
+/* Row 47: dead with more crashes in the window than the budget has, and not before; whatever it says in between. */
+static void a_budget_of_crashes_is_kept(void **state)
+{
+	struct ladder_limits patient = limits;
+	patient.recovery_grace_us = 3600 * US_PER_S;
+	for (int run = 0; run < 3000; run++) {
+		struct ladder l = { 0 };
+		uint64_t now = US_PER_S, crashed[40] = { 0 };
+		ladder_note(&l, LADDER_ANSWERED, now);
+		patient.crash_budget = 1 + rnd(15);
+		for (unsigned i = 0; i < 40; i++) {
+			now += rnd(8000) * US_PER_MS;
+			crashed[i] = now;
+			for (unsigned k = 0; k <= rnd(3); k++)
+				ladder_note(&l, rnd(2) ? LADDER_STARTING : LADDER_BROKE, now);
+			ladder_note(&l, LADDER_STARTING, now);
+			ladder_note(&l, rnd(2) ? LADDER_ANSWERED : LADDER_SPOKE, now);
+			unsigned n = 0;
+			for (unsigned k = 0; k <= i; k++)
+				n += now - crashed[k] < patient.crash_window_us;
+			enum ladder_state is = ladder_judge(&l, &patient, (struct ladder_opinion){ 1, 0 }, now);
+			assert_int_equal(is, n > patient.crash_budget ? LADDER_DEAD : LADDER_ALIVE);
+		}
+	}
+}
+
 /* A death is never called within 60 ms of a sign of life, nor of our own trouble. */
 static void no_death_without_time(void **state)
 {
+	struct ladder_limits forbearing = limits;
+	forbearing.crash_budget = 0;
 	for (int run = 0; run < 20000; run++) {
 		struct ladder l = { 0 };
 		uint64_t now = US_PER_S, heard = 0;
@@ -247,7 +350,7 @@ static void no_death_without_time(void **state)
 			ladder_note(&l, what, now);
 			if (what == LADDER_ANSWERED || what == LADDER_SPOKE || what == LADDER_OURS)
 				heard = now;
-			if (ladder_judge(&l, &limits, (struct ladder_opinion){ rnd(2), rnd(2) }, now) == LADDER_DEAD)
+			if (ladder_judge(&l, &forbearing, (struct ladder_opinion){ rnd(2), rnd(2) }, now) == LADDER_DEAD)
 				assert_true(now - heard >= 60 * US_PER_MS);
 		}
 	}
@@ -260,6 +363,7 @@ int main(void)
 		cmocka_unit_test(a_grace_is_given),
 		cmocka_unit_test(what_is_no_evidence_never_kills),
 		cmocka_unit_test(a_write_that_does_not_come_through_is_a_death_in_time),
+		cmocka_unit_test(a_budget_of_crashes_is_kept),
 		cmocka_unit_test(no_death_without_time),
 	};
 	return UNIT_RUN(tests);

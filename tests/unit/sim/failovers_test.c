@@ -243,6 +243,27 @@ static void a_switchover_is_whole_or_nothing(void **state)
 }
 
 /* I28. */
+/* Row 47: the OOM killer takes a backend of the primary, again and again; sometimes it takes long. */
+static void who_crashes_too_often_is_replaced(void **state)
+{
+	for (uint64_t n = 1; n <= 30; n++) {
+		bool is_seldom = n % 2;
+		begin(n);
+		for (int i = 0; i < 12; i++) {
+			expect(is_seldom || i > 5 || is_primary("a"), "the budget is 5");
+			int p = sim_node_named(s, sim_record(s)->primary);
+			sim_kill(s, p);
+			sim_start(s, p);
+			run((is_seldom ? 13 : 3) * US_PER_S);
+			if (!is_primary("a"))
+				break;
+		}
+		expect_all_well();
+		expect(sim_promotions(s) == (is_seldom ? 0 : 1), is_seldom ? "nothing was begun" : "one promotion");
+		end();
+	}
+}
+
 static void failovers_are_damped(void **state)
 {
 	begin_as(3, &(struct sim_conf){ .is_quiet = true });
@@ -270,6 +291,7 @@ int main(void)
 		cmocka_unit_test(anything_goes),
 		cmocka_unit_test(what_others_promote),
 		cmocka_unit_test(a_switchover_is_whole_or_nothing),
+		cmocka_unit_test(who_crashes_too_often_is_replaced),
 		cmocka_unit_test(failovers_are_damped),
 	};
 	const uint8_t key[16] = { 1 };
