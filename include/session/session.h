@@ -51,6 +51,12 @@ struct session_registry *session_registry_new(unsigned workers);
 void session_registry_free(struct session_registry *r);
 /* Clients now, over all workers, and of one worker (for placing new ones).  Any thread. */
 int64_t session_registry_clients(struct session_registry *r);
+/* Statements that wait for a primary, bytes that they keep, and how many were refused because of either. */
+struct session_held_sum {
+	int64_t statements, bytes;
+	uint64_t refused;
+};
+void session_registry_held(struct session_registry *r, struct session_held_sum *out);
 int64_t session_registry_clients_of(struct session_registry *r, unsigned worker); /* also those that have not said hello */
 /* Any thread, for each connection that was accepted, before anything is made for it: may there be one more from this address?  OPEN and OVER are
  * counted, and are to be passed on to sessions_accept(), which counts them back when they have gone. */

@@ -9,9 +9,12 @@
 #ifndef TBL_METRICS_H
 #define TBL_METRICS_H
 
-#define METRICS_PROGRAM(X)                                            \
-	X("clients", gauge, m->clients, "Clients that are connected.")    \
-	X("max_clients", gauge, m->max_clients, "How many there may be.") \
+#define METRICS_PROGRAM(X)                                                                                                      \
+	X("clients", gauge, m->clients, "Clients that are connected.")                                                              \
+	X("max_clients", gauge, m->max_clients, "How many there may be.")                                                           \
+	X("held_statements", gauge, m->held.statements, "Statements that wait for a primary while there is none.")                  \
+	X("held_bytes", gauge, m->held.bytes, "What of them is kept.")                                                              \
+	X("held_refused_total", counter, m->held.refused, "Statements that failed because max_held or max_held_bytes was reached.") \
 	X("configuration_generation", gauge, m->generation, "Grows whenever something else holds: configuration, roles.")
 
 /* struct tally: database */

@@ -300,6 +300,9 @@
 	  "A longer message from a client, without its header, fails; the client stays; 0 is the protocol's limit, 1 GB.")          \
 	X(max_row_size, SIZE, "0", 0, 1073741824, RELOAD,                                                                           \
 	  "A statement that returns a longer row fails; the client stays; 0 is the protocol's limit, 1 GB.")                        \
+	X(max_held, INT, "10000", 0, 1000000, RELOAD,                                                                               \
+	  "Statements that wait for a primary while there is none, all together; those beyond fail at once; 0 is no limit.")        \
+	X(max_held_bytes, SIZE, "64MB", 0, 1099511627776, RELOAD, "Memory for what they have sent; 0 is no limit.")                 \
 	X(client_statement_bytes, SIZE, "10MB", 1024, 1073741824, RELOAD, "Text of prepared statements that one client may hold.")  \
 	X(tcp_user_timeout, DURATION, "3s", 0, 3600000000, RELOAD,                                                                  \
 	  "Unacknowledged data to a server for this long ends the connection; 0 is the system's default.")

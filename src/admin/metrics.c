@@ -24,6 +24,7 @@
 
 struct program_metrics {
 	double clients, max_clients, generation;
+	struct session_held_sum held;
 };
 struct node_metrics {
 	const struct topo_node *node;
@@ -102,8 +103,10 @@ static void add_measured(void *arg, const struct hook_metric *m)
 
 static void gather_PROGRAM(const struct console *c, struct items *rows)
 {
-	const struct program_metrics m = { (double)session_registry_clients(c->session_registry),
-		                               (double)c->topo->conf->limits.max_clients, (double)c->topo->generation };
+	struct program_metrics m = { .clients = (double)session_registry_clients(c->session_registry),
+		                         .max_clients = (double)c->topo->conf->limits.max_clients,
+		                         .generation = (double)c->topo->generation };
+	session_registry_held(c->session_registry, &m.held);
 	PROGRAM_values(&m, ROW(rows, NULL));
 }
 

@@ -151,8 +151,12 @@ static void add_addresses(const struct console *c, struct items *items)
 static void limits_gather(const struct console *c, struct slice collected, struct items *items)
 {
 	const struct conf *conf = c->topo->conf;
+	struct session_held_sum held;
 	items->free = free_limits;
 	add(items, "clients", "all", session_registry_clients(c->session_registry), conf->limits.max_clients);
+	session_registry_held(c->session_registry, &held);
+	add(items, "statements held", "all", held.statements, conf->limits.max_held);
+	add(items, "bytes held", "all", held.bytes, (int64_t)conf->limits.max_held_bytes);
 	add(items, "bytes of memory", "all", (int64_t)mem_in_use(), (int64_t)conf->memory_limit);
 	add_nodes(c, items);
 	add_databases(c, items);

@@ -199,7 +199,8 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		if (!s->pool)
 			return borrow_no_pool(s, err);
 		if (UNLIKELY(borrow_is_held(s)))
-			return borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
+			return s->welcomed && !hold_enter(s, err) ? BORROW_FAILED : borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
+		hold_leave(s);
 		if (!borrow_may_pin(s, class))
 			return borrow_wait_pin(s);
 		s->wait.ops = &wait_ops;
@@ -243,6 +244,7 @@ static void refuse_on_server(struct session *s, bool is_query, const struct err 
 void borrow_refuse(struct session *s, bool is_query, const struct err *err)
 {
 	s->held_since_us = 0;
+	hold_leave(s);
 	if (is_query)
 		names_drop_unnamed(s);
 	if (borrow_is_owed(s) || (s->srv && (s->srv->tx_status != 'I' || s->segment_open))) {

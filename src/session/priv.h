@@ -388,6 +388,7 @@ struct session {
 	uint64_t timer_due_us;                        /* when the timer fires, if it runs */
 	uint64_t tx_since_us;                         /* since when the transaction lasts; 0: there is none */
 	uint64_t held_since_us;                       /* of the message that waits; 0: none */
+	uint64_t held_bytes;                          /* hold.c's, while is_held */
 	uint64_t topo_generation;                     /* of the snapshot that `pool` was chosen under */
 	char *user, *database;                        /* one block, that of `user` */
 	struct limit *by_user, *by_database;          /* client counters held */
@@ -434,11 +435,13 @@ struct session {
 	unsigned tx_nextval : 1;     /* this transaction made a sequence value */
 	unsigned pin_counted : 1;    /* holds one of max_pinned */
 	unsigned timed_out : 1;      /* a cancel for query_timeout is under way */
-	unsigned noticed : 1;        /* the NOTICE for a long wait was sent */
-	unsigned is_counted : 1;     /* in the registry's client count */
-	unsigned is_over : 1;        /* its address has as many clients as it may */
-	unsigned welcomed : 1;       /* login is over */
-	unsigned setup_ahead : 1;    /* a setup went ahead alone; its answer is awaited */
+	unsigned is_held : 1;    /* counted in the registry's `held`: its message waits for a primary, or did and has no server yet */
+	unsigned is_weighed : 1; /* … and all its bytes are */
+	unsigned noticed : 1;    /* the NOTICE for a long wait was sent */
+	unsigned is_counted : 1; /* in the registry's client count */
+	unsigned is_over : 1;    /* its address has as many clients as it may */
+	unsigned welcomed : 1;   /* login is over */
+	unsigned setup_ahead : 1; /* a setup went ahead alone; its answer is awaited */
 	unsigned
 	    setup_unsettled : 1; /* settings travelled with a statement that has not been answered: if it fails, they are undone */
 	unsigned
@@ -886,6 +889,17 @@ static inline bool borrow_goes_on(struct session *s)
 }
 void borrow_attach(struct session *s, struct server *srv);
 bool borrow_may_begin(struct session *s);              /* there is a primary, and nobody says that nothing may begin there */
+/* hold.c: a message that is to wait for a primary.  False with ERR: as many as may do. */
+bool hold_enter(struct session *s, struct err *err) MUST_CHECK;
+/* So much of the client's was not taken.  False: that is too much, and the wait has ended. */
+bool hold_weigh(struct session *s, size_t unread) MUST_CHECK;
+void hold_leave_any(struct session *s);
+static inline void hold_leave(struct session *s)
+{
+	if (UNLIKELY(s->is_held))
+		hold_leave_any(s);
+}
+
 void borrow_give_back(struct session *s);              /* if nothing speaks against it */
 void borrow_drop(struct session *s);                   /* the client is gone: whatever it left behind is cleaned */
 void borrow_send(struct session *s, struct writer *w); /* copies to the server */
@@ -1193,7 +1207,9 @@ struct session_registry {
 	struct session_addresses addresses;
 	unsigned n;
 	_Atomic int64_t clients;
-	_Atomic bool is_full; /* memory_limit is reached */
+	_Atomic int64_t held, held_bytes; /* statements that wait for a primary, and what they keep: hold.c */
+	_Atomic uint64_t not_held;        /* that were refused, since there were too many */
+	_Atomic bool is_full;             /* memory_limit is reached */
 	struct mailbox *elsewhere_mailbox;
 	session_elsewhere_fn elsewhere; /* NULL: nobody took a CancelRequest over from us */
 	void *elsewhere_arg;

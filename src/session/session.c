@@ -190,6 +190,7 @@ static void session_end(struct session *s, enum close_reason why)
 	session_log_end(s, why);
 	session_unlink(s);
 	pool_withdraw(&s->wait);
+	hold_leave(s);
 	borrow_drop(s);
 	trip_end(s);
 	awaytx_end(s);
@@ -316,6 +317,7 @@ size_t session_take(struct session *s, struct slice in, struct lent *lent)
 	unit_forget(s, &u);
 	if (taken && s->held_since_us && s->state == SESSION_READY) { /* it waited for a server and then needed none */
 		s->held_since_us = 0;
+		hold_leave(s);
 		borrow_give_back(s);
 	}
 	return taken;
@@ -355,6 +357,8 @@ static size_t session_on_data(struct stream *stream, struct slice bytes, struct 
 			trip_took(s, n);
 		if (!n || UNLIKELY(s->trip && s->trip->goes_back) || (s->srv && stream_is_high(&s->srv->up.stream))) {
 			taken += n;
+			if (UNLIKELY(s->state == SESSION_WAIT_PRIMARY) && !hold_weigh(s, bytes.len - taken))
+				continue; /* it is told so */
 			break;
 		}
 		taken += n;

@@ -180,8 +180,9 @@ def new_cluster(standbys, sync=None, extra='', through=None):
 
 
 class Scene:
-    def __init__(self, standbys=2, sync=None, extra='', relays=False, fed_through_relay=False, policy=None, workers=2, pool=10, **options):
-        """FED_THROUGH_RELAY: the standbys get their WAL through s.feed, too."""
+    def __init__(self, standbys=2, sync=None, extra='', relays=False, fed_through_relay=False, policy=None, workers=2, pool=10, limits=None,
+                 program=None, **options):
+        """FED_THROUGH_RELAY: the standbys get their WAL through s.feed, too.  POOL: its size, or all of its settings.  PROGRAM: settings outside any block."""
         self.feed = None
 
         def through(cluster):
@@ -194,7 +195,8 @@ class Scene:
         nodes = {f'n{i}': {'port': r.port} for i, r in enumerate(self.relay)}
         if policy:
             options['policy'] = 'main.lua'
-        self.proxy = Proxy(self.cluster, workers=workers, pool={'size': pool}, options={'state_dir': self.state}, nodes=nodes,
+        self.proxy = Proxy(self.cluster, workers=workers, pool=pool if isinstance(pool, dict) else {'size': pool}, limits=limits,
+                           options={'state_dir': self.state, **(program or {})}, nodes=nodes,
                            cluster_options={'failover': 'auto', **options}, files={'main.lua': policy} if policy else {})
         self.admin = self.proxy.connect('lunapool')
         wait_for(lambda: self.fit() == standbys, what='all standbys fit')
