@@ -31,8 +31,9 @@ struct guard_view {
 	const struct guard_node *nodes;
 	uint64_t written, written_age_us; /* the old primary's end of WAL, as it said last, and how long ago; 0: not known */
 	uint64_t written_per_s;
-	uint64_t max_loss;      /* 0: no limit */
-	bool may_lose_anything; /* an administrator has said so */
+	uint64_t max_loss; /* 0: no limit */
+	/* NULL, or whom an administrator has named, whatever is lost: what was acknowledged does not count, nor does a delay. */
+	const char *forgiven;
 };
 struct guard_verdict {
 	bool may;

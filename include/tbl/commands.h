@@ -60,7 +60,7 @@
 	DO(enable, "ENABLE", A_DATABASE, ADMIN, NULL, "Takes DISABLE back.")                                                         \
 	DO(failover, "FAILOVER", LOSS, ADMIN, NULL,                                                                                  \
 	   "Makes a standby the primary when the primary is lost: with failover = manual, or where an automatic one waits. "         \
-	   "ALLOW_DATA_LOSS: even if more would be lost than max_loss.")                                                             \
+	   "ALLOW_DATA_LOSS: even if more would be lost than max_loss; with a node, even what was acknowledged.")                    \
 	DO(kill, "KILL", DATABASE, ADMIN, NULL,                                                                                      \
 	   "Closes the clients and server connections of the database at once, and leaves it paused.")                               \
 	DO(kill_client, "KILL_CLIENT", CLIENT, ADMIN, NULL, "Closes one client.")                                                    \

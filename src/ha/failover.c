@@ -130,8 +130,15 @@ size_t op_judge(struct ops *o, const struct ops_picture *p, bool is_planned, str
 		                             .written = is_planned ? 0 : p->written,
 		                             .written_age_us = p->written_age_us,
 		                             .written_per_s = p->written_per_s,
-		                             .max_loss = o->record.op.allows_loss ? 0 : o->conf.max_loss };
+		                             .max_loss = o->record.op.allows_loss ? 0 : o->conf.max_loss,
+		                             .forgiven = o->record.op.allows_loss ? o->record.op.target : NULL };
 	return guard_judge(&view, verdicts, order);
+}
+
+/* A promotion begins a timeline.  Who writes the recorded one has only been started without what makes it a standby. */
+static bool is_not_promoted(const struct ops *o, const struct ops_node *n)
+{
+	return op_answered_since(n, o->entered_us) && (n->guard.in_recovery || n->guard.timeline == o->record.timeline);
 }
 
 /* Every node that may have been promoted is known not to be: then the old primary may go on. */
@@ -139,8 +146,9 @@ static bool is_undone(const struct ops *o, const struct ops_picture *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++) {
 		const struct ops_node *n = &p->nodes[i];
-		bool may_be = was_tried(o, n) || strcmp(n->guard.name, o->record.op.target) == 0;
-		if (!op_is_source(o, n) && may_be && !(op_answered_since(n, o->entered_us) && n->guard.in_recovery))
+		bool is_target = !op_is_named(&o->record.op) && strcmp(n->guard.name, o->record.op.target) == 0;
+		bool may_be = was_tried(o, n) || is_target;
+		if (!op_is_source(o, n) && may_be && !is_not_promoted(o, n))
 			return false;
 	}
 	return true;
@@ -163,25 +171,46 @@ static bool readmit(struct ops *o, const struct ops_picture *p)
 	return has_any;
 }
 
-/* Whom the order names, if it does and he was not tried: nobody else is asked for. */
-static const char *named(const struct ops *o)
+bool op_is_named(const struct record_operation *op)
 {
-	const struct record_operation *op = &o->record.op;
-	return *op->target && !op->attempt && !op->has_no_return ? op->target : NULL;
+	return *op->target && !op->attempt;
 }
 
-/* As steps return it. */
+/* As steps return it.  Behind the point of no return it waits for him, for the old primary, or for another order. */
 static bool choose_named(struct ops *o, const struct ops_picture *p, const struct guard_verdict *verdicts, const char *judged)
 {
 	char why[RECORD_WHY_MAX] = "who was named is not configured any more";
 	for (size_t i = 0; i < p->n_nodes; i++) {
-		if (strcmp(p->nodes[i].guard.name, named(o)) != 0)
+		if (strcmp(p->nodes[i].guard.name, o->record.op.target) != 0)
 			continue;
 		if (verdicts[i].may)
 			return op_target(o, p->nodes[i].guard.name, judged);
 		snprintf(why, sizeof why, "%.60s cannot be primary: %.110s", p->nodes[i].guard.name, verdicts[i].why);
 	}
-	return op_give_up(o, why);
+	if (!o->record.op.has_no_return)
+		return op_give_up(o, why);
+	op_stay(o, "%s", why);
+	op_ask_again(o, AGAIN_US);
+	return false;
+}
+
+/* Who has given an order is not left without an answer: nobody can be tried any more, and nobody is promoted.  What is begun without one waits, for it
+ * would only begin anew. */
+static bool is_in_vain(const struct ops *o, const struct ops_picture *p)
+{
+	return !o->conf.is_automatic && o->record.op.has_no_return && is_undone(o, p);
+}
+
+/* As steps return it.  MAY_YET: there is somebody who may, or is about to. */
+static bool choose_later(struct ops *o, const struct ops_picture *p, bool may_yet)
+{
+	bool is_late = op_now(o) - o->entered_us >= READMIT_US;
+	if (is_late && readmit(o, p))
+		return false;
+	if (is_late && !may_yet && is_in_vain(o, p))
+		return op_give_up(o, o->stuck);
+	op_ask_again(o, AGAIN_US);
+	return false;
 }
 
 /* Nothing new is written there since it was cut off, and those who stream from it have not got all that was. */
@@ -226,20 +255,18 @@ bool step_choose(struct ops *o)
 	size_t n = op_judge(o, p, false, verdicts, order), may = n;
 	char why[RECORD_WHY_MAX] = "";
 	op_tell_candidates(o, p, verdicts, judged, sizeof judged);
-	if (named(o))
+	if (op_is_named(&o->record.op))
 		return choose_named(o, p, verdicts, judged);
 	if (n > 0 && o->env.choose)
 		n = o->env.choose(o->env.arg, verdicts, order, n, why, sizeof why);
 	if (n > 0)
 		return op_target(o, p->nodes[order[0]].guard.name, judged);
+	bool may_yet = may > 0 || op_fetch(o, p, verdicts);
 	if (may > 0)
 		op_stay(o, "the policy wants nobody to take its place: %s", why);
-	else if (!op_fetch(o, p, verdicts))
+	else if (!may_yet)
 		op_stay(o, "no node may take its place: %s", judged);
-	if (op_now(o) - o->entered_us >= READMIT_US && readmit(o, p))
-		return false;
-	op_ask_again(o, AGAIN_US);
-	return false;
+	return choose_later(o, p, may_yet);
 }
 
 /* It may yet come out of recovery by itself: from now on it is kept away until it has proved what it is. */
@@ -302,6 +329,8 @@ bool step_promote(struct ops *o)
 		op_ask_again(o, LOOK_US);
 		return false;
 	}
+	if (has_said && !n->guard.in_recovery)
+		return next_candidate(o, "it is out of recovery on the timeline that the old primary wrote; that is no promotion");
 	if (a->tries >= TRIES)
 		return next_candidate(o, a->state == ACT_DONE ? "it is said to be promoted, and is not" : a->err.text);
 	if (op_now(o) - a->ended_us < AGAIN_US) {

@@ -133,6 +133,11 @@ static bool is_sound(const struct guard_view *view, const struct guard_node *n, 
 	return true;
 }
 
+static bool is_forgiven(const struct guard_view *view, const struct guard_node *n)
+{
+	return view->forgiven && strcmp(view->forgiven, n->name) == 0;
+}
+
 /* Who is left out of the choice may yet have acknowledged commits. */
 static bool may_be_primary(const struct guard_view *view, const struct guard_node *n, struct guard_verdict *v)
 {
@@ -143,7 +148,7 @@ static bool may_be_primary(const struct guard_view *view, const struct guard_nod
 		return refuse(v, "it is in quarantine: %.150s", said->why);
 	if (n->priority <= 0)
 		return refuse(v, "its priority is 0");
-	if (n->is_delayed)
+	if (n->is_delayed && !is_forgiven(view, n))
 		return refuse(v, "it replays with a delay on purpose (recovery_min_apply_delay)");
 	return true;
 }
@@ -158,7 +163,7 @@ static uint64_t loss_of(const struct guard_view *view, const struct guard_node *
 static bool loses_little(const struct guard_view *view, const struct guard_node *n, struct guard_verdict *v)
 {
 	uint64_t loss = loss_of(view, n);
-	if (view->max_loss && loss > view->max_loss && !view->may_lose_anything)
+	if (view->max_loss && loss > view->max_loss && !is_forgiven(view, n))
 		return refuse(v, "about %" PRIu64 " bytes of WAL would be lost, and max_loss is %" PRIu64, loss, view->max_loss);
 	if (loss)
 		snprintf(v->why, sizeof v->why, "about %" PRIu64 " bytes of WAL may be lost", loss);
@@ -199,15 +204,19 @@ static struct quorum ask_quorum(const struct guard_view *view, const struct guar
 static struct quorum quorum_of(const struct guard_view *view)
 {
 	struct guard_sync sync;
-	if (view->may_lose_anything)
-		return (struct quorum){ .is_met = true };
 	if (!guard_read_sync(view->record->sync, &sync))
 		return (struct quorum){ .is_asked = true, .needed = (unsigned)view->n_nodes };
 	return sync.n ? ask_quorum(view, &sync) : (struct quorum){ .is_met = true };
 }
 
-static bool has_what_was_acknowledged(const struct quorum *q, const struct guard_node *n, struct guard_verdict *v)
+static bool has_what_was_acknowledged(const struct guard_view *view, const struct quorum *q, const struct guard_node *n,
+                                      struct guard_verdict *v)
 {
+	bool lacks = !q->is_met || n->received < q->floor;
+	if (lacks && is_forgiven(view, n)) {
+		snprintf(v->why, sizeof v->why, "commits that were acknowledged may be lost");
+		return true;
+	}
 	if (!q->is_met)
 		return refuse(v, "commits that were acknowledged may be on synchronous standbys that do not answer: %u of %u needed do",
 		              q->answered, q->needed);
@@ -246,7 +255,7 @@ size_t guard_judge(const struct guard_view *view, struct guard_verdict *verdicts
 		struct guard_verdict *v = &verdicts[i];
 		*v = (struct guard_verdict){ .may = true, .source = -1 };
 		if (is_sound(view, &view->nodes[i], v) && may_be_primary(view, &view->nodes[i], v) &&
-		    has_what_was_acknowledged(&q, &view->nodes[i], v) && (q.is_asked || loses_little(view, &view->nodes[i], v)))
+		    has_what_was_acknowledged(view, &q, &view->nodes[i], v) && (q.is_asked || loses_little(view, &view->nodes[i], v)))
 			insert(view, order, n++, i);
 	}
 	return n;

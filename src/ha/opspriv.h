@@ -134,6 +134,8 @@ bool step_hold(struct ops *o);
 bool step_choose(struct ops *o);
 bool step_promote(struct ops *o);
 bool step_follow(struct ops *o);
+/* By an order, and he was not tried yet: nobody else is asked for. */
+bool op_is_named(const struct record_operation *op);
 /* NAME is to be promoted; JUDGED: what was thought of all. */
 bool op_target(struct ops *o, const char *name, const char *judged);
 /* Who of all but the source may, and why the others may not. */

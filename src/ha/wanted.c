@@ -20,6 +20,17 @@ static bool is_operation(enum ops_order what)
 	       is_failover(what);
 }
 
+/* What an order says of whom, and at what price; a node that is named has the price that was named with it. */
+static void take_terms(struct record_operation *op, enum ops_order what, const char *node)
+{
+	bool with_loss = what == OPS_ORDER_FAILOVER_WITH_LOSS;
+	op->allows_loss = with_loss || (!*node && op->allows_loss);
+	if (!*node && !op_is_named(op))
+		return;
+	snprintf(op->target, sizeof op->target, "%s", node);
+	op->attempt = 0;
+}
+
 /* Opened, or what is under way is told. */
 static void order_failover(struct ops *o)
 {
@@ -34,9 +45,7 @@ static void order_failover(struct ops *o)
 	if (!joins)
 		op_open(o, OPERATION_FAILOVER, r->primary, why);
 	snprintf(r->op.why, sizeof r->op.why, "%.*s", (int)sizeof r->op.why - 1, why);
-	r->op.allows_loss |= with_loss;
-	if (*o->order.node)
-		snprintf(r->op.target, sizeof r->op.target, "%s", o->order.node);
+	take_terms(&r->op, o->order.what, o->order.node);
 }
 
 static enum operation_step first_step(enum ops_order what)
@@ -156,7 +165,7 @@ static bool may_attach(const struct ops *o, const char *node, struct err *err)
 static bool may_join(const struct ops *o)
 {
 	const struct record_operation *op = &o->record.op;
-	return op->kind == OPERATION_FAILOVER && o->step == STEP_CHOOSE && !op->has_no_return && !o->is_proposing;
+	return (op->kind == OPERATION_FAILOVER || op->has_no_return) && o->step == STEP_CHOOSE && !o->is_proposing;
 }
 
 /* Before anything is done: what would be refused later is refused here, with who may not and why. */
@@ -166,16 +175,16 @@ static bool may_fail_over(struct ops *o, enum ops_order what, const char *node, 
 	struct guard_verdict verdicts[RECORD_NODES_MAX];
 	size_t order[RECORD_NODES_MAX];
 	char judged[2 * RECORD_WHY_MAX];
-	bool allowed = o->record.op.allows_loss;
+	const struct record_operation was = o->record.op;
 	uint64_t entered = o->entered_us;
 	if (!o->conf.is_automatic && !o->conf.is_manual)
 		return err_set(err, "55000", "failover = external: somebody else promotes, and is to be asked");
 	if (!may_join(o) && !p->is_lost)
 		return err_set(err, "55000", "the primary \"%s\" is not lost: SWITCHOVER moves it in an orderly way", o->record.primary);
 	o->entered_us = 0; /* what they have said so far counts */
-	o->record.op.allows_loss |= what == OPS_ORDER_FAILOVER_WITH_LOSS;
+	take_terms(&o->record.op, what, node);
 	size_t n = op_judge(o, p, false, verdicts, order), may = 0;
-	o->record.op.allows_loss = allowed;
+	o->record.op = was;
 	o->entered_us = entered;
 	for (size_t i = 0; i < n; i++)
 		may += !*node || strcmp(p->nodes[order[i]].guard.name, node) == 0;

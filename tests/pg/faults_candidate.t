@@ -50,6 +50,27 @@ with scenario('row 30: the candidate dies between the choice and its promotion')
     is_(s.errors, [], f'{name}: clients have waited')
     s.close()
 
+with scenario('row 31: who is said to be promoted writes, but on the timeline of the old primary'):
+    name = 'row 31'
+    s = hooked('function M.promote(op, node) if node.name ~= "n1" then return promote(node) end while not lp.kv.get("go") do lp.sleep(0.05) end return true end\n'
+               'function M.failover(event, cluster) return event.refused.n1 and { cluster:node("n2") } or { cluster:node("n1"), cluster:node("n2") } end')
+    s.load(writers=2, readers=1)
+    signal_tree(s.cluster, 0, signal.SIGKILL)
+    s.proxy.wait_log('operation_step.*step=promote.*target=n1')
+    s.cluster.kill_node(1, signal.SIGINT)
+    os.remove(f'{s.cluster.dir}/n1/standby.signal')
+    s.cluster.start_node(1)
+    ok(s.is_writable(1), f'{name}: somebody has started it as no standby')
+    s.admin.q('RUN go')
+    s.ends()
+    s.end_load()
+    is_(s.operations(), [('failover', 'done', 'n0', 'n2')], f'{name}: the next one is')
+    like(s.proxy.log(), 'promotion_failed.*node=n1.*that is no promotion', f'{name}: it is said why')
+    like(s.row(1)['reason'], 'its promotion failed: it is out of recovery on the timeline', f'{name}: … and remembered')
+    ok(s.is_untouched(1), f'{name}: nobody is there')
+    is_(s.errors, [], f'{name}: clients have waited')
+    s.close()
+
 with scenario('row 32: the promotion is done, and nobody says so'):
     name = 'row 32'
     s = hooked('function M.promote(op, node) promote(node) return nil, "the connection was lost" end')

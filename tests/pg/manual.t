@@ -19,12 +19,17 @@ class Scene:
         self.cluster.caught_up(2)
         state = temp_dir()
         os.chmod(state, 0o700)
+        self.state = state
         self.proxy = Proxy(self.cluster, options={'state_dir': state}, cluster_options={'failover': 'manual', **options})
         self.admin = self.proxy.connect('lunapool')
         wait_for(lambda: self.roles() == ['primary', 'standby', 'standby'], what='all nodes')
 
     def roles(self):
         return [r['role'] for r in self.admin.table('SHOW NODES')]
+
+    def recorded(self, text):
+        with open(f"{self.state}/main.record") as f:
+            return text in f.read()
 
     def refused(self, text, why):
         try:
@@ -89,5 +94,26 @@ with scenario('more would be lost than max_loss: only who says so may order that
     like(row['reason'], '^by order of lunapool, data loss allowed', 'and remembered who has allowed it')
     like(s.proxy.log(), 'failover_ordered.*by=lunapool.*data_loss=allowed', 'the log says so, too')
     like(row['candidates'], 'n[12]: about [0-9]+ bytes of WAL may be lost', '… and how much')
+    s.close()
+with scenario('row 39: the synchronous standby is lost, too: only who names the other one may order that'):
+    s = Scene()
+    s.cluster.set_node(1, primary_conninfo=f'host={s.cluster.host} port={s.cluster.port} user=postgres application_name=n1')
+    s.cluster.set_node(0, synchronous_standby_names='n1')
+    with s.cluster.at(0) as c:
+        wait_for(lambda: c.one("select count(*) from pg_stat_replication where sync_state = 'sync'") == '1', what='n1 to be synchronous')
+        c.q('insert into t values (1)')
+    s.cluster.caught_up(2)
+    wait_for(lambda: all(s.recorded(text) for text in ('sync "n1"', 'alias "n1"')), what='that to be recorded')
+    s.cluster.kill_node(1, signal.SIGQUIT)
+    wait_for(lambda: s.admin.table('SHOW NODES')[1]['state'] == 'down', what='n1 to be down')
+    s.lose_primary()
+    for text in ('FAILOVER', 'FAILOVER TO n2', 'FAILOVER ALLOW_DATA_LOSS'):
+        s.refused(text, 'acknowledged may be on synchronous standbys')
+    is_(s.ctl('failover', '--to', 'n2', '--allow-data-loss')[0], 0, 'named, and with --allow-data-loss, it is done')
+    row = s.admin.table('SHOW OPERATIONS')[0]
+    is_((row['state'], row['target']), ('done', 'n2'), 'SHOW OPERATIONS tells of it')
+    like(row['reason'], '^by order of lunapool, data loss allowed', '… who has allowed it')
+    like(row['candidates'], 'n2: commits that were acknowledged may be lost', '… and what')
+    is_(s.proxy.connect().q('select id from t'), [['1']], 'it is the primary')
     s.close()
 done()

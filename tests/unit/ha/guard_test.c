@@ -83,9 +83,31 @@ static void loss_is_bounded(void **state)
 	v.written_age_us = US_PER_S / 2; /* it may have gone on for half a second */
 	v.written_per_s = 1000;
 	expect_refused(&v, 2, "800 bytes");
-	v.may_lose_anything = true;
-	assert_int_equal(guard_judge(&v, verdicts, order), 2);
+	v.forgiven = nodes[1].name;
+	expect_refused(&v, 2, "800 bytes");
+	assert_int_equal(guard_judge(&v, verdicts, order), 1);
+	assert_int_equal(order[0], 1);
+}
+
+/* Row 39, row 42: an administrator has named a node and said so; what has nothing to do with loss stays forbidden. */
+static void who_says_so_may_lose_what_was_acknowledged(void **state)
+{
+	struct guard_view v = view_of(3);
+	snprintf(record.sync, sizeof record.sync, "%s", nodes[1].name);
+	nodes[1].has_answered = false;
+	nodes[2].is_delayed = true;
+	expect_refused(&v, 2, "with a delay");
+	nodes[2].is_delayed = false;
+	expect_refused(&v, 2, "acknowledged");
+	v.forgiven = nodes[1].name;
+	expect_refused(&v, 2, "acknowledged");
+	v.forgiven = nodes[2].name;
+	nodes[2].is_delayed = true;
+	assert_int_equal(guard_judge(&v, verdicts, order), 1);
 	assert_int_equal(order[0], 2);
+	assert_string_equal(verdicts[2].why, "commits that were acknowledged may be lost");
+	nodes[2].timeline++;
+	expect_refused(&v, 2, "timeline");
 }
 
 static void the_best_is_first(void **state)
@@ -187,6 +209,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_rule_refuses),
 		cmocka_unit_test(loss_is_bounded),
+		cmocka_unit_test(who_says_so_may_lose_what_was_acknowledged),
 		cmocka_unit_test(the_best_is_first),
 		cmocka_unit_test(settings_are_read),
 		cmocka_unit_test(who_is_never_primary_is_asked),

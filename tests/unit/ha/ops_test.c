@@ -41,6 +41,7 @@ struct server {
 	bool is_alive, is_primary, is_frozen; /* frozen: it is not alive, and its port is taken */
 	uint64_t timeline, lsn;
 	bool fails; /* its promotions do */
+	bool lies;  /* … make it writable on the timeline that it was on, and say that they are done */
 	unsigned promotions;
 	uint64_t next_timeline, streams_at; /* told to follow, it does so from then on; 0: it was not */
 	unsigned told;                      /* to follow, and it said that it would */
@@ -72,6 +73,7 @@ static struct world {
 	unsigned asked, hooks_run;
 	enum ops_condition asked_of;
 	uint64_t written; /* by the primary, as it said last */
+	const char *sync; /* synchronous_standby_names there; who has one calls himself by his name */
 	uint64_t greatest_epoch;
 	/* steps of hooks: of which operation which were found in the record */
 	bool takes_steps, has_step[3];
@@ -160,6 +162,7 @@ static const struct ops_picture *on_picture(void *arg)
 	w.picture = (struct ops_picture){ .n_nodes = NODES, .nodes = w.seen, .story = "it is gone", .system_id = 7 };
 	w.picture.writable = n == 1 || writable == primary ? writable : -1;
 	w.picture.written = w.written;
+	w.picture.sync = w.sync;
 	w.picture.is_lost = primary >= 0 && w.lost_since[primary] && w.now - w.lost_since[primary] >= 60 * MS;
 	return &w.picture;
 }
@@ -223,6 +226,11 @@ static void on_act(void *arg, uint64_t id, enum ops_act what, const char *node, 
 	}
 	if (what == OPS_ACT_REJOIN || what == OPS_ACT_RECOVER) {
 		on_hook(s, id, what);
+		return;
+	}
+	if (s->lies && s->is_alive && what == OPS_ACT_PROMOTE) {
+		s->is_primary = true;
+		later(rnd(40) * MS, ACTED, id, true);
 		return;
 	}
 	bool happens = s->is_alive && !s->fails && (what == OPS_ACT_FOLLOW || rnd(8));
@@ -317,7 +325,7 @@ static void sample(int i)
 		n->is_down = false;
 		n->asked_us = w.now;
 		n->guard = (struct guard_node){ .name = s->name,
-			                            .alias = "",
+			                            .alias = w.sync ? s->name : "",
 			                            .priority = 100,
 			                            .has_answered = true,
 			                            .in_recovery = !s->is_primary,
@@ -665,6 +673,88 @@ static void an_order_may_allow_a_loss(void **state)
 		expect_promoted_once(NULL);
 		assert_true(w.durable.past[0].allows_loss);
 		assert_non_null(strstr(w.durable.past[0].why, "by order of somebody, data loss allowed"));
+	}
+}
+
+static void expect_order(enum ops_order what, const char *node, const char *refusal)
+{
+	struct err err = { .text = "" };
+	uint64_t order = ops_order(w.ops, what, node, "somebody", &err);
+	if ((order == 0) != (refusal != NULL) || (refusal && !strstr(err.text, refusal)))
+		fail_msg("%llu: %s", (unsigned long long)w.seed, err.text);
+}
+
+/* Row 39: the primary and the synchronous standby are lost; who is named with the loss takes its place, also where a promotion has failed before. */
+static void a_named_node_may_lack_what_was_acknowledged(void **state)
+{
+	unsigned joined = 0;
+	for (uint64_t s = 1; s <= 120; s++) {
+		begin(s);
+		if (s % 3 == 0)
+			begin_manual(s);
+		w.sync = "b";
+		run(US_PER_S, false);
+		assert_string_equal(w.durable.sync, "b");
+		w.servers[1].fails = true;
+		w.servers[1].is_alive = s % 2; /* else it dies when it is being promoted, in vain */
+		w.servers[0].is_alive = false;
+		run(US_PER_S / 4, false);
+		if (s % 3 == 0 && s % 2)
+			expect_order(OPS_ORDER_FAILOVER, "", NULL);
+		for (int i = 0; i < 3000 && s % 2 && !w.durable.op.has_no_return; i++)
+			run(MS, false);
+		w.servers[1].is_alive = false;
+		run(6 * US_PER_S, false);
+		joined += w.durable.op.has_no_return;
+		assert_int_equal(promotions(), 0);
+		expect_order(OPS_ORDER_FAILOVER, "", "acknowledged may be");
+		expect_order(OPS_ORDER_FAILOVER, "c", "acknowledged may be");
+		expect_order(OPS_ORDER_FAILOVER_WITH_LOSS, "", "acknowledged may be");
+		expect_order(OPS_ORDER_FAILOVER_WITH_LOSS, "c", NULL);
+		expect_promoted_once("c");
+		assert_string_equal(w.durable.primary, "c");
+		assert_non_null(strstr(w.durable.past[0].judged, "c: commits that were acknowledged may be lost"));
+		assert_true(w.durable.past[0].allows_loss);
+	}
+	assert_true(joined > 20);
+}
+
+/* A promotion begins a timeline: who is writable on the recorded one was none.  Another takes its place, or the old primary goes on. */
+static void who_is_writable_on_the_recorded_timeline_was_not_promoted(void **state)
+{
+	for (uint64_t s = 1; s <= 120; s++) {
+		begin(s);
+		w.servers[1].lies = true;
+		w.servers[1].lsn += 8;
+		w.servers[2].lies = s % 2;
+		w.servers[0].is_alive = false;
+		run(8 * US_PER_S, s % 3 == 0);
+		w.servers[0].is_alive = s % 2;
+		expect_all_well();
+		assert_string_equal(w.durable.primary, s % 2 ? "a" : "c");
+		assert_int_equal(w.durable.epoch, s % 2 ? 1 : 2);
+		assert_int_equal(w.durable.past[0].end, s % 2 ? END_ABORTED : END_DONE);
+		assert_true(record_is_barred(&w.durable, "b"));
+		assert_non_null(strstr(record_node(&w.durable, "b")->why, "that is no promotion"));
+	}
+}
+
+/* Who has given the order has an answer. */
+static void an_order_in_vain_is_answered(void **state)
+{
+	struct err err;
+	for (uint64_t s = 1; s <= 40; s++) {
+		begin_manual(s);
+		w.servers[1].lies = w.servers[2].lies = true;
+		w.servers[0].is_alive = false;
+		run(2 * US_PER_S, false);
+		uint64_t order = ops_order(w.ops, OPS_ORDER_FAILOVER, s % 2 ? "" : "b", "somebody", &err);
+		for (int i = 0; i < 20 && ops_answer(w.ops, order, &err) == OPS_WAITS; i++)
+			run(US_PER_S, false);
+		assert_int_equal(ops_answer(w.ops, order, &err), OPS_FAILED);
+		assert_non_null(strstr(err.text, "no node may take its place"));
+		assert_int_equal(w.durable.epoch, 1);
+		ops_free(w.ops);
 	}
 }
 
@@ -1057,6 +1147,9 @@ int main(void)
 		cmocka_unit_test(what_others_promote),
 		cmocka_unit_test(a_manual_failover_waits_for_its_order),
 		cmocka_unit_test(an_order_may_allow_a_loss),
+		cmocka_unit_test(a_named_node_may_lack_what_was_acknowledged),
+		cmocka_unit_test(who_is_writable_on_the_recorded_timeline_was_not_promoted),
+		cmocka_unit_test(an_order_in_vain_is_answered),
 		cmocka_unit_test(nobody_else_than_the_named_one),
 		cmocka_unit_test(a_switchover_is_whole_or_nothing),
 		cmocka_unit_test(failovers_are_damped),
