@@ -419,6 +419,7 @@ struct progress {
 	uint32_t node_id;
 	uint64_t bytes;
 	int64_t busy, opening, waiting;
+	struct ops_rests rests;
 };
 
 static void add_progress(void *arg, const struct pool_row *row)
@@ -430,6 +431,8 @@ static void add_progress(void *arg, const struct pool_row *row)
 	p->busy += row->lent + row->resetting + row->opening;
 	p->opening += row->opening;
 	p->waiting += row->waiting;
+	p->rests.keep += (unsigned)row->rests[SERVER_KEEPS];
+	p->rests.hear += (unsigned)row->rests[SERVER_HEARS];
 }
 
 static uint64_t on_progress(void *arg, uint32_t node_id)
@@ -446,6 +449,14 @@ static unsigned on_busy(void *arg, uint32_t node_id)
 	struct progress p = { .node_id = node_id };
 	pool_registry_each(c->app->pools, add_progress, &p);
 	return p.busy > 0 ? (unsigned)p.busy : 0;
+}
+
+static struct ops_rests on_rests(void *arg, uint32_t node_id)
+{
+	const struct control *c = arg;
+	struct progress p = { .node_id = node_id };
+	pool_registry_each(c->app->pools, add_progress, &p);
+	return p.rests;
 }
 
 static unsigned on_opening(void *arg, uint32_t node_id)
@@ -483,7 +494,7 @@ static bool open_journal(struct control *c, struct err *err)
 		journal_close(c->journal);
 		c->journal = NULL;
 	}
-	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening, on_wanted };
+	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening, on_wanted, on_rests };
 	if (c->journal)
 		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);
 	else if (c->takeover)

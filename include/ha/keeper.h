@@ -17,10 +17,11 @@
 /* What the pools know of a node; outlives the keepers. */
 struct keeper_pools {
 	void *arg;
-	uint64_t (*progress)(void *arg, uint32_t node_id); /* grows when it has sent something to a client */
-	unsigned (*busy)(void *arg, uint32_t node_id);     /* connections to it that clients use now */
-	unsigned (*opening)(void *arg, uint32_t node_id);  /* … that are not open yet */
-	unsigned (*wanted)(void *arg, uint32_t node_id);   /* clients that wait for one */
+	uint64_t (*progress)(void *arg, uint32_t node_id);      /* grows when it has sent something to a client */
+	unsigned (*busy)(void *arg, uint32_t node_id);          /* connections to it that clients use now */
+	unsigned (*opening)(void *arg, uint32_t node_id);       /* … that are not open yet */
+	unsigned (*wanted)(void *arg, uint32_t node_id);        /* clients that wait for one */
+	struct ops_rests (*rests)(void *arg, uint32_t node_id); /* of `busy`; NULL: all are in transactions */
 };
 struct keeper_env {
 	struct loop *loop;
@@ -51,6 +52,7 @@ int keeper_route(const struct keeper *k, const struct topo_cluster *c, int verdi
 bool keeper_is_cut(const struct keeper *k, const char *node);
 bool keeper_suspects(const struct keeper *k, const char *node); /* the primary: something speaks against it */
 bool keeper_is_draining(const struct keeper *k, const char *node);
+enum topo_parting keeper_parting(const struct keeper *k, const char *node);
 struct ops *keeper_ops(const struct keeper *k);
 
 #endif

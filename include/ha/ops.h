@@ -53,6 +53,10 @@ struct ops_returned {
 	const char *why;   /* it is in quarantine */
 	unsigned tries;    /* to rejoin it, that have failed */
 };
+/* Of connections that clients use: those whose clients are in no transaction, and keep state there, or only listen. */
+struct ops_rests {
+	unsigned keep, hear;
+};
 struct ops;
 struct ops_env {
 	void *arg;
@@ -61,9 +65,10 @@ struct ops_env {
 	void (*alarm)(void *arg, uint64_t after_us); /* ops_go_on() then, at the latest; one alarm at a time */
 	void (*propose)(void *arg, uint64_t expected_epoch, const struct record *next); /* -> ops_on_record() */
 	void (*route)(void *arg); /* what ops_holds(), ops_primary(), ops_is_cut() say is to be so -> ops_on_routed() */
-	unsigned (*busy)(void *arg, const char *node);   /* connections to it that clients use now */
-	unsigned (*wanted)(void *arg, const char *node); /* clients that wait for one; NULL: none do */
-	void (*look)(void *arg);                         /* every node is to be asked now */
+	unsigned (*busy)(void *arg, const char *node);          /* connections to it that clients use now */
+	struct ops_rests (*rests)(void *arg, const char *node); /* … asked behind busy().  NULL: all are in transactions */
+	unsigned (*wanted)(void *arg, const char *node);        /* clients that wait for one; NULL: none do */
+	void (*look)(void *arg);                                /* every node is to be asked now */
 	const struct ops_picture *(*picture)(void *arg);
 	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW, FETCH, REJOIN and RECOVER. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
@@ -111,11 +116,14 @@ bool ops_finish_step(struct ops *o, uint64_t operation, const char *key, const c
 
 /* What routing has to heed. */
 const struct record *ops_record(const struct ops *o);
-bool ops_holds(const struct ops *o);                         /* there is no primary now, whatever nodes say */
-const char *ops_primary(const struct ops *o);                /* the only node that may be it; "" is not known */
-bool ops_is_cut(const struct ops *o, const char *node);      /* nobody may have a connection to it */
-bool ops_is_draining(const struct ops *o, const char *node); /* nothing new may begin there */
-const char *ops_stuck(const struct ops *o);                  /* why the operation does not go on; NULL: it does */
-uint64_t ops_age_ms(const struct ops *o);                    /* of the operation under way */
+bool ops_holds(const struct ops *o);                    /* there is no primary now, whatever nodes say */
+const char *ops_primary(const struct ops *o);           /* the only node that may be it; "" is not known */
+bool ops_is_cut(const struct ops *o, const char *node); /* nobody may have a connection to it */
+/* The source of a switchover, until it is cut. */
+enum ops_parting { OPS_STAYS, OPS_WILL_PART, OPS_PARTS };
+enum ops_parting ops_parting(const struct ops *o, const char *node); /* PARTS: those who only listen there are to leave */
+bool ops_is_draining(const struct ops *o, const char *node);         /* nothing new may begin there */
+const char *ops_stuck(const struct ops *o);                          /* why the operation does not go on; NULL: it does */
+uint64_t ops_age_ms(const struct ops *o);                            /* of the operation under way */
 
 #endif

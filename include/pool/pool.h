@@ -74,6 +74,8 @@ bool pool_pin(struct pool *pool, bool force) MUST_CHECK;
 void pool_unpin(struct pool *pool);
 /* A lent server has become one that its borrower keeps for the next statement, too, or is so no more: nobody who waits need count on it. */
 void pool_keep(struct server *srv, bool is_kept);
+void pool_rest(struct server *srv,
+               enum server_rest how); /* lent: its borrower is in a transaction, or is not and has this there */
 /* Sessions of this database and user keep their server after a sequence was used (currval was asked for without it). */
 bool pool_pins_sequences(const struct pool *pool);
 void pool_pin_sequences(struct pool *pool);
@@ -119,6 +121,7 @@ struct pool_row {
 	uint32_t node_id;
 	const char *node, *database, *user, *mode; /* borrowed until the callback returns */
 	int64_t clients, waiting, lent, idle, opening, resetting, cancels, pinned, size;
+	int64_t rests[SERVER_RESTS_N]; /* of `lent` */
 	uint64_t max_wait_us;
 	struct pool_counts counts;
 };

@@ -16,6 +16,8 @@
 
 struct policy_set; /* policy/set.h; for whoever puts it here and whoever asks it, nothing to this layer */
 
+/* The primary, during a switchover: new transactions wait, and so do those of sessions that only listen; then these leave. */
+enum topo_parting { TOPO_STAYS, TOPO_WILL_PART, TOPO_PARTS };
 struct topo_node {
 	uint32_t id;             /* unique in the process's life; the same while cluster, name, host and port stay the same */
 	const char *name, *host; /* the configuration's */
@@ -28,7 +30,8 @@ struct topo_node {
 	bool is_foreign;  /* it has another system identifier than its cluster: nothing may be sent there */
 	bool is_cut;      /* in quarantine, detached, or being replaced: nobody may have a connection to it */
 	bool is_draining; /* as the next, by order */
-	bool is_drained;  /* a policy keeps new transactions away from it; those that run go on */
+	enum topo_parting parting;
+	bool is_drained; /* a policy keeps new transactions away from it; those that run go on */
 };
 struct topo_cluster {
 	const char *name;

@@ -78,6 +78,14 @@ static unsigned on_busy(void *arg, const char *node)
 	return n ? k->env.pools->busy(k->env.pools->arg, n->id) : 0;
 }
 
+static struct ops_rests on_rests(void *arg, const char *node)
+{
+	struct keeper *k = arg;
+	const struct conf_cluster *conf = NULL;
+	const struct topo_node *n = keeper_node(keeper_cluster(k, &conf), node);
+	return n && k->env.pools->rests ? k->env.pools->rests(k->env.pools->arg, n->id) : (struct ops_rests){ 0 };
+}
+
 static unsigned on_wanted(void *arg, const char *node)
 {
 	struct keeper *k = arg;
@@ -169,6 +177,12 @@ bool keeper_is_draining(const struct keeper *k, const char *node)
 	return ops_is_draining(k->ops, node);
 }
 
+enum topo_parting keeper_parting(const struct keeper *k, const char *node)
+{
+	enum ops_parting p = ops_parting(k->ops, node);
+	return p == OPS_STAYS ? TOPO_STAYS : p == OPS_WILL_PART ? TOPO_WILL_PART : TOPO_PARTS;
+}
+
 struct ops *keeper_ops(const struct keeper *k)
 {
 	return k->ops;
@@ -212,6 +226,7 @@ struct keeper *keeper_new(const struct keeper_env *env, const char *cluster)
 		                             .propose = on_propose,
 		                             .route = on_route,
 		                             .busy = on_busy,
+		                             .rests = on_rests,
 		                             .wanted = on_wanted,
 		                             .look = on_look,
 		                             .picture = watch_picture,

@@ -236,7 +236,7 @@ static void on_begun(struct ops *o)
 {
 	op_refuse_order(o);
 	o->began_us = op_now(o);
-	o->is_cutting = false;
+	o->is_cutting = o->is_parting = false;
 	o->floor = o->received = o->received_us = 0;
 }
 
@@ -488,6 +488,12 @@ bool ops_is_cut(const struct ops *o, const char *node)
 bool ops_is_draining(const struct ops *o, const char *node)
 {
 	return is_drain(&o->record.op) && op_is_target(o, node);
+}
+
+enum ops_parting ops_parting(const struct ops *o, const char *node)
+{
+	bool is_source = o->step == STEP_DRAIN && o->record.op.kind == OPERATION_SWITCHOVER && strcmp(o->record.op.source, node) == 0;
+	return !is_source ? OPS_STAYS : o->is_parting ? OPS_PARTS : OPS_WILL_PART;
 }
 
 const char *ops_stuck(const struct ops *o)

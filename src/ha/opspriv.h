@@ -56,6 +56,7 @@ struct ops {
 	uint64_t received, received_us; /* of a rejoin: how far the node has come, and when it had come so far */
 	uint64_t drain_us;              /* that a drain may take */
 	bool is_routed, is_cutting;     /* is_cutting: the source has no connections from now on */
+	bool is_parting;                /* of a switchover: nobody writes there any more, so that who listens may leave */
 	size_t n_acts;
 	struct act acts[ACTS_MAX];
 	char stuck[2 * RECORD_WHY_MAX];
@@ -77,7 +78,7 @@ struct ops {
 	} awaited[ANSWERS_N];
 	size_t n_returned;
 	struct returned returned[RECORD_NODES_MAX];
-	struct { /* a step of a hook, on its way to the record */
+	struct {                /* a step of a hook, on its way to the record */
 		uint64_t operation; /* 0: none */
 		char key[RECORD_KEY_MAX], value[RECORD_VALUE_MAX];
 	} finished;

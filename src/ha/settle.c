@@ -72,6 +72,7 @@ static struct topo_node as_it_is_now(const struct probed *p, const struct topo_n
 	enum verdict_answer seen = picture_answer(&p->cluster->picture, &p->node.view);
 	now.is_cut = is_cut(p->cluster, n);
 	now.is_draining = p->cluster->keeper && keeper_is_draining(p->cluster->keeper, n->name);
+	now.parting = p->cluster->keeper ? keeper_parting(p->cluster->keeper, n->name) : TOPO_STAYS;
 	now.is_foreign = seen == VERDICT_FOREIGN || (seen != VERDICT_PRIMARY && seen != VERDICT_STANDBY && n->is_foreign);
 	return now;
 }
@@ -79,7 +80,7 @@ static struct topo_node as_it_is_now(const struct probed *p, const struct topo_n
 static bool is_same(const struct topo_node *a, const struct topo_node *b)
 {
 	return a->is_reachable == b->is_reachable && a->in_recovery == b->in_recovery && a->is_foreign == b->is_foreign &&
-	       a->is_cut == b->is_cut && a->is_draining == b->is_draining;
+	       a->is_cut == b->is_cut && a->is_draining == b->is_draining && a->parting == b->parting;
 }
 
 /* What a cluster was found to be may change what its other nodes are. */

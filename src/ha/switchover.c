@@ -10,24 +10,43 @@
 
 #define DRAIN_US (2 * US_PER_MS) /* between looks at who is still in a transaction */
 
-/* New transactions wait; those that run end, or it is given up: nothing has happened yet. */
+/* New transactions wait; those that run end, or it is given up: nothing has happened yet.  Those who only listen there hear to the last what is notified;
+ * what they have to say waits, too.  When nobody else is there they leave, and when they have left the node is cut off. */
+static bool cut_off(struct ops *o)
+{
+	o->is_cutting = true;
+	o->is_routed = false;
+	op_enter(o, STEP_HOLD);
+	o->env.route(o->env.arg);
+	return true;
+}
+
+static bool let_part(struct ops *o)
+{
+	o->is_parting = true;
+	o->is_routed = false;
+	o->env.route(o->env.arg);
+	return false;
+}
+
 bool step_drain(struct ops *o)
 {
 	char why[RECORD_WHY_MAX];
+	const char *source = o->record.op.source;
 	if (o->is_resumed)
 		return op_give_up(o, "Lunapool was started anew on the way");
 	if (!o->is_routed)
 		return false;
-	unsigned busy = o->env.busy(o->env.arg, o->record.op.source);
-	if (busy == 0) {
-		o->is_cutting = true;
-		o->is_routed = false;
-		op_enter(o, STEP_HOLD);
-		o->env.route(o->env.arg);
-		return true;
-	}
-	snprintf(why, sizeof why, "%u connections to \"%.80s\" are in use: transactions that run, or clients in SHOW PINS", busy,
-	         o->record.op.source);
+	unsigned busy = o->env.busy(o->env.arg, source);
+	struct ops_rests rests = { 0 };
+	if (busy && o->env.rests)
+		rests = o->env.rests(o->env.arg, source);
+	if (busy == 0)
+		return cut_off(o);
+	if (!o->is_parting && rests.hear && busy <= rests.hear)
+		return let_part(o);
+	snprintf(why, sizeof why, "%u connections to \"%.80s\" are in use: transactions that run, or clients in SHOW PINS",
+	         busy - (busy > rests.hear ? rests.hear : 0), source);
 	if (op_now(o) - o->entered_us >= o->conf.switchover_timeout_us)
 		return op_give_up(o, why);
 	o->env.alarm(o->env.arg, DRAIN_US);

@@ -213,10 +213,21 @@ void pool_keep(struct server *srv, bool is_kept)
 	atomic_fetch_add(&srv->pool->slot->kept, is_kept ? 1 : -1);
 }
 
+void pool_rest(struct server *srv, enum server_rest how)
+{
+	ASSERT(srv->state == SERVER_LENT);
+	if (srv->rests == how)
+		return;
+	slot_add(&srv->pool->slot->rests[srv->rests], -1);
+	slot_add(&srv->pool->slot->rests[how], 1);
+	srv->rests = how & 3u;
+}
+
 void pool_give_back(struct server *srv)
 {
 	ASSERT(srv->state == SERVER_LENT);
 	pool_keep(srv, false);
+	pool_rest(srv, SERVER_WORKS);
 	srv->user = NULL;
 	srv->borrower = NULL;
 	stream_resume(&srv->up.stream);

@@ -28,10 +28,11 @@ struct fact {
 
 /* One worker's part of a shared pool.  Written by that worker, except where it says so. */
 struct pool_slot {
-	_Atomic int64_t idle;               /* servers in its idle list */
-	_Atomic uint64_t oldest_idle_us;    /* since when the one at the end of that list is idle */
-	_Atomic int64_t kept;               /* servers that are lent and kept */
-	_Atomic int64_t resetting, cancels; /* servers in that state; CancelRequests under way */
+	_Atomic int64_t idle;                  /* servers in its idle list */
+	_Atomic uint64_t oldest_idle_us;       /* since when the one at the end of that list is idle */
+	_Atomic int64_t kept;                  /* servers that are lent and kept */
+	_Atomic int64_t rests[SERVER_RESTS_N]; /* … by what they are to their borrowers now; that of SERVER_WORKS counts nothing */
+	_Atomic int64_t resetting, cancels;    /* servers in that state; CancelRequests under way */
 	struct pool_tally tally;
 	_Atomic int64_t waiting;              /* entries of this worker in the queue; under the shared lock, read anywhere */
 	struct pool *local;                   /* own thread only; NULL: this worker has no such pool */

@@ -154,7 +154,7 @@ void server_clear_graveyard(struct pools *p)
 static void forget(struct server *srv)
 {
 	if (srv->state == SERVER_LENT)
-		pool_keep(srv, false);
+		pool_keep(srv, false), pool_rest(srv, SERVER_WORKS);
 	slot_add(&srv->pool->slot->cancels, -(int64_t)srv->cancels);
 	leave_list(srv);
 	enter(srv, SERVER_CLOSING);

@@ -347,6 +347,13 @@ static void read_slots(struct pool_shared *s, struct pool_row *row)
 	read_tally(s, &row->counts);
 }
 
+static void read_rests(struct pool_shared *s, struct pool_row *row)
+{
+	for (struct pool_slot *slot = s->slots; slot < slots_end(s); slot++)
+		for (int i = SERVER_KEEPS; i < SERVER_RESTS_N; i++)
+			row->rests[i] += atomic_load(&slot->rests[i]);
+}
+
 static uint64_t longest_wait_us(struct pool_shared *s)
 {
 	uint64_t now = clock_us(), wait = 0;
@@ -374,6 +381,7 @@ static void read_row(struct pool_shared *s, struct pool_row *row)
 	read_slots(s, row);
 	int64_t lent = atomic_load(&s->size.taken) - row->opening - row->idle - row->resetting;
 	row->lent = lent > 0 ? lent : 0;
+	read_rests(s, row);
 }
 
 void pool_registry_each(struct pool_registry *r, void (*fn)(void *arg, const struct pool_row *row), void *arg)

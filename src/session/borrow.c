@@ -208,7 +208,9 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		if (!srv)
 			return borrow_wait(s, SESSION_WAIT_SERVER, NULL);
 		borrow_attach(s, srv);
-	} else if (!borrow_may_pin(s, class))
+	} else if (UNLIKELY(s->srv->rests) && hearing_must_wait(s))
+		return borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
+	else if (!borrow_may_pin(s, class))
 		return borrow_wait_pin(s);
 	if (UNLIKELY(s->deaf))
 		return hearing_first(s);
@@ -274,7 +276,7 @@ static void borrow_unpin(struct session *s)
 	s->pin_counted = 0;
 }
 
-static bool borrow_is_over(const struct session *s)
+bool borrow_is_over(const struct session *s)
 {
 	return !borrow_is_owed(s) && s->srv->tx_status == 'I' && !s->segment_open && !s->setup_ahead &&
 	       !(s->body_left && !s->body_drop) && !s->reply_left;
@@ -294,7 +296,8 @@ void borrow_give_back(struct session *s)
 		stream_resume(&srv->up.stream);
 		portals_forget(s);
 		pool_give_back(srv);
-	}
+	} else
+		hearing_rest(s);
 	if (s->draining && s->state == SESSION_READY && session_status(s) == 'I' && !stream_unread(&s->stream)) {
 		err_set(&e, "57P01", "terminating connection due to administrator command");
 		session_fatal(s, CLOSE_SHUTDOWN, &e);

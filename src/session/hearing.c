@@ -3,6 +3,8 @@
  *
  *   hears ──its server is lost──► deaf ──there is a primary, by itself or for the client's next statement──► tells a server: settings, LISTEN … ──► hears
  *
+ * In a switchover it stays on the old primary while others end their transactions there, hears what these notify, and leaves last.
+ *
  * What is notified while it is deaf nobody hears, as with PostgreSQL, where the connection ends and the client knows by that.  So this client gets a
  * WARNING (01000) when it hears again.  If it cannot be made to hear again it is closed: it must not believe that it listens.
  *
@@ -76,17 +78,81 @@ static void hearing_look(struct session *s)
 		hearing_on_server(&s->wait, srv);
 }
 
+/* ---- its server is to be left ------------------------------------------------------------------------------------------ */
+
+static enum topo_parting parting_of(const struct session *s)
+{
+	const struct topo_node *n = topo_node(s->home->topo, pool_node_id(s->srv->pool), NULL);
+	return n ? n->parting : TOPO_STAYS;
+}
+
+void hearing_rest(struct session *s)
+{
+	bool only_hears = s->pins == PIN_LISTEN && !s->deaf && channels_are_known(session_aside(s)->base_channels);
+	pool_rest(s->srv, only_hears ? SERVER_HEARS : SERVER_KEEPS);
+	if (UNLIKELY(s->home->has_parting) && only_hears)
+		loop_defer(session_loop(s), &s->home->hearings);
+}
+
+bool hearing_must_wait(struct session *s)
+{
+	if (s->srv->rests == SERVER_HEARS && parting_of(s) != TOPO_STAYS)
+		return true;
+	pool_rest(s->srv, SERVER_WORKS);
+	return false;
+}
+
+/* What was committed before has been notified when the server is ready for the next query (async.c, ProcessNotifyInterrupt). */
+static void hearing_part(struct session *s)
+{
+	static const uint8_t sync[] = { 'S', 0, 0, 0, 4 };
+	bool may_go = (s->state == SESSION_READY || s->state == SESSION_WAIT_PRIMARY) && borrow_is_over(s);
+	if (s->srv->rests != SERVER_HEARS || !may_go || parting_of(s) != TOPO_PARTS)
+		return;
+	dlist_remove(&s->homeless);
+	session_enter(s, SESSION_WAIT_QUIET);
+	stream_pause(&s->stream);
+	borrow_push(s, REPLY_SYNC, REPLY_SWALLOW, TAG_PART, NULL);
+	stream_send(&s->srv->up.stream, slice_of(sync, sizeof sync), NULL);
+}
+
+void hearing_parted(struct session *s)
+{
+	struct server *srv = s->srv;
+	if (s->pin_counted)
+		pool_unpin(srv->pool);
+	s->pin_counted = 0;
+	s->srv = NULL;
+	hearing_lost(s);
+	portals_forget(s);
+	pool_close_server(srv, "its client listens elsewhere");
+	session_unblock(s);
+}
+
 void hearings_go_on(struct loop_defer *d)
 {
 	struct sessions *ss = CONTAINER_OF(d, struct sessions, hearings);
-	if (!ss->n_deaf)
+	if (!ss->n_deaf && !ss->has_parting)
 		return;
 	DLIST_EACH(it, &ss->all)
 	{
 		struct session *s = CONTAINER_OF(it, struct session, link);
+		if (ss->has_parting && s->srv)
+			hearing_part(s);
 		if (s->deaf && !s->srv && s->state == SESSION_READY) /* else its statement will */
 			hearing_look(s);
 	}
+}
+
+void hearing_on_topology(struct sessions *ss)
+{
+	const struct topo *topo = ss->topo;
+	ss->has_parting = false;
+	for (size_t i = 0; i < topo->n_clusters; i++)
+		for (size_t n = 0; n < topo->clusters[i].n_nodes; n++)
+			ss->has_parting |= topo->clusters[i].nodes[n].parting != TOPO_STAYS;
+	if (ss->n_deaf || ss->has_parting)
+		loop_defer(ss->loop, &ss->hearings);
 }
 
 /* ---- what happens to it ------------------------------------------------------------------------------------------------ */

@@ -118,6 +118,7 @@ enum tag {
 	TAG_OURS,        /* a message of ours whose answer tells nothing: a PREPARE's Parse and Bind, an empty Query */
 	TAG_REFUSAL,     /* struct err: a statement that was made to fail; its error is replaced by this one */
 	TAG_SAID,        /* struct said: what we answer to it, instead of the server */
+	TAG_PART,        /* a Sync: what was notified so far comes before its answer; then the server is left (hearing.c) */
 	TAG_CHANNELS,    /* the Sync behind LISTENs that are repeated (hearing.c) */
 	TAG_CLEAN_SYNC,  /* the Sync that ends a segment which our own setup made fail in front of a Query */
 };
@@ -519,7 +520,8 @@ struct sessions {
 	struct dlist all, homeless, wait_pin, wait_facts, wait_fresh, lingering, dead;
 	struct loop_defer bury;
 	struct loop_timer pin_retry;
-	unsigned n_deaf; /* hearing.c's */
+	unsigned n_deaf;  /* hearing.c's */
+	bool has_parting; /* some node will part, or does */
 	struct loop_defer hearings;
 	struct session **slots;
 	uint32_t n_slots, cap_slots, *free_slots, n_free;
@@ -888,6 +890,7 @@ static inline bool borrow_goes_on(struct session *s)
 	return true;
 }
 void borrow_attach(struct session *s, struct server *srv);
+bool borrow_is_over(const struct session *s);          /* its server owes nothing, in no transaction */
 bool borrow_may_begin(struct session *s);              /* there is a primary, and nobody says that nothing may begin there */
 /* hold.c: a message that is to wait for a primary.  False with ERR: as many as may do. */
 bool hold_enter(struct session *s, struct err *err) MUST_CHECK;
@@ -970,7 +973,11 @@ void channels_end_life(struct session *s);
 bool hearing_can_move(const struct session *s); /* all that ties it to its server is that it listens */
 void hearing_lost(struct session *s);           /* its server is gone, and it was to go on */
 enum borrow hearing_first(struct session *s);   /* deaf, and has a server for a statement, which must wait */
-void hearing_answered(struct session *s);       /* ReadyForQuery behind its LISTENs */
+void hearing_rest(struct session *s);           /* it keeps its server, which owes nothing, in no transaction */
+bool hearing_must_wait(struct session *s); /* … and had that been so, its next statement would have to wait; else it works now */
+void hearing_parted(struct session *s);    /* ReadyForQuery: the server is to be left */
+void hearing_on_topology(struct sessions *ss);
+void hearing_answered(struct session *s); /* ReadyForQuery behind its LISTENs */
 void hearings_go_on(struct loop_defer *d);
 void hearing_end_life(struct session *s);
 

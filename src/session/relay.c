@@ -88,7 +88,13 @@ static enum fate relay_ready(struct relay *r, const struct frame *f)
 	s->copy_refused = s->row_refused = 0;
 	vars_on_ready(s);
 	if (UNLIKELY(entry.tag == TAG_CHANNELS)) {
+		relay_flush(r);
 		hearing_answered(s);
+		return FATE_DROP;
+	}
+	if (UNLIKELY(entry.tag == TAG_PART)) {
+		relay_flush(r);
+		hearing_parted(s);
 		return FATE_DROP;
 	}
 	if (entry.tag == TAG_SETUP_SYNC) {

@@ -118,8 +118,7 @@ void sessions_on_topology(struct sessions *ss, const struct topo *topo)
 		hold_waiters(ss);
 	if (ss->routes)
 		call_back(ss);
-	if (ss->n_deaf)
-		loop_defer(ss->loop, &ss->hearings);
+	hearing_on_topology(ss);
 }
 
 static bool session_is_idle(const struct session *s)
@@ -221,6 +220,8 @@ static enum session_doing session_doing(const struct session *s)
 		return s->srv ? SESSION_DOES_WORK : SESSION_DOES_NOTHING;
 	case SESSION_LINK:
 		return SESSION_DOES_WORK;
+	case SESSION_WAIT_PRIMARY: /* one that listens has a server */
+		return SESSION_DOES_WAIT;
 	case SESSION_CONSOLE:
 		return SESSION_DOES_NOTHING;
 	default:

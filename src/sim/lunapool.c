@@ -207,7 +207,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	powers_init(&l->powers, &l->roles, on_busy, s);
 	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage, "" });
 	l->journal = journal_simulated(&s->disk);
-	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits };
+	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits, NULL };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);
 	hooks_apply(l->hooks, hooks);
 	hooks_on_publish(l->hooks);

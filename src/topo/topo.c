@@ -103,6 +103,7 @@ static void build_node(struct topo *t, struct topo_node *n, const struct conf_no
 	n->is_foreign = was ? was->is_foreign : false;
 	n->is_cut = was ? was->is_cut : false;
 	n->is_draining = was ? was->is_draining : false;
+	n->parting = was ? was->parting : TOPO_STAYS;
 	n->is_drained = was ? was->is_drained : false;
 }
 

@@ -134,4 +134,40 @@ with scenario('kill -9 of the primary'):
     is_((open_.error('select 1'), open_.q('rollback'), open_.one(CHANNELS)), ('40001', [], 'common'), 'a LISTEN of a transaction that was lost is none')
     is_([c.one('select 1') for c in clients], ['1'] * 20, 'and nobody was cut')
     s.close()
+
+with scenario('row 80: switchover with 20 sessions that listen'):
+    name = 'row 80'
+    s = Scene(pool=60, switchover_timeout='1min')
+    clients = [s.proxy.connect() for _ in range(20)]
+    for i, c in enumerate(clients):
+        c.q(f'listen common; listen own_{i}')
+    s.load()
+    # one notifies in a transaction that lasts until all others wait
+    last, early = s.proxy.connect(), s.proxy.connect()
+    early.q("set application_name = 'listening'; listen common")
+    last.q("begin; notify common, 'last'; insert into t values (0, 'last')")
+    told = s.proxy.connect('lunapool')
+    told.send(query('SWITCHOVER TO n1'))
+    s.proxy.wait_log('operation_step.*step=drain')
+    wait_for(lambda: s.primary() is None, what='new transactions to wait')
+    early.send(query("insert into t values (-1, 'early')"))
+    wait_for(lambda: 'listening,waiting' in [f"{r['application_name']},{r['state']}" for r in s.admin.table('SHOW CLIENTS')], what='what a listener says to wait')
+    last.q('commit')
+    is_([m[0] for m in told.until('Z', 1, 30)], ['C', 'Z'], f'{name}: it is done')
+    is_([m[0] for m in early.until('Z') if m[0] not in 'AN'], ['C', 'Z'], f'{name}: what a listener began meanwhile is done on the new primary')
+    s.end_load()
+    s.no_errors(name)
+    s.consistent(name, 1)
+    diag(f'{name}: writes stood still for {s.history.outage() * 1000:.0f} ms')
+    wait_for(lambda: s.proxy.log().count('listen_moved') >= 21, what='all to listen again')
+    is_([c for c in [*clients, early] if not hears(c, 'last')], [], f'{name}: all hear what was notified last on the old primary')
+    with s.cluster.at(1) as other:
+        is_(other.q('select id from t where id <= 0 order by id'), [['-1'], ['0']], f'{name}: what both have written is there')
+        other.q("notify common, 'all'")
+        for i in range(20):
+            other.q(f"notify own_{i}, 'own {i}'")
+    is_([i for i, c in enumerate(clients) if not hears(c, 'all') or not hears(c, f'own {i}')], [], f'{name}: and what the new one tells, each on its own channel')
+    is_([c.notifications.count(('common', 'last')) for c in clients], [1] * 20, f'{name}: … once')
+    ok(s.is_untouched(0), f'{name}: nobody listens at the old primary')
+    s.close()
 done()

@@ -141,6 +141,15 @@ static unsigned on_busy(void *arg, const char *node)
 	return rnd(3) == 0;
 }
 
+/* Who only listens leaves when nobody else is there. */
+static struct ops_rests on_rests(void *arg, const char *node)
+{
+	assert_int_equal(w.durable.op.kind, OPERATION_SWITCHOVER);
+	assert_int_not_equal(ops_parting(w.ops, node), OPS_STAYS);
+	assert_false(ops_is_cut(w.ops, node));
+	return (struct ops_rests){ .keep = rnd(2), .hear = rnd(2) };
+}
+
 static void on_look(void *arg)
 {
 	for (int i = 0; i < EVENTS; i++) /* as often as it is asked, a node answers once at a time */
@@ -263,6 +272,7 @@ static const struct ops_env env = { .now_us = on_now,
 	                                .propose = on_propose,
 	                                .route = on_route,
 	                                .busy = on_busy,
+	                                .rests = on_rests,
 	                                .look = on_look,
 	                                .picture = on_picture,
 	                                .act = on_act,
