@@ -17,15 +17,30 @@ static const struct column operations_columns[] = {
 };
 
 /* "confirm 0, hold 1, choose 3". */
+/* In the order in which they were reached; how many. */
+static size_t steps_of(const struct record_operation *op, enum operation_step *out)
+{
+	size_t n = 0;
+	out[n++] = operation_first_step(op->kind);
+	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT; i++) {
+		if (!op->at_ms[i] || i == out[0])
+			continue;
+		size_t at = n++;
+		for (; at > 1 && op->at_ms[out[at - 1]] > op->at_ms[i]; at--)
+			out[at] = out[at - 1];
+		out[at] = (enum operation_step)i;
+	}
+	return n;
+}
+
 static void put_steps(const struct record_operation *op, char *out, size_t room)
 {
-	unsigned first = op->kind == OPERATION_REJOIN || op->kind == OPERATION_RECOVER ? STEP_WORK : STEP_CONFIRM;
-	size_t len = 0;
+	enum operation_step steps[STEP_COUNT];
+	size_t n = steps_of(op, steps), len = 0;
 	out[0] = 0;
-	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT && len < room; i++)
-		if (op->at_ms[i] || i == first)
-			len += (size_t)snprintf(out + len, room - len, "%s%s %" PRIu32, len ? ", " : "",
-			                        operation_step_word((enum operation_step)i), op->at_ms[i]);
+	for (size_t i = 0; i < n && len < room; i++)
+		len += (size_t)snprintf(out + len, room - len, "%s%s %" PRIu32, len ? ", " : "", operation_step_word(steps[i]),
+		                        op->at_ms[steps[i]]);
 }
 
 static void operation_row(struct table *t, const struct records_view *v, const struct record_operation *op)

@@ -16,7 +16,6 @@ void op_open_drain(struct ops *o, const char *node, uint64_t timeout_us, const c
 {
 	o->drain_us = timeout_us ? timeout_us : o->conf.drain_timeout_us;
 	op_open(o, OPERATION_DRAIN, o->record.primary, why);
-	o->next.op.step = STEP_DRAIN;
 	snprintf(o->next.op.target, sizeof o->next.op.target, "%s", node);
 }
 

@@ -20,6 +20,13 @@ const char *operation_kind_word(enum operation_kind kind)
 	return kinds[kind];
 }
 
+enum operation_step operation_first_step(enum operation_kind kind)
+{
+	if (kind == OPERATION_FAILOVER)
+		return STEP_CONFIRM;
+	return kind == OPERATION_SWITCHOVER || kind == OPERATION_DRAIN ? STEP_DRAIN : STEP_WORK;
+}
+
 const char *operation_step_word(enum operation_step step)
 {
 	return steps[step];
@@ -109,8 +116,8 @@ void record_close(struct record *r, enum operation_end end, const char *why, uin
 void record_open(struct record *r, enum operation_kind kind, const char *source, const char *why, uint64_t now_s)
 {
 	ASSERT(!r->op.id);
-	r->op =
-	    (struct record_operation){ .id = ++r->last_id, .epoch = r->epoch, .kind = kind, .step = STEP_CONFIRM, .began_s = now_s };
+	r->op = (struct record_operation){ .id = ++r->last_id, .epoch = r->epoch, .kind = kind, .began_s = now_s };
+	r->op.step = operation_first_step(kind);
 	snprintf(r->op.source, sizeof r->op.source, "%s", source);
 	snprintf(r->op.why, sizeof r->op.why, "%s", why);
 }

@@ -173,7 +173,6 @@ void op_open_restoring(struct ops *o, enum operation_kind kind, const char *node
 	char text[RECORD_WHY_MAX];
 	snprintf(text, sizeof text, "%s", is_ordered || !said ? why : said->why);
 	op_open(o, kind, o->record.primary, why);
-	o->next.op.step = STEP_WORK;
 	o->next.op.attempt = r ? r->tries + 1 : 1;
 	snprintf(o->next.op.target, sizeof o->next.op.target, "%s", node);
 	record_flag(&o->next, node, RECORD_QUARANTINED, is_ordered ? RECORD_DETACHED : 0, text);

@@ -63,7 +63,6 @@ static void apply_order(struct ops *o)
 	switch (o->order.what) {
 	case OPS_ORDER_SWITCHOVER:
 		op_open(o, OPERATION_SWITCHOVER, o->record.primary, why);
-		o->next.op.step = STEP_DRAIN;
 		snprintf(o->next.op.target, sizeof o->next.op.target, "%s", o->order.node);
 		break;
 	case OPS_ORDER_FAILOVER:

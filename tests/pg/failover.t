@@ -202,7 +202,9 @@ with scenario('switchover'):
     wait_for(lambda: s.rows()['n1']['fit'] == 'yes', what='n1 to follow')
     is_([s.rows()[n]['timeline'] for n in ('n1', 'n2')], ['2', '2'], 'the other standby follows')
     like(s.rows()['n0']['why_not'], 'quarantine', 'the old primary waits for its rewind')
-    is_([(r['kind'], r['state']) for r in s.admin.table('SHOW OPERATIONS')], [('switchover', 'done'), ('switchover', 'aborted')], 'both are told of')
+    rows = s.admin.table('SHOW OPERATIONS')
+    is_([(r['kind'], r['state']) for r in rows], [('switchover', 'done'), ('switchover', 'aborted')], 'both are told of')
+    like(rows[0]['steps_ms'], r'^drain 0, hold \d+, fence \d+, choose \d+, promote \d+, publish \d+, follow \d+$', '… with their steps')
     s.close()
 
 with scenario('Lunapool is killed at any time of a failover'):
