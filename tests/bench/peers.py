@@ -13,25 +13,12 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
+from ha import family  # noqa: E402
 from pki import Pki  # noqa: E402
 from harness import PROGRAM, Conn, Proxy, WireError, as_postgres, free_port, postgres_user, temp_dir, tool, wait_for  # noqa: E402
 
 POOL = 20
 CLIENTS_MAX = 12000
-
-
-def family(pid):
-    """PID and all its descendants."""
-    parent = {}
-    for p in os.listdir('/proc'):
-        if p.isdigit():
-            with contextlib.suppress(OSError, IndexError):
-                with open(f'/proc/{p}/stat') as f:
-                    parent[int(p)] = int(f.read().rsplit(')', 1)[1].split()[1])
-    found = [pid]
-    for p in found:
-        found += [c for c, its in parent.items() if its == p]
-    return found
 
 
 def cpu_us(pid):

@@ -21,6 +21,16 @@ from harness import Cluster, Proxy, SLOW, Timeout, WireError, diag, is_, ok, tem
 from relay import Relay
 
 UNKNOWN = ('08007', '57P01', '57P02')  # the last two are what a server says that ends under a statement
+# Of a policy that promotes by itself.
+PROMOTE = '''
+local function promote(node)
+  return lp.retry { tries = 200, delay = 0.05 } (function()
+    lp.sql(node, "select pg_promote(false)")
+    local rows, err = lp.sql(node, "select pg_is_in_recovery() as is_standby")
+    return rows and not rows[1].is_standby or nil, err
+  end)
+end
+'''
 SETTINGS = 'wal_log_hints = on\nfull_page_writes = on\nsynchronous_commit = on\n'
 
 

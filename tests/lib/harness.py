@@ -351,6 +351,15 @@ class Cluster:
                 c.q(f'alter system reset {name}' if value is None else f"alter system set {name} = '{value}'")
             c.q('select pg_reload_conf()')
 
+    def mark_nodes(self, prefix='n'):
+        """Each node says which one it is: current_setting('test.node'), which a read may ask, since a name with a dot is a session's."""
+        for i in range(len(self.ports)):
+            with open(f'{self.dir}/n{i}/postgresql.conf', 'a') as f:
+                f.write(f"test.node = '{prefix}{i}'\n")
+            with self.at(i) as c:
+                c.q('select pg_reload_conf()')
+                wait_for(lambda: c.one("select current_setting('test.node', true)") == f'{prefix}{i}', what='the setting')
+
     def delay_node(self, i, delay):
         """A standby replays what is committed only after DELAY ('2s'; 0: at once)."""
         self.set_node(i, recovery_min_apply_delay=delay)

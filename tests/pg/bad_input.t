@@ -11,12 +11,7 @@ proxy_only()
 cluster = Cluster(standbys=1)
 db = cluster.database(setup='create table t (a int); insert into t values (1), (2)')
 cluster.caught_up(1)
-for i in range(2):  # a name with a dot is the session's: a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 proxy = Proxy(cluster, workers=2, pool={'size': 4}, limits={'client_statement_bytes': '64MB'})
 HERE = "current_setting('test.node')"
 N, MB10, MB = 10000, 10 << 20, 1 << 20

@@ -10,12 +10,7 @@ import pgwire as w  # noqa: E402
 proxy_only()
 cluster = Cluster(standbys=3)
 db = cluster.database()
-for i in range(4):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 HERE = "select current_setting('test.node')"
 N = 2000
 WEIGHTS = {'n1': 300, 'n2': 100, 'n3': 0}

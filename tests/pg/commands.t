@@ -6,6 +6,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from ha import signal_tree  # noqa: E402
 from harness import BIN  # noqa: E402
 
 proxy_only()
@@ -21,16 +22,6 @@ def programs(cluster, i):
                     f'exec setpriv --reuid=postgres --regid=postgres --clear-groups {BIN}/{name} "$@"\n')
         os.chmod(f'{folder}/{name}', 0o755)
     return folder
-
-
-def family(pid):
-    out = [pid]
-    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
-        with contextlib.suppress(OSError):
-            with open(entry) as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    return out
 
 
 with scenario('by commands'):
@@ -58,10 +49,7 @@ with scenario('by commands'):
         session.q('insert into t values (1)')
         for i in (1, 2):
             cluster.caught_up(i)
-        for pid in family(cluster.process[0].pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        cluster.process[0].wait()
+        signal_tree(cluster, 0, signal.SIGKILL)
         proxy.wait_log('operation_ended.*kind=failover end=done', 60)
         session.q('insert into t values (2)')
         new = next(n for n, r in nodes().items() if r['role'] == 'primary')

@@ -17,12 +17,7 @@ create table planned (i int);
 create function on_primary() returns text language plpgsql stable as $$ declare x text; begin execute 'select pg_current_wal_' || 'insert_lsn()' into x; return x; end $$;
 create function writes() returns int language sql volatile as $$ insert into t values (1000 + (random() * 1e6)::int) returning i $$;
 ''')
-for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 HERE = "current_setting('test.node')"
 
 

@@ -8,20 +8,14 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
-from ha import Scene, family, signal_tree  # noqa: E402
+from ha import PROMOTE, Scene, family, signal_tree  # noqa: E402
 
 proxy_only()
 
 POLICY = '''
 local lp = require "lunapool"
 local M = { api = 1, tasks = {} }
-local function promote(node)
-  return lp.retry { tries = 200, delay = 0.05 } (function()
-    lp.sql(node, "select pg_promote(false)")
-    local rows, err = lp.sql(node, "select pg_is_in_recovery() as is_standby")
-    return rows and not rows[1].is_standby or nil, err
-  end)
-end
+''' + PROMOTE + '''
 %s
 function M.tasks.go() lp.kv.set("go", true) end
 return M

@@ -10,12 +10,7 @@ proxy_only()
 cluster = Cluster(standbys=2)
 SETUP = 'create table t (i int primary key); create sequence s; insert into t values (0)'
 db, lax = cluster.database(setup=SETUP), cluster.database('t_freshness_lax', setup=SETUP)
-for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 HERE = "select current_setting('test.node')"
 proxy = Proxy(cluster, workers=2, cluster_options={'max_lag_time': 0}, databases={'*': {}, lax: {'read_your_writes': 'off'}})
 admin = proxy.connect('lunapool')

@@ -8,33 +8,13 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from ha import PROMOTE, signal_tree  # noqa: E402
 
 proxy_only()
 
 
 def policy(text):
     return 'local lp = require "lunapool"\nlocal M = { api = 1, tasks = {}, on = {} }\n' + text + '\nreturn M\n'
-
-
-PROMOTE = '''
-local function promote(node)
-  return lp.retry { tries = 200, delay = 0.05 } (function()
-    lp.sql(node, "select pg_promote(false)")
-    local rows, err = lp.sql(node, "select pg_is_in_recovery() as is_standby")
-    return rows and not rows[1].is_standby or nil, err
-  end)
-end
-'''
-
-
-def family(pid):
-    out = [pid]
-    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
-        with contextlib.suppress(OSError):
-            with open(entry) as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    return out
 
 
 class Scene:
@@ -64,10 +44,7 @@ class Scene:
     def kill(self):
         for i in (1, 2):
             self.cluster.caught_up(i)
-        for pid in family(self.cluster.process[0].pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.cluster.process[0].wait()
+        signal_tree(self.cluster, 0, signal.SIGKILL)
 
     def fail_over(self):
         self.kill()

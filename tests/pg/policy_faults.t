@@ -16,12 +16,7 @@ import pgwire as w  # noqa: E402
 proxy_only()
 cluster = Cluster(standbys=2)
 db = cluster.database(setup='create table t (i int primary key); insert into t select generate_series(1, 100); create table log (i int)')
-for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 with cluster.connect(db) as c:
     run([tool('pgbench'), '-i', '-q', '-h', cluster.host, '-p', str(cluster.port), '-U', 'postgres', db])
 cluster.caught_up(1)

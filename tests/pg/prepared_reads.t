@@ -16,12 +16,7 @@ create table fresh (i int);
 create function needs_primary() returns text language plpgsql stable as $$ declare t text; begin execute 'select pg_current_wal_' || 'insert_lsn()' into t; return 'yes'; end $$;
 create function writes(int) returns int language plpgsql volatile as $$ begin insert into fresh values ($1); return $1; end $$;
 ''')
-for i in range(2):
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 cluster.caught_up(1)
 HERE = "select current_setting('test.node')"
 END = w.execute() + w.sync()

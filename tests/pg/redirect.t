@@ -11,12 +11,7 @@ proxy_only()
 cluster = Cluster(standbys=2)
 db, pay = cluster.database(), cluster.database('t_redirect_pay')
 cluster.role('batch_1')
-for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 HERE = "select current_setting('test.node')"
 proxy = Proxy(cluster, workers=2, nodes={'n2': {'weight': 0}}, redirects={
     'payroll': {'database': '*_pay', 'to': 'primary'},

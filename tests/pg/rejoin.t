@@ -7,6 +7,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
+from ha import signal_tree  # noqa: E402
 
 proxy_only()
 
@@ -37,16 +38,6 @@ function M.recover(op, node, primary) return lp.rebuild(op, node, primary, optio
 function M.tasks.set(task) lp.kv.set(task.args.key, task.args.value) end
 return M
 '''
-
-
-def family(pid):
-    out = [pid]
-    for entry in glob.glob(f'/proc/{pid}/task/*/children'):
-        with contextlib.suppress(OSError):
-            with open(entry) as f:
-                for child in f.read().split():
-                    out += family(int(child))
-    return out
 
 
 class Scene:
@@ -99,12 +90,7 @@ class Scene:
         self.admin.q(f"RUN set key = {key} value = '{value}'")
 
     def send(self, i, number):
-        pids = family(self.cluster.process[i].pid)
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        if number == signal.SIGKILL:
-            self.cluster.process[i].wait()
+        signal_tree(self.cluster, i, number)
 
     def lose(self, i, number=signal.SIGKILL, standbys=2):
         """The primary; until another one has taken its place."""

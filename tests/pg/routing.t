@@ -16,12 +16,7 @@ insert into t select i, 'v' || i from generate_series(1, 100) i;
 create table fresh (i int);
 create function needs_primary() returns text language plpgsql stable as $$ declare t text; begin execute 'select pg_current_wal_' || 'insert_lsn()' into t; return 'yes'; end $$;
 ''')
-for i in range(3):  # a setting of a name with a dot is a session's, so a read may ask for it
-    with open(f'{cluster.dir}/n{i}/postgresql.conf', 'a') as f:
-        f.write(f"test.node = 'n{i}'\n")
-    with cluster.at(i) as n:
-        n.q('select pg_reload_conf()')
-        wait_for(lambda: n.one("select current_setting('test.node', true)") == f'n{i}', what='the setting')
+cluster.mark_nodes()
 HERE = "select current_setting('test.node')"
 
 

@@ -28,12 +28,7 @@ for name, c in CLUSTERS.items():
     for d in (FIRST, SECOND, 'both'):
         c.database(d, setup=f"""create table whose (cluster text); insert into whose values ('{name}');
                                 create table log (i serial primary key, v text); create table {name}_only (i int)""")
-    for i in range(2):
-        with open(f'{c.dir}/n{i}/postgresql.conf', 'a') as f:
-            f.write(f"test.node = '{name}_n{i}'\n")
-        with c.at(i) as n:
-            n.q('select pg_reload_conf()')
-            wait_for(lambda: n.one("select current_setting('test.node', true)") == f'{name}_n{i}', what='the setting')
+    c.mark_nodes(f'{name}_n')
 WHOSE, HERE = 'select cluster from whose', "select current_setting('test.node')"
 with open(f'{ROOT}/examples/shard_by_tenant.lua') as f:
     EXAMPLE = f.read()
