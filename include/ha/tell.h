@@ -16,7 +16,11 @@ void tell_conflict(const struct topo_cluster *c, const struct topo_node *n);
 struct told {
 	bool is_fit, is_unseen;
 	uint64_t ejections;
+	int certificate_days; /* 0: nothing yet; else one more than it had left */
 };
 void tell_pulse(struct told *told, const struct topo_cluster *c, const struct topo_node *n);
+
+/* Its certificate has so many days left; less than 0: none. */
+void tell_certificate(struct told *told, const struct topo_cluster *c, const struct topo_node *n, int days);
 
 #endif

@@ -60,4 +60,8 @@ struct tls_conf *tls_conf_of(const struct tls *t);
 const char *tls_host(const struct tls *t); /* NULL: we are the server, or none was given */
 bool tls_is_direct(const struct tls *t);
 
+/* How many days the other side's certificate has left, of a connection that OpenSSL keeps for somebody else; less than 0: none.  False: it has shown none. */
+struct ssl_st;
+bool tls_days_left(const struct ssl_st *ssl, int *days);
+
 #endif

@@ -23,10 +23,13 @@ struct service *service_new(struct loop *loop, struct resolver *resolver, struct
 void service_free(struct service *s); /* no callback afterwards; NULL is fine */
 /* FN: a connection that nobody was asking over turned out to be closed.  It may ask, and may not free S. */
 void service_on_lost(struct service *s, void (*fn)(void *arg), void *arg);
+/* How many days the certificate has left that the server has shown; less than 0: it has expired.  False: not connected, or without TLS. */
+bool service_certificate_days(const struct service *s, int *days);
 bool service_is_for(const struct service *s, const struct service_target *target); /* made for the same */
 /* Runs SQL (one statement, no parameters); FN gets the values of the first row (N columns, NULL for SQL NULL; n == 0: no row), or ERR.
  * FN comes from the loop, never from inside this call, and may ask again or free S.
- * ERR carries the server's SQLSTATE when the server said anything, also when it refused the login; 08001: not reached; 08006: lost, or no answer in time.
+ * ERR carries the server's SQLSTATE when the server said anything, also when it refused the login; 28000: its certificate, or ours, is no good;
+ * 08001: not reached; 08006: lost, or no answer in time.
  * One question at a time: false while another is open.  Fails after TIMEOUT_US; the connection is then closed and made anew. */
 typedef void (*service_fn)(void *arg, const char *const *values, unsigned n, const struct err *err);
 bool service_ask(struct service *s, const char *sql, uint64_t timeout_us, service_fn fn, void *arg) MUST_CHECK;

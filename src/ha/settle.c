@@ -197,12 +197,15 @@ void settle_heard(struct probed *p, enum verdict_answer was, const struct err *e
 {
 	static const struct err no_sample = { .sqlstate = "08P01", .text = "the node's answer to a probe cannot be read" };
 	size_t at;
+	int days;
 	if (!topo_node(topo_latest(p->roles->board), p->node.id, &at))
 		return; /* another configuration was published; roles_on_conf() will forget it */
 	settle(p->roles, p->cluster, at, err);
 	const struct topo_cluster *c = &topo_latest(p->roles->board)->clusters[at];
 	if (p->node.view.last != was)
 		tell_change(p, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), err ? err : &no_sample);
+	if (!err && service_certificate_days(p->service, &days))
+		tell_certificate(&p->told, c, topo_node(topo_latest(p->roles->board), p->node.id, NULL), days);
 	settle_judge(p);
 	if (p->cluster->keeper)
 		keeper_heard(p->cluster->keeper, &p->node, err);

@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 
+#define CERTIFICATE_DAYS 14
+
 static const char *name_of(const struct topo_cluster *c, int i)
 {
 	return i < 0 ? NULL : c->nodes[i].name;
@@ -84,4 +86,13 @@ void tell_pulse(struct told *told, const struct topo_cluster *c, const struct to
 	else
 		tell_fitness(told, c, n);
 	tell_unseen(told, c, n);
+}
+
+void tell_certificate(struct told *told, const struct topo_cluster *c, const struct topo_node *n, int days)
+{
+	bool is_news = days + 1 != told->certificate_days || !told->certificate_days;
+	told->certificate_days = days + 1;
+	if (is_news && days < CERTIFICATE_DAYS)
+		log_warn(NULL, "certificate_expires", KV_STR("cluster", c->name), KV_STR("node", n->name), KV_INT("days", days),
+		         KV_STR("effect", days < 0 ? "with tls = verify-ca or verify-full no new connection is made there" : NULL));
 }

@@ -426,3 +426,15 @@ bool tls_is_direct(const struct tls *t)
 {
 	return t->is_direct;
 }
+
+/* By the calendar, as the certificate means it: nothing is decided by it. */
+bool tls_days_left(const struct ssl_st *ssl, int *days)
+{
+	X509 *shown = SSL_get0_peer_certificate(ssl);
+	int seconds;
+	if (!shown || !ASN1_TIME_diff(days, &seconds, NULL, X509_get0_notAfter(shown)))
+		return false;
+	if (seconds < 0)
+		--*days;
+	return true;
+}

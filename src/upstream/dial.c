@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/secret.h"
+#include "net/tls.h"
 
 /* What is not set must not be looked for in the home of whoever runs us. */
 static const char *path_or_none(const char *path)
@@ -145,4 +146,10 @@ PGconn *dial_open(const struct dial *d, const char *host, const char *hostaddr)
 	PQsetNoticeProcessor(conn, drop_notice, NULL);
 	PQsetErrorVerbosity(conn, PQERRORS_VERBOSE);
 	return conn;
+}
+
+bool dial_certificate_days(PGconn *conn, int *days)
+{
+	const struct ssl_st *ssl = PQsslStruct(conn, "OpenSSL");
+	return ssl && tls_days_left(ssl, days);
 }

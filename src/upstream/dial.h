@@ -20,6 +20,7 @@ void dial_free(struct dial *d);
 bool dial_is_for(const struct dial *d, const struct service_target *target); /* made for the same */
 /* Begins to connect, never NULL.  HOST: socket directory, or the name that the server's certificate must have.
  * HOSTADDR: numeric addresses with commas between, or NULL; HOST is not looked at then. */
+bool dial_certificate_days(PGconn *conn, int *days); /* as service_certificate_days() */
 PGconn *dial_open(const struct dial *d, const char *host, const char *hostaddr);
 
 #endif

@@ -150,7 +150,8 @@ static bool is_sqlstate(const char *at)
 
 /*
  * libpq does not tell the SQLSTATE of a refused login; with PQERRORS_VERBOSE it stands in the text:
- * "connection to server … failed: FATAL:  28P01: password authentication failed …", its severity in the server's language.
+ * "connection to server … failed: FATAL:  28P01: password authentication failed …", its severity in the server's language.  A server whose
+ * certificate is no good was reached, too: "SSL error: certificate verify failed", in our language, which is none (src/main.c sets no locale).
  */
 static void note_connect_error(struct service *s)
 {
@@ -162,7 +163,8 @@ static void note_connect_error(struct service *s)
 			memcpy(state, at + 3, 5);
 			break;
 		}
-	err_set(&s->err, state, "%s", line);
+	bool is_distrusted = strcmp(state, "08001") == 0 && strstr(line, "certificate");
+	err_set(&s->err, is_distrusted ? "28000" : state, "%s", line);
 }
 
 static void note_result_error(struct service *s, const PGresult *r)
@@ -430,6 +432,11 @@ void service_on_lost(struct service *s, void (*fn)(void *arg), void *arg)
 {
 	s->on_lost = fn;
 	s->lost_arg = arg;
+}
+
+bool service_certificate_days(const struct service *s, int *days)
+{
+	return s->conn && s->state != SERVICE_CONNECTING && dial_certificate_days(s->conn, days);
 }
 
 bool service_is_for(const struct service *s, const struct service_target *t)

@@ -2,12 +2,14 @@
 """What is done to nodes while everything is well, or is forgotten, row by row of the catalogue of failures: passwords change, certificates expire, one node
 after the other is restarted.  None of it is a failure, and nobody notices who is not meant."""
 import os
+import re
 import signal
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
 from ha import Scene  # noqa: E402
+from pki import Pki  # noqa: E402
 from programs import programs  # noqa: E402
 
 proxy_only()
@@ -71,5 +73,50 @@ with scenario('row 89: a password changes; row 90: all nodes are restarted, one 
     s.consistent(name, 1)
     s.proxy.stop()
     stop_nodes(s)
+    s.close()
+
+PROBES = "select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'lunapool'"
+
+with scenario('row 88: certificates of the nodes expire'):
+    name = 'row 88'
+    pki = Pki(owner=postgres_user())
+    for cert, days in (('good', 30), ('old', 3), ('expired', -1)):
+        pki.sign(cert, san='IP:127.0.0.1', days=days)
+    s = Scene(standbys=1, extra=f"ssl = on\nssl_cert_file = '{pki.crt('good')}'\nssl_key_file = '{pki.key('good')}'\n", tls='verify-full', tls_ca=pki.ca)
+
+    def shows(cert):
+        """From now on, to who comes; who asks comes anew."""
+        for i in (0, 1):
+            s.cluster.set_node(i, ssl_cert_file=pki.crt(cert), ssl_key_file=pki.key(cert))
+            with s.cluster.at(i) as c:
+                wait_for(lambda: c.one('show ssl_cert_file') == pki.crt(cert), what='the certificate')
+        at = len(s.proxy.log())
+        for i in (0, 1):
+            with s.cluster.at(i) as c:
+                c.q(PROBES)
+        return at
+    is_(re.findall('certificate_expires', s.proxy.log()), [], f'{name}: 30 days are no news')
+    at = shows('old')
+    for node in ('n0', 'n1'):
+        like(s.proxy.wait_log(f'certificate_expires.*node={node}.*', start=at).group(0), 'warn|days=2', f'{name}: {node} has two days left, which is told')
+    s.load()
+    at = shows('expired')
+    for node in ('n0', 'n1'):
+        s.proxy.wait_log(f'probe_refused.*node={node}.*certificate verify failed', start=at)
+    s.writes_go_on(name)
+    s.cluster.role('stranger')
+    try:
+        s.proxy.connect(user='stranger').q('select 1')
+        ok(False, f'{name}: who needs a new connection is told why there is none')
+    except WireError as e:
+        like(str(e), 'certificate has expired', f'{name}: who needs a new connection is told why there is none')
+    s.writes_go_on(name)
+    s.nothing_begun(name)
+    shows('good')
+    with s.proxy.connect(user='stranger') as c:
+        wait_for(lambda: s.fit() == 1, what='all to be asked again')
+        is_(c.one('select 1'), '1', f'{name}: a new one is taken when it is there')
+    s.end_load()
+    s.no_errors(name)
     s.close()
 done()
