@@ -70,8 +70,11 @@ void sim_on_program(struct sim *s, sim_program_fn fn, void *arg);
 void sim_lunapool_dies_at(struct sim *s, const char *step); /* SIGKILL, at this step of an operation, once; it is started again */
 void sim_lunapool_dies(struct sim *s);                      /* now */
 void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */
-/* What an order comes to: it is given when Lunapool lives. */
-bool sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err);
+/* An operator's orders, for sim_answer(); 0: Lunapool does not run, or refuses, and ERR says why. */
+uint64_t sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err);
+uint64_t sim_order_drain(struct sim *s, const char *node, uint64_t timeout_us, struct err *err); /* 0: the configured time */
+enum ops_answer sim_answer(const struct sim *s, uint64_t order, struct err *err); /* of the life that took the order */
+void sim_keep_busy(struct sim *s, int node, uint64_t us); /* clients use a connection to it for so long */
 
 struct sim_task_end {
 	bool is_good;
@@ -83,6 +86,8 @@ bool sim_task(struct sim *s, const char *name, const struct hook_arg *args, size
 
 /* ---- what has come of it */
 const struct record *sim_record(const struct sim *s); /* that is on the journal's disk */
+const char *sim_stuck(const struct sim *s);           /* why its operation does not go on; NULL: it does */
+uint64_t sim_lives(const struct sim *s);              /* of Lunapool: how often it was started */
 const char *sim_primary(const struct sim *s);         /* where writes are sent now; NULL: nowhere */
 bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
 bool sim_is_streaming(const struct sim *s, int node);

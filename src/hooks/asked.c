@@ -108,6 +108,15 @@ struct hook_run *hooks_run(struct hooks *h, const char *cluster, enum hook_name 
 
 /* ---- the decision failover --------------------------------------------------------------------------------------------------------------- */
 
+/* In a simulation it may fail, or not come back in time, without having been asked. */
+static const char *fate_of(struct hooks *h, enum hook_name hook, const char *node)
+{
+	enum hook_fate fate = h->env.stage ? h->env.stage->begins(h->env.stage->arg, names[hook], node) : HOOK_RUNS;
+	return fate == HOOK_RUNS    ? NULL
+	       : fate == HOOK_FAILS ? "the test has it fail"
+	                            : "it does not come to an end: the test has it hang";
+}
+
 struct deciding {
 	struct hook_vm *vm;
 	const char *old_primary, *evidence;
@@ -202,13 +211,14 @@ void hooks_choose(struct hooks *h, const char *cluster, const char *old_primary,
 	if (!v || !hook_vm_has(v, NULL, "failover"))
 		return;
 	ASSERT(n <= HOOK_NODES_MAX);
+	const char *fate = fate_of(h, HOOK_failover, old_primary);
 	hook_vm_look(v, topo_latest(h->env.board));
-	bool is_good = policy_control_protect(v->vm, decide, &d);
+	bool is_good = !fate && policy_control_protect(v->vm, decide, &d);
 	hook_vm_look(v, NULL);
 	if (is_good)
 		return;
 	*out = (struct hook_choice){ 0 };
-	snprintf(out->why, sizeof out->why, "%s", policy_control_error(v->vm));
+	snprintf(out->why, sizeof out->why, "%s", fate ? fate : policy_control_error(v->vm));
 	log_warn(NULL, "policy_failed", KV_STR("cluster", cluster), KV_STR("hook", "failover"), KV_STR("error", out->why));
 }
 
@@ -258,12 +268,13 @@ enum hook_word hooks_ask_of(struct hooks *h, const char *cluster, const struct h
 	struct asking a = { v, it, HOOK_SAYS_QUARANTINE };
 	if (!v || !hook_vm_has(v, NULL, "returning"))
 		return HOOK_SAYS_QUARANTINE;
+	const char *fate = fate_of(h, HOOK_returning, it->node);
 	hook_vm_look(v, topo_latest(h->env.board));
-	bool is_good = policy_control_protect(v->vm, ask_of, &a);
+	bool is_good = !fate && policy_control_protect(v->vm, ask_of, &a);
 	hook_vm_look(v, NULL);
 	if (is_good)
 		return a.word;
 	log_warn(NULL, "policy_failed", KV_STR("cluster", cluster), KV_STR("hook", "returning"),
-	         KV_STR("error", policy_control_error(v->vm)), KV_STR("effect", "it stays in quarantine"));
+	         KV_STR("error", fate ? fate : policy_control_error(v->vm)), KV_STR("effect", "it stays in quarantine"));
 	return HOOK_SAYS_QUARANTINE;
 }

@@ -127,11 +127,21 @@ static void on_write(struct sim *s, struct happening *h)
 	sim_later(s, sim_way_us(s), on_arrived, c, SIM_NONE, c->turn, 0);
 }
 
+/* Who is cut off has no connection any more; who may be sent statements has one from now on. */
+static void note_used(struct sim *s, const struct topo_cluster *t)
+{
+	for (size_t i = 0; i < t->n_nodes; i++) {
+		struct node *n = &s->nodes[sim_node_named(s, t->nodes[i].name)];
+		n->is_used = !t->nodes[i].is_cut && (n->is_used || t->primary == (int)i || pulse_is_fit(t->nodes[i].pulse));
+	}
+}
+
 void clients_on_topology(struct sim *s)
 {
 	struct clients *c = &s->clients;
 	const struct topo_cluster *t = cluster(s);
 	const char *primary = sim_primary(s);
+	note_used(s, t);
 	if (t->epoch != c->epoch) {
 		c->epoch = t->epoch;
 		c->epoch_us = s->now_us;
@@ -149,13 +159,21 @@ void clients_on_death(struct sim *s, int node)
 /* Their connections to Lunapool are gone, with all that was under way. */
 void clients_on_our_death(struct sim *s)
 {
+	for (size_t i = 0; i < s->n; i++)
+		s->nodes[i].is_used = false;
 	if (s->has_begun && !s->clients.is_quiet)
 		again(s, AGAIN_US);
 }
 
 unsigned clients_busy(const struct sim *s, int node)
 {
-	return s->clients.writer != WRITER_IDLE && s->clients.node == node;
+	bool writes = s->clients.writer != WRITER_IDLE && s->clients.node == node;
+	return writes + (node >= 0 && s->now_us < s->nodes[node].busy_until_us);
+}
+
+void sim_keep_busy(struct sim *s, int node, uint64_t us)
+{
+	s->nodes[node].busy_until_us = s->now_us + us;
 }
 
 /* ---- the reader ------------------------------------------------------------------------------------------------------------- */

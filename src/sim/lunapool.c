@@ -27,8 +27,10 @@ static void make_durable(struct sim *s)
 	s->durable = mem_grow(s->durable, s->writing_len + 1);
 	memcpy(s->durable, s->writing_text, s->writing_len);
 	s->durable_len = s->writing_len;
+	uint64_t epoch = s->record.epoch;
 	if (!record_read(&s->record, slice_of(s->durable, s->durable_len), &is_strange, &err))
 		die("a record cannot be read that was just written: %s", err.text);
+	must_on_recorded(s, epoch);
 }
 
 static void on_disk(struct sim *s, struct happening *h)
@@ -156,12 +158,43 @@ const struct topo_node *life_node(const struct sim *s, int node)
 	return NULL;
 }
 
-bool sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err)
+/* ---- what operators want ------------------------------------------------------------------------------------------------------- */
+
+static struct ops *ops_to_ask(const struct sim *s, struct err *err)
 {
 	struct ops *o = life_ops(s);
 	if (!o)
-		return err_set(err, "57P03", "Lunapool does not run");
-	return ops_order(o, what, node, "the test", err) != 0;
+		err_set(err, "57P03", "Lunapool does not run");
+	return o;
+}
+
+uint64_t sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err)
+{
+	struct ops *o = ops_to_ask(s, err);
+	return o ? ops_order(o, what, node, "the test", err) : 0;
+}
+
+uint64_t sim_order_drain(struct sim *s, const char *node, uint64_t timeout_us, struct err *err)
+{
+	struct ops *o = ops_to_ask(s, err);
+	return o ? ops_order_drain(o, node, timeout_us, "the test", err) : 0;
+}
+
+enum ops_answer sim_answer(const struct sim *s, uint64_t order, struct err *err)
+{
+	const struct ops *o = ops_to_ask(s, err);
+	return o ? ops_answer(o, order, err) : OPS_FAILED;
+}
+
+const char *sim_stuck(const struct sim *s)
+{
+	const struct ops *o = life_ops(s);
+	return o ? ops_stuck(o) : "Lunapool does not run";
+}
+
+uint64_t sim_lives(const struct sim *s)
+{
+	return s->life.n;
 }
 
 /* ---- its life ------------------------------------------------------------------------------------------------------------------ */
@@ -259,7 +292,8 @@ void life_end(struct sim *s)
 static enum hook_fate on_hook(void *arg, const char *hook, const char *node)
 {
 	struct sim *s = arg;
-	return act_begins(s, hook, sim_node_named(s, node), false);
+	int at = sim_node_named(s, node);
+	return at < 0 ? HOOK_RUNS : act_begins(s, hook, at, false);
 }
 
 /* ---- the beginning --------------------------------------------------------------------------------------------------------------- */

@@ -4,6 +4,8 @@
  *   one write target: whoever acknowledges a write is the recorded primary, who is not in quarantine
  *   no acknowledged synchronous write is lost: whoever is recorded as primary has it
  *   one promotion for each candidate that an operation has tried, and none of anybody else by us
+ *   nobody is promoted before that is recorded, nor while somebody may still write to the old one
+ *   what is done to a node to bring it back is recorded before, and nobody reads there
  *   no read at a standby that lacks what its session has written before
  *   the epoch grows; what Lunapool goes by is what is on the disk
  */
@@ -44,6 +46,43 @@ void must_on_promoted(struct sim *s, const struct node *n)
 		            (unsigned long long)op->id, op->attempt, n->name, s->promotions_of_it);
 }
 
+void must_on_recorded(struct sim *s, uint64_t epoch_before)
+{
+	if (s->record.epoch != epoch_before && s->record.epoch != epoch_before + 1)
+		sim_violate(s, "the epoch goes from %llu to %llu", (unsigned long long)epoch_before, (unsigned long long)s->record.epoch);
+}
+
+static void must_on_promoting(struct sim *s, const struct node *n)
+{
+	const struct record_operation *op = &s->record.op;
+	if (!promotes(op) || !op->has_no_return || strcmp(op->target, n->name) != 0)
+		sim_violate(s, "%s is promoted, and no operation's record says so", n->name);
+	else if (s->nodes[sim_node_named(s, op->source)].is_used)
+		sim_violate(s, "one write target: %s is promoted, and %s is not cut off everywhere", n->name, op->source);
+}
+
+static void must_on_restoring(struct sim *s, const struct node *n, enum operation_kind kind)
+{
+	const struct record_operation *op = &s->record.op;
+	const struct topo_node *said = life_node(s, (int)(n - s->nodes));
+	if (op->kind != kind || strcmp(op->target, n->name) != 0)
+		sim_violate(s, "something is done to %s, and no operation's record says so", n->name);
+	else if (!record_is_barred(&s->record, n->name) || !said || !said->is_cut)
+		sim_violate(s, "something is done to %s, and it is not kept away", n->name);
+}
+
+void must_on_act(struct sim *s, const char *act, const struct node *n)
+{
+	if (strcmp(act, "promote") == 0)
+		must_on_promoting(s, n);
+	else if (strcmp(act, "rejoin") == 0)
+		must_on_restoring(s, n, OPERATION_REJOIN);
+	else if (strcmp(act, "recover") == 0)
+		must_on_restoring(s, n, OPERATION_RECOVER);
+	else if (strcmp(act, "returning") == 0 && !record_is_barred(&s->record, n->name))
+		sim_violate(s, "the policy is asked about %s, which is not kept away", n->name);
+}
+
 void must_on_read(struct sim *s, const struct node *n, const struct written *w)
 {
 	int at = sim_node_named(s, s->record.primary);
@@ -70,6 +109,12 @@ static void look_at_operation(struct sim *s, const struct ops *o)
 		            (unsigned long long)r->epoch, s->record.primary, (unsigned long long)s->record.epoch);
 	if (*r->primary && !ops_holds(o) && record_is_barred(r, r->primary))
 		sim_violate(s, "the recorded primary %s is kept away", r->primary);
+	bool restores = r->op.kind == OPERATION_REJOIN || r->op.kind == OPERATION_RECOVER;
+	if (r->op.id && restores && (!ops_is_cut(o, r->op.target) || strcmp(r->op.target, r->primary) == 0 || ops_holds(o)))
+		sim_violate(s, "what is done to %s is in somebody's way", r->op.target);
+	if (r->op.id && r->op.kind == OPERATION_DRAIN && !record_is_barred(r, r->op.target) &&
+	    (ops_is_cut(o, r->op.target) || !ops_is_draining(o, r->op.target)))
+		sim_violate(s, "%s is drained: what runs there runs on, and nothing begins", r->op.target);
 	if (r->op.id && r->op.step == STEP_FOLLOW && !ops_is_cut(o, r->op.source))
 		sim_violate(s, "one write target: %s is not cut off, and %s is primary in its place", r->op.source, r->primary);
 }

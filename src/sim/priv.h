@@ -73,7 +73,9 @@ struct node {
 	int source;                  /* it receives from; SIM_NONE */
 	uint64_t attached;           /* how often it was */
 	uint64_t lag_bytes, lag_us, slow_us;
+	uint64_t busy_until_us; /* clients use a connection to it until then */
 	unsigned promotions;
+	bool is_used; /* somebody may have a connection to it, by the topology that those have seen who send statements */
 };
 bool node_answers(const struct node *n); /* whoever has a way to it */
 bool node_is_writable(const struct node *n);
@@ -163,6 +165,8 @@ unsigned clients_busy(const struct sim *s, int node);
 /* ---- must.c */
 
 void must_look(struct sim *s);
+void must_on_recorded(struct sim *s, uint64_t epoch_before);
+void must_on_act(struct sim *s, const char *act, const struct node *n); /* a hook, or what is done in its stead */
 void must_on_acknowledged(struct sim *s, int node);
 void must_on_promoted(struct sim *s, const struct node *n);
 void must_on_read(struct sim *s, const struct node *n, const struct written *w);

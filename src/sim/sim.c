@@ -138,6 +138,7 @@ enum hook_fate act_begins(struct sim *s, const char *act, int node, bool is_agai
 	if (!is_again) {
 		count_act(s, act, node);
 		sim_say(s, "%s at %s", act, s->nodes[node].name);
+		must_on_act(s, act, &s->nodes[node]);
 	}
 	for (size_t i = 0; i < s->n_faults; i++) {
 		struct act_fault *f = &s->faults[i];

@@ -3,114 +3,16 @@
  * Thousands of orders of events; the simulation looks at what must never be after each turn, and in the end, when nothing fails any more, all must be
  * well.
  */
-#include "ha/ops.h"
-
-#include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
-#include "base/clock.h"
-#include "base/compiler.h"
-#include "base/hash.h"
-#include "base/log.h"
-#include "sim/sim.h"
-#include "unit.h"
-
-#define NODES 3
-#define MS US_PER_MS
-
-static struct sim *s;
-static uint64_t seed;
-
-static void print_line(void *arg, const char *line)
-{
-	printf("# %s\n", line);
-}
-
-static void give_up(const char *what)
-{
-	sim_trace(s, print_line, NULL);
-	fail_msg("seed %llu: %s", (unsigned long long)seed, what);
-}
-
-static void expect(bool is_so, const char *what)
-{
-	if (!is_so)
-		give_up(what);
-}
-
-static uint32_t rnd(uint32_t n)
-{
-	return sim_random(s, n);
-}
-
-static void run(uint64_t us)
-{
-	if (!sim_run(s, us))
-		give_up(sim_violation(s));
-}
-
-/* Lunapool dies now and then, too. */
-static void run_with_deaths(uint64_t us)
-{
-	for (uint64_t until = sim_now_us(s) + us; sim_now_us(s) < until;) {
-		run(1 + rnd(300) * MS);
-		if (rnd(3) == 0)
-			sim_lunapool_dies(s);
-	}
-}
-
-static void begin_as(uint64_t n, const struct sim_conf *like)
-{
-	static const struct sim_node nodes[NODES] = { { "a", NULL }, { "b", NULL }, { "c", NULL } };
-	struct sim_conf conf = *like;
-	struct err err;
-	seed = n;
-	s = sim_new(n);
-	conf.n = NODES;
-	conf.nodes = nodes;
-	if (!sim_begin(s, &conf, &err))
-		give_up(err.text);
-	expect(strcmp(sim_record(s)->primary, "a") == 0 && sim_record(s)->epoch == 1, "a is recorded");
-	run(100 * MS);
-}
+#include "simworld.h"
 
 static void begin(uint64_t n)
 {
 	begin_as(n, &(struct sim_conf){ .sync = n % 4 == 0 ? "ANY 1 (b, c)" : NULL, .is_quiet = n % 2 });
 }
 
-static bool is_primary(const char *name)
-{
-	return strcmp(sim_record(s)->primary, name) == 0;
-}
-
-/* Nothing fails any more: the operation has ended, and who is recorded can be written to. */
-static void expect_all_well(void)
-{
-	sim_journal_fails(s, 0);
-	for (int i = 0; i < 60; i++) {
-		run(500 * MS);
-		int p = sim_node_named(s, sim_record(s)->primary);
-		if (i >= 6 && !sim_record(s)->op.id && sim_primary(s) && sim_is_writable(s, p) && sim_is_up(s, p))
-			break;
-	}
-	int p = sim_node_named(s, sim_record(s)->primary);
-	expect(!sim_record(s)->op.id, "an operation has not ended");
-	expect(sim_is_writable(s, p) && sim_is_up(s, p), "who is recorded cannot be written to");
-	expect(sim_primary(s) && is_primary(sim_primary(s)), "who is recorded is not where writes are sent");
-}
-
-static void end(void)
-{
-	sim_free(s);
-	s = NULL;
-}
-
 static void a_death_is_followed_by_one_promotion(void **state)
 {
-	for (uint64_t n = 1; n <= 150; n++) {
+	for (uint64_t n = 1; n <= ORDERS(150); n++) {
 		begin(n);
 		if (n % 3 == 0)
 			sim_lag_bytes(s, 1, 1 << 20);
@@ -128,7 +30,7 @@ static void a_death_is_followed_by_one_promotion(void **state)
 /* It takes a while until its receiver tries again: that is no reason to do all that follow_primary() does once more. */
 static void who_has_been_told_is_not_told_again_at_once(void **state)
 {
-	for (uint64_t n = 1; n <= 50; n++) {
+	for (uint64_t n = 1; n <= ORDERS(50); n++) {
 		begin(n);
 		sim_kill(s, 0);
 		expect_all_well();
@@ -141,7 +43,7 @@ static void who_has_been_told_is_not_told_again_at_once(void **state)
 static void whoever_is_killed_goes_on(void **state)
 {
 	static const char *const steps[] = { "confirm", "hold", "choose", "promote", "publish", "follow", NULL };
-	for (uint64_t n = 1; n <= 210; n++) {
+	for (uint64_t n = 1; n <= ORDERS(210); n++) {
 		begin(n);
 		if (steps[n % ARRAY_LEN(steps)])
 			sim_lunapool_dies_at(s, steps[n % ARRAY_LEN(steps)]);
@@ -158,7 +60,7 @@ static void whoever_is_killed_goes_on(void **state)
 static void who_comes_back_is_primary_or_in_quarantine(void **state)
 {
 	unsigned aborted = 0, done = 0;
-	for (uint64_t n = 1; n <= 150; n++) {
+	for (uint64_t n = 1; n <= ORDERS(150); n++) {
 		begin(n);
 		sim_freeze(s, 0);
 		run((n % 2 ? 1700 : 1900) * MS + rnd(400) * MS);
@@ -181,7 +83,7 @@ static void anything_goes(void **state)
 {
 	static void (*const faults[])(struct sim *, int) = { sim_kill,      sim_kill, sim_start,  sim_freeze,   sim_thaw,
 		                                                 sim_partition, sim_heal, sim_refuse, sim_fill_disk };
-	for (uint64_t n = 1; n <= 100; n++) {
+	for (uint64_t n = 1; n <= ORDERS(100); n++) {
 		begin(n);
 		sim_journal_fails(s, rnd(2) * 30);
 		for (int i = 0; i < 20; i++) {
@@ -201,7 +103,7 @@ static void anything_goes(void **state)
 /* Row 33: the recorded one keeps.  Row 34 and a promotion by somebody else: followed if the timeline is behind the recorded one. */
 static void what_others_promote(void **state)
 {
-	for (uint64_t n = 1; n <= 40; n++) {
+	for (uint64_t n = 1; n <= ORDERS(40); n++) {
 		begin(n);
 		sim_promote(s, 1);
 		expect_all_well();
@@ -221,14 +123,17 @@ static void a_switchover_is_whole_or_nothing(void **state)
 {
 	unsigned done = 0, not_done = 0;
 	struct err err;
-	for (uint64_t n = 1; n <= 150; n++) {
+	for (uint64_t n = 1; n <= ORDERS(150); n++) {
 		begin(n);
-		expect(sim_order(s, OPS_ORDER_SWITCHOVER, n % 2 ? "b" : "", &err), "it is taken");
+		uint64_t id = order(OPS_ORDER_SWITCHOVER, n % 2 ? "b" : "");
 		expect(!sim_order(s, OPS_ORDER_DETACH, "c", &err), "one at a time"); /* I12 */
 		sim_journal_fails(s, n % 5 ? 0 : 20);
 		if (n % 7 == 0)
 			sim_act_fails(s, "promote", 1, 2);
 		(n % 3 ? run : run_with_deaths)(3 * US_PER_S);
+		if (sim_lives(s) == 1 && !sim_record(s)->op.id && sim_record(s)->last_id)
+			expect(sim_answer(s, id, &err) == (sim_record(s)->past[0].end == END_DONE ? OPS_DONE : OPS_FAILED),
+			       "the order's answer");
 		if (n % 6 == 4)
 			sim_freeze(s, 0);
 		expect_all_well();
@@ -294,8 +199,5 @@ int main(void)
 		cmocka_unit_test(who_crashes_too_often_is_replaced),
 		cmocka_unit_test(failovers_are_damped),
 	};
-	const uint8_t key[16] = { 1 };
-	hash_init_key(key);
-	log_init(open("/dev/null", O_WRONLY | O_CLOEXEC));
-	return UNIT_RUN(tests);
+	return run_cases(tests, ARRAY_LEN(tests));
 }
