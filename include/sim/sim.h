@@ -67,6 +67,11 @@ void sim_rebuild(struct sim *s, int node);             /* a new copy of the reco
 /* Asked of each program that a hook runs, with its words in a line: true, it is known, and ends with *STATUS and what stands in SAID. */
 typedef bool (*sim_program_fn)(void *arg, const char *line, int *status, char *said, size_t room);
 void sim_on_program(struct sim *s, sim_program_fn fn, void *arg);
+/* Asked of each request (lp.http) of a hook; it takes so many µs. */
+struct stage_request;
+struct stage_reply;
+typedef uint64_t (*sim_request_fn)(void *arg, const struct stage_request *q, struct stage_reply *out);
+void sim_on_request(struct sim *s, sim_request_fn fn, void *arg);
 void sim_lunapool_dies_at(struct sim *s, const char *step); /* SIGKILL, at this step of an operation, once; it is started again */
 void sim_lunapool_dies(struct sim *s);                      /* now */
 void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */

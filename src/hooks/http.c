@@ -3,6 +3,8 @@
  *
  *   curl: "watch this socket", "wake me then" ──► loop_io, loop_timer ──► curl_multi_socket_action() ──► what is done: fibers go on
  *
+ * In a simulation hooks/stage.h answers in curl's place.
+ *
  * No redirects, no proxies of the environment, no other protocols than http and https; certificates are verified.
  *
  * Always: nothing of a script runs inside a call of libcurl's: what has ended is taken from its queue afterwards.
@@ -37,6 +39,10 @@ struct request {
 	struct curl_slist *headers;
 	struct buf body, head; /* of the answer */
 	bool is_too_large;
+	struct loop *loop;
+	struct loop_timer played; /* in a simulation: until the answer, or the deadline */
+	CURLcode played_code;
+	long played_status;
 	char why[CURL_ERROR_SIZE], name[200];
 };
 
@@ -148,7 +154,9 @@ static size_t on_header(char *at, size_t size, size_t n, void *arg)
 
 static void end_request(struct request *r)
 {
-	curl_multi_remove_handle(r->http->multi, r->easy);
+	if (r->http)
+		curl_multi_remove_handle(r->http->multi, r->easy);
+	loop_timer_stop(r->loop, &r->played);
 	curl_easy_cleanup(r->easy);
 	curl_slist_free_all(r->headers);
 	buf_fini(&r->body);
@@ -306,6 +314,30 @@ static bool is_method(const char *text)
 	return *text && strlen(text) <= 20 && text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ")] == '\0';
 }
 
+/* ---- in a simulation ------------------------------------------------------------------------------------------------------------ */
+
+static void on_played(struct loop_timer *t)
+{
+	struct request *r = CONTAINER_OF(t, struct request, played);
+	const struct http_end e = { .request = r, .code = r->played_code, .status = r->played_status };
+	fiber_wake(r->fiber, push_end, (void *)(uintptr_t)&e);
+	end_request(r);
+}
+
+static int play(lua_State *L, struct request *r, const struct stage_request *q, double timeout_s)
+{
+	const struct hooks_env *env = &r->fiber->run->hooks->env;
+	struct stage_reply reply = { 0 };
+	uint64_t us = env->stage->request(env->stage->arg, q, &reply), most_us = (uint64_t)(timeout_s * (double)US_PER_S);
+	r->played_code = us > most_us ? CURLE_OPERATION_TIMEDOUT : reply.status ? CURLE_OK : CURLE_COULDNT_CONNECT;
+	r->played_status = reply.status;
+	snprintf(r->why, sizeof r->why, "%s", us > most_us ? "" : reply.why);
+	if (r->played_code == CURLE_OK && reply.body_len && keep(r, &r->body, BODY_MAX, reply.body, reply.body_len) == 0)
+		r->played_code = CURLE_WRITE_ERROR;
+	loop_timer_start(env->loop, &r->played, us < most_us ? us : most_us);
+	return fiber_wait(L, r->fiber, &r->wait);
+}
+
 int act_http(lua_State *L)
 {
 	static const char *const known[] = { "url", "method", "headers", "body", "timeout", "ca", NULL };
@@ -327,24 +359,22 @@ int act_http(lua_State *L)
 	int headers = lua_isnil(L, -1) ? 0 : lua_gettop(L);
 	if (headers)
 		check_headers(L, headers);
-	if (f->run->hooks->env.stage) {
-		struct action_error e = { .kind = "http", .status = -1 };
-		err_set(&e.err, "58000", "there is no HTTP in a simulation");
-		return error_push(L, &e);
-	}
 	struct request *r = mem_alloc(sizeof *r);
-	*r = (struct request){ .wait = { .cancel = http_cancel }, .fiber = f };
+	*r = (struct request){ .wait = { .cancel = http_cancel }, .fiber = f, .loop = f->run->hooks->env.loop };
+	loop_timer_init(&r->played, on_played);
 	if (!name_request(r, method, url)) {
 		mem_free(r);
 		return luaL_error(L, "url is no address of http or https");
 	}
+	snprintf(r->wait.what, sizeof r->wait.what, "%.90s", r->name);
+	if (f->run->hooks->env.stage)
+		return play(L, r, &(struct stage_request){ method, url, body, body_len }, timeout_s);
 	r->http = http_of(f->run->hooks);
 	r->headers = headers ? headers_at(L, headers) : NULL;
 	r->easy = curl_easy_init();
 	if (!r->easy)
 		die("out of memory: libcurl");
 	set_up(r, method, url, slice_of(body, body_len), timeout_s, ca);
-	snprintf(r->wait.what, sizeof r->wait.what, "%.90s", r->name);
 	curl_multi_add_handle(r->http->multi, r->easy);
 	return fiber_wait(L, f, &r->wait);
 }

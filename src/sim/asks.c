@@ -34,6 +34,20 @@ int m_attach(lua_State *L)
 	return order(L, OPS_ORDER_ATTACH, luaL_checkstring(L, 2));
 }
 
+/* sim:drain("pg2", "10s"): it begins; without a time the configured one. */
+int m_drain(lua_State *L)
+{
+	struct err err;
+	uint64_t us = lua_isnoneornil(L, 3) ? 0 : us_at(L, 3);
+	if (sim_order_drain(sim_at(L), luaL_checkstring(L, 2), us, &err)) {
+		lua_pushboolean(L, 1);
+		return 1;
+	}
+	lua_pushnil(L);
+	lua_pushstring(L, err.text);
+	return 2;
+}
+
 int m_maintenance(lua_State *L)
 {
 	luaL_checktype(L, 2, LUA_TBOOLEAN);

@@ -386,7 +386,9 @@ bool sim_begin(struct sim *s, const struct sim_conf *conf, struct err *err)
 	s->sync = conf->sync ? mem_text(conf->sync) : NULL;
 	s->world = sim_world;
 	s->world.arg = s;
-	s->stage = (struct hooks_stage){ .arg = s, .exec = programs_exec, .stop = programs_stop, .begins = on_hook };
+	s->stage = (struct hooks_stage){
+		.arg = s, .exec = programs_exec, .stop = programs_stop, .request = programs_request, .begins = on_hook
+	};
 	s->disk = (struct journal_disk){ s, disk_write, disk_read };
 	s->clients.is_quiet = conf->is_quiet;
 	make_nodes(s, conf);

@@ -123,6 +123,7 @@ struct lesson {
 struct play;
 void programs_exec(void *arg, struct child *c, const char *const *argv);
 void programs_stop(void *arg, struct child *c);
+uint64_t programs_request(void *arg, const struct stage_request *q, struct stage_reply *out);
 
 /* ---- acts: what was asked of nodes, by hooks or by SQL */
 
@@ -221,6 +222,8 @@ struct sim {
 	struct dlist links, plays;
 	sim_program_fn on_program; /* NULL: the test knows none */
 	void *on_program_arg;
+	sim_request_fn on_request; /* NULL: nobody answers */
+	void *on_request_arg;
 	bool on_program_runs; /* what the test does now it does for a hook */
 	size_t n_lessons;
 	struct lesson lessons[LESSONS_MAX];

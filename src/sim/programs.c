@@ -1,6 +1,6 @@
 /*
- * programs — what hooks run in a simulation: ssh to a node's machine, and there pg_ctl, pg_rewind, pg_basebackup and the scripts of the stock
- * library; whatever else ends well after a moment, without an effect.
+ * programs — what hooks run and ask for in a simulation: ssh to a node's machine, and there pg_ctl, pg_rewind, pg_basebackup and the scripts of the
+ * stock library; whatever else ends well after a moment, without an effect.
  *
  * A machine is there as long as there is a way to it, also when its server is down or frozen.  Which node a program is about it says by its machine
  * or, run here, by its data directory, as -D or --target-pgdata.
@@ -218,6 +218,22 @@ static uint64_t run(struct sim *s, struct play *p, const char *const *argv)
 	}
 	split(argv[at + 2], &w);
 	return w.n ? run_at(s, p, &w) : 10 * MS;
+}
+
+void sim_on_request(struct sim *s, sim_request_fn fn, void *arg)
+{
+	s->on_request = fn;
+	s->on_request_arg = arg;
+}
+
+uint64_t programs_request(void *arg, const struct stage_request *q, struct stage_reply *out)
+{
+	struct sim *s = arg;
+	sim_say(s, "%s %.200s", q->method, q->url);
+	s->on_program_runs = true;
+	uint64_t us = s->on_request ? s->on_request(s->on_request_arg, q, out) : 0;
+	s->on_program_runs = false;
+	return sim_between(s, 500, 20 * MS) + us;
 }
 
 static void take_effect(struct sim *s, const struct play *p)

@@ -84,6 +84,14 @@ int m_slow(lua_State *L)
 	return 0;
 }
 
+/* Clients use a connection to it for so long. */
+int m_busy(lua_State *L)
+{
+	struct sim *s = sim_at(L);
+	sim_keep_busy(s, node_at(L, s, 2), us_at(L, 3));
+	return 0;
+}
+
 int m_lag(lua_State *L)
 {
 	struct sim *s = sim_at(L);

@@ -203,6 +203,7 @@ bool script_run(struct script *sc, size_t at, uint64_t seed, char *why, size_t r
 	lua_State *L = sc->L;
 	sc->sim = sim_new(seed);
 	sim_on_program(sc->sim, teach_on_program, sc);
+	sim_on_request(sc->sim, teach_on_request, sc);
 	lua_newtable(L);
 	sc->programs = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->cases[at].ref);

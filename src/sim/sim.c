@@ -137,7 +137,8 @@ enum hook_fate act_begins(struct sim *s, const char *act, int node, bool is_agai
 {
 	if (!is_again) {
 		count_act(s, act, node);
-		sim_say(s, "%s at %s", act, s->nodes[node].name);
+		if (strcmp(act, "failover") != 0) /* that is asked again and again */
+			sim_say(s, "%s at %s", act, s->nodes[node].name);
 		must_on_act(s, act, &s->nodes[node]);
 	}
 	for (size_t i = 0; i < s->n_faults; i++) {

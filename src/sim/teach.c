@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "hooks/stage.h"
 #include "methods.h"
 #include "priv.h"
 
@@ -45,14 +46,9 @@ bool teach_on_program(void *arg, const char *line, int *status, char *said, size
 	return false;
 }
 
-/* sim:program(pattern, fn): a program that hooks run, and what it does here. */
-int m_program(lua_State *L)
+/* Of a pattern and a function, which are the second and third argument: { pattern, function, matches = string.find }. */
+static void push_lesson(lua_State *L)
 {
-	struct script *sc = script_of(L);
-	sim_at(L);
-	luaL_checkstring(L, 2);
-	luaL_checktype(L, 3, LUA_TFUNCTION);
-	lua_settop(L, 3);
 	lua_createtable(L, 2, 1);
 	for (int i = 1; i <= 2; i++) {
 		lua_pushvalue(L, i + 1);
@@ -61,6 +57,99 @@ int m_program(lua_State *L)
 	lua_getglobal(L, "string");
 	lua_getfield(L, -1, "find");
 	lua_setfield(L, 4, "matches");
+}
+
+/* The last one whose pattern fits: it and the request are on the stack.  False: none does. */
+static bool push_answerer(lua_State *L, const struct script *sc, const struct stage_request *q)
+{
+	int top = lua_gettop(L);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->programs);
+	lua_getfield(L, -1, "http");
+	for (int i = lua_istable(L, -1) ? (int)lua_objlen(L, -1) : 0; i >= 1; i--) {
+		lua_rawgeti(L, top + 2, i);
+		lua_rawgeti(L, -1, 2);
+		lua_getfield(L, -2, "matches");
+		lua_pushstring(L, q->url);
+		lua_rawgeti(L, top + 3, 1);
+		if (lua_pcall(L, 2, 1, 0) == 0 && lua_toboolean(L, -1)) {
+			lua_pop(L, 1);
+			return true;
+		}
+		lua_settop(L, top + 2);
+	}
+	return false;
+}
+
+static void push_request(lua_State *L, const struct stage_request *q)
+{
+	lua_createtable(L, 0, 3);
+	lua_pushstring(L, q->method);
+	lua_setfield(L, -2, "method");
+	lua_pushstring(L, q->url);
+	lua_setfield(L, -2, "url");
+	if (q->body) {
+		lua_pushlstring(L, q->body, q->body_len);
+		lua_setfield(L, -2, "body");
+	}
+}
+
+/* The function returns a status and a body, or nil and why there is no answer; behind them, how long that takes. */
+uint64_t teach_on_request(void *arg, const struct stage_request *q, struct stage_reply *out)
+{
+	struct script *sc = arg;
+	lua_State *L = sc->L;
+	int top = lua_gettop(L);
+	uint64_t us = 0;
+	snprintf(out->why, sizeof out->why, "%s", "nobody answers there: a test says who does with sim:http()");
+	if (push_answerer(L, sc, q)) {
+		push_request(L, q);
+		if (lua_pcall(L, 1, 3, 0) != 0) {
+			sim_violate(sc->sim, "an answer of the test's: %s", lua_tostring(L, -1));
+		} else if (lua_isnumber(L, -3)) {
+			out->status = (long)lua_tointeger(L, -3);
+			lua_pushvalue(L, -2);
+			lua_setfield(L, LUA_REGISTRYINDEX, "lunapool.body"); /* it holds the text until the next answer */
+			out->body = lua_isnil(L, -2) ? NULL : lua_tolstring(L, -2, &out->body_len);
+		} else {
+			snprintf(out->why, sizeof out->why, "%s", lua_isstring(L, -2) ? lua_tostring(L, -2) : "connection refused");
+		}
+		us = lua_isnumber(L, -1) ? (uint64_t)(lua_tonumber(L, -1) * (double)US_PER_S) : 0;
+	}
+	lua_settop(L, top);
+	return us;
+}
+
+/* sim:http(pattern, fn): who answers requests for such addresses, and what. */
+int m_http(lua_State *L)
+{
+	struct script *sc = script_of(L);
+	sim_at(L);
+	luaL_checkstring(L, 2);
+	luaL_checktype(L, 3, LUA_TFUNCTION);
+	lua_settop(L, 3);
+	push_lesson(L);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->programs);
+	lua_getfield(L, -1, "http");
+	if (lua_isnil(L, -1)) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+		lua_pushvalue(L, -1);
+		lua_setfield(L, -3, "http");
+	}
+	lua_pushvalue(L, 4);
+	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+	return 0;
+}
+
+/* sim:program(pattern, fn): a program that hooks run, and what it does here. */
+int m_program(lua_State *L)
+{
+	struct script *sc = script_of(L);
+	sim_at(L);
+	luaL_checkstring(L, 2);
+	luaL_checktype(L, 3, LUA_TFUNCTION);
+	lua_settop(L, 3);
+	push_lesson(L);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->programs);
 	lua_pushvalue(L, 4);
 	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);

@@ -133,6 +133,45 @@ is_((status, err), (0, ''), 'tasks run, wait, ask and hold')
 if status:
     print('# ' + out.replace('\n', '\n# '))
 
+# -- who is asked by HTTP
+file('http.lua', 'local lp = require "lunapool"\nlocal M = { api = 1, tasks = {} }\nfunction M.tasks.ask(task)\n'
+     '  local r, err = lp.http { url = task.args.url, body = task.args.body, timeout = 3 }\n'
+     '  if not r then return nil, err.kind .. ": " .. err.message .. " " .. tostring(err.status) end\n  lp.log(r.status .. " " .. r.body)\nend\n'
+     'function M.failover(event, cluster) return cluster:candidates() end\n'
+     'function M.fence(op, node) return lp.http { url = "http://pdu/off?" .. node.name, method = "PUT" } and true end\nreturn M\n')
+status, out, err = test(file('http_test.lua', HEAD + 't.case("http", function(sim) ' + CLUSTER + """
+  local asked, down
+  sim:http("^http://vip/", function(request) asked = request.method .. " " .. tostring(request.body) return 200, "up" end)
+  sim:http("/missing", function() return 404, "none" end)
+  sim:http("/late", function() return 200, "late", 5 end)
+  sim:http("/gone", function() return nil, "connection reset" end)
+  sim:http("^http://pdu/", function(request) down = request.method .. request.url:match("%?(.*)") sim:kill "pg1" return 204 end)
+  local ok, said = sim:task("ask", { url = "http://vip/x" }) t.ok(ok, said) t.like(said, "200 up") t.is(asked, "GET nil")
+  ok, said = sim:task("ask", { url = "http://vip/x", body = "b" }) t.is(asked, "POST b")
+  ok, said = sim:task("ask", { url = "http://vip/missing" }) t.like(said, "http: GET http://vip/missing: status 404 404")
+  local began = sim:now()
+  ok, said = sim:task("ask", { url = "http://vip/late" }) t.like(said, "timeout") t.at_most(sim:now() - began, 3.1)
+  ok, said = sim:task("ask", { url = "http://vip/gone" }) t.like(said, "connection reset")
+  ok, said = sim:task("ask", { url = "http://nobody/" }) t.like(said, "nobody answers there")
+  sim:freeze "pg1" sim:run "10s" t.is(down, "PUTpg1") t.ok(sim:primary() ~= "pg1") t.called(sim, "fence", "pg1")
+end)
+t.case("wrong", function(sim) """ + CLUSTER + 'sim:http("x", function() error "no" end) sim:task("ask", { url = "http://x/" }) sim:run "1s" end)\n'))
+like(out, r'(?m)^ok 1 - http\nnot ok 2 - wrong\n# .*an answer of the test.s: .*no', 'HTTP is answered by the test')
+if not out.count('\nok 1'):
+    print('# ' + out.replace('\n', '\n# '))
+
+# -- decisions that fail, drains
+file('decides.lua', 'local M = { api = 1 }\nfunction M.failover() return nil, "never" end\nfunction M.returning() return "attach" end\nreturn M\n')
+status, out, err = test(file('decides_test.lua', HEAD + 't.case("as without it", function(sim) ' + CLUSTER + 'sim:hook_fails "failover" '
+                             'sim:kill "pg1" sim:run "5s" t.ok(sim:primary()) t.called(sim, "failover", "pg1") end)\n'
+                             't.case("or as it says", function(sim) ' + CLUSTER + 'sim:kill "pg1" sim:run "5s" t.is(sim:primary(), nil) end)\n'
+                             't.case("drains", function(sim) ' + CLUSTER + 'sim:busy("pg2", "5s") t.ok(sim:drain("pg2", "1min")) sim:run "4s" '
+                             't.ok(not sim:is_quarantined "pg2") sim:run "3s" t.ok(sim:is_quarantined "pg2") local ok, why = sim:drain "pg1" '
+                             't.like(why, "is the primary") end)\n'))
+is_((status, err), (0, ''), 'decisions fail or hold, and a drain waits')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+
 # -- who comes back
 file('rejoin.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.returning() return "rejoin" end\n'
      'function M.rejoin(op, node, primary)\n  local ok, err = lp.rewind(node, primary)\n  if not ok then return nil, err end\n'

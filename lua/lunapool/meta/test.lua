@@ -51,6 +51,11 @@ function t.not_called(sim, hook, ...) end
 ---@param expected {to?: string|string[], refused?: string, user?: string, database?: string} to: any of these nodes; refused: a pattern of the error.
 function t.routes(sim, sql, expected) end
 
+---@class lunapool.test.Request
+---@field method string
+---@field url string
+---@field body? string
+
 ---@class lunapool.test.Sim
 local sim = {}
 
@@ -89,6 +94,10 @@ function sim:partition(node) end
 ---Takes partition, refuse, hang, disk_full, slow and lag back.
 ---@param node string
 function sim:heal(node) end
+---Clients use a connection to it for so long.
+---@param node string
+---@param time lunapool.test.Time
+function sim:busy(node, time) end
 ---Bytes: the primary writes so much, and the node stays so far behind; a time: it replays so much later.
 ---@param node string
 ---@param how string "64MB", "10s"
@@ -136,6 +145,11 @@ function sim:switchover(node) end
 ---@param node string
 ---@return true?, string? why
 function sim:detach(node) end
+---It begins: the node is detached when no client uses it any more. Without a time, the configured one.
+---@param node string
+---@param time? lunapool.test.Time
+---@return true?, string? why
+function sim:drain(node, time) end
 ---@param node string
 ---@return true?, string? why
 function sim:attach(node) end
@@ -153,6 +167,11 @@ function sim:task(name, args) end
 ---@param pattern string
 ---@param fn fun(line: string): integer?, string?
 function sim:program(pattern, fn) end
+
+---Who answers lp.http(), where the pattern is found in the address: returns status and body, or nil and why there is no answer; and the seconds it takes.
+---@param pattern string
+---@param fn fun(request: lunapool.test.Request): integer?, string?, number?
+function sim:http(pattern, fn) end
 ---What a node (nil: each) answers to statements of lp.sql() that have this text in them.
 ---@param node string?
 ---@param sql string
