@@ -20,8 +20,8 @@ struct journal_write;
 struct journal_disk {
 	void *arg;
 	/* TEXT belongs to W; NULL: there is nothing to write.  -> journal_on_written(), also behind journal_close(). */
-	void (*write)(void *arg, struct journal_write *w, const char *text, size_t len);
-	size_t (*read)(void *arg, char *text); /* what was written last, RECORD_TEXT_MAX at most; 0: nothing */
+	void (*write)(void *arg, const char *name, struct journal_write *w, const char *text, size_t len);
+	size_t (*read)(void *arg, const char *name, char *text); /* what was written last to the file NAME, RECORD_TEXT_MAX at most; 0: nothing */
 };
 struct journal *journal_simulated(const struct journal_disk *disk) MUST_CHECK;
 void journal_on_written(struct journal_write *w, bool is_written);

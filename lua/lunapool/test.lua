@@ -146,27 +146,47 @@ local function policy_of(options)
   return beside ~= native.path and is_there(beside) and beside or nil
 end
 
-local OURS = { primary = true, standbys = true, nodes = true, policy = true, sync = true, clients = true }
+local OURS = { name = true, primary = true, standbys = true, nodes = true, policy = true, sync = true, clients = true }
 
-function methods:cluster(options)
-  options = options or {}
-  local names, texts = { options.primary or "pg1" }, {}
+-- As C takes it.  TAKEN: names of nodes that others have.
+local function cluster_of(options, taken)
+  local names, texts, known = { options.primary or "pg1" }, {}, {}
   for _, name in ipairs(options.standbys or { "pg2", "pg3" }) do
     names[#names + 1] = name
   end
   for i, name in ipairs(names) do
     texts[i] = settings(options.nodes and options.nodes[name], {})
+    if taken[name] then
+      error("two nodes are called " .. tostring(name) .. ": a test needs a name for each, in all clusters", 3)
+    end
+    known[name], taken[name] = true, true
   end
   for name in pairs(options.nodes or {}) do
-    local is_known = false
-    for _, known in ipairs(names) do
-      is_known = is_known or known == name
-    end
-    if not is_known then
-      error("nodes: " .. tostring(name) .. " is neither the primary nor a standby", 2)
+    if not known[name] then
+      error("nodes: " .. tostring(name) .. " is neither the primary nor a standby", 3)
     end
   end
-  local wrong = native.cluster(names, texts, settings(options, OURS), policy_of(options), options.sync, options.clients ~= false)
+  return { name = options.name, names = names, texts = texts, settings = settings(options, OURS), policy = policy_of(options),
+           sync = options.sync, is_quiet = options.clients == false }
+end
+
+function methods:cluster(options)
+  local wrong = native.begin { cluster_of(options or {}, {}) }
+  if wrong then
+    error(wrong, 2)
+  end
+end
+
+function methods:clusters(list)
+  local all, taken, names = {}, {}, {}
+  for i, options in ipairs(list) do
+    if type(options.name) ~= "string" or names[options.name] then
+      error("each of several clusters has a name of its own: { name = \"orders\", primary = … }", 2)
+    end
+    names[options.name] = true
+    all[i] = cluster_of(options, taken)
+  end
+  local wrong = native.begin(all)
   if wrong then
     error(wrong, 2)
   end

@@ -282,7 +282,7 @@ void journal_close(struct journal *j)
 static bool read_file(struct journal *j, const char *name, char *text, size_t *len, struct err *err)
 {
 	if (j->disk.read) {
-		*len = j->disk.read(j->disk.arg, text);
+		*len = j->disk.read(j->disk.arg, name, text);
 		return true;
 	}
 	int fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
@@ -303,7 +303,7 @@ static bool read_file(struct journal *j, const char *name, char *text, size_t *l
 
 static bool is_there(const struct journal *j, const char *name, char *text)
 {
-	return j->disk.read ? j->disk.read(j->disk.arg, text) > 0 : faccessat(j->dir_fd, name, F_OK, 0) == 0;
+	return j->disk.read ? j->disk.read(j->disk.arg, name, text) > 0 : faccessat(j->dir_fd, name, F_OK, 0) == 0;
 }
 
 static void set_aside(struct journal *j, const char *name)
@@ -383,7 +383,7 @@ void record_propose(struct journal *j, uint64_t expected_epoch, const struct rec
 		        (unsigned long long)expected_epoch);
 	}
 	if (j->disk.write) {
-		j->disk.write(j->disk.arg, job, job->text, job->len);
+		j->disk.write(j->disk.arg, job->name, job, job->text, job->len);
 		return;
 	}
 	pthread_mutex_lock(&j->lock);

@@ -49,7 +49,8 @@ static const char *peers_of(const struct sim *s, const struct node *n, char out[
 {
 	struct guard_sync sync = { 0 };
 	size_t len = 0;
-	bool is_read = s->sync && guard_read_sync(s->sync, &sync);
+	const char *text = group_of(s, n)->sync;
+	bool is_read = text && guard_read_sync(text, &sync);
 	out[0] = 0;
 	for (size_t i = 0; i < s->n; i++) {
 		bool is_named = is_read && sync.is_any;
@@ -93,7 +94,7 @@ static void sample(const struct sim *s, const struct node *n, struct answer *a)
 		add_number(a, node_timeline(s, n));
 	else
 		add(a, "c", TYPE_TEXT, NULL);
-	add(a, "c", TYPE_TEXT, r ? NULL : s->sync ? s->sync : "");
+	add(a, "c", TYPE_TEXT, r ? NULL : group_of(s, n)->sync ? group_of(s, n)->sync : "");
 	if (source)
 		snprintf(sender, sizeof sender, "%s:%u", source->host, SIM_PORT);
 	add(a, "c", TYPE_TEXT, r && source ? sender : NULL);
@@ -108,7 +109,7 @@ static const char *const acts[] = { "promote", "follow_primary" };
 /* Where the policy has a hook for it, that is what is called, and not this. */
 static bool is_asked_for(struct sim *s, struct node *n, size_t act, struct answer *a)
 {
-	if (hooks_has(s->life.hooks, "main", hooks_of_acts[act]))
+	if (hooks_has(s->life.hooks, group_of(s, n)->name, hooks_of_acts[act]))
 		return true;
 	switch (act_begins(s, acts[act], (int)(n - s->nodes), n->is_promoting)) {
 	case HOOK_RUNS:

@@ -36,6 +36,13 @@ int node_at(lua_State *L, const struct sim *s, int arg)
 	return node;
 }
 
+int cluster_at(lua_State *L, const struct sim *s, int arg)
+{
+	int cluster = lua_isnoneornil(L, arg) ? 0 : sim_cluster_named(s, luaL_checkstring(L, arg));
+	luaL_argcheck(L, cluster >= 0, arg, "there is no such cluster");
+	return cluster;
+}
+
 static const struct amount_unit units[] = { { "us", 1e-6, 0 }, { "ms", 1e-3, 0 },        { "s", 1, 0 },
 	                                        { "min", 60, 0 },  { "h", 3600, 0 },         { "B", 0, 1 },
 	                                        { "kB", 0, 1024 }, { "MB", 0, 1024 * 1024 }, { "GB", 0, 1024. * 1024 * 1024 } };

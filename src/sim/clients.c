@@ -17,26 +17,34 @@
 #define AGAIN_US (2 * US_PER_MS)
 #define SYNC_US (1 * US_PER_MS)
 
-static const struct topo_cluster *cluster(const struct sim *s)
+const struct topo_cluster *group_seen(const struct sim *s, const struct group *g)
 {
-	return s->life.is_on && s->life.seen ? &s->life.seen->clusters[0] : NULL;
+	const struct topo *t = s->life.is_on ? s->life.seen : NULL;
+	for (size_t i = 0; t && i < t->n_clusters; i++)
+		if (strcmp(t->clusters[i].name, g->name) == 0)
+			return &t->clusters[i];
+	return NULL;
 }
 
-const char *sim_primary(const struct sim *s)
+static const char *primary_of(const struct topo_cluster *c)
 {
-	const struct topo_cluster *c = cluster(s);
 	return c && c->primary >= 0 && !c->nodes[c->primary].is_cut ? c->nodes[c->primary].name : NULL;
+}
+
+const char *sim_primary(const struct sim *s, int cluster)
+{
+	return primary_of(group_seen(s, &s->groups[cluster]));
 }
 
 /* ---- the writer ------------------------------------------------------------------------------------------------------------ */
 
 static void on_write(struct sim *s, struct happening *h);
 
-static void again(struct sim *s, uint64_t us)
+static void again(struct sim *s, struct clients *c, uint64_t us)
 {
-	s->clients.writer = WRITER_IDLE;
-	s->clients.turn++;
-	sim_later(s, us, on_write, &s->clients, SIM_NONE, s->clients.turn, 0);
+	c->writer = WRITER_IDLE;
+	c->turn++;
+	sim_later(s, us, on_write, c, SIM_NONE, c->turn, 0);
 }
 
 /* A worker says that a connection failed (control.c:on_trouble). */
@@ -47,14 +55,14 @@ static void on_doubt(struct sim *s, struct happening *h)
 		roles_doubt(s->life.roles, n->id);
 }
 
-static void fail_write(struct sim *s, int node, bool is_broken)
+static void fail_write(struct sim *s, struct clients *c, bool is_broken)
 {
-	const struct topo_node *n = life_node(s, node);
+	const struct topo_node *n = life_node(s, c->node);
 	if (n && is_broken)
 		pulse_eject(n->pulse);
 	if (n)
-		sim_later(s, sim_way_us(s), on_doubt, NULL, node, 0, 0);
-	again(s, AGAIN_US);
+		sim_later(s, sim_way_us(s), on_doubt, NULL, c->node, 0, 0);
+	again(s, c, AGAIN_US);
 }
 
 static void note_acknowledged(struct clients *c, uint64_t now)
@@ -71,17 +79,17 @@ static void note_acknowledged(struct clients *c, uint64_t now)
 
 static void on_acknowledged(struct sim *s, struct happening *h)
 {
-	struct clients *c = &s->clients;
+	struct clients *c = h->who;
 	if (c->turn != h->a || s->nodes[c->node].is_away)
 		return;
 	note_acknowledged(c, s->now_us);
-	must_on_acknowledged(s, c->node);
-	again(s, WRITE_US);
+	must_on_acknowledged(s, &s->nodes[c->node]);
+	again(s, c, WRITE_US);
 }
 
 static void on_synced(struct sim *s, struct happening *h)
 {
-	struct clients *c = &s->clients;
+	struct clients *c = h->who;
 	const struct node *n = &s->nodes[c->node];
 	if (c->turn != h->a)
 		return;
@@ -93,7 +101,7 @@ static void on_synced(struct sim *s, struct happening *h)
 
 static void on_arrived(struct sim *s, struct happening *h)
 {
-	struct clients *c = &s->clients;
+	struct clients *c = h->who;
 	struct node *n = &s->nodes[c->node];
 	if (c->turn != h->a)
 		return;
@@ -102,7 +110,7 @@ static void on_arrived(struct sim *s, struct happening *h)
 		return;
 	}
 	if (!n->is_alive || n->is_starting || n->in_recovery || n->has_full_disk) {
-		fail_write(s, c->node, !n->is_alive || n->is_starting);
+		fail_write(s, c, !n->is_alive || n->is_starting);
 		return;
 	}
 	node_write(s, n, 100 + sim_random(s, 400));
@@ -114,11 +122,12 @@ static void on_arrived(struct sim *s, struct happening *h)
 
 static void on_write(struct sim *s, struct happening *h)
 {
-	struct clients *c = &s->clients;
-	const char *primary = sim_primary(s);
+	struct clients *c = h->who;
+	const struct topo_cluster *t = group_seen(s, CONTAINER_OF(c, struct group, clients));
+	const char *primary = primary_of(t);
 	if (c->turn != h->a)
 		return;
-	if (!primary || cluster(s)->is_held) {
+	if (!primary || t->is_held) {
 		sim_later(s, AGAIN_US, on_write, c, SIM_NONE, c->turn, 0);
 		return;
 	}
@@ -136,24 +145,27 @@ static void note_used(struct sim *s, const struct topo_cluster *t)
 	}
 }
 
-void clients_on_topology(struct sim *s)
+void clients_on_topology(struct sim *s, struct group *g)
 {
-	struct clients *c = &s->clients;
-	const struct topo_cluster *t = cluster(s);
-	const char *primary = sim_primary(s);
+	struct clients *c = &g->clients;
+	const struct topo_cluster *t = group_seen(s, g);
+	const char *primary = primary_of(t);
+	if (!t)
+		return;
 	note_used(s, t);
 	if (t->epoch != c->epoch) {
 		c->epoch = t->epoch;
 		c->epoch_us = s->now_us;
 	}
 	if (!c->is_quiet && c->writer != WRITER_IDLE && (!primary || sim_node_named(s, primary) != c->node))
-		again(s, AGAIN_US);
+		again(s, c, AGAIN_US);
 }
 
 void clients_on_death(struct sim *s, int node)
 {
-	if (!s->clients.is_quiet && s->clients.writer != WRITER_IDLE && s->clients.node == node && !s->nodes[node].is_away)
-		fail_write(s, node, true);
+	struct clients *c = &group_of(s, &s->nodes[node])->clients;
+	if (!c->is_quiet && c->writer != WRITER_IDLE && c->node == node && !s->nodes[node].is_away)
+		fail_write(s, c, true);
 }
 
 /* Their connections to Lunapool are gone, with all that was under way. */
@@ -161,14 +173,15 @@ void clients_on_our_death(struct sim *s)
 {
 	for (size_t i = 0; i < s->n; i++)
 		s->nodes[i].is_used = false;
-	if (s->has_begun && !s->clients.is_quiet)
-		again(s, AGAIN_US);
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (s->has_begun && !s->groups[i].clients.is_quiet)
+			again(s, &s->groups[i].clients, AGAIN_US);
 }
 
 unsigned clients_busy(const struct sim *s, int node)
 {
-	bool writes = s->clients.writer != WRITER_IDLE && s->clients.node == node;
-	return writes + (node >= 0 && s->now_us < s->nodes[node].busy_until_us);
+	const struct clients *c = node < 0 ? NULL : &group_of(s, &s->nodes[node])->clients;
+	return c ? (c->writer != WRITER_IDLE && c->node == node) + (s->now_us < s->nodes[node].busy_until_us) : 0;
 }
 
 void sim_keep_busy(struct sim *s, int node, uint64_t us)
@@ -184,20 +197,19 @@ static bool may_read(const struct topo_node *n, uint64_t floor)
 }
 
 /* As floor.c has it: from the first sample that was taken behind the session's last write, in this epoch. */
-static bool floor_of(const struct sim *s, const struct topo_cluster *t, uint64_t *floor)
+static bool floor_of(const struct clients *c, const struct topo_cluster *t, uint64_t *floor)
 {
-	const struct clients *c = &s->clients;
 	uint64_t since = c->last_us > c->epoch_us ? c->last_us : c->epoch_us;
 	return c->n > 0 && t->primary >= 0 && pulse_written_since(t->nodes[t->primary].pulse, since, floor);
 }
 
 static void on_read(struct sim *s, struct happening *h)
 {
-	struct clients *c = &s->clients;
-	const struct topo_cluster *t = cluster(s);
+	struct clients *c = h->who;
+	const struct topo_cluster *t = group_seen(s, CONTAINER_OF(c, struct group, clients));
 	uint64_t floor = 0;
 	sim_later(s, READ_US, on_read, c, SIM_NONE, 0, 0);
-	if (!t || !floor_of(s, t, &floor))
+	if (!t || !floor_of(c, t, &floor))
 		return;
 	for (size_t i = 0; i < t->n_nodes; i++) {
 		const struct node *n = &s->nodes[sim_node_named(s, t->nodes[i].name)];
@@ -208,38 +220,35 @@ static void on_read(struct sim *s, struct happening *h)
 
 /* ---- life -------------------------------------------------------------------------------------------------------------------- */
 
-void clients_begin(struct sim *s)
+void clients_begin(struct sim *s, struct group *g)
 {
-	struct clients *c = &s->clients;
+	struct clients *c = &g->clients;
 	c->last_us = s->now_us;
 	if (c->is_quiet)
 		return;
-	again(s, AGAIN_US);
+	again(s, c, AGAIN_US);
 	sim_later(s, READ_US, on_read, c, SIM_NONE, 0, 0);
 }
 
-void clients_end(struct sim *s)
+uint64_t sim_write_outage_us(const struct sim *s, int cluster)
 {
-	sim_drop(s, &s->clients);
+	const struct clients *c = &s->groups[cluster].clients;
+	uint64_t open = s->now_us - c->last_us;
+	return open > c->outage_us ? open : c->outage_us;
 }
 
-uint64_t sim_write_outage_us(const struct sim *s)
+uint64_t sim_writes(const struct sim *s, int cluster)
 {
-	uint64_t open = s->now_us - s->clients.last_us;
-	return open > s->clients.outage_us ? open : s->clients.outage_us;
+	return s->groups[cluster].clients.n;
 }
 
-uint64_t sim_writes(const struct sim *s)
+uint64_t sim_lost_writes(const struct sim *s, int cluster)
 {
-	return s->clients.n;
-}
-
-uint64_t sim_lost_writes(const struct sim *s)
-{
-	int at = sim_node_named(s, s->record.primary);
+	const struct group *g = &s->groups[cluster];
+	int at = sim_node_named(s, g->record.primary);
 	uint64_t lost = 0;
-	for (size_t i = 0; at >= 0 && i < s->clients.n; i++) {
-		const struct written *w = &s->clients.acknowledged[i];
+	for (size_t i = 0; at >= 0 && i < g->clients.n; i++) {
+		const struct written *w = &g->clients.acknowledged[i];
 		lost += !node_holds(s, s->nodes[at].branch, s->nodes[at].lsn, w->branch, w->lsn);
 	}
 	return lost;

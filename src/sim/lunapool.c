@@ -18,79 +18,13 @@
 #define BEGIN_US (10 * US_PER_S) /* until it has found out what there is */
 #define KV_MAX 10000u
 
-/* ---- the journal's disk --------------------------------------------------------------------------------------------------- */
-
-static void make_durable(struct sim *s)
-{
-	struct err err;
-	bool is_strange;
-	s->durable = mem_grow(s->durable, s->writing_len + 1);
-	memcpy(s->durable, s->writing_text, s->writing_len);
-	s->durable_len = s->writing_len;
-	uint64_t epoch = s->record.epoch;
-	if (!record_read(&s->record, slice_of(s->durable, s->durable_len), &is_strange, &err))
-		die("a record cannot be read that was just written: %s", err.text);
-	must_on_recorded(s, epoch);
-}
-
-static void on_disk(struct sim *s, struct happening *h)
-{
-	struct journal_write *w = s->writing;
-	bool is_good = sim_random(s, 100) >= s->disk_fails;
-	s->writing = NULL;
-	if (is_good && s->writing_text)
-		make_durable(s);
-	journal_on_written(w, is_good);
-}
-
-static void disk_write(void *arg, struct journal_write *w, const char *text, size_t len)
-{
-	struct sim *s = arg;
-	ASSERT(!s->writing); /* operations propose one at a time */
-	s->writing = w;
-	s->writing_text = text;
-	s->writing_len = len;
-	sim_later(s, sim_random(s, 10) ? sim_between(s, 200, 3 * MS) : sim_between(s, 3 * MS, 30 * MS), on_disk, &s->disk, SIM_NONE,
-	          0, 0);
-}
-
-static size_t disk_read(void *arg, char *text)
-{
-	const struct sim *s = arg;
-	if (s->durable_len)
-		memcpy(text, s->durable, s->durable_len);
-	return s->durable_len;
-}
-
-/* What was being written may have got there, or not. */
-static void lose_write(struct sim *s)
-{
-	struct journal_write *w = s->writing;
-	sim_drop(s, &s->disk);
-	if (!w)
-		return;
-	if (s->writing_text && sim_random(s, 2))
-		make_durable(s);
-	s->writing = NULL;
-	journal_on_written(w, false);
-}
-
-void sim_journal_fails(struct sim *s, unsigned of_hundred)
-{
-	s->disk_fails = of_hundred;
-}
-
-const struct record *sim_record(const struct sim *s)
-{
-	return &s->record;
-}
-
 /* ---- who sees what ------------------------------------------------------------------------------------------------------------ */
 
 static void on_picked_up(struct sim *s, struct happening *h)
 {
 	s->life.seen = topo_pick_up(s->life.board, 0);
-	clients_on_topology(s);
+	for (size_t i = 0; i < s->n_groups; i++)
+		clients_on_topology(s, &s->groups[i]);
 	topo_collect(s->life.board); /* there is one reader, who has it now */
 }
 
@@ -122,7 +56,9 @@ static int node_of_id(const struct sim *s, uint32_t id)
 static uint64_t on_progress(void *arg, uint32_t node_id)
 {
 	const struct sim *s = arg;
-	return s->clients.node == node_of_id(s, node_id) ? s->clients.n + 1 : 0;
+	int node = node_of_id(s, node_id);
+	const struct clients *c = node < 0 ? NULL : &group_of(s, &s->nodes[node])->clients;
+	return c && c->node == node ? c->n + 1 : 0;
 }
 
 static unsigned on_busy(void *arg, uint32_t node_id)
@@ -143,52 +79,53 @@ static unsigned on_nobody_waits(void *arg, uint32_t node_id)
 	return 0;
 }
 
-struct ops *life_ops(const struct sim *s)
+struct ops *life_ops(const struct sim *s, const struct group *g)
 {
-	const struct keeper *k = s->life.is_on ? roles_keeper(s->life.roles, "main") : NULL;
+	const struct keeper *k = s->life.is_on ? roles_keeper(s->life.roles, g->name) : NULL;
 	return k ? keeper_ops(k) : NULL;
 }
 
 const struct topo_node *life_node(const struct sim *s, int node)
 {
 	const struct topo *t = s->life.is_on ? topo_latest(s->life.board) : NULL;
-	for (size_t i = 0; t && i < t->clusters[0].n_nodes; i++)
-		if (strcmp(t->clusters[0].nodes[i].name, s->nodes[node].name) == 0)
-			return &t->clusters[0].nodes[i];
+	for (size_t i = 0; t && i < t->n_clusters; i++)
+		for (size_t k = 0; k < t->clusters[i].n_nodes; k++)
+			if (strcmp(t->clusters[i].nodes[k].name, s->nodes[node].name) == 0)
+				return &t->clusters[i].nodes[k];
 	return NULL;
 }
 
 /* ---- what operators want ------------------------------------------------------------------------------------------------------- */
 
-static struct ops *ops_to_ask(const struct sim *s, struct err *err)
+static struct ops *ops_to_ask(const struct sim *s, int cluster, struct err *err)
 {
-	struct ops *o = life_ops(s);
+	struct ops *o = life_ops(s, &s->groups[cluster]);
 	if (!o)
 		err_set(err, "57P03", "Lunapool does not run");
 	return o;
 }
 
-uint64_t sim_order(struct sim *s, enum ops_order what, const char *node, struct err *err)
+uint64_t sim_order(struct sim *s, int cluster, enum ops_order what, const char *node, struct err *err)
 {
-	struct ops *o = ops_to_ask(s, err);
+	struct ops *o = ops_to_ask(s, cluster, err);
 	return o ? ops_order(o, what, node, "the test", err) : 0;
 }
 
-uint64_t sim_order_drain(struct sim *s, const char *node, uint64_t timeout_us, struct err *err)
+uint64_t sim_order_drain(struct sim *s, int cluster, const char *node, uint64_t timeout_us, struct err *err)
 {
-	struct ops *o = ops_to_ask(s, err);
+	struct ops *o = ops_to_ask(s, cluster, err);
 	return o ? ops_order_drain(o, node, timeout_us, "the test", err) : 0;
 }
 
-enum ops_answer sim_answer(const struct sim *s, uint64_t order, struct err *err)
+enum ops_answer sim_answer(const struct sim *s, int cluster, uint64_t order, struct err *err)
 {
-	const struct ops *o = ops_to_ask(s, err);
+	const struct ops *o = ops_to_ask(s, cluster, err);
 	return o ? ops_answer(o, order, err) : OPS_FAILED;
 }
 
-const char *sim_stuck(const struct sim *s)
+const char *sim_stuck(const struct sim *s, int cluster)
 {
-	const struct ops *o = life_ops(s);
+	const struct ops *o = life_ops(s, &s->groups[cluster]);
 	return o ? ops_stuck(o) : "Lunapool does not run";
 }
 
@@ -276,7 +213,7 @@ void life_end(struct sim *s)
 	roles_free(l->roles);
 	hooks_shut(l->hooks);
 	journal_close(l->journal);
-	lose_write(s);
+	disk_lose_writes(s);
 	hooks_free(l->hooks);
 	records_free(l->records);
 	topo_leave(l->board, 0);
@@ -330,78 +267,110 @@ static bool says(const char *settings, const char *name)
 	return settings && strstr(settings, name);
 }
 
-static void write_conf(struct sim *s, const struct sim_conf *conf)
+static void write_cluster(const struct sim *s, const struct group *g, const struct sim_conf *conf, struct text *t)
+{
+	add(t, "cluster \"%s\" {\n%s%s%s\n", g->name, says(conf->settings, "failover =") ? "" : "failover = auto\n",
+	    says(conf->settings, "service_user =") ? "" : "service_user = \"lunapool\"\n", conf->settings ? conf->settings : "");
+	if (conf->policy)
+		add(t, "policy = '%s'\n", conf->policy);
+	for (size_t i = 0; i < g->n; i++) {
+		const char *more = conf->nodes[i].settings;
+		const struct node *n = &s->nodes[g->first + i];
+		add(t, "node \"%s\" { host = \"%s\" port = %u %s%s%s %s }\n", n->name, n->host, SIM_PORT,
+		    says(more, "data_dir =") ? "" : "data_dir = \"/var/lib/postgresql/", says(more, "data_dir =") ? "" : n->name,
+		    says(more, "data_dir =") ? "" : "\"", more ? more : "");
+	}
+	add(t, "}\ndatabase \"%s\" { cluster = \"%s\" }\n", g == s->groups ? "*" : g->name, g->name);
+}
+
+static void write_conf(struct sim *s, const struct sim_conf *confs)
 {
 	struct text t = { 0 };
 	s->hba_fd = file_of("local all all trust\n");
 	add(&t, "state_dir = \"/var/lib/lunapool\"\nlisten { port = 0 }\nauth { hba_file = \"/proc/self/fd/%d\" }\n", s->hba_fd);
-	add(&t, "cluster \"main\" {\n%s%s%s\n", says(conf->settings, "failover =") ? "" : "failover = auto\n",
-	    says(conf->settings, "service_user =") ? "" : "service_user = \"lunapool\"\n", conf->settings ? conf->settings : "");
-	if (conf->policy)
-		add(&t, "policy = '%s'\n", conf->policy);
-	for (size_t i = 0; i < s->n; i++) {
-		const char *more = conf->nodes[i].settings;
-		add(&t, "node \"%s\" { host = \"%s\" port = %u %s%s%s %s }\n", s->nodes[i].name, s->nodes[i].host, SIM_PORT,
-		    says(more, "data_dir =") ? "" : "data_dir = \"/var/lib/postgresql/", says(more, "data_dir =") ? "" : s->nodes[i].name,
-		    says(more, "data_dir =") ? "" : "\"", more ? more : "");
-	}
-	add(&t, "}\ndatabase \"*\" { cluster = \"main\" }\n");
+	for (size_t i = 0; i < s->n_groups; i++)
+		write_cluster(s, &s->groups[i], &confs[i], &t);
 	s->conf_fd = file_of(t.at);
 	mem_free(t.at);
 }
 
-static void make_nodes(struct sim *s, const struct sim_conf *conf)
+/* The first is the primary, whom the others follow. */
+static void make_node(struct sim *s, struct group *g, size_t at, const char *name)
 {
-	s->n = conf->n;
-	s->nodes = mem_alloc(s->n * sizeof *s->nodes);
-	s->branches = mem_alloc(sizeof *s->branches);
-	s->branches[0] = (struct branch){ SIM_NONE, 0, 1 };
-	s->n_branches = s->cap_branches = 1;
-	for (size_t i = 0; i < s->n; i++) {
-		bool is_standby = i > 0;
-		s->nodes[i] = (struct node){ .name = mem_text(conf->nodes[i].name),
-			                         .is_alive = true,
-			                         .in_recovery = is_standby,
-			                         .has_signal = is_standby,
-			                         .lsn = 0x3000100,
-			                         .replayed = 0x3000100,
-			                         .upstream = is_standby ? 0 : SIM_NONE,
-			                         .next_upstream = is_standby ? 0 : SIM_NONE,
-			                         .source = is_standby ? 0 : SIM_NONE };
-		snprintf(s->nodes[i].host, sizeof s->nodes[i].host, "10.0.0.%zu", i + 1);
-	}
+	bool is_standby = at > 0;
+	int primary = is_standby ? (int)g->first : SIM_NONE;
+	struct node *n = &s->nodes[g->first + at];
+	*n = (struct node){ .group = (int)(g - s->groups),
+		                .name = mem_text(name),
+		                .is_alive = true,
+		                .in_recovery = is_standby,
+		                .has_signal = is_standby,
+		                .branch = (int)(g - s->groups),
+		                .lsn = 0x3000100,
+		                .replayed = 0x3000100,
+		                .upstream = primary,
+		                .next_upstream = primary,
+		                .source = primary };
+	snprintf(n->host, sizeof n->host, "10.0.%zu.%zu", (size_t)(g - s->groups), at + 1);
 }
 
-static bool is_settled(const struct sim *s)
+/* Each cluster begins with a branch of its own. */
+static void make_groups(struct sim *s, const struct sim_conf *confs, size_t n)
 {
-	const struct topo_cluster *c = &s->life.seen->clusters[0];
-	bool is = s->record.epoch > 0 && c->primary >= 0 && s->record.sync[0] == (s->sync ? s->sync[0] : 0);
+	s->n_groups = s->n_branches = s->cap_branches = n;
+	s->groups = mem_alloc(n * sizeof *s->groups);
+	s->branches = mem_alloc(n * sizeof *s->branches);
+	for (size_t i = 0; i < n; i++) {
+		struct group *g = &s->groups[i];
+		const char *name = confs[i].name ? confs[i].name : "main";
+		*g = (struct group){ .name = mem_text(name), .first = s->n, .n = confs[i].n, .clients.is_quiet = confs[i].is_quiet };
+		g->sync = confs[i].sync ? mem_text(confs[i].sync) : NULL;
+		s->branches[i] = (struct branch){ SIM_NONE, 0, 1 };
+		s->n += g->n;
+	}
+	s->nodes = mem_alloc(s->n * sizeof *s->nodes);
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < s->groups[i].n; k++)
+			make_node(s, &s->groups[i], k, confs[i].nodes[k].name);
+}
+
+static bool is_settled(const struct sim *s, const struct group *g)
+{
+	const struct topo_cluster *c = group_seen(s, g);
+	bool is = g->record.epoch > 0 && c->primary >= 0 && g->record.sync[0] == (g->sync ? g->sync[0] : 0);
 	for (size_t i = 0; i < c->n_nodes; i++)
 		is &= (int)i == c->primary || pulse_is_fit(c->nodes[i].pulse);
 	return is;
 }
 
-bool sim_begin(struct sim *s, const struct sim_conf *conf, struct err *err)
+static bool are_settled(const struct sim *s)
 {
-	s->sync = conf->sync ? mem_text(conf->sync) : NULL;
+	bool are = true;
+	for (size_t i = 0; i < s->n_groups; i++)
+		are &= is_settled(s, &s->groups[i]);
+	return are;
+}
+
+bool sim_begin(struct sim *s, const struct sim_conf *confs, size_t n, struct err *err)
+{
 	s->world = sim_world;
 	s->world.arg = s;
 	s->stage = (struct hooks_stage){
 		.arg = s, .exec = programs_exec, .stop = programs_stop, .request = programs_request, .begins = on_hook
 	};
-	s->disk = (struct journal_disk){ s, disk_write, disk_read };
-	s->clients.is_quiet = conf->is_quiet;
-	make_nodes(s, conf);
-	write_conf(s, conf);
+	s->disk = disk_of(s);
+	make_groups(s, confs, n);
+	write_conf(s, confs);
 	if (!life_begin(s, err))
 		return false;
-	for (uint64_t until = s->now_us + BEGIN_US; !is_settled(s) && s->now_us < until;)
+	for (uint64_t until = s->now_us + BEGIN_US; !are_settled(s) && s->now_us < until;)
 		if (!sim_run(s, 20 * MS))
 			break;
 	s->has_begun = true;
 	s->began_us = s->now_us;
 	s->n_lines = 0;
-	clients_begin(s);
-	return is_settled(s) || err_set(err, "F0000", "the cluster did not come into being: %s",
-	                                sim_violation(s) ? sim_violation(s) : "its nodes were not found fit");
+	for (size_t i = 0; i < n; i++)
+		clients_begin(s, &s->groups[i]);
+	return are_settled(s) || err_set(err, "F0000", "the cluster did not come into being: %s",
+	                                 sim_violation(s) ? sim_violation(s) : "its nodes were not found fit");
 }

@@ -13,18 +13,20 @@
 
 #include "sim/sim.h"
 
-#define METHODS(METHOD)                                                                                                         \
-	METHOD(kill)                                                                                                                \
-	METHOD(start)                                                                                                               \
-	METHOD(restart)                                                                                                             \
-	METHOD(return_as_primary)                                                                                                   \
-	METHOD(freeze)                                                                                                              \
-	METHOD(thaw) METHOD(partition) METHOD(heal) METHOD(lag) METHOD(slow) METHOD(refuse) METHOD(hang) METHOD(disk_full)          \
-	    METHOD(hook_fails) METHOD(hook_hangs) METHOD(leader_dies_at) METHOD(switchover) METHOD(detach) METHOD(attach)           \
-	        METHOD(maintenance) METHOD(run) METHOD(now) METHOD(primary) METHOD(write_outage) METHOD(writes) METHOD(lost_writes) \
-	            METHOD(promotions) METHOD(epoch) METHOD(calls) METHOD(is_up) METHOD(is_writable) METHOD(is_streaming)           \
-	                METHOD(is_quarantined) METHOD(answers) METHOD(promote) METHOD(follow) METHOD(program) METHOD(rebuild)       \
-	                    METHOD(task) METHOD(http) METHOD(busy) METHOD(drain)
+#define METHODS(METHOD)                                                                                                       \
+	METHOD(kill)                                                                                                              \
+	METHOD(start)                                                                                                             \
+	METHOD(restart)                                                                                                           \
+	METHOD(return_as_primary)                                                                                                 \
+	METHOD(freeze)                                                                                                            \
+	METHOD(thaw)                                                                                                              \
+	METHOD(partition)                                                                                                         \
+	METHOD(heal) METHOD(lag) METHOD(slow) METHOD(refuse) METHOD(hang) METHOD(disk_full) METHOD(hook_fails) METHOD(hook_hangs) \
+	    METHOD(leader_dies_at) METHOD(switchover) METHOD(detach) METHOD(attach) METHOD(maintenance) METHOD(run) METHOD(now)   \
+	        METHOD(primary) METHOD(write_outage) METHOD(writes) METHOD(lost_writes) METHOD(promotions) METHOD(epoch)          \
+	            METHOD(calls) METHOD(is_up) METHOD(is_writable) METHOD(is_streaming) METHOD(is_quarantined) METHOD(answers)   \
+	                METHOD(promote) METHOD(follow) METHOD(program) METHOD(rebuild) METHOD(task) METHOD(http) METHOD(busy)     \
+	                    METHOD(drain)
 #define METHOD_IS(name) int m_##name(lua_State *L);
 METHODS(METHOD_IS)
 
@@ -46,6 +48,7 @@ struct script {
 struct script *script_of(lua_State *L);
 struct sim *sim_at(lua_State *L); /* the first argument, which has begun */
 int node_at(lua_State *L, const struct sim *s, int arg);
+int cluster_at(lua_State *L, const struct sim *s, int arg); /* none: the first */
 uint64_t us_at(lua_State *L, int arg);
 struct amount_unit {
 	const char *name;

@@ -13,11 +13,11 @@
 
 #include "priv.h"
 
-void must_on_acknowledged(struct sim *s, int node)
+void must_on_acknowledged(struct sim *s, const struct node *n)
 {
-	const struct node *n = &s->nodes[node];
-	if (*s->record.primary && strcmp(s->record.primary, n->name) != 0)
-		sim_violate(s, "one write target: %s acknowledged a write while %s is the recorded primary", n->name, s->record.primary);
+	const char *primary = group_of(s, n)->record.primary;
+	if (*primary && strcmp(primary, n->name) != 0)
+		sim_violate(s, "one write target: %s acknowledged a write while %s is the recorded primary", n->name, primary);
 }
 
 static bool promotes(const struct record_operation *op)
@@ -36,25 +36,27 @@ static const struct record_operation *promoting(const struct record *r)
 
 void must_on_promoted(struct sim *s, const struct node *n)
 {
-	const struct record_operation *op = promoting(&s->record);
+	struct group *g = group_of(s, n);
+	const struct record_operation *op = promoting(&g->record);
 	if (n->is_by_others)
 		return;
-	s->promotions_of_it = s->of_operation == op->id ? s->promotions_of_it + 1 : 1;
-	s->of_operation = op->id;
-	if (s->promotions_of_it > op->attempt)
+	g->promotions_of_it = g->of_operation == op->id ? g->promotions_of_it + 1 : 1;
+	g->of_operation = op->id;
+	if (g->promotions_of_it > op->attempt)
 		sim_violate(s, "one promotion: operation %llu has tried %u candidates, and %s is the %uth that is promoted",
-		            (unsigned long long)op->id, op->attempt, n->name, s->promotions_of_it);
+		            (unsigned long long)op->id, op->attempt, n->name, g->promotions_of_it);
 }
 
-void must_on_recorded(struct sim *s, uint64_t epoch_before)
+void must_on_recorded(struct sim *s, const struct group *g, uint64_t epoch_before)
 {
-	if (s->record.epoch != epoch_before && s->record.epoch != epoch_before + 1)
-		sim_violate(s, "the epoch goes from %llu to %llu", (unsigned long long)epoch_before, (unsigned long long)s->record.epoch);
+	if (g->record.epoch != epoch_before && g->record.epoch != epoch_before + 1)
+		sim_violate(s, "the epoch goes from %llu to %llu", (unsigned long long)epoch_before, (unsigned long long)g->record.epoch);
 }
 
 static void must_on_promoting(struct sim *s, const struct node *n)
 {
-	const struct record_operation *op = &s->record.op;
+	const struct record *r = &group_of(s, n)->record;
+	const struct record_operation *op = &r->op;
 	if (!promotes(op) || !op->has_no_return || strcmp(op->target, n->name) != 0)
 		sim_violate(s, "%s is promoted, and no operation's record says so", n->name);
 	else if (s->nodes[sim_node_named(s, op->source)].is_used)
@@ -63,11 +65,12 @@ static void must_on_promoting(struct sim *s, const struct node *n)
 
 static void must_on_restoring(struct sim *s, const struct node *n, enum operation_kind kind)
 {
-	const struct record_operation *op = &s->record.op;
+	const struct record *r = &group_of(s, n)->record;
+	const struct record_operation *op = &r->op;
 	const struct topo_node *said = life_node(s, (int)(n - s->nodes));
 	if (op->kind != kind || strcmp(op->target, n->name) != 0)
 		sim_violate(s, "something is done to %s, and no operation's record says so", n->name);
-	else if (!record_is_barred(&s->record, n->name) || !said || !said->is_cut)
+	else if (!record_is_barred(r, n->name) || !said || !said->is_cut)
 		sim_violate(s, "something is done to %s, and it is not kept away", n->name);
 }
 
@@ -79,13 +82,13 @@ void must_on_act(struct sim *s, const char *act, const struct node *n)
 		must_on_restoring(s, n, OPERATION_REJOIN);
 	else if (strcmp(act, "recover") == 0)
 		must_on_restoring(s, n, OPERATION_RECOVER);
-	else if (strcmp(act, "returning") == 0 && !record_is_barred(&s->record, n->name))
+	else if (strcmp(act, "returning") == 0 && !record_is_barred(&group_of(s, n)->record, n->name))
 		sim_violate(s, "the policy is asked about %s, which is not kept away", n->name);
 }
 
 void must_on_read(struct sim *s, const struct node *n, const struct written *w)
 {
-	int at = sim_node_named(s, s->record.primary);
+	int at = sim_node_named(s, group_of(s, n)->record.primary);
 	const struct node *p = at < 0 ? NULL : &s->nodes[at];
 	bool is_lost = !p || !node_holds(s, p->branch, p->lsn, w->branch, w->lsn); /* the primary has it no more, either */
 	if (!is_lost && !node_holds(s, n->branch, n->replayed, w->branch, w->lsn))
@@ -93,20 +96,20 @@ void must_on_read(struct sim *s, const struct node *n, const struct written *w)
 }
 
 /* Who has just been recorded has all that was acknowledged. */
-static void look_at_writes(struct sim *s)
+static void look_at_writes(struct sim *s, const struct group *g)
 {
-	uint64_t lost = s->sync ? sim_lost_writes(s) : 0;
+	uint64_t lost = g->sync ? sim_lost_writes(s, (int)(g - s->groups)) : 0;
 	if (lost)
-		sim_violate(s, "no acknowledged synchronous write lost: %s lacks %llu of them", s->record.primary,
+		sim_violate(s, "no acknowledged synchronous write lost: %s lacks %llu of them", g->record.primary,
 		            (unsigned long long)lost);
 }
 
-static void look_at_operation(struct sim *s, const struct ops *o)
+static void look_at_operation(struct sim *s, const struct group *g, const struct ops *o)
 {
 	const struct record *r = ops_record(o);
-	if (strcmp(r->primary, s->record.primary) != 0 || r->epoch != s->record.epoch)
+	if (strcmp(r->primary, g->record.primary) != 0 || r->epoch != g->record.epoch)
 		sim_violate(s, "what Lunapool goes by (%s, epoch %llu) is not what is on its disk (%s, epoch %llu)", r->primary,
-		            (unsigned long long)r->epoch, s->record.primary, (unsigned long long)s->record.epoch);
+		            (unsigned long long)r->epoch, g->record.primary, (unsigned long long)g->record.epoch);
 	if (*r->primary && !ops_holds(o) && record_is_barred(r, r->primary))
 		sim_violate(s, "the recorded primary %s is kept away", r->primary);
 	bool restores = r->op.kind == OPERATION_REJOIN || r->op.kind == OPERATION_RECOVER;
@@ -119,15 +122,21 @@ static void look_at_operation(struct sim *s, const struct ops *o)
 		sim_violate(s, "one write target: %s is not cut off, and %s is primary in its place", r->op.source, r->primary);
 }
 
+static void look_at(struct sim *s, struct group *g)
+{
+	const struct ops *o = life_ops(s, g);
+	if (o)
+		look_at_operation(s, g, o);
+	if (g->record.epoch < g->greatest_epoch)
+		sim_violate(s, "the epoch went from %llu to %llu", (unsigned long long)g->greatest_epoch,
+		            (unsigned long long)g->record.epoch);
+	if (g->record.epoch != g->greatest_epoch)
+		look_at_writes(s, g);
+	g->greatest_epoch = g->record.epoch;
+}
+
 void must_look(struct sim *s)
 {
-	const struct ops *o = life_ops(s);
-	if (o)
-		look_at_operation(s, o);
-	if (s->record.epoch < s->greatest_epoch)
-		sim_violate(s, "the epoch went from %llu to %llu", (unsigned long long)s->greatest_epoch,
-		            (unsigned long long)s->record.epoch);
-	if (s->record.epoch != s->greatest_epoch)
-		look_at_writes(s);
-	s->greatest_epoch = s->record.epoch;
+	for (size_t i = 0; i < s->n_groups; i++)
+		look_at(s, &s->groups[i]);
 }

@@ -152,9 +152,10 @@ bool node_is_acknowledged(const struct sim *s, const struct node *n, int branch,
 {
 	struct guard_sync sync;
 	unsigned have = 0;
-	if (!s->sync)
+	const char *text = group_of(s, n)->sync;
+	if (!text)
 		return true;
-	if (!guard_read_sync(s->sync, &sync) || sync.k == 0)
+	if (!guard_read_sync(text, &sync) || sync.k == 0)
 		return sync.k == 0;
 	for (size_t i = 0; i < s->n; i++) {
 		const struct node *m = &s->nodes[i];
@@ -193,7 +194,7 @@ static void on_promoted(struct sim *s, struct happening *h)
 	n->branch = add_branch(s, n);
 	n->replayed = n->lsn;
 	n->promotions++;
-	s->promotions++;
+	group_of(s, n)->promotions++;
 	sim_say(s, "%s is out of recovery, on timeline %llu", n->name, (unsigned long long)node_timeline(s, n));
 	must_on_promoted(s, n);
 	n->is_by_others = false;
@@ -260,6 +261,24 @@ void node_copy(struct node *n, const struct node *of)
 }
 
 /* ---- faults ------------------------------------------------------------------------------------------------------------------- */
+
+struct group *group_of(const struct sim *s, const struct node *n)
+{
+	return &s->groups[n->group];
+}
+
+int sim_cluster_named(const struct sim *s, const char *name)
+{
+	for (size_t i = 0; i < s->n_groups; i++)
+		if (strcmp(s->groups[i].name, name) == 0)
+			return (int)i;
+	return SIM_NONE;
+}
+
+int sim_cluster_of(const struct sim *s, int node)
+{
+	return s->nodes[node].group;
+}
 
 int sim_node_named(const struct sim *s, const char *name)
 {
@@ -355,8 +374,9 @@ void sim_follow(struct sim *s, int node, int primary)
 
 void sim_rebuild(struct sim *s, int node)
 {
-	int primary = sim_node_named(s, s->record.primary);
-	sim_say(s, "test: rebuild %s from %s", s->nodes[node].name, s->record.primary);
+	const struct record *r = &group_of(s, &s->nodes[node])->record;
+	int primary = sim_node_named(s, r->primary);
+	sim_say(s, "test: rebuild %s from %s", s->nodes[node].name, r->primary);
 	ASSERT(!s->nodes[node].is_alive && primary >= 0);
 	node_copy(&s->nodes[node], &s->nodes[primary]);
 	s->nodes[node].next_upstream = primary;
@@ -405,7 +425,7 @@ bool sim_is_up(const struct sim *s, int node)
 	return node_answers(&s->nodes[node]);
 }
 
-unsigned sim_promotions(const struct sim *s)
+unsigned sim_promotions(const struct sim *s, int cluster)
 {
-	return s->promotions;
+	return s->groups[cluster].promotions;
 }

@@ -1,11 +1,12 @@
 /*
  * sim's own.
  *
- *   sim.c       time, chance, what is under way, the trace      lunapool.c  the program: its life, its journal's disk, whom it sends where
+ *   sim.c       time, chance, what is under way, the trace      lunapool.c  the program: its life, whom it sends where
  *   node.c      servers: WAL, replication, promotion            links.c     connections and knocks
  *   answer.c    what servers say to SQL                         programs.c  what hooks run: ssh, pg_ctl and kin
  *   clients.c   one who writes, one who reads                   must.c      what must never be
  *   routes.c    where a statement would run                     tasks.c     what operators run
+ *   disk.c      the journal's disk
  *
  *   methods.h   what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
  */
@@ -63,6 +64,7 @@ struct branch { /* a timeline; each promotion makes one, whatever its number */
 	uint64_t fork, timeline;
 };
 struct node {
+	int group; /* its cluster */
 	char *name, host[32];
 	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
 	bool in_recovery, has_signal;    /* standby.signal is there: it will come up as a standby */
@@ -143,7 +145,7 @@ enum hook_fate act_begins(struct sim *s, const char *act, int node, bool is_agai
 
 /* ---- clients.c */
 
-struct clients {
+struct clients { /* of one cluster */
 	bool is_quiet;
 	enum { WRITER_IDLE, WRITER_SENT, WRITER_WRITTEN } writer;
 	uint64_t turn; /* of the write that is under way */
@@ -156,21 +158,46 @@ struct clients {
 	} * acknowledged;
 	uint64_t epoch, epoch_us;
 };
-void clients_begin(struct sim *s);
-void clients_end(struct sim *s);
-void clients_on_topology(struct sim *s);
+struct group;
+void clients_begin(struct sim *s, struct group *g);
+void clients_on_topology(struct sim *s, struct group *g);
 void clients_on_death(struct sim *s, int node); /* connections to it are gone */
 void clients_on_our_death(struct sim *s);
 unsigned clients_busy(const struct sim *s, int node);
 
+/* ---- a cluster */
+
+struct group {
+	char *name;
+	size_t first, n; /* its nodes */
+	char *sync;
+	struct clients clients;
+	/* the journal's disk */
+	char *file; /* NULL: nothing was written yet */
+	char *durable;
+	size_t durable_len;
+	struct record record; /* as it reads */
+	/* what must be */
+	uint64_t greatest_epoch, of_operation;
+	unsigned promotions, promotions_of_it;
+};
+struct group *group_of(const struct sim *s, const struct node *n);
+const struct topo_cluster *group_seen(const struct sim *s,
+                                      const struct group *g); /* by who sends statements; NULL: nobody does */
+
 /* ---- must.c */
 
 void must_look(struct sim *s);
-void must_on_recorded(struct sim *s, uint64_t epoch_before);
+void must_on_recorded(struct sim *s, const struct group *g, uint64_t epoch_before);
 void must_on_act(struct sim *s, const char *act, const struct node *n); /* a hook, or what is done in its stead */
-void must_on_acknowledged(struct sim *s, int node);
+void must_on_acknowledged(struct sim *s, const struct node *n);
 void must_on_promoted(struct sim *s, const struct node *n);
 void must_on_read(struct sim *s, const struct node *n, const struct written *w);
+
+/* ---- disk.c */
+
+struct journal_disk disk_of(struct sim *s);
+void disk_lose_writes(struct sim *s); /* Lunapool is dead */
 
 /* ---- lunapool.c */
 
@@ -192,7 +219,7 @@ struct life {
 };
 bool life_begin(struct sim *s, struct err *err);
 void life_end(struct sim *s);
-struct ops *life_ops(const struct sim *s); /* NULL: it does not live */
+struct ops *life_ops(const struct sim *s, const struct group *g); /* NULL: it does not live */
 const struct topo_node *life_node(const struct sim *s, int node);
 
 struct sim {
@@ -206,17 +233,12 @@ struct sim {
 	struct node *nodes;
 	size_t n_branches, cap_branches;
 	struct branch *branches;
-	char *sync;
+	size_t n_groups;
+	struct group *groups;
 	int conf_fd, hba_fd;
 	struct life life;
 	bool has_begun;
-	/* the journal's disk */
-	char *durable;
-	size_t durable_len;
-	struct record record; /* as it reads */
-	struct journal_write *writing;
-	const char *writing_text;
-	size_t writing_len;
+	struct dlist writes; /* on their way to the journal's disk */
 	unsigned disk_fails;
 	/* connections and programs */
 	struct dlist links, plays;
@@ -233,10 +255,6 @@ struct sim {
 	struct act_count counts[ACTS_MAX * 4];
 	char dies_at[32];
 	bool dies_now;
-	struct clients clients;
-	/* what must be */
-	uint64_t greatest_epoch, of_operation;
-	unsigned promotions, promotions_of_it;
 	char violation[400];
 	/* the trace */
 	uint64_t n_lines;

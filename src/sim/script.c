@@ -19,7 +19,8 @@
 #include "policy/control.h"
 
 #define CASES_MAX 1000u
-#define NODES_MAX 16
+#define NODES_MAX 32
+#define CLUSTERS_MAX 8
 #define ROUTES 16 /* where several may take it, chance chooses */
 
 /* ---- what only stands behind others --------------------------------------------------------------------------------------------------- */
@@ -78,30 +79,57 @@ static int n_routes(lua_State *L)
 	return 1;
 }
 
-/* names, texts of their blocks, settings, policy, sync, has_clients -> what was wrong, or nil */
-static int n_cluster(lua_State *L)
+/* The field of the table on top; the table holds the text.  NULL: there is none. */
+static const char *text_in(lua_State *L, const char *field)
+{
+	lua_getfield(L, -1, field);
+	const char *text = lua_isnil(L, -1) ? NULL : luaL_checkstring(L, -1);
+	lua_pop(L, 1);
+	return text;
+}
+
+/* { name, names, texts of their blocks, settings, policy, sync, is_quiet }, on top -> OUT, and its nodes behind NODES. */
+static void read_cluster(lua_State *L, struct sim_node *nodes, size_t room, struct sim_conf *out)
+{
+	*out = (struct sim_conf){ .name = text_in(L, "name"),
+		                      .nodes = nodes,
+		                      .settings = text_in(L, "settings"),
+		                      .policy = text_in(L, "policy"),
+		                      .sync = text_in(L, "sync") };
+	lua_getfield(L, -1, "is_quiet");
+	out->is_quiet = lua_toboolean(L, -1);
+	lua_getfield(L, -2, "names");
+	lua_getfield(L, -3, "texts");
+	out->n = lua_objlen(L, -2);
+	if (out->n > room)
+		luaL_error(L, "at most %d nodes", NODES_MAX);
+	for (size_t i = 0; i < out->n; i++, lua_pop(L, 2)) {
+		lua_rawgeti(L, -2, (int)i + 1);
+		lua_rawgeti(L, -2, (int)i + 1);
+		nodes[i] = (struct sim_node){ luaL_checkstring(L, -2), luaL_checkstring(L, -1) };
+	}
+	lua_pop(L, 3);
+}
+
+/* a list of clusters -> what was wrong, or nil */
+static int n_begin(lua_State *L)
 {
 	struct script *sc = script_of(L);
 	struct sim_node nodes[NODES_MAX];
-	struct sim_conf conf = { .nodes = nodes };
+	struct sim_conf confs[CLUSTERS_MAX];
 	struct err err;
-	size_t n = lua_objlen(L, 1);
-	lua_settop(L, 6);
+	size_t n = lua_objlen(L, 1), used = 0;
+	lua_settop(L, 1);
 	if (!sc->sim || sim_has_begun(sc->sim))
-		return luaL_error(L, sc->sim ? "a case has one cluster" : "a simulation lives as long as its case");
-	if (n > NODES_MAX)
-		return luaL_error(L, "at most %d nodes", NODES_MAX);
-	for (conf.n = 0; conf.n < n; conf.n++) { /* the tables hold the texts */
-		lua_rawgeti(L, 1, (int)conf.n + 1);
-		lua_rawgeti(L, 2, (int)conf.n + 1);
-		nodes[conf.n] = (struct sim_node){ luaL_checkstring(L, -2), luaL_checkstring(L, -1) };
-		lua_settop(L, 6);
+		return luaL_error(L, sc->sim ? "a case begins once" : "a simulation lives as long as its case");
+	if (n == 0 || n > CLUSTERS_MAX)
+		return luaL_error(L, "one to %d clusters", CLUSTERS_MAX);
+	for (size_t i = 0; i < n; i++, lua_pop(L, 1)) { /* the tables hold the texts */
+		lua_rawgeti(L, 1, (int)i + 1);
+		read_cluster(L, nodes + used, NODES_MAX - used, &confs[i]);
+		used += confs[i].n;
 	}
-	conf.settings = luaL_checkstring(L, 3);
-	conf.policy = luaL_optstring(L, 4, NULL);
-	conf.sync = luaL_optstring(L, 5, NULL);
-	conf.is_quiet = !lua_toboolean(L, 6);
-	lua_pushstring(L, sim_begin(sc->sim, &conf, &err) ? NULL : err.text);
+	lua_pushstring(L, sim_begin(sc->sim, confs, n, &err) ? NULL : err.text);
 	return 1;
 }
 
@@ -115,7 +143,7 @@ static const luaL_Reg methods[] = {
 static int open_module(lua_State *L)
 {
 	static const luaL_Reg natives[] = {
-		{ "case", n_case }, { "amount", n_amount }, { "routes", n_routes }, { "cluster", n_cluster }, { NULL, NULL }
+		{ "case", n_case }, { "amount", n_amount }, { "routes", n_routes }, { "begin", n_begin }, { NULL, NULL }
 	};
 	struct script *sc = script_of(L);
 	struct slice text = policy_control_part("test");

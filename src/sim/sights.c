@@ -8,13 +8,15 @@
 
 int m_primary(lua_State *L)
 {
-	lua_pushstring(L, sim_primary(sim_at(L))); /* NULL is nil */
+	const struct sim *s = sim_at(L);
+	lua_pushstring(L, sim_primary(s, cluster_at(L, s, 2))); /* NULL is nil */
 	return 1;
 }
 
 int m_write_outage(lua_State *L)
 {
-	lua_pushnumber(L, (double)sim_write_outage_us(sim_at(L)) / (double)US_PER_S);
+	const struct sim *s = sim_at(L);
+	lua_pushnumber(L, (double)sim_write_outage_us(s, cluster_at(L, s, 2)) / (double)US_PER_S);
 	return 1;
 }
 
@@ -26,22 +28,26 @@ static int push_count(lua_State *L, uint64_t n)
 
 int m_writes(lua_State *L)
 {
-	return push_count(L, sim_writes(sim_at(L)));
+	const struct sim *s = sim_at(L);
+	return push_count(L, sim_writes(s, cluster_at(L, s, 2)));
 }
 
 int m_lost_writes(lua_State *L)
 {
-	return push_count(L, sim_lost_writes(sim_at(L)));
+	const struct sim *s = sim_at(L);
+	return push_count(L, sim_lost_writes(s, cluster_at(L, s, 2)));
 }
 
 int m_promotions(lua_State *L)
 {
-	return push_count(L, sim_promotions(sim_at(L)));
+	const struct sim *s = sim_at(L);
+	return push_count(L, sim_promotions(s, cluster_at(L, s, 2)));
 }
 
 int m_epoch(lua_State *L)
 {
-	return push_count(L, sim_record(sim_at(L))->epoch);
+	const struct sim *s = sim_at(L);
+	return push_count(L, sim_record(s, cluster_at(L, s, 2))->epoch);
 }
 
 int m_calls(lua_State *L)
@@ -78,8 +84,8 @@ int m_is_streaming(lua_State *L)
 int m_is_quarantined(lua_State *L)
 {
 	struct sim *s = sim_at(L);
-	node_at(L, s, 2);
-	const struct record_node *said = record_node(sim_record(s), lua_tostring(L, 2));
+	int node = node_at(L, s, 2);
+	const struct record_node *said = record_node(sim_record(s, sim_cluster_of(s, node)), lua_tostring(L, 2));
 	bool is = said && said->flags;
 	lua_pushboolean(L, is);
 	lua_pushstring(L, is ? said->why : NULL);

@@ -191,6 +191,7 @@ struct sim *sim_new(uint64_t seed)
 	dlist_init(&s->under_way);
 	dlist_init(&s->links);
 	dlist_init(&s->plays);
+	dlist_init(&s->writes);
 	clock_simulate(&s->now_us);
 	rand_seed(seed);
 	log_divert(on_log, s);
@@ -198,12 +199,20 @@ struct sim *sim_new(uint64_t seed)
 	return s;
 }
 
+static void free_group(struct group *g)
+{
+	mem_free(g->name);
+	mem_free(g->sync);
+	mem_free(g->file);
+	mem_free(g->durable);
+	mem_free(g->clients.acknowledged);
+}
+
 void sim_free(struct sim *s)
 {
 	if (!s)
 		return;
 	life_end(s);
-	clients_end(s);
 	sim_drop(s, NULL);
 	loop_free(s->loop);
 	clock_simulate(NULL);
@@ -213,9 +222,9 @@ void sim_free(struct sim *s)
 	mem_free(s->nodes);
 	lessons_forget(s);
 	mem_free(s->branches);
-	mem_free(s->sync);
-	mem_free(s->durable);
-	mem_free(s->clients.acknowledged);
+	for (size_t i = 0; i < s->n_groups; i++)
+		free_group(&s->groups[i]);
+	mem_free(s->groups);
 	mem_free(s->lines);
 	if (s->conf_fd >= 0)
 		close(s->conf_fd);

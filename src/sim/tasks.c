@@ -22,12 +22,13 @@ static void on_done(void *arg, const char *output, const struct err *err)
 	snprintf(t->end->why, sizeof t->end->why, "%s", err ? err->text : "");
 }
 
-bool sim_task(struct sim *s, const char *name, const struct hook_arg *args, size_t n, uint64_t most_us, struct sim_task_end *end)
+bool sim_task(struct sim *s, const char *cluster, const char *name, const struct hook_arg *args, size_t n, uint64_t most_us,
+              struct sim_task_end *end)
 {
 	struct task t = { .end = end };
 	struct err err;
 	uint64_t until = s->now_us + most_us, life = s->life.n;
-	const struct hook_task task = { .name = name, .cluster = "main", .n_args = n, .args = args };
+	const struct hook_task task = { .name = name, .cluster = cluster, .n_args = n, .args = args };
 	*end = (struct sim_task_end){ .why = "Lunapool does not run" };
 	if (!s->life.is_on)
 		return true;

@@ -49,7 +49,7 @@ is_(status, 1, 'a file that is not there fails')
 # -- mistakes in cases
 CLUSTER = 'sim:cluster { primary = "pg1", standbys = { "pg2", "pg3" } } '
 for body, told in (('sim:kill "pg1"', r'x_test\.lua:3: begin with sim:cluster'),
-                   (CLUSTER + CLUSTER, r'a case has one cluster'),
+                   (CLUSTER + CLUSTER, r'a case begins once'),
                    (CLUSTER + 'sim:kill "pg9"', r'x_test\.lua:3: .*there is no such node'),
                    (CLUSTER + 'sim:run "soon"', r'a time, as'),
                    (CLUSTER + 'sim:lag("pg2", "much")', r'bytes, as'),
@@ -172,6 +172,41 @@ is_((status, err), (0, ''), 'decisions fail or hold, and a drain waits')
 if status:
     print('# ' + out.replace('\n', '\n# '))
 
+# -- several clusters
+file('both.lua', 'local lp = require "lunapool"\nlocal M = { api = 1, tasks = {} }\nfunction M.tasks.who(task, cluster) lp.log(cluster.name .. " " .. '
+     'cluster.primary.name .. " " .. lp.cluster(task.args.other).primary.name) end\nreturn M\n')
+status, out, err = test('--seeds', '10', file('both_test.lua', HEAD + """
+local function begin(sim)
+  sim:clusters { { name = "orders", primary = "o1", standbys = { "o2", "o3" }, sync = "ANY 1 (o2, o3)" },
+                 { name = "reports", primary = "r1", standbys = { "r2" }, failover = "manual" } }
+  sim:run "1s"
+end
+t.case("what happens to one is nothing to the other", function(sim)
+  begin(sim) sim:kill "o1" sim:run "5s"
+  t.ok(sim:primary() == "o2" or sim:primary "orders" == "o3") t.is(sim:primary "reports", "r1")
+  t.is(sim:promotions(), 1) t.is(sim:promotions "reports", 0) t.is(sim:epoch "orders", 2) t.is(sim:epoch "reports", 1)
+  t.at_most(sim:write_outage "reports", "100ms") t.ok(sim:write_outage() > 0.1) t.is(sim:lost_writes(), 0)
+  t.routes(sim, "update t set x = 1", { database = "reports", to = "r1" }) t.routes(sim, "update t set x = 1", { to = { "o2", "o3" } })
+  local ok, said = sim:task("who", { other = "reports" }, "orders") t.ok(ok, said) t.like(said, "orders o%d r1")
+end)
+t.case("both at once, and Lunapool", function(sim)
+  begin(sim) sim:leader_dies_at "promote" sim:kill "o1" t.ok(sim:switchover "r2") sim:run "10s"
+  t.ok(sim:primary() ~= "o1") t.is(sim:promotions(), 1) t.ok(sim:primary "reports") t.at_most(sim:promotions "reports", 1)
+end)
+t.case("orders", function(sim)
+  begin(sim) t.ok(sim:switchover(nil, "reports")) sim:run "3s" t.is(sim:primary "reports", "r2") t.is(sim:primary(), "o1")
+  t.ok(sim:maintenance(true, "orders")) sim:run "1s" sim:kill "o1" sim:run "5s" t.is(sim:promotions "orders", 0)
+  t.ok(sim:writes "reports" > 100) t.ok(sim:detach "r1") sim:run "1s" t.ok(sim:is_quarantined "r1")
+end)
+"""))
+is_((status, err), (0, ''), 'several clusters, each with its own life')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+for body, told in (('sim:clusters { { name = "a" }, { name = "b" } }', r'two nodes are called pg1'), ('sim:clusters { { primary = "x" } }', r'a name of its own'),
+                   ('sim:clusters {}', r'one to 8 clusters'), (CLUSTER + 'sim:primary "other"', r'there is no such cluster')):
+    status, out, err = case(body)
+    like(out, told, f'{body} fails and says why')
+
 # -- who comes back
 file('rejoin.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.returning() return "rejoin" end\n'
      'function M.rejoin(op, node, primary)\n  local ok, err = lp.rewind(node, primary)\n  if not ok then return nil, err end\n'
@@ -218,7 +253,7 @@ with open(f'{ROOT}/lua/lunapool/meta/test.lua') as f:
     stubs = f.read()
 with open(f'{ROOT}/docs/testing-policies.md') as f:
     manual = f.read()
-is_(sorted(re.findall(r'^function sim:(\w+)', stubs, re.M)), sorted(methods + ['cluster']), 'the stubs have all methods, and no others')
+is_(sorted(re.findall(r'^function sim:(\w+)', stubs, re.M)), sorted(methods + ['cluster', 'clusters']), 'the stubs have all methods, and no others')
 is_(sorted(re.findall(r'^function t\.(\w+)', stubs, re.M)), sorted(functions), '… and all functions')
 is_([m for m in methods if not re.search(rf'\b{m}\(', manual) and f'sim:{m} ' not in manual], [], 'the manual has all methods')
 is_([m for m in functions if f't.{m}(' not in manual], [], '… and all functions')

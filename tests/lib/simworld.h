@@ -73,12 +73,12 @@ static inline void run_with_deaths(uint64_t us)
 
 static inline bool is_primary(const char *name)
 {
-	return strcmp(sim_record(s)->primary, name) == 0;
+	return strcmp(sim_record(s, 0)->primary, name) == 0;
 }
 
 static inline int primary_now(void)
 {
-	return sim_node_named(s, sim_record(s)->primary);
+	return sim_node_named(s, sim_record(s, 0)->primary);
 }
 
 static inline void begin_as(uint64_t n, const struct sim_conf *like)
@@ -90,9 +90,9 @@ static inline void begin_as(uint64_t n, const struct sim_conf *like)
 	s = sim_new(n);
 	conf.n = NODES;
 	conf.nodes = nodes;
-	if (!sim_begin(s, &conf, &err))
+	if (!sim_begin(s, &conf, 1, &err))
 		give_up(err.text);
-	expect(is_primary("a") && sim_record(s)->epoch == 1, "a is recorded");
+	expect(is_primary("a") && sim_record(s, 0)->epoch == 1, "a is recorded");
 	run(100 * MS);
 }
 
@@ -106,20 +106,21 @@ static inline void end(void)
 static inline void expect_all_well(void)
 {
 	sim_journal_fails(s, 0);
-	for (int i = 0; i < 60 || (i < 300 && sim_record(s)->op.kind == OPERATION_REJOIN); i++) {
+	for (int i = 0; i < 60 || (i < 300 && sim_record(s, 0)->op.kind == OPERATION_REJOIN); i++) {
 		run(500 * MS);
-		if (i >= 6 && !sim_record(s)->op.id && sim_primary(s) && sim_is_writable(s, primary_now()) && sim_is_up(s, primary_now()))
+		if (i >= 6 && !sim_record(s, 0)->op.id && sim_primary(s, 0) && sim_is_writable(s, primary_now()) &&
+		    sim_is_up(s, primary_now()))
 			break;
 	}
-	expect(!sim_record(s)->op.id, "an operation has not ended");
+	expect(!sim_record(s, 0)->op.id, "an operation has not ended");
 	expect(sim_is_writable(s, primary_now()) && sim_is_up(s, primary_now()), "who is recorded cannot be written to");
-	expect(sim_primary(s) && is_primary(sim_primary(s)), "who is recorded is not where writes are sent");
+	expect(sim_primary(s, 0) && is_primary(sim_primary(s, 0)), "who is recorded is not where writes are sent");
 }
 
 static inline bool has_past(enum operation_kind kind, enum operation_end how)
 {
-	for (size_t i = 0; i < sim_record(s)->n_past; i++)
-		if (sim_record(s)->past[i].kind == kind && sim_record(s)->past[i].end == how)
+	for (size_t i = 0; i < sim_record(s, 0)->n_past; i++)
+		if (sim_record(s, 0)->past[i].kind == kind && sim_record(s, 0)->past[i].end == how)
 			return true;
 	return false;
 }
@@ -129,7 +130,7 @@ static inline bool has_past(enum operation_kind kind, enum operation_end how)
 static inline uint64_t order(enum ops_order what, const char *node)
 {
 	struct err err = { .text = "" };
-	uint64_t id = sim_order(s, what, node, &err);
+	uint64_t id = sim_order(s, 0, what, node, &err);
 	if (!id)
 		give_up(err.text);
 	return id;
@@ -138,16 +139,16 @@ static inline uint64_t order(enum ops_order what, const char *node)
 static inline void refused(enum ops_order what, const char *node, const char *why)
 {
 	struct err err = { .text = "" };
-	expect(!sim_order(s, what, node, &err), "the order is taken");
+	expect(!sim_order(s, 0, what, node, &err), "the order is taken");
 	expect_text(err.text, why);
 }
 
 static inline void finish(uint64_t id, enum ops_answer wanted)
 {
 	struct err err = { .text = "" };
-	for (int i = 0; i < 4000 && sim_answer(s, id, &err) == OPS_WAITS; i++)
+	for (int i = 0; i < 4000 && sim_answer(s, 0, id, &err) == OPS_WAITS; i++)
 		run(10 * MS);
-	if (sim_answer(s, id, &err) != wanted)
+	if (sim_answer(s, 0, id, &err) != wanted)
 		give_up(*err.text ? err.text : "the order has another end");
 }
 

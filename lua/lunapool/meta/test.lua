@@ -63,6 +63,9 @@ local sim = {}
 ---without it main.lua is that of main_test.lua, if it is there. sync: synchronous_standby_names. clients = false: nobody reads and writes.
 ---@param options? {primary?: string, standbys?: string[], nodes?: table<string, table<string, any>>, policy?: string|false, sync?: string, clients?: boolean, [string]: any}
 function sim:cluster(options) end
+---Several, each with a name of its own, and nodes that have names of their own; the first one is meant where none is named.
+---@param list table[] Each as sim:cluster() takes it, with name.
+function sim:clusters(list) end
 
 ---Time goes on; fails when something was violated.
 ---@param time lunapool.test.Time
@@ -141,7 +144,8 @@ function sim:follow(node, primary) end
 function sim:rebuild(node) end
 ---@param node? string
 ---@return true?, string? why
-function sim:switchover(node) end
+---@param cluster? string
+function sim:switchover(node, cluster) end
 ---@param node string
 ---@return true?, string? why
 function sim:detach(node) end
@@ -155,13 +159,15 @@ function sim:drain(node, time) end
 function sim:attach(node) end
 ---@param on boolean
 ---@return true?, string? why
-function sim:maintenance(on) end
+---@param cluster? string
+function sim:maintenance(on, cluster) end
 
 ---A task of the policy's, to its end; time goes on meanwhile, an hour at most.
 ---@param name string
 ---@param args? table<string, string|true>
 ---@return true?, string output What it has said, or why it failed.
-function sim:task(name, args) end
+---@param cluster? string
+function sim:task(name, args, cluster) end
 
 ---What a program does that hooks run: called with its words in a line, if the pattern is found there; returns its status (0) and what it writes.
 ---@param pattern string
@@ -179,17 +185,23 @@ function sim:http(pattern, fn) end
 function sim:answers(node, sql, rows) end
 
 ---@return string? node Where writes are sent now.
-function sim:primary() end
+---@param cluster? string
+function sim:primary(cluster) end
 ---@return number seconds The longest time without a write that was acknowledged.
-function sim:write_outage() end
+---@param cluster? string
+function sim:write_outage(cluster) end
 ---@return number n Acknowledged so far.
-function sim:writes() end
+---@param cluster? string
+function sim:writes(cluster) end
 ---@return number n … that the recorded primary has not.
-function sim:lost_writes() end
+---@param cluster? string
+function sim:lost_writes(cluster) end
 ---@return number n That have happened.
-function sim:promotions() end
+---@param cluster? string
+function sim:promotions(cluster) end
 ---@return number n Grows with each other primary.
-function sim:epoch() end
+---@param cluster? string
+function sim:epoch(cluster) end
 ---@param hook string
 ---@param node? string
 ---@return number n How often it was called.

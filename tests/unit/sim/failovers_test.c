@@ -19,9 +19,9 @@ static void a_death_is_followed_by_one_promotion(void **state)
 		run(100 * MS);
 		sim_kill(s, 0);
 		expect_all_well();
-		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
-		expect(record_is_barred(sim_record(s), "a"), "the old one is kept away");
-		expect(sim_record(s)->past[0].end == END_DONE, "it was done");
+		expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1, "one promotion");
+		expect(record_is_barred(sim_record(s, 0), "a"), "the old one is kept away");
+		expect(sim_record(s, 0)->past[0].end == END_DONE, "it was done");
 		expect(n % 3 || is_primary("c"), "who has more takes its place");
 		end();
 	}
@@ -51,7 +51,7 @@ static void whoever_is_killed_goes_on(void **state)
 		sim_kill(s, 0);
 		run_with_deaths(US_PER_S);
 		expect_all_well();
-		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
+		expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1, "one promotion");
 		end();
 	}
 }
@@ -68,9 +68,9 @@ static void who_comes_back_is_primary_or_in_quarantine(void **state)
 		(n % 4 ? run : run_with_deaths)(US_PER_S);
 		expect_all_well();
 		if (is_primary("a"))
-			expect(sim_promotions(s) == 0 && sim_record(s)->epoch == 1, "nothing has happened");
+			expect(sim_promotions(s, 0) == 0 && sim_record(s, 0)->epoch == 1, "nothing has happened");
 		else
-			expect(record_is_barred(sim_record(s), "a") && sim_record(s)->epoch == 2, "it is kept away");
+			expect(record_is_barred(sim_record(s, 0), "a") && sim_record(s, 0)->epoch == 2, "it is kept away");
 		aborted += is_primary("a");
 		done += !is_primary("a");
 		end();
@@ -107,13 +107,13 @@ static void what_others_promote(void **state)
 		begin(n);
 		sim_promote(s, 1);
 		expect_all_well();
-		expect(is_primary("a") && record_is_barred(sim_record(s), "b"), "the recorded one keeps");
+		expect(is_primary("a") && record_is_barred(sim_record(s, 0), "b"), "the recorded one keeps");
 		end();
 		begin_as(n, &(struct sim_conf){ .settings = "failover = external\n" });
 		sim_kill(s, 0);
 		sim_promote(s, 1);
 		expect_all_well();
-		expect(is_primary("b") && sim_record(s)->epoch == 2, "it is followed");
+		expect(is_primary("b") && sim_record(s, 0)->epoch == 2, "it is followed");
 		end();
 	}
 }
@@ -126,20 +126,20 @@ static void a_switchover_is_whole_or_nothing(void **state)
 	for (uint64_t n = 1; n <= ORDERS(150); n++) {
 		begin(n);
 		uint64_t id = order(OPS_ORDER_SWITCHOVER, n % 2 ? "b" : "");
-		expect(!sim_order(s, OPS_ORDER_DETACH, "c", &err), "one at a time"); /* I12 */
+		expect(!sim_order(s, 0, OPS_ORDER_DETACH, "c", &err), "one at a time"); /* I12 */
 		sim_journal_fails(s, n % 5 ? 0 : 20);
 		if (n % 7 == 0)
 			sim_act_fails(s, "promote", 1, 2);
 		(n % 3 ? run : run_with_deaths)(3 * US_PER_S);
-		if (sim_lives(s) == 1 && !sim_record(s)->op.id && sim_record(s)->last_id)
-			expect(sim_answer(s, id, &err) == (sim_record(s)->past[0].end == END_DONE ? OPS_DONE : OPS_FAILED),
+		if (sim_lives(s) == 1 && !sim_record(s, 0)->op.id && sim_record(s, 0)->last_id)
+			expect(sim_answer(s, 0, id, &err) == (sim_record(s, 0)->past[0].end == END_DONE ? OPS_DONE : OPS_FAILED),
 			       "the order's answer");
 		if (n % 6 == 4)
 			sim_freeze(s, 0);
 		expect_all_well();
 		bool is_a = is_primary("a");
-		expect(sim_record(s)->epoch == (is_a ? 1 : 2), "the epoch tells");
-		expect(!is_a || sim_promotions(s) == 0, "nothing has happened");
+		expect(sim_record(s, 0)->epoch == (is_a ? 1 : 2), "the epoch tells");
+		expect(!is_a || sim_promotions(s, 0) == 0, "nothing has happened");
 		done += !is_a;
 		not_done += is_a;
 		end();
@@ -173,16 +173,16 @@ static void failovers_are_damped(void **state)
 {
 	begin_as(3, &(struct sim_conf){ .is_quiet = true });
 	for (int i = 0; i < 5; i++) {
-		int p = sim_node_named(s, sim_record(s)->primary);
+		int p = sim_node_named(s, sim_record(s, 0)->primary);
 		sim_kill(s, p);
 		run(20 * US_PER_S);
-		if (sim_node_named(s, sim_record(s)->primary) != p) /* somebody rebuilds it from the new one */
+		if (sim_node_named(s, sim_record(s, 0)->primary) != p) /* somebody rebuilds it from the new one */
 			sim_rebuild(s, p);
 		run(10 * US_PER_S);
 	}
-	assert_int_equal(sim_record(s)->epoch, 4);
+	assert_int_equal(sim_record(s, 0)->epoch, 4);
 	run(700 * US_PER_S);
-	assert_int_equal(sim_record(s)->epoch, 5);
+	assert_int_equal(sim_record(s, 0)->epoch, 5);
 	end();
 }
 

@@ -24,8 +24,8 @@ static void a_manual_failover_waits_for_its_order(void **state)
 		sim_kill(s, 0);
 		(n % 2 ? run_with_deaths : run)(5 * US_PER_S);
 		run(US_PER_S);
-		expect(sim_promotions(s) == 0 && sim_record(s)->last_id == 0, "nothing has happened");
-		expect_text(sim_stuck(s), "FAILOVER is awaited");
+		expect(sim_promotions(s, 0) == 0 && sim_record(s, 0)->last_id == 0, "nothing has happened");
+		expect_text(sim_stuck(s, 0), "FAILOVER is awaited");
 		refused(OPS_ORDER_FAILOVER, "a", "");
 		order(OPS_ORDER_FAILOVER, n % 3 ? "c" : "");
 		uint64_t lives = sim_lives(s);
@@ -34,14 +34,14 @@ static void a_manual_failover_waits_for_its_order(void **state)
 			run_with_deaths(US_PER_S);
 		}
 		expect_all_well();
-		if (sim_record(s)->epoch == 1) /* it died with the order in its hands, before that was recorded */
-			expect(sim_lives(s) > lives && sim_promotions(s) == 0, "an order is done");
+		if (sim_record(s, 0)->epoch == 1) /* it died with the order in its hands, before that was recorded */
+			expect(sim_lives(s) > lives && sim_promotions(s, 0) == 0, "an order is done");
 		else
-			expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
-		if (sim_record(s)->epoch == 2 && n % 3 && sim_record(s)->past[0].attempt == 1)
+			expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1, "one promotion");
+		if (sim_record(s, 0)->epoch == 2 && n % 3 && sim_record(s, 0)->past[0].attempt == 1)
 			expect(is_primary("c"), "who was named");
 		if (sim_lives(s) == lives)
-			expect_text(sim_record(s)->past[0].why, "by order of the test: ");
+			expect_text(sim_record(s, 0)->past[0].why, "by order of the test: ");
 		end();
 	}
 }
@@ -59,14 +59,14 @@ static void an_order_may_allow_a_loss(void **state)
 		run(US_PER_S);
 		sim_kill(s, 0);
 		run(5 * US_PER_S);
-		expect(sim_promotions(s) == 0, "nobody is promoted");
+		expect(sim_promotions(s, 0) == 0, "nobody is promoted");
 		refused(OPS_ORDER_FAILOVER, "", "max_loss is 100");
 		order(OPS_ORDER_FAILOVER_WITH_LOSS, "");
 		run(2 * US_PER_S);
 		expect_all_well();
-		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
-		expect(sim_record(s)->past[0].allows_loss, "it is recorded");
-		expect_text(sim_record(s)->past[0].why, "by order of the test, data loss allowed");
+		expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1, "one promotion");
+		expect(sim_record(s, 0)->past[0].allows_loss, "it is recorded");
+		expect_text(sim_record(s, 0)->past[0].why, "by order of the test, data loss allowed");
 		end();
 	}
 }
@@ -84,9 +84,9 @@ static void nobody_else_than_the_named_one(void **state)
 		run(rnd(8) * MS);
 		sim_kill(s, 1);
 		run(5 * US_PER_S);
-		if (!sim_record(s)->op.id && sim_record(s)->n_past && sim_record(s)->past[0].end == END_ABORTED) {
-			expect(sim_promotions(s) == 0, "nobody is promoted");
-			expect(sim_answer(s, id, &err) == OPS_FAILED, "the order failed");
+		if (!sim_record(s, 0)->op.id && sim_record(s, 0)->n_past && sim_record(s, 0)->past[0].end == END_ABORTED) {
+			expect(sim_promotions(s, 0) == 0, "nobody is promoted");
+			expect(sim_answer(s, 0, id, &err) == OPS_FAILED, "the order failed");
 			expect_text(err.text, "b cannot be primary");
 			aborted++;
 		}
@@ -108,24 +108,24 @@ static void a_drain_ends_detached_or_as_before(void **state)
 		sim_keep_busy(s, 1, busy);
 		if (n % 4 == 0)
 			sim_lunapool_dies_at(s, "drain");
-		uint64_t id = sim_order_drain(s, "b", timeout, &err);
+		uint64_t id = sim_order_drain(s, 0, "b", timeout, &err);
 		expect(id != 0, err.text);
 		(n % 4 ? run : run_with_deaths)(US_PER_S);
-		for (int i = 0; i < 60 && sim_record(s)->op.id; i++)
+		for (int i = 0; i < 60 && sim_record(s, 0)->op.id; i++)
 			run(US_PER_S);
 		sim_journal_fails(s, 0);
 		run(3 * US_PER_S);
-		const struct record_node *b = record_node(sim_record(s), "b");
-		bool is_detached = b && b->flags & RECORD_DETACHED, has_begun = sim_lives(s) == 1 && sim_record(s)->last_id && n % 5;
+		const struct record_node *b = record_node(sim_record(s, 0), "b");
+		bool is_detached = b && b->flags & RECORD_DETACHED, has_begun = sim_lives(s) == 1 && sim_record(s, 0)->last_id && n % 5;
 		expect(!is_detached || sim_now_us(s) >= began + busy, "not while it is used");
 		if (has_begun && busy < (timeout ? timeout : 10 * US_PER_S) - 5 * US_PER_S)
 			expect(is_detached, "it is detached");
 		if (has_begun) {
-			expect(sim_answer(s, id, &err) == (is_detached ? OPS_DONE : OPS_FAILED), "the order's answer");
+			expect(sim_answer(s, 0, id, &err) == (is_detached ? OPS_DONE : OPS_FAILED), "the order's answer");
 			if (!is_detached)
 				expect_text(err.text, "the drain was given up: 1 connections to \"b\" are in use");
 		}
-		expect(!sim_record(s)->op.id, "it has ended");
+		expect(!sim_record(s, 0)->op.id, "it has ended");
 		is_done += is_detached;
 		not_done += !is_detached;
 		end();
@@ -139,27 +139,27 @@ static void what_ends_a_drain(void **state)
 		struct err err = { .text = "" };
 		begin(n);
 		sim_keep_busy(s, 1, 3000 * US_PER_S);
-		uint64_t id = sim_order_drain(s, "b", 1000 * US_PER_S, &err);
+		uint64_t id = sim_order_drain(s, 0, "b", 1000 * US_PER_S, &err);
 		run(US_PER_S);
-		expect(sim_record(s)->op.kind == OPERATION_DRAIN, "it is under way");
+		expect(sim_record(s, 0)->op.kind == OPERATION_DRAIN, "it is under way");
 		refused(OPS_ORDER_DRAIN, "c", "is under way");
 		if (n % 3 == 0) {
 			done(OPS_ORDER_ATTACH, "b");
 			finish(id, OPS_FAILED);
-			expect(!record_is_barred(sim_record(s), "b"), "it is as before");
+			expect(!record_is_barred(sim_record(s, 0), "b"), "it is as before");
 		} else if (n % 3 == 1) {
 			done(OPS_ORDER_DETACH, "b");
 			finish(id, OPS_DONE);
-			expect(record_is_barred(sim_record(s), "b"), "it is detached");
+			expect(record_is_barred(sim_record(s, 0), "b"), "it is detached");
 		} else {
 			sim_kill(s, 0);
-			for (int i = 0; i < 50 && sim_record(s)->epoch == 1; i++)
+			for (int i = 0; i < 50 && sim_record(s, 0)->epoch == 1; i++)
 				run(100 * MS);
-			expect(sim_record(s)->epoch == 2, "a failover waits for no drain");
+			expect(sim_record(s, 0)->epoch == 2, "a failover waits for no drain");
 			finish(id, OPS_FAILED);
 		}
 		run(US_PER_S);
-		expect(sim_record(s)->op.kind != OPERATION_DRAIN, "the drain has ended");
+		expect(sim_record(s, 0)->op.kind != OPERATION_DRAIN, "the drain has ended");
 		end();
 	}
 }

@@ -43,7 +43,7 @@ static void expect_restored(const char *node)
 	int i = sim_node_named(s, node);
 	for (int k = 0; k < 100 && !sim_is_streaming(s, i); k++) /* its receiver tries again when it likes */
 		run(100 * MS);
-	expect(!record_is_barred(sim_record(s), node), "it is kept away");
+	expect(!record_is_barred(sim_record(s, 0), node), "it is kept away");
 	expect(sim_is_up(s, i) && !sim_is_writable(s, i) && sim_is_streaming(s, i), "it is no standby");
 }
 
@@ -59,7 +59,7 @@ static void who_was_primary_rejoins(void **state)
 		(n % 2 ? sim_freeze : sim_kill)(s, 0);
 		(n % 3 ? run_with_deaths : run)(5 * US_PER_S);
 		if (n % 2) { /* nobody touches one that is frozen */
-			for (int i = 0; i < 100 && sim_record(s)->epoch == 1; i++)
+			for (int i = 0; i < 100 && sim_record(s, 0)->epoch == 1; i++)
 				run(100 * MS);
 			expect(sim_called(s, "rejoin", "a") == 0, "nothing is done to who does not answer");
 			sim_thaw(s, 0);
@@ -68,7 +68,7 @@ static void who_was_primary_rejoins(void **state)
 		for (int i = 0; i < 200 && !has_past(OPERATION_REJOIN, END_DONE); i++)
 			run(500 * MS);
 		expect_all_well();
-		expect(sim_record(s)->epoch == 2 && sim_promotions(s) == 1, "one promotion");
+		expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1, "one promotion");
 		expect(has_past(OPERATION_REJOIN, END_DONE), "a rejoin is done");
 		expect_restored("a");
 		end();
@@ -88,7 +88,7 @@ static void who_is_not_wanted_stays_in_quarantine(void **state)
 		expect_all_well();
 		expect(sim_called(s, "returning", "a") == 2, "and once more: it is writable");
 		expect(sim_called(s, "rejoin", NULL) == 0, "nothing was done");
-		expect(record_is_barred(sim_record(s), "a"), "it is kept away");
+		expect(record_is_barred(sim_record(s, 0), "a"), "it is kept away");
 		end();
 	}
 }
@@ -104,7 +104,7 @@ static void a_rejoin_that_fails_comes_again_later_and_later(void **state)
 		run((n % 2 ? 80 : 64) * US_PER_S);
 		expect(n % 2 ? worked >= 4 && worked <= 5 : worked == 1, "as often as its pauses let it");
 		run((n % 2 ? 1 : 10) * US_PER_S);
-		const struct record_node *a = record_node(sim_record(s), "a");
+		const struct record_node *a = record_node(sim_record(s, 0), "a");
 		expect(a && a->flags == RECORD_QUARANTINED, "it is in quarantine");
 		expect_text(a->why, n % 2 ? "its rejoin failed, try" : "its rejoin failed, try 1: the hook says that it is done");
 		fails = lies = 0;
@@ -123,18 +123,18 @@ static void a_failover_ends_a_rejoin(void **state)
 		sim_act_hangs(s, "rejoin", 0, 1);
 		sim_kill(s, 0);
 		run(5 * US_PER_S);
-		expect(sim_record(s)->op.kind == OPERATION_REJOIN, "it is under way");
+		expect(sim_record(s, 0)->op.kind == OPERATION_REJOIN, "it is under way");
 		sim_kill(s, primary_now());
-		for (int i = 0; i < 100 && sim_record(s)->epoch == 2; i++)
+		for (int i = 0; i < 100 && sim_record(s, 0)->epoch == 2; i++)
 			(n % 2 ? run_with_deaths : run)(100 * MS);
-		expect(sim_record(s)->epoch == 3, "a failover");
+		expect(sim_record(s, 0)->epoch == 3, "a failover");
 		expect(has_past(OPERATION_REJOIN, END_ABORTED), "the rejoin was given up for it");
 		run(10 * US_PER_S);
 		expect_all_well();
-		for (int i = 0; i < 20 && record_is_barred(sim_record(s), "a"); i++)
+		for (int i = 0; i < 20 && record_is_barred(sim_record(s, 0), "a"); i++)
 			run(10 * US_PER_S);
 		expect_all_well();
-		expect(!sim_record(s)->op.id, "no operation is left");
+		expect(!sim_record(s, 0)->op.id, "no operation is left");
 		expect_restored("a");
 		end();
 	}
@@ -161,13 +161,13 @@ static void nodes_are_restored_by_order(void **state)
 		finish(id, fails ? OPS_FAILED : OPS_DONE);
 		if (fails) {
 			struct err err = { .text = "" };
-			expect(sim_answer(s, id, &err) == OPS_FAILED, "the order failed");
+			expect(sim_answer(s, 0, id, &err) == OPS_FAILED, "the order failed");
 			expect_text(err.text, "was given up: it did not work");
-			expect(record_node(sim_record(s), "b")->flags == RECORD_QUARANTINED, "it is in quarantine");
+			expect(record_node(sim_record(s, 0), "b")->flags == RECORD_QUARANTINED, "it is in quarantine");
 		} else {
 			expect_all_well();
 			expect_restored("b");
-			expect(sim_record(s)->epoch == 1, "nobody was promoted");
+			expect(sim_record(s, 0)->epoch == 1, "nobody was promoted");
 		}
 		end();
 	}
@@ -185,7 +185,7 @@ static void orders_beside_a_rejoin(void **state)
 		else
 			sim_kill(s, 0);
 		run((is_recover ? 1 : 5) * US_PER_S);
-		expect(sim_record(s)->op.kind == (is_recover ? OPERATION_RECOVER : OPERATION_REJOIN), "it is under way");
+		expect(sim_record(s, 0)->op.kind == (is_recover ? OPERATION_RECOVER : OPERATION_REJOIN), "it is under way");
 		const char *other = primary_now() == 2 ? "b" : "c";
 		done(OPS_ORDER_DETACH, other);
 		refused(OPS_ORDER_RECOVER, other, "is under way");
@@ -193,7 +193,7 @@ static void orders_beside_a_rejoin(void **state)
 		done(OPS_ORDER_RESUME, "");
 		done(OPS_ORDER_ATTACH, other);
 		expect(sim_called(s, "rejoin", NULL) + sim_called(s, "recover", NULL) == 1, "it was not begun again");
-		expect(sim_record(s)->op.step == STEP_WORK, "it works");
+		expect(sim_record(s, 0)->op.step == STEP_WORK, "it works");
 		if (is_recover) {
 			refused(OPS_ORDER_SWITCHOVER, "", "is under way");
 		} else {
@@ -202,7 +202,8 @@ static void orders_beside_a_rejoin(void **state)
 			run(10 * US_PER_S);
 			struct err err;
 			expect(has_past(OPERATION_REJOIN, END_ABORTED), "the rejoin was given up for it");
-			expect(sim_answer(s, id, &err) == (has_past(OPERATION_SWITCHOVER, END_DONE) ? OPS_DONE : OPS_FAILED), "the answer");
+			expect(sim_answer(s, 0, id, &err) == (has_past(OPERATION_SWITCHOVER, END_DONE) ? OPS_DONE : OPS_FAILED),
+			       "the answer");
 		}
 		end();
 	}
@@ -230,8 +231,8 @@ static void anything_goes_with_rejoins(void **state)
 			sim_start(s, i);
 		}
 		expect_all_well();
-		for (size_t i = 0; i < sim_record(s)->n_past; i++)
-			restored += sim_record(s)->past[i].kind == OPERATION_REJOIN && sim_record(s)->past[i].end == END_DONE;
+		for (size_t i = 0; i < sim_record(s, 0)->n_past; i++)
+			restored += sim_record(s, 0)->past[i].kind == OPERATION_REJOIN && sim_record(s, 0)->past[i].end == END_DONE;
 		end();
 	}
 	assert_true(restored > 20);
@@ -241,7 +242,7 @@ static void anything_goes_with_rejoins(void **state)
 static unsigned again, recorded;
 static bool on_step(void *arg, const char *line, int *status, char *said, size_t room)
 {
-	const struct record *r = sim_record(s);
+	const struct record *r = sim_record(s, 0);
 	char key[100];
 	if (strncmp(line, "step ", 5) != 0)
 		return false;
@@ -278,9 +279,9 @@ static void what_hooks_have_finished_is_not_forgotten(void **state)
 		sim_kill(s, 0);
 		run_with_deaths(5 * US_PER_S);
 		expect_all_well();
-		expect(sim_promotions(s) == 1, "one promotion");
+		expect(sim_promotions(s, 0) == 1, "one promotion");
 		expect(again == 0, "what is recorded is not done again");
-		expect(sim_record(s)->steps_len == 0, "nothing of it is left");
+		expect(sim_record(s, 0)->steps_len == 0, "nothing of it is left");
 		end();
 	}
 	assert_true(recorded > 60);

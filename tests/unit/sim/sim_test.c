@@ -32,15 +32,15 @@ static void tell(uint64_t seed, struct story *out)
 	struct err err;
 	out->len = 0;
 	struct sim *s = sim_new(seed);
-	assert_true(sim_begin(s, &(struct sim_conf){ .n = 3, .nodes = nodes, .sync = "ANY 1 (b, c)" }, &err));
+	assert_true(sim_begin(s, &(struct sim_conf){ .n = 3, .nodes = nodes, .sync = "ANY 1 (b, c)" }, 1, &err));
 	assert_true(sim_run(s, 300 * US_PER_MS));
 	sim_lunapool_dies_at(s, "promote");
 	sim_kill(s, 0);
 	assert_true(sim_run(s, 5 * US_PER_S));
-	assert_int_equal(sim_promotions(s), 1);
-	assert_int_equal(sim_lost_writes(s), 0);
-	assert_true(sim_writes(s) > 300);
-	sim_say(s, "%llu writes, outage %llu", (unsigned long long)sim_writes(s), (unsigned long long)sim_write_outage_us(s));
+	assert_int_equal(sim_promotions(s, 0), 1);
+	assert_int_equal(sim_lost_writes(s, 0), 0);
+	assert_true(sim_writes(s, 0) > 300);
+	sim_say(s, "%llu writes, outage %llu", (unsigned long long)sim_writes(s, 0), (unsigned long long)sim_write_outage_us(s, 0));
 	sim_trace(s, keep, out);
 	sim_free(s);
 }
@@ -73,7 +73,7 @@ static void what_a_configuration_gets_wrong_is_said(void **state)
 	static const struct sim_node nodes[] = { { "a", NULL }, { "b", "priority = many\n" } };
 	struct err err;
 	struct sim *s = sim_new(1);
-	assert_false(sim_begin(s, &(struct sim_conf){ .n = 2, .nodes = nodes }, &err));
+	assert_false(sim_begin(s, &(struct sim_conf){ .n = 2, .nodes = nodes }, 1, &err));
 	assert_non_null(strstr(err.text, "priority"));
 	sim_free(s);
 }
