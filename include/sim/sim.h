@@ -18,9 +18,9 @@ struct sim_node {
 	const char *name;
 	const char *settings; /* of its block in the configuration; NULL: none */
 };
-struct sim_conf {         /* of a cluster */
+struct sim_conf {     /* of a cluster */
 	const char *name; /* NULL: "main" */
-	size_t n; /* nodes; the first is the primary */
+	size_t n;         /* nodes; the first is the primary */
 	const struct sim_node *nodes;
 	const char *settings; /* of the block cluster; NULL: none */
 	const char *policy;   /* path of a file; NULL: none */
@@ -29,9 +29,18 @@ struct sim_conf {         /* of a cluster */
 };
 struct sim *sim_new(uint64_t seed);
 void sim_free(struct sim *s); /* NULL is fine */
+struct sim_start {            /* how a cluster of a configuration begins */
+	const char *cluster;      /* its name; NULL: the one at this place; "*": all that have no other */
+	const char *primary;      /* NULL: its first node */
+	const char *sync;         /* as above */
+	bool is_quiet;
+};
+#define SIM_CLUSTERS_MAX 8u /* for sim_begin() */
 /* The N clusters begin, and Lunapool before them; until that knows their primaries.  Once.  Names of nodes are unique among all of them.
  * False with ERR: the configuration, or a policy, is wrong. */
 bool sim_begin(struct sim *s, const struct sim_conf *confs, size_t n, struct err *err) MUST_CHECK;
+/* The clusters of the configuration at PATH, as they stand there; STARTS of some of them. */
+bool sim_begin_configured(struct sim *s, const char *path, const struct sim_start *starts, size_t n, struct err *err) MUST_CHECK;
 bool sim_has_begun(const struct sim *s);
 bool sim_run(struct sim *s, uint64_t us);                                /* false: something was violated */
 const char *sim_violation(const struct sim *s);                          /* NULL: nothing was */
@@ -83,8 +92,10 @@ void sim_lunapool_dies(struct sim *s);                      /* now */
 void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */
 /* An operator's orders, for sim_answer(); 0: Lunapool does not run, or refuses, and ERR says why. */
 uint64_t sim_order(struct sim *s, int cluster, enum ops_order what, const char *node, struct err *err);
-uint64_t sim_order_drain(struct sim *s, int cluster, const char *node, uint64_t timeout_us, struct err *err); /* 0: the configured time */
-enum ops_answer sim_answer(const struct sim *s, int cluster, uint64_t order, struct err *err); /* of the life that took the order */
+uint64_t sim_order_drain(struct sim *s, int cluster, const char *node, uint64_t timeout_us,
+                         struct err *err); /* 0: the configured time */
+enum ops_answer sim_answer(const struct sim *s, int cluster, uint64_t order,
+                           struct err *err);              /* of the life that took the order */
 void sim_keep_busy(struct sim *s, int node, uint64_t us); /* clients use a connection to it for so long */
 
 struct sim_task_end {
@@ -93,18 +104,19 @@ struct sim_task_end {
 };
 /* The policy's task, to its end, which it may take so long to; CLUSTER NULL: there is one policy with such a task.  False: something was violated. */
 struct hook_arg;
-bool sim_task(struct sim *s, const char *cluster, const char *name, const struct hook_arg *args, size_t n, uint64_t most_us, struct sim_task_end *end);
+bool sim_task(struct sim *s, const char *cluster, const char *name, const struct hook_arg *args, size_t n, uint64_t most_us,
+              struct sim_task_end *end);
 
 /* ---- what has come of it */
 const struct record *sim_record(const struct sim *s, int cluster); /* that is on the journal's disk */
 const char *sim_stuck(const struct sim *s, int cluster);           /* why its operation does not go on; NULL: it does */
-uint64_t sim_lives(const struct sim *s);              /* of Lunapool: how often it was started */
+uint64_t sim_lives(const struct sim *s);                           /* of Lunapool: how often it was started */
 const char *sim_primary(const struct sim *s, int cluster);         /* where writes are sent now; NULL: nowhere */
-bool sim_is_writable(const struct sim *s, int node);  /* up, and out of recovery */
+bool sim_is_writable(const struct sim *s, int node);               /* up, and out of recovery */
 bool sim_is_streaming(const struct sim *s, int node);
 bool sim_is_up(const struct sim *s, int node);                               /* and answers */
 bool sim_is_down(const struct sim *s, int node);                             /* it does not run */
-unsigned sim_promotions(const struct sim *s, int cluster);                                /* that have happened */
+unsigned sim_promotions(const struct sim *s, int cluster);                   /* that have happened */
 unsigned sim_called(const struct sim *s, const char *act, const char *node); /* how often; NODE NULL: at any */
 uint64_t sim_write_outage_us(const struct sim *s, int cluster); /* the longest time without a write that was acknowledged */
 uint64_t sim_writes(const struct sim *s, int cluster);          /* acknowledged */

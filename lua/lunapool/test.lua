@@ -177,6 +177,30 @@ function methods:cluster(options)
   end
 end
 
+-- The clusters of a configuration, as they stand there; tables in the options are about the cluster of that name.
+function methods:configured(options)
+  options = options or {}
+  local starts, quiet, path = {}, options.clients == false, native.conf
+  for name, value in pairs(options) do
+    if type(value) == "table" then
+      starts[#starts + 1] = { cluster = name, primary = value.primary, sync = value.sync, is_quiet = quiet }
+    elseif name ~= "path" and name ~= "clients" then
+      error("sim:configured knows path, clients, and tables by clusters' names, not " .. tostring(name), 2)
+    end
+  end
+  starts[#starts + 1] = { cluster = "*", is_quiet = quiet }
+  if options.path then
+    path = options.path:sub(1, 1) == "/" and options.path or native.path:match("^(.-)[^/]*$") .. options.path
+  end
+  if not path then
+    error("which configuration? lunapool test -c PATH, or sim:configured { path = \"…\" }", 2)
+  end
+  local wrong = native.configured(path, starts)
+  if wrong then
+    error(wrong, 2)
+  end
+end
+
 function methods:clusters(list)
   local all, taken, names = {}, {}, {}
   for i, options in ipairs(list) do

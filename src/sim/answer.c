@@ -96,7 +96,7 @@ static void sample(const struct sim *s, const struct node *n, struct answer *a)
 		add(a, "c", TYPE_TEXT, NULL);
 	add(a, "c", TYPE_TEXT, r ? NULL : group_of(s, n)->sync ? group_of(s, n)->sync : "");
 	if (source)
-		snprintf(sender, sizeof sender, "%s:%u", source->host, SIM_PORT);
+		snprintf(sender, sizeof sender, "%s:%u", source->host, source->port);
 	add(a, "c", TYPE_TEXT, r && source ? sender : NULL);
 	add(a, "c", TYPE_TEXT, r ? "0" : NULL);
 }
@@ -143,23 +143,29 @@ static void conninfo(struct sim *s, struct node *n, struct answer *a)
 		return;
 	if (n->next_upstream >= 0)
 		snprintf(text, sizeof text, "user=replicator application_name=%s host=%s port=%u", n->name,
-		         s->nodes[n->next_upstream].host, SIM_PORT);
+		         s->nodes[n->next_upstream].host, s->nodes[n->next_upstream].port);
 	add(a, "current_setting", TYPE_TEXT, text);
+}
+
+/* Of NAME=value, with or without quotes, as deep as they may be. */
+static bool value_in(const char *text, const char *name, char *out, size_t room)
+{
+	const char *at = strstr(text, name);
+	if (!at)
+		return false;
+	at += strlen(name);
+	at += strspn(at, "'\\\"");
+	snprintf(out, room, "%.*s", (int)strcspn(at, "'\\\" "), at);
+	return true;
 }
 
 int node_in_conninfo(const struct sim *s, const char *text)
 {
-	const char *at = strstr(text, "host=");
-	size_t len = 0;
-	if (!at)
+	char host[300], port[20] = "5432";
+	if (!value_in(text, "host=", host, sizeof host))
 		return SIM_NONE;
-	at += strlen("host=");
-	at += strspn(at, "'\\\"");
-	len = strcspn(at, "'\\\" ");
-	for (size_t i = 0; i < s->n; i++)
-		if (strlen(s->nodes[i].host) == len && memcmp(s->nodes[i].host, at, len) == 0)
-			return (int)i;
-	return SIM_NONE;
+	value_in(text, "port=", port, sizeof port);
+	return node_listening(s, host, (unsigned)strtoul(port, NULL, 10));
 }
 
 static void write_settings(struct sim *s, struct node *n, const char *sql, struct answer *a)

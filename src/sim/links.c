@@ -131,10 +131,10 @@ static void on_arrived(struct sim *s, struct happening *h)
 		sim_later(s, sim_way_us(s) + n->slow_us, on_reply, l, l->node, 0, 0);
 }
 
-static int node_at_host(const struct sim *s, const char *host)
+int node_listening(const struct sim *s, const char *host, unsigned port)
 {
 	for (size_t i = 0; i < s->n; i++)
-		if (strcmp(s->nodes[i].host, host) == 0)
+		if (s->nodes[i].port == port && strcmp(s->nodes[i].host, host) == 0)
 			return (int)i;
 	return SIM_NONE;
 }
@@ -145,7 +145,7 @@ static void ask(void *arg, struct service *who, const struct world_question *q)
 	struct link *l = link_of(s, who);
 	if (!l) {
 		l = mem_alloc(sizeof *l);
-		*l = (struct link){ .who = who, .node = node_at_host(s, q->host) };
+		*l = (struct link){ .who = who, .node = node_listening(s, q->host, q->port) };
 		ASSERT(l->node >= 0); /* it is of the configuration, which the simulation has made */
 		dlist_push_back(&s->links, &l->link);
 	}
@@ -224,7 +224,7 @@ static void on_knocked(struct sim *s, struct happening *h)
 static void knock(void *arg, void *who, const char *host, uint16_t port)
 {
 	struct sim *s = arg;
-	sim_later(s, sim_way_us(s), on_knocked, who, node_at_host(s, host), 0, 0);
+	sim_later(s, sim_way_us(s), on_knocked, who, node_listening(s, host, port), 0, 0);
 }
 
 static void unknock(void *arg, void *who)

@@ -6,16 +6,11 @@
  *
  * Always: what survives a life is what the journal's disk has.
  */
-#include <fcntl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "priv.h"
 
-#define BEGIN_US (10 * US_PER_S) /* until it has found out what there is */
 #define KV_MAX 10000u
 
 /* ---- who sees what ------------------------------------------------------------------------------------------------------------ */
@@ -136,12 +131,10 @@ uint64_t sim_lives(const struct sim *s)
 
 /* ---- its life ------------------------------------------------------------------------------------------------------------------ */
 
-static struct conf *load(const struct sim *s, struct err *err)
+struct conf *life_conf(const struct sim *s, struct err *err)
 {
 	struct conf_errors errors = { 0 };
-	char path[40];
-	snprintf(path, sizeof path, "/proc/self/fd/%d", s->conf_fd);
-	struct conf *conf = conf_load(path, &errors);
+	struct conf *conf = conf_load(s->conf_path, &errors);
 	if (!conf)
 		err_set(err, "F0000", "%s", errors.at[0].text);
 	conf_errors_fini(&errors);
@@ -188,7 +181,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 
 bool life_begin(struct sim *s, struct err *err)
 {
-	struct conf *conf = load(s, err);
+	struct conf *conf = life_conf(s, err);
 	s->life = (struct life){ .n = s->life.n + 1 };
 	struct hook_set *hooks = conf ? load_policies(s, conf, err) : NULL;
 	if (!hooks) {
@@ -226,151 +219,9 @@ void life_end(struct sim *s)
 	clients_on_our_death(s);
 }
 
-static enum hook_fate on_hook(void *arg, const char *hook, const char *node)
+enum hook_fate life_on_hook(void *arg, const char *hook, const char *node)
 {
 	struct sim *s = arg;
 	int at = sim_node_named(s, node);
 	return at < 0 ? HOOK_RUNS : act_begins(s, hook, at, false);
-}
-
-/* ---- the beginning --------------------------------------------------------------------------------------------------------------- */
-
-static int file_of(const char *text)
-{
-	int fd = memfd_create("simulated", MFD_CLOEXEC);
-	size_t len = strlen(text);
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len)
-		die("no memory for a simulated configuration");
-	return fd;
-}
-
-struct text {
-	char *at;
-	size_t len;
-};
-
-static PRINTF_LIKE(2, 3) void add(struct text *t, const char *fmt, ...)
-{
-	va_list ap, again;
-	va_start(ap, fmt);
-	va_copy(again, ap);
-	size_t n = (size_t)vsnprintf(NULL, 0, fmt, ap);
-	t->at = mem_grow(t->at, t->len + n + 1);
-	vsnprintf(t->at + t->len, n + 1, fmt, again);
-	t->len += n;
-	va_end(ap);
-	va_end(again);
-}
-
-static bool says(const char *settings, const char *name)
-{
-	return settings && strstr(settings, name);
-}
-
-static void write_cluster(const struct sim *s, const struct group *g, const struct sim_conf *conf, struct text *t)
-{
-	add(t, "cluster \"%s\" {\n%s%s%s\n", g->name, says(conf->settings, "failover =") ? "" : "failover = auto\n",
-	    says(conf->settings, "service_user =") ? "" : "service_user = \"lunapool\"\n", conf->settings ? conf->settings : "");
-	if (conf->policy)
-		add(t, "policy = '%s'\n", conf->policy);
-	for (size_t i = 0; i < g->n; i++) {
-		const char *more = conf->nodes[i].settings;
-		const struct node *n = &s->nodes[g->first + i];
-		add(t, "node \"%s\" { host = \"%s\" port = %u %s%s%s %s }\n", n->name, n->host, SIM_PORT,
-		    says(more, "data_dir =") ? "" : "data_dir = \"/var/lib/postgresql/", says(more, "data_dir =") ? "" : n->name,
-		    says(more, "data_dir =") ? "" : "\"", more ? more : "");
-	}
-	add(t, "}\ndatabase \"%s\" { cluster = \"%s\" }\n", g == s->groups ? "*" : g->name, g->name);
-}
-
-static void write_conf(struct sim *s, const struct sim_conf *confs)
-{
-	struct text t = { 0 };
-	s->hba_fd = file_of("local all all trust\n");
-	add(&t, "state_dir = \"/var/lib/lunapool\"\nlisten { port = 0 }\nauth { hba_file = \"/proc/self/fd/%d\" }\n", s->hba_fd);
-	for (size_t i = 0; i < s->n_groups; i++)
-		write_cluster(s, &s->groups[i], &confs[i], &t);
-	s->conf_fd = file_of(t.at);
-	mem_free(t.at);
-}
-
-/* The first is the primary, whom the others follow. */
-static void make_node(struct sim *s, struct group *g, size_t at, const char *name)
-{
-	bool is_standby = at > 0;
-	int primary = is_standby ? (int)g->first : SIM_NONE;
-	struct node *n = &s->nodes[g->first + at];
-	*n = (struct node){ .group = (int)(g - s->groups),
-		                .name = mem_text(name),
-		                .is_alive = true,
-		                .in_recovery = is_standby,
-		                .has_signal = is_standby,
-		                .branch = (int)(g - s->groups),
-		                .lsn = 0x3000100,
-		                .replayed = 0x3000100,
-		                .upstream = primary,
-		                .next_upstream = primary,
-		                .source = primary };
-	snprintf(n->host, sizeof n->host, "10.0.%zu.%zu", (size_t)(g - s->groups), at + 1);
-}
-
-/* Each cluster begins with a branch of its own. */
-static void make_groups(struct sim *s, const struct sim_conf *confs, size_t n)
-{
-	s->n_groups = s->n_branches = s->cap_branches = n;
-	s->groups = mem_alloc(n * sizeof *s->groups);
-	s->branches = mem_alloc(n * sizeof *s->branches);
-	for (size_t i = 0; i < n; i++) {
-		struct group *g = &s->groups[i];
-		const char *name = confs[i].name ? confs[i].name : "main";
-		*g = (struct group){ .name = mem_text(name), .first = s->n, .n = confs[i].n, .clients.is_quiet = confs[i].is_quiet };
-		g->sync = confs[i].sync ? mem_text(confs[i].sync) : NULL;
-		s->branches[i] = (struct branch){ SIM_NONE, 0, 1 };
-		s->n += g->n;
-	}
-	s->nodes = mem_alloc(s->n * sizeof *s->nodes);
-	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < s->groups[i].n; k++)
-			make_node(s, &s->groups[i], k, confs[i].nodes[k].name);
-}
-
-static bool is_settled(const struct sim *s, const struct group *g)
-{
-	const struct topo_cluster *c = group_seen(s, g);
-	bool is = g->record.epoch > 0 && c->primary >= 0 && g->record.sync[0] == (g->sync ? g->sync[0] : 0);
-	for (size_t i = 0; i < c->n_nodes; i++)
-		is &= (int)i == c->primary || pulse_is_fit(c->nodes[i].pulse);
-	return is;
-}
-
-static bool are_settled(const struct sim *s)
-{
-	bool are = true;
-	for (size_t i = 0; i < s->n_groups; i++)
-		are &= is_settled(s, &s->groups[i]);
-	return are;
-}
-
-bool sim_begin(struct sim *s, const struct sim_conf *confs, size_t n, struct err *err)
-{
-	s->world = sim_world;
-	s->world.arg = s;
-	s->stage = (struct hooks_stage){
-		.arg = s, .exec = programs_exec, .stop = programs_stop, .request = programs_request, .begins = on_hook
-	};
-	s->disk = disk_of(s);
-	make_groups(s, confs, n);
-	write_conf(s, confs);
-	if (!life_begin(s, err))
-		return false;
-	for (uint64_t until = s->now_us + BEGIN_US; !are_settled(s) && s->now_us < until;)
-		if (!sim_run(s, 20 * MS))
-			break;
-	s->has_begun = true;
-	s->began_us = s->now_us;
-	s->n_lines = 0;
-	for (size_t i = 0; i < n; i++)
-		clients_begin(s, &s->groups[i]);
-	return are_settled(s) || err_set(err, "F0000", "the cluster did not come into being: %s",
-	                                 sim_violation(s) ? sim_violation(s) : "its nodes were not found fit");
 }

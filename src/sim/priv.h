@@ -6,12 +6,14 @@
  *   answer.c    what servers say to SQL                         programs.c  what hooks run: ssh, pg_ctl and kin
  *   clients.c   one who writes, one who reads                   must.c      what must never be
  *   routes.c    where a statement would run                     tasks.c     what operators run
- *   disk.c      the journal's disk
+ *   disk.c      the journal's disk                              begin.c     what it begins with
  *
  *   methods.h   what tests in Lua see (lua/lunapool/test.lua)   run.c       lunapool test: files, seeds, TAP
  */
 #ifndef SIM_PRIV_H
 #define SIM_PRIV_H
+
+#include <limits.h>
 
 #include "base/clock.h"
 #include "base/compiler.h"
@@ -32,7 +34,6 @@
 #include "sim/sim.h"
 #include "upstream/world.h"
 
-#define SIM_PORT 5432u
 #define SIM_NONE (-1)
 #define SIM_ALL (-1)
 #define TRACE_LINES 400u
@@ -65,7 +66,8 @@ struct branch { /* a timeline; each promotion makes one, whatever its number */
 };
 struct node {
 	int group; /* its cluster */
-	char *name, host[32];
+	char *name, *host, *ssh_host, *data_dir;
+	unsigned port;
 	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
 	bool in_recovery, has_signal;    /* standby.signal is there: it will come up as a standby */
 	bool is_promoting, is_by_others; /* by nobody whom Lunapool has asked */
@@ -110,7 +112,8 @@ struct answer {
 	const struct world_reply *given; /* in its stead */
 };
 void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *out);
-int node_in_conninfo(const struct sim *s, const char *text); /* whose host it names; SIM_NONE */
+int node_in_conninfo(const struct sim *s, const char *text); /* whose host and port it names; SIM_NONE */
+int node_listening(const struct sim *s, const char *host, unsigned port);
 /* What a test has taught a server (SIM_ALL: each) to say to statements that have SQL in them. */
 #define LESSONS_MAX 64u
 void lessons_forget(struct sim *s);
@@ -169,7 +172,6 @@ unsigned clients_busy(const struct sim *s, int node);
 
 struct group {
 	char *name;
-	size_t first, n; /* its nodes */
 	char *sync;
 	struct clients clients;
 	/* the journal's disk */
@@ -217,8 +219,10 @@ struct life {
 	struct keeper_pools pools;
 	struct powers powers;
 };
+struct conf *life_conf(const struct sim *s, struct err *err); /* as it stands in its file now */
 bool life_begin(struct sim *s, struct err *err);
 void life_end(struct sim *s);
+enum hook_fate life_on_hook(void *arg, const char *hook, const char *node);
 struct ops *life_ops(const struct sim *s, const struct group *g); /* NULL: it does not live */
 const struct topo_node *life_node(const struct sim *s, int node);
 
@@ -235,7 +239,8 @@ struct sim {
 	struct branch *branches;
 	size_t n_groups;
 	struct group *groups;
-	int conf_fd, hba_fd;
+	char conf_path[PATH_MAX];
+	int conf_fd, hba_fd; /* of one that we have written; -1: none */
 	struct life life;
 	bool has_begun;
 	struct dlist writes; /* on their way to the journal's disk */

@@ -77,37 +77,36 @@ static void copy(const char *const *argv, struct words *out)
 		out->at[out->n] = argv[out->n];
 }
 
-static int node_at_host(const struct sim *s, const char *host)
+/* Its data directory, or that with .copy behind it, which is one in the making. */
+static bool is_dir_of(const struct node *n, const char *path)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (strcmp(s->nodes[i].host, host) == 0)
-			return (int)i;
-	return SIM_NONE;
+	size_t len = strlen(n->data_dir);
+	return len && strncmp(path, n->data_dir, len) == 0 && (!path[len] || strcmp(path + len, ".copy") == 0);
 }
 
-/* ".../NAME" is a node's data directory: it is the last part of the path (lunapool.c); ".../NAME.copy" is one in the making. */
-static int node_of_dir(const struct sim *s, const char *path)
-{
-	static const char copy_end[] = ".copy";
-	char name[RECORD_NAME_MAX];
-	int len = snprintf(name, sizeof name, "%s", base_of(path)), cut = len - (int)strlen(copy_end);
-	if (cut > 0 && (size_t)len < sizeof name && strcmp(name + cut, copy_end) == 0)
-		name[cut] = 0;
-	return sim_node_named(s, name);
-}
-
-static int node_by_dir(const struct sim *s, const struct words *w)
+static bool names_dir_of(const struct words *w, const struct node *n)
 {
 	for (size_t i = 1; i < w->n; i++) {
-		const char *dir = strcmp(w->at[i - 1], "-D") == 0                                          ? w->at[i]
-		                  : strncmp(w->at[i], "--target-pgdata=", strlen("--target-pgdata=")) == 0 ? w->at[i]
-		                                                                                           : NULL;
-		if (dir && node_of_dir(s, dir) >= 0)
-			return node_of_dir(s, dir);
-		if (strchr(w->at[i], '/') && node_of_dir(s, w->at[i]) >= 0)
-			return node_of_dir(s, w->at[i]);
+		const char *path = strchr(w->at[i], '/');
+		if (path && is_dir_of(n, path))
+			return true;
 	}
-	return SIM_NONE;
+	return false;
+}
+
+/* The node at the machine HOST (NULL: any) whose directory the words name; the one that is alone there needs none. */
+static int node_meant(const struct sim *s, const char *host, const struct words *w)
+{
+	int alone = SIM_NONE, n = 0;
+	for (size_t i = 0; i < s->n; i++) {
+		if (host && strcmp(s->nodes[i].ssh_host, host) != 0)
+			continue;
+		if (names_dir_of(w, &s->nodes[i]))
+			return (int)i;
+		alone = (int)i;
+		n++;
+	}
+	return host && n == 1 ? alone : SIM_NONE;
 }
 
 /* ---- what comes of it -------------------------------------------------------------------------------------------------------- */
@@ -206,17 +205,19 @@ static uint64_t run(struct sim *s, struct play *p, const char *const *argv)
 		return sim_between(s, 5 * MS, 50 * MS);
 	copy(argv, &w);
 	if (strcmp(base_of(argv[0]), "ssh") != 0) {
-		p->node = node_by_dir(s, &w);
+		p->node = node_meant(s, NULL, &w);
 		return p->node < 0 ? sim_between(s, 5 * MS, 50 * MS) : run_at(s, p, &w);
 	}
 	while (argv[at] && strcmp(argv[at], "--") != 0)
 		at++;
-	p->node = argv[at] && argv[at + 1] && argv[at + 2] ? node_at_host(s, argv[at + 1]) : SIM_NONE;
+	bool is_whole = argv[at] && argv[at + 1] && argv[at + 2];
+	if (is_whole)
+		split(argv[at + 2], &w);
+	p->node = is_whole ? node_meant(s, argv[at + 1], &w) : SIM_NONE;
 	if (p->node < 0 || s->nodes[p->node].is_away) {
 		say(p, 255, "ssh: connect to host: Connection timed out\n");
 		return 10 * US_PER_S;
 	}
-	split(argv[at + 2], &w);
 	return w.n ? run_at(s, p, &w) : 10 * MS;
 }
 

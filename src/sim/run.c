@@ -22,15 +22,17 @@ enum { EXIT_USAGE = 2 };
 #define WHY_MAX 6000
 
 static const char usage[] =
-    "usage: lunapool test [--seeds N] [--seed S] FILE…\n"
+    "usage: lunapool test [-c PATH] [--seeds N] [--seed S] FILE…\n"
     "\n"
     "Runs the cases of each FILE (policies/main_test.lua) in simulated clusters and prints TAP.\n"
     "\n"
+    "  -c PATH     the configuration that sim:configured() begins with\n"
     "  --seeds N   each case N times, with the seeds S, S+1, …: another order of what happens at once (1)\n"
     "  --seed S    the first seed (1); one that failed does the same again\n";
 
 struct run {
 	uint64_t seed, n_seeds;
+	const char *conf; /* NULL: none */
 	unsigned n, failed;
 };
 
@@ -84,7 +86,8 @@ static void run_case(struct run *r, struct script *sc, size_t at, const char *pa
 			continue;
 		print_point(r, false, script_name(sc, at));
 		print_comment("", why);
-		printf("# seed %" PRIu64 "; the same again: lunapool test --seed %" PRIu64 " %s\n", r->seed + i, r->seed + i, path);
+		printf("# seed %" PRIu64 "; the same again: lunapool test %s%s%s--seed %" PRIu64 " %s\n", r->seed + i,
+		       r->conf ? "-c " : "", r->conf ? r->conf : "", r->conf ? " " : "", r->seed + i, path);
 		if (trace.text)
 			print_trace(NULL, trace.text);
 		mem_free(trace.text);
@@ -112,7 +115,7 @@ static int run_files(struct run *r, int n, char **paths)
 	char(*whys)[WHY_MAX] = mem_alloc((size_t)n * sizeof *whys);
 	size_t planned = 0;
 	for (int i = 0; i < n; i++) {
-		scripts[i] = script_load(paths[i], whys[i], sizeof whys[i]);
+		scripts[i] = script_load(paths[i], r->conf, whys[i], sizeof whys[i]);
 		planned += scripts[i] && script_cases(scripts[i]) ? script_cases(scripts[i]) : 1;
 	}
 	printf("1..%zu\n", planned);
@@ -141,10 +144,14 @@ int run_tests(int argc, char **argv)
 	static const uint8_t key[16] = { 7 }; /* nobody attacks; the same every time */
 	struct run r = { .seed = 1, .n_seeds = 1 };
 	bool is_good = true;
-	for (int c; (c = getopt_long(argc, argv, "h", known, NULL)) != -1;) {
+	for (int c; (c = getopt_long(argc, argv, "hc:", known, NULL)) != -1;) {
 		if (c == 'h') {
 			fputs(usage, stdout);
 			return EXIT_SUCCESS;
+		}
+		if (c == 'c') {
+			r.conf = optarg;
+			continue;
 		}
 		is_good = is_good && (c == 'n' ? read_number(optarg, 1, &r.n_seeds) : c == 's' && read_number(optarg, 0, &r.seed));
 	}

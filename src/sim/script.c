@@ -20,7 +20,7 @@
 
 #define CASES_MAX 1000u
 #define NODES_MAX 32
-#define CLUSTERS_MAX 8
+#define CLUSTERS_MAX ((int)SIM_CLUSTERS_MAX)
 #define ROUTES 16 /* where several may take it, chance chooses */
 
 /* ---- what only stands behind others --------------------------------------------------------------------------------------------------- */
@@ -116,7 +116,7 @@ static int n_begin(lua_State *L)
 {
 	struct script *sc = script_of(L);
 	struct sim_node nodes[NODES_MAX];
-	struct sim_conf confs[CLUSTERS_MAX];
+	struct sim_conf confs[SIM_CLUSTERS_MAX];
 	struct err err;
 	size_t n = lua_objlen(L, 1), used = 0;
 	lua_settop(L, 1);
@@ -133,6 +133,31 @@ static int n_begin(lua_State *L)
 	return 1;
 }
 
+/* path, a list of { cluster, primary, sync, is_quiet } -> what was wrong, or nil */
+static int n_configured(lua_State *L)
+{
+	struct script *sc = script_of(L);
+	struct sim_start starts[SIM_CLUSTERS_MAX + 1];
+	struct err err;
+	const char *path = luaL_checkstring(L, 1);
+	size_t n = lua_objlen(L, 2);
+	lua_settop(L, 2);
+	if (!sc->sim || sim_has_begun(sc->sim))
+		return luaL_error(L, sc->sim ? "a case begins once" : "a simulation lives as long as its case");
+	if (n > ARRAY_LEN(starts))
+		return luaL_error(L, "too many clusters");
+	for (size_t i = 0; i < n; i++, lua_pop(L, 1)) {
+		lua_rawgeti(L, 2, (int)i + 1);
+		starts[i] =
+		    (struct sim_start){ .cluster = text_in(L, "cluster"), .primary = text_in(L, "primary"), .sync = text_in(L, "sync") };
+		lua_getfield(L, -1, "is_quiet");
+		starts[i].is_quiet = lua_toboolean(L, -1);
+		lua_pop(L, 1);
+	}
+	lua_pushstring(L, sim_begin_configured(sc->sim, path, starts, n, &err) ? NULL : err.text);
+	return 1;
+}
+
 /* ---- the module ----------------------------------------------------------------------------------------------------------------------- */
 
 static const luaL_Reg methods[] = {
@@ -142,9 +167,8 @@ static const luaL_Reg methods[] = {
 
 static int open_module(lua_State *L)
 {
-	static const luaL_Reg natives[] = {
-		{ "case", n_case }, { "amount", n_amount }, { "routes", n_routes }, { "begin", n_begin }, { NULL, NULL }
-	};
+	static const luaL_Reg natives[] = { { "case", n_case },   { "amount", n_amount },         { "routes", n_routes },
+		                                { "begin", n_begin }, { "configured", n_configured }, { NULL, NULL } };
 	struct script *sc = script_of(L);
 	struct slice text = policy_control_part("test");
 	if (luaL_loadbuffer(L, (const char *)text.at, text.len, "@lunapool/test.lua") != 0)
@@ -159,6 +183,8 @@ static int open_module(lua_State *L)
 	luaL_register(L, NULL, natives);
 	lua_pushstring(L, sc->path);
 	lua_setfield(L, -2, "path");
+	lua_pushstring(L, sc->conf); /* NULL is nil */
+	lua_setfield(L, -2, "conf");
 	lua_call(L, 2, 1);
 	return 1;
 }
@@ -186,9 +212,10 @@ static void say_why(lua_State *L, char *why, size_t room)
 	lua_pop(L, 1);
 }
 
-struct script *script_load(const char *path, char *why, size_t room)
+struct script *script_load(const char *path, const char *conf, char *why, size_t room)
 {
 	struct script *sc = mem_alloc(sizeof *sc);
+	sc->conf = conf;
 	if (!realpath(path, sc->path)) {
 		snprintf(why, room, "%s: cannot be read", path);
 		mem_free(sc);

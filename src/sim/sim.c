@@ -199,6 +199,14 @@ struct sim *sim_new(uint64_t seed)
 	return s;
 }
 
+static void free_node(struct node *n)
+{
+	mem_free(n->name);
+	mem_free(n->host);
+	mem_free(n->ssh_host);
+	mem_free(n->data_dir);
+}
+
 static void free_group(struct group *g)
 {
 	mem_free(g->name);
@@ -218,7 +226,7 @@ void sim_free(struct sim *s)
 	clock_simulate(NULL);
 	log_divert(NULL, NULL);
 	for (size_t i = 0; i < s->n; i++)
-		mem_free(s->nodes[i].name);
+		free_node(&s->nodes[i]);
 	mem_free(s->nodes);
 	lessons_forget(s);
 	mem_free(s->branches);

@@ -207,6 +207,38 @@ for body, told in (('sim:clusters { { name = "a" }, { name = "b" } }', r'two nod
     status, out, err = case(body)
     like(out, told, f'{body} fails and says why')
 
+# -- an operator's own configuration
+os.makedirs(f'{home}/conf.d', exist_ok=True)
+file('hba', 'local all all trust\n')
+file('conf.d/10.conf', 'listen { port = 6432 }\nauth { hba_file = "../hba" }\nstate_dir = "/nowhere"\n'
+     'cluster "orders" { failover = auto service_user = "lp" policy = "../rejoin2.lua" ssh_user = "postgres"\n'
+     '  node "o1" { host = "127.0.0.1" port = 5433 data_dir = "/d/1" }\n  node "o2" { host = "127.0.0.1" port = 5434 data_dir = "/d/2" priority = 0 }\n'
+     '  node "o3" { host = "db3.example" data_dir = "/d/3" ssh_host = "db3.ssh" } }\n'
+     'cluster "one" { node "x" { host = "/run/pg" } }\ncluster "reports" { service_user = "lp" failover = manual node "r1" { host = "10.1.1.1" } node "r2" { host = "10.1.1.2" } }\n'
+     'database "shop" { cluster = "orders" }\ndatabase "facts" { cluster = "reports" }\ndatabase "*" { cluster = "one" }\n')
+file('rejoin2.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.returning() return "rejoin" end\nM.rejoin = lp.rejoin\nreturn M\n')
+CONFIGURED = HEAD + """
+t.case("as it stands there", function(sim)
+  sim:configured { reports = { primary = "r2" }, %s }
+  sim:run "1s" t.is(sim:primary(), "o1") t.is(sim:primary "reports", "r2") t.is(sim:primary "one", "x")
+  sim:kill "o1" sim:kill "r2" sim:run "3s"
+  t.is(sim:primary(), "o3", "o2 must not") t.is(sim:primary "reports", nil)
+  t.routes(sim, "update t set x = 1", { database = "shop", to = "o3" }) t.routes(sim, "select 1", { database = "anything", to = "x" })
+  sim:run "60s" t.called(sim, "rejoin", "o1") t.ok(sim:is_streaming "o1") t.ok(not sim:is_quarantined "o1")
+end)
+"""
+file('configured_test.lua', CONFIGURED % '')
+status, out, err = test('-c', f'{home}/conf.d', '--seeds', '10', f'{home}/configured_test.lua')
+is_((status, err), (0, ''), 'test -c: a configuration as it stands')
+if status:
+    print('# ' + out.replace('\n', '\n# '))
+status, out, err = test(file('configured_test.lua', CONFIGURED % 'path = "conf.d", clients = false'))
+is_((status, err), (0, ''), '… or named by the test')
+for body, told in (('sim:configured()', r'which configuration'), ('sim:configured { path = "none" }', r'none'), ('sim:configured { path = "conf.d", who = 7 }', 'not who'),
+                   ('sim:configured { path = "conf.d", orders = { primary = "r1" } }', r'cluster orders has no node r1')):
+    status, out, err = case(body)
+    like(out, told, f'{body} fails and says why')
+
 # -- who comes back
 file('rejoin.lua', 'local lp = require "lunapool"\nlocal M = { api = 1 }\nfunction M.returning() return "rejoin" end\n'
      'function M.rejoin(op, node, primary)\n  local ok, err = lp.rewind(node, primary)\n  if not ok then return nil, err end\n'
@@ -253,7 +285,7 @@ with open(f'{ROOT}/lua/lunapool/meta/test.lua') as f:
     stubs = f.read()
 with open(f'{ROOT}/docs/testing-policies.md') as f:
     manual = f.read()
-is_(sorted(re.findall(r'^function sim:(\w+)', stubs, re.M)), sorted(methods + ['cluster', 'clusters']), 'the stubs have all methods, and no others')
+is_(sorted(re.findall(r'^function sim:(\w+)', stubs, re.M)), sorted(methods + ['cluster', 'clusters', 'configured']), 'the stubs have all methods, and no others')
 is_(sorted(re.findall(r'^function t\.(\w+)', stubs, re.M)), sorted(functions), '… and all functions')
 is_([m for m in methods if not re.search(rf'\b{m}\(', manual) and f'sim:{m} ' not in manual], [], 'the manual has all methods')
 is_([m for m in functions if f't.{m}(' not in manual], [], '… and all functions')

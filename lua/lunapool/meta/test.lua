@@ -63,6 +63,10 @@ local sim = {}
 ---without it main.lua is that of main_test.lua, if it is there. sync: synchronous_standby_names. clients = false: nobody reads and writes.
 ---@param options? {primary?: string, standbys?: string[], nodes?: table<string, table<string, any>>, policy?: string|false, sync?: string, clients?: boolean, [string]: any}
 function sim:cluster(options) end
+---The clusters of a configuration, as they stand there: that of lunapool test -c PATH, or path, relative to the test's file. A table by a cluster's
+---name says who its primary is (its first node) and what its synchronous_standby_names are.
+---@param options? {path?: string, clients?: boolean, [string]: {primary?: string, sync?: string}}
+function sim:configured(options) end
 ---Several, each with a name of its own, and nodes that have names of their own; the first one is meant where none is named.
 ---@param list table[] Each as sim:cluster() takes it, with name.
 function sim:clusters(list) end
