@@ -74,6 +74,8 @@ void sim_lag_bytes(struct sim *s, int node, uint64_t bytes);
 void sim_lag_time(struct sim *s, int node, uint64_t us); /* it replays so much later */
 /* ACT at NODE (-1: at any): "promote", "follow_primary", or another hook's name; the next N times. */
 void sim_act_fails(struct sim *s, const char *act, int node, unsigned n);
+void sim_promotes_amiss(
+    struct sim *s, int node); /* its promotions make it writable on the timeline that it was on, and say that they are done */
 void sim_act_hangs(struct sim *s, const char *act, int node, unsigned n);
 /* What others do: */
 void sim_promote(struct sim *s, int node);
@@ -96,6 +98,7 @@ uint64_t sim_order_drain(struct sim *s, int cluster, const char *node, uint64_t 
                          struct err *err); /* 0: the configured time */
 enum ops_answer sim_answer(const struct sim *s, int cluster, uint64_t order,
                            struct err *err);              /* of the life that took the order */
+void sim_allow_loss(struct sim *s, int cluster);          /* synchronous writes may be lost from now on: the operator says so */
 void sim_keep_busy(struct sim *s, int node, uint64_t us); /* clients use a connection to it for so long */
 
 struct sim_task_end {

@@ -62,6 +62,16 @@ static unsigned on_busy(void *arg, uint32_t node_id)
 	return clients_busy(s, node_of_id(s, node_id));
 }
 
+/* Who uses a connection may be in no transaction, and only keep or hear something there. */
+static struct ops_rests on_rests(void *arg, uint32_t node_id)
+{
+	struct sim *s = arg;
+	int node = node_of_id(s, node_id);
+	if (node >= 0)
+		must_on_rests(s, &s->nodes[node]);
+	return (struct ops_rests){ .keep = sim_random(s, 2), .hear = sim_random(s, 2) };
+}
+
 /* Clients here have their connections when they need them. */
 static unsigned on_opening(void *arg, uint32_t node_id)
 {
@@ -170,7 +180,7 @@ static void put_together(struct sim *s, struct conf *conf, struct hook_set *hook
 	powers_init(&l->powers, &l->roles, on_busy, s);
 	l->hooks = hooks_new(&(struct hooks_env){ s->loop, l->resolver, &l->mailbox, l->board, &l->powers.hooks, &s->stage, "" });
 	l->journal = journal_simulated(&s->disk);
-	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits, NULL };
+	l->pools = (struct keeper_pools){ s, on_progress, on_busy, on_opening, on_nobody_waits, on_rests };
 	roles_remember(l->roles, l->journal, l->records, &l->pools);
 	hooks_apply(l->hooks, hooks);
 	hooks_on_publish(l->hooks);

@@ -23,7 +23,8 @@
 	METHOD(partition)                                                                                                            \
 	METHOD(heal)                                                                                                                 \
 	METHOD(lag)                                                                                                                  \
-	METHOD(slow) METHOD(refuse) METHOD(hang) METHOD(disk_full) METHOD(hook_fails) METHOD(hook_hangs) METHOD(leader_dies_at)      \
+	METHOD(slow)                                                                                                                 \
+	METHOD(refuse) METHOD(hang) METHOD(disk_full) METHOD(hook_fails) METHOD(hook_hangs) METHOD(leader_dies_at)                   \
 	    METHOD(switchover) METHOD(detach) METHOD(attach) METHOD(maintenance) METHOD(run) METHOD(now) METHOD(primary)             \
 	        METHOD(write_outage) METHOD(writes) METHOD(lost_writes) METHOD(promotions) METHOD(epoch) METHOD(calls) METHOD(is_up) \
 	            METHOD(is_writable) METHOD(is_streaming) METHOD(is_quarantined) METHOD(answers) METHOD(promote) METHOD(follow)   \

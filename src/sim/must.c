@@ -74,6 +74,13 @@ static void must_on_restoring(struct sim *s, const struct node *n, enum operatio
 		sim_violate(s, "something is done to %s, and it is not kept away", n->name);
 }
 
+void must_on_rests(struct sim *s, const struct node *n)
+{
+	const struct ops *o = life_ops(s, group_of(s, n));
+	if (group_of(s, n)->record.op.kind != OPERATION_SWITCHOVER || ops_parting(o, n->name) == OPS_STAYS || ops_is_cut(o, n->name))
+		sim_violate(s, "who only listens leaves in switchovers, before %s is cut off", n->name);
+}
+
 void must_on_act(struct sim *s, const char *act, const struct node *n)
 {
 	if (strcmp(act, "promote") == 0)
@@ -98,7 +105,7 @@ void must_on_read(struct sim *s, const struct node *n, const struct written *w)
 /* Who has just been recorded has all that was acknowledged. */
 static void look_at_writes(struct sim *s, const struct group *g)
 {
-	uint64_t lost = g->sync ? sim_lost_writes(s, (int)(g - s->groups)) : 0;
+	uint64_t lost = g->sync && !g->may_lose ? sim_lost_writes(s, (int)(g - s->groups)) : 0;
 	if (lost)
 		sim_violate(s, "no acknowledged synchronous write lost: %s lacks %llu of them", g->record.primary,
 		            (unsigned long long)lost);
@@ -133,6 +140,11 @@ static void look_at(struct sim *s, struct group *g)
 	if (g->record.epoch != g->greatest_epoch)
 		look_at_writes(s, g);
 	g->greatest_epoch = g->record.epoch;
+}
+
+void sim_allow_loss(struct sim *s, int cluster)
+{
+	s->groups[cluster].may_lose = true;
 }
 
 void must_look(struct sim *s)

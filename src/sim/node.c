@@ -191,8 +191,12 @@ static void on_promoted(struct sim *s, struct happening *h)
 	}
 	n->is_promoting = n->in_recovery = n->has_signal = false;
 	detach(s, n);
-	n->branch = add_branch(s, n);
 	n->replayed = n->lsn;
+	if (n->promotes_amiss) {
+		sim_say(s, "%s is out of recovery, on the timeline that it was on", n->name);
+		return;
+	}
+	n->branch = add_branch(s, n);
 	n->promotions++;
 	group_of(s, n)->promotions++;
 	sim_say(s, "%s is out of recovery, on timeline %llu", n->name, (unsigned long long)node_timeline(s, n));
@@ -337,6 +341,11 @@ void sim_heal(struct sim *s, int node)
 	n->slow_us = n->lag_bytes = n->lag_us = 0;
 	catch_up(s, n);
 	links_go_on(s, n);
+}
+
+void sim_promotes_amiss(struct sim *s, int node)
+{
+	s->nodes[node].promotes_amiss = true;
 }
 
 void sim_refuse(struct sim *s, int node)

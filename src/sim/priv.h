@@ -71,6 +71,7 @@ struct node {
 	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
 	bool in_recovery, has_signal;    /* standby.signal is there: it will come up as a standby */
 	bool is_promoting, is_by_others; /* by nobody whom Lunapool has asked */
+	bool promotes_amiss;             /* that begins no timeline */
 	int branch;
 	uint64_t lsn, replayed;
 	int upstream, next_upstream; /* that its settings name: in force; not yet read */
@@ -180,6 +181,7 @@ struct group {
 	size_t durable_len;
 	struct record record; /* as it reads */
 	/* what must be */
+	bool may_lose;
 	uint64_t greatest_epoch, of_operation;
 	unsigned promotions, promotions_of_it;
 };
@@ -191,6 +193,7 @@ const struct topo_cluster *group_seen(const struct sim *s,
 
 void must_look(struct sim *s);
 void must_on_recorded(struct sim *s, const struct group *g, uint64_t epoch_before);
+void must_on_rests(struct sim *s, const struct node *n); /* who only listens there is counted, in order to take leave */
 void must_on_act(struct sim *s, const char *act, const struct node *n); /* a hook, or what is done in its stead */
 void must_on_acknowledged(struct sim *s, const struct node *n);
 void must_on_promoted(struct sim *s, const struct node *n);

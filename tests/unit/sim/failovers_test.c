@@ -147,16 +147,15 @@ static void a_switchover_is_whole_or_nothing(void **state)
 	assert_true(done > 50 && not_done > 10);
 }
 
-/* I28. */
 /* Row 47: the OOM killer takes a backend of the primary, again and again; sometimes it takes long. */
 static void who_crashes_too_often_is_replaced(void **state)
 {
-	for (uint64_t n = 1; n <= 30; n++) {
+	for (uint64_t n = 1; n <= ORDERS(30); n++) {
 		bool is_seldom = n % 2;
 		begin(n);
 		for (int i = 0; i < 12; i++) {
 			expect(is_seldom || i > 5 || is_primary("a"), "the budget is 5");
-			int p = sim_node_named(s, sim_record(s)->primary);
+			int p = sim_node_named(s, sim_record(s, 0)->primary);
 			sim_kill(s, p);
 			sim_start(s, p);
 			run((is_seldom ? 13 : 3) * US_PER_S);
@@ -164,11 +163,36 @@ static void who_crashes_too_often_is_replaced(void **state)
 				break;
 		}
 		expect_all_well();
-		expect(sim_promotions(s) == (is_seldom ? 0 : 1), is_seldom ? "nothing was begun" : "one promotion");
+		expect(sim_promotions(s, 0) == (is_seldom ? 0 : 1), is_seldom ? "nothing was begun" : "one promotion");
 		end();
 	}
 }
 
+/* A promotion begins a timeline: who is writable on the recorded one was none.  Another takes its place, or the old primary goes on. */
+static void who_is_writable_on_the_recorded_timeline_was_not_promoted(void **state)
+{
+	for (uint64_t n = 1; n <= ORDERS(60); n++) {
+		begin_as(n, &(struct sim_conf){ .is_quiet = true });
+		sim_promotes_amiss(s, 1);
+		sim_lag_bytes(s, 2, 1000);
+		if (n % 2)
+			sim_promotes_amiss(s, 2);
+		run(100 * MS);
+		sim_kill(s, 0);
+		(n % 3 ? run : run_with_deaths)(8 * US_PER_S);
+		if (n % 2)
+			sim_start(s, 0);
+		expect_all_well();
+		expect(is_primary(n % 2 ? "a" : "c"), "who is primary");
+		expect(sim_record(s, 0)->epoch == (n % 2 ? 1 : 2), "the epoch");
+		expect(sim_record(s, 0)->past[0].end == (n % 2 ? END_ABORTED : END_DONE), "how it has ended");
+		expect(record_is_barred(sim_record(s, 0), "b"), "it is kept away");
+		expect_text(record_node(sim_record(s, 0), "b")->why, "that is no promotion");
+		end();
+	}
+}
+
+/* I28. */
 static void failovers_are_damped(void **state)
 {
 	begin_as(3, &(struct sim_conf){ .is_quiet = true });
@@ -197,6 +221,7 @@ int main(void)
 		cmocka_unit_test(what_others_promote),
 		cmocka_unit_test(a_switchover_is_whole_or_nothing),
 		cmocka_unit_test(who_crashes_too_often_is_replaced),
+		cmocka_unit_test(who_is_writable_on_the_recorded_timeline_was_not_promoted),
 		cmocka_unit_test(failovers_are_damped),
 	};
 	return run_cases(tests, ARRAY_LEN(tests));

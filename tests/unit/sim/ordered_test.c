@@ -71,6 +71,59 @@ static void an_order_may_allow_a_loss(void **state)
 	}
 }
 
+/* Row 39: the primary and the synchronous standby are lost; who is named with the loss takes its place, also where a promotion has failed before. */
+static void a_named_node_may_lack_what_was_acknowledged(void **state)
+{
+	unsigned joined = 0;
+	for (uint64_t n = 1; n <= ORDERS(60); n++) {
+		begin_as(n, &(struct sim_conf){ .sync = "b", .is_quiet = n % 2, .settings = n % 3 ? NULL : "failover = manual\n" });
+		sim_act_fails(s, "promote", 1, 1000);
+		if (n % 2 == 0)
+			sim_kill(s, 1); /* else it dies when it is being promoted, in vain */
+		sim_kill(s, 0);
+		run(US_PER_S / 4);
+		if (n % 3 == 0 && n % 2)
+			order(OPS_ORDER_FAILOVER, "");
+		for (int i = 0; i < 3000 && n % 2 && !sim_record(s, 0)->op.has_no_return; i++)
+			run(MS);
+		sim_kill(s, 1);
+		run(6 * US_PER_S);
+		joined += sim_record(s, 0)->op.has_no_return;
+		expect(sim_promotions(s, 0) == 0, "nobody is promoted");
+		refused(OPS_ORDER_FAILOVER, "", "acknowledged may be");
+		refused(OPS_ORDER_FAILOVER, "c", "acknowledged may be");
+		refused(OPS_ORDER_FAILOVER_WITH_LOSS, "", "acknowledged may be");
+		sim_allow_loss(s, 0);
+		order(OPS_ORDER_FAILOVER_WITH_LOSS, "c");
+		expect_all_well();
+		expect(sim_record(s, 0)->epoch == 2 && sim_promotions(s, 0) == 1 && is_primary("c"), "who was named, once");
+		expect_text(sim_record(s, 0)->past[0].judged, "c: commits that were acknowledged may be lost");
+		expect(sim_record(s, 0)->past[0].allows_loss, "it is recorded");
+		end();
+	}
+	assert_true(joined > 10);
+}
+
+/* Who has given the order has an answer. */
+static void an_order_in_vain_is_answered(void **state)
+{
+	for (uint64_t n = 1; n <= ORDERS(40); n++) {
+		struct err err = { .text = "" };
+		begin_manual(n, false, "");
+		sim_promotes_amiss(s, 1);
+		sim_promotes_amiss(s, 2);
+		sim_kill(s, 0);
+		run(2 * US_PER_S);
+		uint64_t id = order(OPS_ORDER_FAILOVER, n % 2 ? "" : "b");
+		for (int i = 0; i < 20 && sim_answer(s, 0, id, &err) == OPS_WAITS; i++)
+			run(US_PER_S);
+		expect(sim_answer(s, 0, id, &err) == OPS_FAILED, "it has failed");
+		expect_text(err.text, "no node may take its place");
+		expect(sim_record(s, 0)->epoch == 1, "the epoch");
+		end();
+	}
+}
+
 /* The one who was named dies on the way: before the point of no return nobody else is taken in his place. */
 static void nobody_else_than_the_named_one(void **state)
 {
@@ -170,6 +223,8 @@ int main(void)
 		cmocka_unit_test(a_manual_failover_waits_for_its_order),
 		cmocka_unit_test(an_order_may_allow_a_loss),
 		cmocka_unit_test(nobody_else_than_the_named_one),
+		cmocka_unit_test(a_named_node_may_lack_what_was_acknowledged),
+		cmocka_unit_test(an_order_in_vain_is_answered),
 		cmocka_unit_test(a_drain_ends_detached_or_as_before),
 		cmocka_unit_test(what_ends_a_drain),
 	};
