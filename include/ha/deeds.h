@@ -1,5 +1,5 @@
 /*
- * deeds — what an operation does to a node, by SQL alone: promote it, make it follow another.
+ * deeds — what an operation does to a node, by SQL alone: promote it, make it follow another, drop slots that it does not need any more.
  *
  * The promotion is fired, looked for every few ms and fired again: one that meets the moment in which the receiver goes away is noticed by PostgreSQL
  * only wal_retrieve_retry_interval later.
@@ -21,9 +21,12 @@ struct deed_env {
 /* Done when the node says that it is out of recovery. */
 struct deed *deed_promote(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
                           void *arg);
-/* Done when its settings name HOST and PORT as its primary and it was told to read them. */
-struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const char *host, uint16_t port,
-                         uint64_t timeout_us, deed_fn fn, void *arg);
+/* Done when its settings name PRIMARY and it was told to read them; WITH_SLOT: the slot that they name is made there before. */
+struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const struct service_target *primary,
+                         bool with_slot, uint64_t timeout_us, deed_fn fn, void *arg);
+/* A standby that may have been primary drops the slots that its standbys had there: those with which USERS, N application_names, receive from PRIMARY. */
+struct deed *deed_tidy(const struct deed_env *env, const struct service_target *node, const struct service_target *primary,
+                       const char *const *users, size_t n, uint64_t timeout_us, deed_fn fn, void *arg);
 /* Done when all that was committed there is on its disk, and so is sent to its standbys. */
 struct deed *deed_settle(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
                          void *arg);

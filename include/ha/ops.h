@@ -40,8 +40,9 @@ struct ops_conf {
 	uint64_t rejoin_timeout_us, recover_timeout_us, drain_timeout_us;
 };
 
-/* SETTLE: everything that was committed there is on its disk, whoever waited for that.  FETCH: it receives from another standby.  REJOIN, RECOVER: only a policy can. */
-enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE, OPS_ACT_FETCH, OPS_ACT_REJOIN, OPS_ACT_RECOVER };
+/* SETTLE: everything that was committed there is on its disk, whoever waited for that.  FETCH: it receives from another standby.  TIDY: it
+ * needs no slots for those who follow another now.  REJOIN, RECOVER: only a policy can. */
+enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE, OPS_ACT_FETCH, OPS_ACT_TIDY, OPS_ACT_REJOIN, OPS_ACT_RECOVER };
 /* What a node in quarantine is found to be. */
 enum ops_condition { OPS_AWAY, OPS_DOWN, OPS_STANDBY, OPS_WRITABLE };
 /* … and what is to be done about it: nothing; the operation; it is told whom to follow. */
@@ -70,7 +71,7 @@ struct ops_env {
 	unsigned (*wanted)(void *arg, const char *node);        /* clients that wait for one; NULL: none do */
 	void (*look)(void *arg);                                /* every node is to be asked now */
 	const struct ops_picture *(*picture)(void *arg);
-	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW, FETCH, REJOIN and RECOVER. */
+	/* -> ops_on_act() with ID; PRIMARY is for FOLLOW, FETCH, TIDY, REJOIN and RECOVER. */
 	void (*act)(void *arg, uint64_t id, enum ops_act what, const char *node, const char *primary, uint64_t timeout_us);
 	void (*forget_act)(void *arg, uint64_t id); /* its end is not awaited any more */
 	/* May be NULL.  Of the N nodes in ORDER, indices of the picture, who may become primary: which of them shall, in which order; how many of them.

@@ -155,6 +155,23 @@ function lp.stop(node, options)
   return output and true, err
 end
 
+-- Who has a primary_slot_name gets nothing without such a slot at the primary; told to read its settings, it tries again at once.
+local make_slot = "select pg_create_physical_replication_slot($1, true) " ..
+  "where not exists (select from pg_replication_slots where slot_name = $1)"
+
+local function give_slot(node, primary)
+  local rows, err = lp.sql(node, "select current_setting('primary_slot_name') as name")
+  if rows and rows[1].name ~= "" then
+    rows, err = lp.sql(primary, make_slot, { rows[1].name })
+    if rows and #rows > 0 then
+      rows, err = lp.sql(node, "select pg_reload_conf()")
+    end
+  end
+  if not rows then
+    lp.log(node.name .. " may have no slot at " .. primary.name .. ": " .. err.message, "warn")
+  end
+end
+
 -- A standby's settings are written with the server down: the last line of a name in postgresql.auto.conf counts.
 local write_settings = [[
 set -e
@@ -191,13 +208,22 @@ function lp.start_standby(node, primary, options)
     elseif not rows[1].is_standby then
       return nil, native.error { kind = "state", message = node.name .. " runs, but not as a standby" }
     end
+    give_slot(node, primary)
     return true
   end)
 end
 
 -- A rewind that was cut off leaves what is neither the old nor the new: beside the directory it says so until it is done.  What pg_rewind refuses
 -- it refuses before it has read the list of files, and nothing has changed then.  (A standby that crashed recovers as a single user only without its signal.)
-local rewind_once = [[
+-- What comes from the other node has its settings, too; two standbys cannot share a slot, so each keeps its own primary_slot_name.
+local own_slot = [[
+get_slot() { slot=$(grep -hs '^ *primary_slot_name *=' "$1/postgresql.auto.conf" | tail -n 1); }
+put_slot() {
+  [ ! -e "$1/postgresql.auto.conf" ] || sed -i '/^ *primary_slot_name *=/d' "$1/postgresql.auto.conf"
+  [ -z "$slot" ] || printf '\n%s\n' "$slot" >>"$1/postgresql.auto.conf"
+}
+]]
+local rewind_once = own_slot .. [[
 dir=$1; shift
 if [ -e "$dir.rewinding" ]; then
   exec 9>>"$dir.rewinding"
@@ -206,12 +232,15 @@ if [ -e "$dir.rewinding" ]; then
 fi
 exec 9>"$dir.rewinding" && flock -n 9 || exit 1
 rm -f "$dir/standby.signal"
+get_slot "$dir"
 said=$(LC_ALL=C "$@" 2>&1); status=$?
-printf '%s\n' "$said" >&2
-if [ $status -gt 127 ] || { [ $status -gt 0 ] && printf '%s\n' "$said" | grep -Eq 'file list|need to copy|kB [(][0-9]'; }; then
-  exit $status
+if [ $status -eq 0 ]; then
+  put_slot "$dir"
+  rm -f "$dir.rewinding"
+elif [ $status -le 127 ] && ! printf '%s\n' "$said" | grep -Eq 'file list|need to copy|kB [(][0-9]'; then
+  rm -f "$dir.rewinding"
 fi
-rm -f "$dir.rewinding"
+printf '%s\n' "$said" >&2 # maybe nobody reads it any more, which ends us
 exit $status]]
 
 -- The third value: pg_rewind cannot help.
@@ -250,8 +279,10 @@ if [ -e "$1.rewinding" ]; then
 fi
 if [ ! -e "$1" ] && [ -e "$1.before" ]; then mv "$1.before" "$1"; fi
 rm -rf "$1.copy" "$1.failed"]]
-local take_place = [[
+local take_place = own_slot .. [[
 set -e
+get_slot "$1" || true
+put_slot "$1.copy"
 : >"$1.copy/lunapool.copy"
 if [ -e "$1/lunapool.copy" ] && [ -e "$1.before" ]; then
   mv "$1" "$1.failed"
@@ -308,6 +339,7 @@ local timeline_received = "select max(received_tli) as timeline from pg_stat_wal
 -- Lets a standby that runs follow PRIMARY from now on.  True when it receives what that writes.
 function lp.follow(node, primary, options)
   options = options or {}
+  give_slot(node, primary)
   local output, err = make_standby(node, primary, options)
   if output then
     output, err = at(node, options, { program(node, "pg_ctl"), "reload", "-D", data_dir(node) })

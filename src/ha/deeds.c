@@ -3,7 +3,11 @@
  *
  *   promote:  fire ──► look ──in recovery──► wait LOOK_US ──► look …    after FIRE_US: fire again      out of recovery: done
  *   settle:   a commit: done
- *   follow:   read primary_conninfo ──► alter system ──► reload: done
+ *   follow:   read primary_conninfo, primary_slot_name ──► at the primary: the slot, if it has none of that name ──► alter system ──► reload: done
+ *   tidy:     at the primary: the slots that others get their WAL from now ──► those of these names that nobody uses here: dropped, done
+ *
+ * A slot keeps its WAL for ever: only one whose user is seen at the primary is dropped where it was left behind, and a slot is made only for who has its
+ * name in his settings.
  *
  * Always: exactly one question or the timer is under way;  after the deadline it fails, whatever is under way.
  */
@@ -23,17 +27,21 @@
 #define FIRE_US (60 * US_PER_MS)
 #define QUESTION_US (2 * US_PER_S)
 #define CONNINFO_MAX 2048
+#define SLOT_MAX 64 /* NAMEDATALEN */
+#define SLOTS_MAX 4096
 
 struct deed {
 	struct loop *loop;
-	struct service *service;
+	struct service *service, *primary; /* primary: whom it follows; NULL: it does not matter */
 	struct loop_timer timer;
 	uint64_t deadline_us, fired_us;
 	deed_fn fn;
 	void *arg;
-	char *host; /* of the primary that is to be followed */
+	char *host; /* where slots are made, or dropped */
 	uint16_t port;
-	char sql[CONNINFO_MAX * 2 + 64];
+	bool with_slot;
+	char slot[SLOT_MAX];
+	char sql[CONNINFO_MAX * 2 + 64], ahead[SLOTS_MAX]; /* AHEAD is asked before SQL */
 };
 
 static void end(struct deed *d, bool is_done, const struct err *err)
@@ -45,11 +53,16 @@ static void end(struct deed *d, bool is_done, const struct err *err)
 	fn(arg, is_done, err ? &copy : NULL);
 }
 
-static void ask(struct deed *d, const char *sql, service_fn fn)
+static void ask_there(struct deed *d, struct service *where, const char *sql, service_fn fn)
 {
 	uint64_t now = clock_us(), left = d->deadline_us > now ? d->deadline_us - now : 1;
-	bool is_asking = service_ask(d->service, sql, left < QUESTION_US ? left : QUESTION_US, fn, d);
+	bool is_asking = service_ask(where, sql, left < QUESTION_US ? left : QUESTION_US, fn, d);
 	ASSERT(is_asking);
+}
+
+static void ask(struct deed *d, const char *sql, service_fn fn)
+{
+	ask_there(d, d->service, sql, fn);
 }
 
 /* -- promote ------------------------------------------------------------------------------------------- */
@@ -210,6 +223,35 @@ static void put_literal(char *out, size_t room, const char *text)
 	out[len + 1] = 0;
 }
 
+/* 42710: somebody else has just made it.  Without a slot it is told all the same: an administrator may make one. */
+static void on_slot(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	if (err && strcmp(err->sqlstate, "42710") != 0)
+		log_warn(NULL, "slot_not_made", KV_STR("slot", d->slot), KV_STR("host", d->host), KV_INT("port", d->port), KV_ERR(err),
+		         KV_STR("effect", "its standby receives nothing until there is one"));
+	else if (!err && n > 0)
+		log_info(NULL, "slot_made", KV_STR("slot", d->slot), KV_STR("host", d->host), KV_INT("port", d->port));
+	ask(d, d->sql, on_altered);
+}
+
+/* What PostgreSQL takes for a slot's name (ReplicationSlotValidateName), so that it needs no quoting. */
+static bool is_slot_name(const char *text)
+{
+	size_t len = strspn(text, KEY_LETTERS);
+	return len > 0 && len < SLOT_MAX && !text[len];
+}
+
+static void make_slot(struct deed *d, const char *name)
+{
+	snprintf(d->slot, sizeof d->slot, "%s", name);
+	snprintf(d->ahead, sizeof d->ahead,
+	         "select pg_create_physical_replication_slot('%s', true) "
+	         "where not exists (select from pg_replication_slots where slot_name = '%s')",
+	         d->slot, d->slot);
+	ask_there(d, d->primary, d->ahead, on_slot);
+}
+
 static void on_conninfo(void *arg, const char *const *values, unsigned n, const struct err *err)
 {
 	struct deed *d = arg;
@@ -219,14 +261,45 @@ static void on_conninfo(void *arg, const char *const *values, unsigned n, const 
 		end(d, false, err);
 		return;
 	}
-	if (n != 1 || !values[0] || !deed_conninfo(values[0], d->host, d->port, conninfo, sizeof conninfo)) {
+	if (n != 2 || !values[0] || !deed_conninfo(values[0], d->host, d->port, conninfo, sizeof conninfo)) {
 		err_set(&bad, "0A000", "its primary_conninfo is neither a list of key = value nor a URI that could be read");
 		end(d, false, &bad);
 		return;
 	}
 	snprintf(d->sql, sizeof d->sql, "alter system set primary_conninfo = '");
 	put_literal(d->sql, sizeof d->sql, conninfo);
-	ask(d, d->sql, on_altered);
+	if (d->with_slot && values[1] && is_slot_name(values[1]))
+		make_slot(d, values[1]);
+	else
+		ask(d, d->sql, on_altered);
+}
+
+/* -- tidy ---------------------------------------------------------------------------------------------- */
+
+static void on_dropped(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	if (!err && n == 2 && values[0])
+		log_info(NULL, "slots_dropped", KV_STR("slots", values[0]), KV_STR("host", d->host), KV_INT("port", d->port),
+		         KV_STR("reason", "who used them gets his WAL from the primary now"));
+	on_last(arg, values, n, err);
+}
+
+static void on_used(void *arg, const char *const *values, unsigned n, const struct err *err)
+{
+	struct deed *d = arg;
+	if (err || n != 1 || !values[0]) {
+		on_last(d, values, n, err);
+		return;
+	}
+	int len = snprintf(d->sql, sizeof d->sql,
+	                   "select string_agg(slot_name, ' '), count(pg_drop_replication_slot(slot_name)) from pg_replication_slots "
+	                   "where slot_type = 'physical' and not temporary and not active and slot_name in (%s)",
+	                   values[0]);
+	if (len < 0 || (size_t)len >= sizeof d->sql)
+		on_last(d, values, n, NULL); /* too many: they stay */
+	else
+		ask(d, d->sql, on_dropped);
 }
 
 /* -- public -------------------------------------------------------------------------------------------- */
@@ -252,13 +325,43 @@ struct deed *deed_promote(const struct deed_env *env, const struct service_targe
 	return d;
 }
 
-struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const char *host, uint16_t port,
-                         uint64_t timeout_us, deed_fn fn, void *arg)
+static struct deed *deed_of_two(const struct deed_env *env, const struct service_target *node,
+                                const struct service_target *primary, const struct service_target *of_slots, uint64_t timeout_us,
+                                deed_fn fn, void *arg)
 {
 	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
-	d->host = mem_text(host);
-	d->port = port;
-	ask(d, "select current_setting('primary_conninfo')", on_conninfo);
+	d->primary = service_new(env->loop, env->resolver, env->mailbox, primary);
+	d->host = mem_text(of_slots->host);
+	d->port = of_slots->port;
+	return d;
+}
+
+struct deed *deed_follow(const struct deed_env *env, const struct service_target *node, const struct service_target *primary,
+                         bool with_slot, uint64_t timeout_us, deed_fn fn, void *arg)
+{
+	struct deed *d = deed_of_two(env, node, primary, primary, timeout_us, fn, arg);
+	d->with_slot = with_slot;
+	ask(d, "select current_setting('primary_conninfo'), current_setting('primary_slot_name')", on_conninfo);
+	return d;
+}
+
+struct deed *deed_tidy(const struct deed_env *env, const struct service_target *node, const struct service_target *primary,
+                       const char *const *users, size_t n, uint64_t timeout_us, deed_fn fn, void *arg)
+{
+	struct deed *d = deed_of_two(env, node, primary, node, timeout_us, fn, arg);
+	snprintf(d->ahead, sizeof d->ahead,
+	         "select string_agg(quote_literal(s.slot_name::text), ',') from pg_replication_slots s "
+	         "join pg_stat_replication r on r.pid = s.active_pid where s.slot_type = 'physical' and r.application_name in (''");
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(d->ahead);
+		if (len + 2 * strlen(users[i]) + 8 > sizeof d->ahead) /* of the others nothing is said */
+			break;
+		snprintf(d->ahead + len, sizeof d->ahead - len, ",'");
+		put_literal(d->ahead, sizeof d->ahead, users[i]);
+	}
+	size_t len = strlen(d->ahead);
+	snprintf(d->ahead + len, sizeof d->ahead - len, ")");
+	ask_there(d, d->primary, d->ahead, on_used);
 	return d;
 }
 
@@ -277,6 +380,7 @@ void deed_drop(struct deed *d)
 		return;
 	loop_timer_stop(d->loop, &d->timer);
 	service_free(d->service);
+	service_free(d->primary);
 	mem_free(d->host);
 	mem_free(d);
 }

@@ -20,7 +20,7 @@
  * Always: one proposal at a time, and nothing moves while it is open;  a promotion is asked for only after its target is recorded, and that only
  *         after everybody has seen that the old primary is cut off;  the recorded primary changes together with the epoch;
  *         a node that may have been promoted in vain, and the old primary, are in quarantine from the same record on;
- *         between operations only standbys are told something, whom to follow: all else waits for one;
+ *         between operations only standbys are told something, whom to follow and which slots they need no more: all else waits for one;
  *         what is under way in the background delays nothing: whatever it is in the way of ends it, in the same record.
  */
 #include "opspriv.h"

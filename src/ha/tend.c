@@ -12,6 +12,7 @@
 #include "base/log.h"
 
 #define STRAY_US (10 * US_PER_S) /* until a standby that does not follow is told again */
+#define TIDY_US (10 * US_PER_S)
 #define DAMPED_US (600 * US_PER_S)
 
 static bool adopt(struct ops *o, const struct ops_picture *p, const struct ops_node *n)
@@ -112,6 +113,14 @@ static bool tend_usurper(struct ops *o, const struct ops_picture *p)
 	return false;
 }
 
+/* It may have been primary, and have slots whose standbys have left it: their WAL would be kept for ever. */
+static void tidy(struct ops *o, const char *node)
+{
+	struct act *a = op_act_of(o, node);
+	if (a->state != ACT_RUNS && (o->conf.is_automatic || o->conf.is_manual) && !o->record.is_paused)
+		op_start_act(o, a, OPS_ACT_TIDY, o->record.primary, TIDY_US);
+}
+
 static bool tend_quarantined(struct ops *o, const struct ops_picture *p)
 {
 	for (size_t i = 0; i < p->n_nodes; i++) {
@@ -123,6 +132,7 @@ static bool tend_quarantined(struct ops *o, const struct ops_picture *p)
 		         KV_STR("reason", "it follows the primary on its timeline"));
 		op_draft(o);
 		record_flag(&o->next, name, 0, RECORD_QUARANTINED, "");
+		tidy(o, name);
 		op_propose_beside(o);
 		return true;
 	}

@@ -94,35 +94,68 @@ static bool run_hook(struct undertaking *u)
 	return u->run != NULL;
 }
 
+static struct service_target target_of(const struct conf_cluster *conf, const struct topo_node *n)
+{
+	return (struct service_target){ .host = n->host,
+		                            .port = n->port,
+		                            .dbname = conf->service_dbname,
+		                            .user = conf->service_user,
+		                            .password = conf->service_password,
+		                            .cluster = conf };
+}
+
+/* The other standbys, as they call themselves.  Who has not been given a name is called so by PostgreSQL, be he whose he may. */
+static size_t others(const struct undertaking *u, const char *names[RECORD_NODES_MAX])
+{
+	const struct record *r = ops_record(u->keeper->ops);
+	size_t n = 0;
+	for (size_t i = 0; i < r->n_nodes; i++)
+		if (*r->nodes[i].alias && strcmp(r->nodes[i].name, u->node) != 0 && strcmp(r->nodes[i].alias, "walreceiver") != 0)
+			names[n++] = r->nodes[i].alias;
+	return n;
+}
+
+static struct deed *begin_deed(struct undertaking *u, const struct service_target *node, const struct service_target *primary)
+{
+	const struct deed_env env = { u->keeper->env.loop, u->keeper->env.resolver, u->keeper->env.mailbox };
+	const char *names[RECORD_NODES_MAX];
+	switch (u->what) {
+	case OPS_ACT_SETTLE:
+		return deed_settle(&env, node, u->timeout_us, on_deed, u);
+	case OPS_ACT_PROMOTE:
+		return deed_promote(&env, node, u->timeout_us, on_deed, u);
+	case OPS_ACT_TIDY:
+		return deed_tidy(&env, node, primary, names, others(u, names), u->timeout_us, on_deed, u);
+	default: /* what is fetched once from another standby needs no slot there, which would be left behind */
+		return deed_follow(&env, node, primary, u->what == OPS_ACT_FOLLOW, u->timeout_us, on_deed, u);
+	}
+}
+
+static bool is_by_deed_only(enum ops_act what)
+{
+	return what == OPS_ACT_SETTLE || what == OPS_ACT_FETCH || what == OPS_ACT_TIDY;
+}
+
 static void undertake(struct undertaking *u)
 {
 	struct keeper *k = u->keeper;
 	const struct conf_cluster *conf = NULL;
 	const struct topo_cluster *c = keeper_cluster(k, &conf);
 	const struct topo_node *n = keeper_node(c, u->node), *p = keeper_node(c, u->primary);
-	const struct deed_env env = { k->env.loop, k->env.resolver, k->env.mailbox };
 	if (!n || (*u->primary && !p)) {
 		err_set(&u->why, "42704", "%.100s is not configured any more", n ? u->primary : u->node);
 		loop_defer(k->env.loop, &u->refused);
 		return;
 	}
-	const struct service_target target = { .host = n->host,
-		                                   .port = n->port,
-		                                   .dbname = conf->service_dbname,
-		                                   .user = conf->service_user,
-		                                   .password = conf->service_password,
-		                                   .cluster = conf };
-	bool is_by_sql_only = u->what == OPS_ACT_SETTLE || u->what == OPS_ACT_FETCH;
-	if (!is_by_sql_only && run_hook(u))
+	if (!is_by_deed_only(u->what) && run_hook(u))
 		return;
 	if (is_by_hook_only(u->what)) {
 		err_set(&u->why, "55000", "the policy has no such hook any more, or it could not begin");
 		loop_defer(k->env.loop, &u->refused);
 		return;
 	}
-	u->deed = u->what == OPS_ACT_SETTLE    ? deed_settle(&env, &target, u->timeout_us, on_deed, u)
-	          : u->what == OPS_ACT_PROMOTE ? deed_promote(&env, &target, u->timeout_us, on_deed, u)
-	                                       : deed_follow(&env, &target, p->host, p->port, u->timeout_us, on_deed, u);
+	const struct service_target node = target_of(conf, n), primary = target_of(conf, p ? p : n);
+	u->deed = begin_deed(u, &node, &primary);
 }
 
 static void on_refused(struct loop_defer *d)

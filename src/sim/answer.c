@@ -145,6 +145,7 @@ static void conninfo(struct sim *s, struct node *n, struct answer *a)
 		snprintf(text, sizeof text, "user=replicator application_name=%s host=%s port=%u", n->name,
 		         s->nodes[n->next_upstream].host, s->nodes[n->next_upstream].port);
 	add(a, "current_setting", TYPE_TEXT, text);
+	add(a, "current_setting", TYPE_TEXT, "");
 }
 
 /* Of NAME=value, with or without quotes, as deep as they may be. */
@@ -218,6 +219,8 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *a
 		promote(s, n, a);
 	else if (has(sql, "current_setting('primary_conninfo')"))
 		conninfo(s, n, a);
+	else if (has(sql, "current_setting('primary_slot_name')"))
+		add(a, "name", TYPE_TEXT, "");
 	else if (has(sql, "alter system set primary_conninfo"))
 		write_settings(s, n, sql, a);
 	else if (has(sql, "pg_reload_conf()"))
@@ -226,7 +229,7 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *a
 		fail(a, "25006", "cannot execute it during recovery");
 	else if (has(sql, "pg_is_in_recovery()"))
 		say_recovery(n, sql, a);
-	else if (!has(sql, "pg_logical_emit_message") && strcasecmp(sql, "checkpoint") != 0)
+	else if (!has(sql, "pg_logical_emit_message") && !has(sql, "pg_replication_slots") && strcasecmp(sql, "checkpoint") != 0)
 		fail(a, "0A000", "a simulated server does not know this statement: teach it with sim:answers()");
 }
 

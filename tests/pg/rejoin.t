@@ -143,9 +143,13 @@ with scenario('the primary is killed, and rejoins, rewound'):
     refused(s, 'REJOIN NODE n2', 'the rejoin was given up: not now')
     is_(s.state('n2'), ('quarantined', 'its rejoin failed, try 1: not now'), 'it is in quarantine')
     like(s.proxy.log(), 'node_not_restored.*node=n2 try=1 pause_s=5 reason="not now"', 'with a pause')
+    with open(f'{s.cluster.dir}/n2/postgresql.auto.conf', 'a') as f:
+        f.write("primary_slot_name = 'for_n2'\n")
     out = run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'recover', 'n2'])
     is_(out[0], 0, f'ctl recover: {out[2]}')
     s.expect_standby('n2', 'recovered by order, with pg_basebackup')
+    with s.cluster.at(2) as c, s.cluster.at(int(s.primary()[1])) as p:
+        is_((c.one('show primary_slot_name'), p.q('select slot_name, active from pg_replication_slots')), ('for_n2', [['for_n2', 't']]), 'it has kept its slot\'s name, and has one')
     # Lunapool is killed while pg_rewind runs: it is not run a second time beside itself
     with open(f'{s.programs}/pg_rewind') as f:
         fast = f.read()
@@ -163,8 +167,8 @@ with scenario('the primary is killed, and rejoins, rewound'):
     s.proxy.kill()
     s.proxy.start()
     s.reconnect()
-    s.proxy.wait_log(f'command_left .*node=n{was} pid={pid} ')
-    wait_for(lambda: [r for r in s.admin.table('SHOW TASKS') if r['name'] == 'rejoin' and r['waits_for'] == f'process {pid}, which works at n{was}'], what='the hook to wait')
+    left = s.proxy.wait_log(rf'command_left .*node=n{was} pid=(\d+) ').group(1)  # what runs pg_rewind
+    wait_for(lambda: [r for r in s.admin.table('SHOW TASKS') if r['name'] == 'rejoin' and r['waits_for'] == f'process {left}, which works at n{was}'], what='the hook to wait')
     is_(slow(), ['begin', pid], 'Lunapool was killed under pg_rewind: its hook waits for the end of that one')
     with open(f'{s.programs}/pg_rewind.go', 'w'):
         pass
