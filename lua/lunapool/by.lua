@@ -8,6 +8,15 @@ local lp = require "lunapool"
 return function(options)
   local M = { api = 1, tasks = {} }
 
+  -- A clean stop sends the standbys the last of what was written, so that the old primary can follow as it is.  One that is lost is left alone: to reach
+  -- for it would take longer than all the rest.
+  function M.fence(op, node)
+    if op.kind ~= "switchover" then
+      return nil, "only a switchover stops it"
+    end
+    return lp.stop(node, { here = options.here, timeout = 5 })
+  end
+
   function M.promote(op, node)
     return lp.promote(node, options)
   end

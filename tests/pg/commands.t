@@ -17,8 +17,9 @@ def programs(cluster, i):
     folder = temp_dir()
     for name in ('pg_ctl', 'pg_rewind', 'pg_basebackup'):
         start = f'[ "$1" = start ] && set -- "$@" -o "-p {cluster.ports[i]} -k {cluster.dir}"\n' if name == 'pg_ctl' else ''
+        told = f'exec 2>>{folder}/pg_rewind.log\n' if name == 'pg_rewind' else ''
         with open(f'{folder}/{name}', 'w') as f:
-            f.write(f'#!/bin/sh\ncd /\n{start}[ $(id -u) = 0 ] || exec {BIN}/{name} "$@"\n'
+            f.write(f'#!/bin/sh\ncd /\n{start}{told}[ $(id -u) = 0 ] || exec {BIN}/{name} "$@"\n'
                     f'exec setpriv --reuid=postgres --regid=postgres --clear-groups {BIN}/{name} "$@"\n')
         os.chmod(f'{folder}/{name}', 0o755)
     return folder
@@ -39,6 +40,10 @@ with scenario('by commands'):
 
     def states(name):
         return [r['state'] for r in admin.table('SHOW TASKS') if r['name'] == name]
+
+    def server_log(name):
+        with open(f'{cluster.dir}/{name}.log') as f:
+            return f.read()
 
     def fit(n):
         wait_for(lambda: sum(r['fit'] == 'yes' for r in nodes().values()) == n, 60, f'{n} standbys to be fit')
@@ -63,10 +68,15 @@ with scenario('by commands'):
         admin.q(f'RECOVER {other}')
         fit(2)
         is_(states('recover'), ['done'], 'one is built anew by order')
+        is_((states('fence'), 'not_fenced' in proxy.log()), (['failed'], True), 'a failover does not stop the old primary')
         admin.q(f'SWITCHOVER TO {other}')
         session.q('insert into t values (3)')
+        is_(states('fence')[:1], ['done'], 'a switchover does')
+        like(server_log(new), 'received fast shutdown request(?s:.*)database system is shut down', '… cleanly')
         fit(2)
-        is_((states('rejoin')[:2], nodes()[new]['role']), (['done'] * 2, 'standby'), 'who was primary before a switchover is stopped, rewound, and a standby')
+        with open(f'{own[new]["bin_dir"]}/pg_rewind.log') as f:
+            like(f.read(), 'no rewind required', 'so that the new one has all that it had')
+        is_((states('rejoin')[:2], nodes()[new]['role']), (['done'] * 2, 'standby'), 'who was primary before a switchover is a standby')
         is_(session.one('select count(*) from t'), '3', 'the session has lived through all of it')
     finally:
         proxy.stop()

@@ -106,7 +106,7 @@ static void one_line_is_enough(void **state)
 		hooksrig_load(&rig, text);
 		assert_true(hooks_has(rig.hooks, "main", HOOK_promote) && hooks_has(rig.hooks, "main", HOOK_follow_primary));
 		assert_true(hooks_has(rig.hooks, "main", HOOK_returning) && hooks_has(rig.hooks, "main", HOOK_rejoin));
-		assert_true(hooks_has(rig.hooks, "main", HOOK_recover) && !hooks_has(rig.hooks, "main", HOOK_fence));
+		assert_true(hooks_has(rig.hooks, "main", HOOK_recover) && hooks_has(rig.hooks, "main", HOOK_fence));
 		assert_non_null(strstr(done(HOOK_promote, "pg2", NULL), "node pg2 has no data_dir in the configuration"));
 	}
 }
