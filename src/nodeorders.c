@@ -6,6 +6,7 @@
  */
 #include "app/nodeorders.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "app/app.h"
@@ -71,7 +72,7 @@ static bool what_of(const struct order *o, enum ops_order *what)
 {
 	switch (o->kind) {
 	case ORDER_switchover:
-		*what = OPS_ORDER_SWITCHOVER;
+		*what = o->number ? OPS_ORDER_SWITCHOVER_FORCED : OPS_ORDER_SWITCHOVER;
 		return true;
 	case ORDER_failover:
 		*what = o->number ? OPS_ORDER_FAILOVER_WITH_LOSS : OPS_ORDER_FAILOVER;
@@ -108,6 +109,44 @@ bool nodeorders_is_one(const struct order *o)
 	return what_of(o, &what);
 }
 
+/* Its id; 0: it is not configured. */
+static uint32_t primary_of(const struct topo_cluster *c, const struct ops *ops)
+{
+	for (size_t i = 0; i < c->n_nodes; i++)
+		if (strcmp(c->nodes[i].name, ops_primary(ops)) == 0)
+			return c->nodes[i].id;
+	return 0;
+}
+
+static void add_findings(struct order *o, const char *primary, const char *candidate, char *judged)
+{
+	char line[3 * RECORD_WHY_MAX];
+	snprintf(line, sizeof line, "%s would be the primary instead of %s", candidate, primary);
+	order_add_line(o, line);
+	for (char *at = judged, *end; *at; at = end) {
+		end = strstr(at, "; ");
+		if (end)
+			*end = 0;
+		order_add_line(o, at);
+		end = end ? end + 2 : at + strlen(at);
+	}
+}
+
+bool nodeorders_try_switchover(struct app *a, struct order *o)
+{
+	char candidate[RECORD_NAME_MAX], judged[3 * RECORD_WHY_MAX - 100];
+	const struct topo *t = topo_latest(a->board);
+	const char *node = "";
+	const struct topo_cluster *c = o->database ? cluster_with(t, o->database, &node, &o->err) : cluster_named(t, NULL, &o->err);
+	struct ops *ops = c ? ops_of(a, c->name, &o->err) : NULL;
+	o->has_failed = !ops || !ops_may_switch(ops, node, candidate, sizeof candidate, judged, sizeof judged, &o->err);
+	if (o->has_failed)
+		return false;
+	o->node_id = primary_of(c, ops);
+	add_findings(o, ops_primary(ops), candidate, judged);
+	return true;
+}
+
 bool nodeorders_begin(struct app *a, struct order *o)
 {
 	const struct topo *t = topo_latest(a->board);
@@ -126,6 +165,8 @@ bool nodeorders_begin(struct app *a, struct order *o)
 	o->has_failed = o->number == 0;
 	if (o->number)
 		o->cluster = mem_text(c->name);
+	if (o->number && o->kind == ORDER_switchover)
+		o->node_id = primary_of(c, ops);
 	return o->number != 0;
 }
 

@@ -5,7 +5,7 @@
  *              \--> under way: published, workers sent on errands --everybody has seen it, all errands are back, its condition holds--> answered
  *
  * An order that waits is looked at by a timer; a PAUSE that is given up (too late, cancelled, its client gone) is taken back.  What concerns
- * databases, nodes and tasks is in dborders.c, nodeorders.c and taskorders.c.
+ * databases, nodes and tasks is in dborders.c, nodeorders.c and taskorders.c, and who is in the way of a switchover in obstacles.c.
  *
  * Always: an order is answered once, or dropped with its client; errands name an order that waits for them.
  */
@@ -197,8 +197,13 @@ static void look_at(struct orders *os, struct order *o)
 			orders_refuse(o, "57014", "canceling statement due to user request");
 		return;
 	}
-	if (o->outstanding || !topo_is_seen(os->app->board, o->generation) || !has_held(os, o))
+	if (o->outstanding || !topo_is_seen(os->app->board, o->generation))
 		return;
+	if (!has_held(os, o)) {
+		obstacles_look(os, o);
+		return;
+	}
+	obstacles_tell(o);
 	if (o->kind == ORDER_kill_client && !o->found)
 		orders_refuse(o, "42704", "there is no client with this id");
 	else
@@ -224,6 +229,7 @@ static void on_errand(void *arg, struct errand *e)
 		return;
 	}
 	o->found += e->found;
+	obstacles_hear(o, e);
 	if (--o->outstanding == 0 && o->is_answered)
 		order_free(o);
 }
@@ -289,6 +295,7 @@ static void on_abandoned(void *arg, const struct console_place *from, bool is_go
 #define do_disable dborders_disable
 #define do_enable dborders_enable
 #define do_kill dborders_kill
+#define do_switchover_dry_run obstacles_dry_run
 #define do_kill_client dborders_kill_client
 #define do_reconnect dborders_reconnect
 #define do_wait_close dborders_wait_close

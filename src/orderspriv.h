@@ -38,6 +38,12 @@ void dborders_wait_close(struct orders *os, struct order *o);
 bool dborders_has_held(struct orders *os, struct order *o); /* false: not yet */
 void dborders_end_pause(struct orders *os, struct order *o, const char *why);
 
+/* obstacles.c */
+void obstacles_dry_run(struct orders *os, struct order *o);
+void obstacles_look(struct orders *os, struct order *o); /* while it is under way */
+void obstacles_hear(struct order *o, struct errand *e);
+void obstacles_tell(struct order *o); /* it is going to be answered */
+
 /* taskorders.c */
 void taskorders_run(struct orders *os, struct order *o);
 void taskorders_stop_task(struct orders *os, struct order *o);

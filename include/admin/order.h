@@ -30,7 +30,8 @@ struct order {
 	uint64_t number;     /* KILL_CLIENT */
 	uint64_t timeout_us; /* PAUSE; 0: as long as it takes */
 	enum order_until until;
-	char *cluster; /* whose keeper is to carry it out, until it has: nodeorders.c */
+	char *cluster;    /* whose keeper is to carry it out, until it has: nodeorders.c */
+	uint32_t node_id; /* SWITCHOVER: the primary */
 	/* the answer */
 	bool has_failed;
 	struct err err;
@@ -40,8 +41,9 @@ struct order {
 	struct dlist link;
 	struct hook_run *run; /* of a task; NULL: it has ended */
 	uint64_t generation, due_us;
-	unsigned outstanding; /* errands */
-	int64_t found;        /* that they brought back */
+	unsigned outstanding;        /* errands */
+	int64_t found;               /* that they brought back */
+	struct obstacles *obstacles; /* obstacles.c's; malloc'ed */
 	bool is_answered;
 };
 struct order *order_new(struct consoles *home, enum order_kind kind);
@@ -51,14 +53,24 @@ void order_add_line(struct order *o, const char *text);
 void order_answer(struct order *o);
 
 /* Part of an order that each worker does for its own clients and servers. */
-enum errand_kind { ERRAND_KILL, ERRAND_KILL_CLIENT, ERRAND_RECONNECT, ERRAND_COUNT_STALE, ERRAND_ECHO };
+enum errand_kind {
+	ERRAND_KILL,
+	ERRAND_KILL_CLIENT,
+	ERRAND_RECONNECT,
+	ERRAND_COUNT_STALE,
+	ERRAND_OBSTACLES, /* those of node `number`, a line each in `text`; `found` of them */
+	ERRAND_ECHO,
+};
+#define ERRAND_LINES_MAX 20
 struct errand {
 	struct letter letter;
 	struct order *order; /* borrowed; it waits.  NULL: of none */
 	enum errand_kind kind;
 	char *database;
 	uint64_t number;
-	int64_t found;
+	int64_t found, hear; /* hear: those who only listen */
+	char *text;          /* NULL: none, or not now */
+	bool is_parting;     /* obstacles: the node was being left */
 	struct consoles *home;
 };
 

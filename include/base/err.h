@@ -15,7 +15,7 @@
 struct err {
 	char sqlstate[6];
 	char text[400];
-	char detail[200]; /* "" if there is none */
+	char detail[600]; /* "" if there is none */
 	char hint[200];   /* "" if there is none */
 };
 

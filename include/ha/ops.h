@@ -90,10 +90,12 @@ void ops_on_routed(struct ops *o); /* everybody has seen what was to be so at th
 void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err);
 
 /* What an administrator wants.  0 with ERR: not now, or not at all; else its number, for ops_answer(). */
+/* FORCED: who keeps state on the primary is cut off, and so is who is still in a transaction behind switchover_timeout. */
 /* SWITCHOVER, FAILOVER: NODE may be "", for the best.  FAILOVER: of a primary that is lost, or of the operation that waits because of it.
  * WITH_LOSS: max_loss does not count in it. */
 enum ops_order {
 	OPS_ORDER_SWITCHOVER,
+	OPS_ORDER_SWITCHOVER_FORCED,
 	OPS_ORDER_FAILOVER,
 	OPS_ORDER_FAILOVER_WITH_LOSS,
 	OPS_ORDER_DETACH,
@@ -105,6 +107,9 @@ enum ops_order {
 	OPS_ORDER_DRAIN
 };
 uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err) MUST_CHECK;
+/* What an order of SWITCHOVER would find now: the CANDIDATE, and what is thought of each.  False with ERR: it would be refused. */
+bool ops_may_switch(struct ops *o, const char *node, char *candidate, size_t room, char *judged, size_t judged_room,
+                    struct err *err) MUST_CHECK;
 /* DRAIN; TIMEOUT_US: 0, the configured one. */
 uint64_t ops_order_drain(struct ops *o, const char *node, uint64_t timeout_us, const char *by, struct err *err) MUST_CHECK;
 enum ops_answer { OPS_WAITS, OPS_DONE, OPS_FAILED };

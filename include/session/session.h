@@ -121,6 +121,14 @@ bool sessions_console_go_on(struct sessions *ss, const struct console_place *pla
 /* Closes the clients of DATABASE (NULL: all but those of the console), or the one with that id.  How many, or whether there was one. */
 unsigned sessions_kill(struct sessions *ss, const char *database);
 bool sessions_kill_client(struct sessions *ss, uint64_t id);
+/* Who has a connection to a node: what a switchover waits for, or, if he only listens, takes along.  True: the node is being left. */
+struct session_obstacle {
+	uint64_t id;
+	const char *user, *database, *why;
+	bool only_hears;
+};
+bool sessions_each_obstacle(struct sessions *ss, uint32_t node_id, void (*fn)(void *arg, const struct session_obstacle *it),
+                            void *arg);
 /* One client, borrowed until the callback returns. */
 enum session_doing { SESSION_DOES_LOGIN, SESSION_DOES_NOTHING, SESSION_DOES_WORK, SESSION_DOES_WAIT, SESSION_DOES_CANCEL };
 struct session_row {

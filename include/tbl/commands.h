@@ -6,7 +6,7 @@
  *   DO(id, words, args, level, lines, sentence)   carried out by the control thread: do_<id>() or its alias in orders.c
  *
  * args: NONE; DATABASE, one or all of them; A_DATABASE; PAUSE, a database and a time, both may be left out; CLIENT, the id in SHOW CLIENTS;
- *       NODE, alone or as cluster.node, with or without NODE in front; NODE_TIME, and a time, which may be left out; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing; LOSS, the same, and ALLOW_DATA_LOSS behind it; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
+ *       NODE, alone or as cluster.node, with or without NODE in front; NODE_TIME, and a time, which may be left out; CLUSTER, may be left out if there is one; CANDIDATE, a node, with or without TO, or nothing, and behind it FORCE or DRY_RUN; LOSS, the same, and ALLOW_DATA_LOSS behind it; UNTIL, of SHUTDOWN; SETTING, key = value; TASK, a task of a policy and what it is given.
  * level: STATS, who may look (auth stats_users), or ADMIN, who may do anything (auth admin_users).
  * lines: the column's name where the answer is lines of text; NULL where it is just done.
  */
@@ -92,8 +92,11 @@
 	DO(stop_task, "STOP TASK", CLIENT, ADMIN, NULL, "Stops what SHOW TASKS shows as running, by its id.")                        \
 	DO(switchover, "SWITCHOVER", CANDIDATE, ADMIN, NULL,                                                                         \
 	   "Makes a standby the primary, the best one if none is named: what would write waits meanwhile. Given up, with nothing "   \
-	   "changed, if "                                                                                                            \
-	   "transactions do not end within switchover_timeout.")                                                                     \
+	   "changed, if transactions do not end within switchover_timeout, or clients keep their server (SHOW PINS) for more than "  \
+	   "LISTEN; it says which. FORCE: these lose it at once, the others behind that time.")                                      \
+	DO(switchover_dry_run, "SWITCHOVER DRY_RUN", CANDIDATE, ADMIN, "finding",                                                    \
+	   "Says what SWITCHOVER would do now: who would be the primary, what is thought of the others, which clients are in the "   \
+	   "way; and does nothing.")                                                                                                 \
 	DO(wait_close, "WAIT_CLOSE", DATABASE, ADMIN, NULL,                                                                          \
 	   "Returns when no server connection is left that RECONNECT or a reload replaces.")
 

@@ -263,6 +263,31 @@ static bool read_failover(const struct words *w, unsigned at, struct call *call)
 	return end <= at + 1;
 }
 
+static const struct command *row_of(enum order_kind kind)
+{
+	const struct command *c = commands;
+	while (c->order != kind)
+		c++;
+	return c;
+}
+
+/* [[TO] node] [FORCE] [DRY_RUN]: number is 1 with FORCE; DRY_RUN is a command of its own. */
+static bool read_switchover(const struct words *w, unsigned at, struct call *call)
+{
+	unsigned end = w->n;
+	for (;; end--) {
+		if (end > at && is_word(w, end - 1, "FORCE"))
+			call->number = 1;
+		else if (end > at && is_word(w, end - 1, "DRY_RUN"))
+			call->command = row_of(ORDER_switchover_dry_run);
+		else
+			break;
+	}
+	at += end == at + 2 && is_word(w, at, "TO");
+	call->name = end == at + 1 ? mem_text(text_of(w, at)) : NULL;
+	return end <= at + 1;
+}
+
 static bool read_args(const struct words *w, unsigned at, struct call *call)
 {
 	unsigned left = w->n - at;
@@ -285,10 +310,7 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 	case ARGS_LOSS:
 		return read_failover(w, at, call);
 	case ARGS_CANDIDATE:
-		at += left == 2 && is_word(w, at, "TO");
-		left = w->n - at;
-		call->name = left == 1 ? mem_text(text_of(w, at)) : NULL;
-		return left <= 1;
+		return read_switchover(w, at, call);
 	case ARGS_PAUSE:
 		return read_pause(w, at, call);
 	case ARGS_CLIENT:
@@ -521,7 +543,7 @@ const char *command_syntax(const struct command *c, char *out, size_t size)
 		[ARGS_TASK] = " task [key [= value]]…",
 		[ARGS_NODE_TIME] = " [NODE] node [time]",
 		[ARGS_NODE] = " [NODE] node",
-		[ARGS_CANDIDATE] = " [[TO] node]",
+		[ARGS_CANDIDATE] = " [[TO] node] [FORCE]",
 		[ARGS_LOSS] = " [[TO] node] [ALLOW_DATA_LOSS]",
 		[ARGS_CLUSTER] = " [cluster]",
 	};

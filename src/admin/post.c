@@ -7,6 +7,7 @@
  *
  * Always: a letter that cannot be delivered (a thread has ended) is freed by who refuses it, or comes back with nothing in it.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,6 +58,7 @@ void order_free(struct order *o)
 	mem_free(o->cluster);
 	mem_free(o->key);
 	mem_free(o->value);
+	mem_free(o->obstacles);
 	mem_free(o);
 }
 
@@ -123,6 +125,7 @@ void order_abandon(struct consoles *cs, const struct console_place *from, bool i
 static void errand_free(struct errand *e)
 {
 	mem_free(e->database);
+	mem_free(e->text);
 	mem_free(e);
 }
 
@@ -145,6 +148,23 @@ static void count_stale(void *arg, const struct server_row *row)
 	e->found += row->must_close && (!e->database || strcmp(e->database, row->database) == 0);
 }
 
+static void add_obstacle(void *arg, const struct session_obstacle *it)
+{
+	struct errand *e = arg;
+	char line[600];
+	if (it->only_hears) {
+		e->hear++;
+		return;
+	}
+	if (e->found++ >= ERRAND_LINES_MAX)
+		return;
+	int n = snprintf(line, sizeof line, "client %llu, user %.64s, database %.64s: %.300s\n", (unsigned long long)it->id, it->user,
+	                 it->database, it->why);
+	size_t len = e->text ? strlen(e->text) : 0;
+	e->text = mem_grow(e->text, len + (size_t)n + 1);
+	memcpy(e->text + len, line, (size_t)n + 1);
+}
+
 static void errand_run(struct errand *e, struct console *c)
 {
 	switch (e->kind) {
@@ -159,6 +179,9 @@ static void errand_run(struct errand *e, struct console *c)
 		break;
 	case ERRAND_COUNT_STALE:
 		pools_each_server(c->pools, count_stale, e);
+		break;
+	case ERRAND_OBSTACLES:
+		e->is_parting = sessions_each_obstacle(c->sessions, (uint32_t)e->number, add_obstacle, e);
 		break;
 	case ERRAND_ECHO:
 		break;
@@ -180,7 +203,7 @@ void consoles_send_errand(struct consoles *cs, struct order *o, enum errand_kind
 		                  .order = o,
 		                  .kind = kind,
 		                  .database = mem_text(o->database),
-		                  .number = o->number,
+		                  .number = kind == ERRAND_OBSTACLES ? o->node_id : o->number,
 		                  .home = cs };
 	o->outstanding++;
 	mailbox_send(&cs->workers[worker], &e->letter);

@@ -56,6 +56,7 @@ struct ops {
 	uint64_t received, received_us; /* of a rejoin: how far the node has come, and when it had come so far */
 	uint64_t drain_us;              /* that a drain may take */
 	bool is_routed, is_cutting;     /* is_cutting: the source has no connections from now on */
+	uint64_t forced;                /* the switchover that may cut clients off; 0: none */
 	bool is_parting;                /* of a switchover: nobody writes there any more, so that who listens may leave */
 	size_t n_acts;
 	struct act acts[ACTS_MAX];

@@ -7,13 +7,18 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #define DRAIN_US (2 * US_PER_MS) /* between looks at who is still in a transaction */
 
 /* New transactions wait; those that run end, or it is given up: nothing has happened yet.  Those who only listen there hear to the last what is notified;
- * what they have to say waits, too.  When nobody else is there they leave, and when they have left the node is cut off. */
-static bool cut_off(struct ops *o)
+ * what they have to say waits, too.  When nobody else is there they leave, and when they have left the node is cut off.  By FORCE those lose their connection who
+ * keep something there that is nowhere else, and after a time whoever is left. */
+static bool cut_off(struct ops *o, unsigned busy)
 {
+	if (busy)
+		log_warn(NULL, "switchover_cuts", KV_STR("cluster", o->record.cluster), KV_INT("operation", o->record.op.id),
+		         KV_INT("connections", busy), KV_STR("by", o->record.op.why));
 	o->is_cutting = true;
 	o->is_routed = false;
 	op_enter(o, STEP_HOLD);
@@ -37,18 +42,20 @@ bool step_drain(struct ops *o)
 		return op_give_up(o, "Lunapool was started anew on the way");
 	if (!o->is_routed)
 		return false;
+	bool is_forced = o->forced == o->record.op.id;
 	unsigned busy = o->env.busy(o->env.arg, source);
 	struct ops_rests rests = { 0 };
 	if (busy && o->env.rests)
 		rests = o->env.rests(o->env.arg, source);
-	if (busy == 0)
-		return cut_off(o);
-	if (!o->is_parting && rests.hear && busy <= rests.hear)
+	unsigned loses = is_forced ? rests.keep : 0;
+	if (busy <= loses)
+		return cut_off(o, busy);
+	if (!o->is_parting && rests.hear && busy <= rests.hear + loses)
 		return let_part(o);
 	snprintf(why, sizeof why, "%u connections to \"%.80s\" are in use: transactions that run, or clients in SHOW PINS",
 	         busy - (busy > rests.hear ? rests.hear : 0), source);
 	if (op_now(o) - o->entered_us >= o->conf.switchover_timeout_us)
-		return op_give_up(o, why);
+		return is_forced ? cut_off(o, busy) : op_give_up(o, why);
 	o->env.alarm(o->env.arg, DRAIN_US);
 	return false;
 }

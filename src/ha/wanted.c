@@ -13,10 +13,15 @@ static bool is_failover(enum ops_order what)
 	return what == OPS_ORDER_FAILOVER || what == OPS_ORDER_FAILOVER_WITH_LOSS;
 }
 
+static bool is_switchover(enum ops_order what)
+{
+	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_SWITCHOVER_FORCED;
+}
+
 /* Recorded, it is an operation, and its end is the answer. */
 static bool is_operation(enum ops_order what)
 {
-	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER || what == OPS_ORDER_DRAIN ||
+	return is_switchover(what) || what == OPS_ORDER_REJOIN || what == OPS_ORDER_RECOVER || what == OPS_ORDER_DRAIN ||
 	       is_failover(what);
 }
 
@@ -52,17 +57,20 @@ static enum operation_step first_step(enum ops_order what)
 {
 	if (is_failover(what))
 		return STEP_CONFIRM;
-	return what == OPS_ORDER_SWITCHOVER || what == OPS_ORDER_DRAIN ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
+	return is_switchover(what) || what == OPS_ORDER_DRAIN ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
 }
 
 static void apply_order(struct ops *o)
 {
 	char why[RECORD_WHY_MAX];
-	snprintf(why, sizeof why, "by order of %s", o->order.by);
+	bool is_forced = o->order.what == OPS_ORDER_SWITCHOVER_FORCED;
+	snprintf(why, sizeof why, "by order of %s%s", o->order.by, is_forced ? ", FORCE" : "");
 	op_draft(o);
 	switch (o->order.what) {
 	case OPS_ORDER_SWITCHOVER:
+	case OPS_ORDER_SWITCHOVER_FORCED:
 		op_open(o, OPERATION_SWITCHOVER, o->record.primary, why);
+		o->forced = is_forced ? o->next.op.id : 0;
 		snprintf(o->next.op.target, sizeof o->next.op.target, "%s", o->order.node);
 		break;
 	case OPS_ORDER_FAILOVER:
@@ -94,7 +102,7 @@ static void apply_order(struct ops *o)
 /* Beside an operation in the background there may be others; a rejoin even makes way, for it can come again. */
 static bool may_beside(const struct record_operation *op, enum ops_order what)
 {
-	bool makes_way = is_failover(what) || (what == OPS_ORDER_SWITCHOVER && op->kind == OPERATION_REJOIN);
+	bool makes_way = is_failover(what) || (is_switchover(what) && op->kind == OPERATION_REJOIN);
 	return op_is_background(op) && (!is_operation(what) || makes_way);
 }
 
@@ -208,7 +216,7 @@ static bool may_order(struct ops *o, enum ops_order what, const char *node, char
 		return err_set(err, "55006", "operation %llu is under way", (unsigned long long)o->record.op.id);
 	if (is_failover(what))
 		return may_fail_over(o, what, node, err);
-	if (what == OPS_ORDER_SWITCHOVER)
+	if (is_switchover(what))
 		return may_switch(o, node, candidate, room, err);
 	if (what == OPS_ORDER_DETACH || what == OPS_ORDER_DRAIN)
 		return may_detach(o, node, err);
@@ -258,7 +266,7 @@ static uint64_t give(struct ops *o, enum ops_order what, const char *node, uint6
 	}
 	if (!may_order(o, what, node, candidate, sizeof candidate, err))
 		return 0;
-	node = what == OPS_ORDER_SWITCHOVER ? candidate : node;
+	node = is_switchover(what) ? candidate : node;
 	uint64_t id = o->order.id = ++o->order_ids;
 	o->order.what = what;
 	o->order.timeout_us = timeout_us;
@@ -272,6 +280,22 @@ static uint64_t give(struct ops *o, enum ops_order what, const char *node, uint6
 uint64_t ops_order(struct ops *o, enum ops_order what, const char *node, const char *by, struct err *err)
 {
 	return give(o, what, node, 0, by, err);
+}
+
+bool ops_may_switch(struct ops *o, const char *node, char *candidate, size_t room, char *judged, size_t judged_room,
+                    struct err *err)
+{
+	const struct ops_picture *p = op_picture(o);
+	struct guard_verdict verdicts[RECORD_NODES_MAX];
+	size_t order[RECORD_NODES_MAX];
+	if (!may_order(o, OPS_ORDER_SWITCHOVER, node, candidate, room, err))
+		return false;
+	uint64_t entered = o->entered_us;
+	o->entered_us = 0; /* what they have said so far counts */
+	op_judge(o, p, true, verdicts, order);
+	o->entered_us = entered;
+	op_tell_candidates(o, p, verdicts, judged, judged_room);
+	return true;
 }
 
 uint64_t ops_order_drain(struct ops *o, const char *node, uint64_t timeout_us, const char *by, struct err *err)

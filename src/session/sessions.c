@@ -263,6 +263,33 @@ static void session_show(const struct session *s, void (*fn)(void *arg, const st
 	fn(arg, &row);
 }
 
+static void show_obstacle(const struct session *s, void (*fn)(void *arg, const struct session_obstacle *it), void *arg)
+{
+	char pins[240], why[300];
+	bool is_in_transaction = session_status(s) != 'I' || !borrow_is_over(s);
+	session_pins(s, pins);
+	snprintf(why, sizeof why, "%s%s%s", is_in_transaction ? "in a transaction" : "", is_in_transaction && *pins ? ", " : "",
+	         pins);
+	fn(arg, &(struct session_obstacle){ .id = session_shown_id(s),
+	                                    .user = s->user,
+	                                    .database = s->database,
+	                                    .why = why,
+	                                    .only_hears = s->srv->rests == SERVER_HEARS });
+}
+
+bool sessions_each_obstacle(struct sessions *ss, uint32_t node_id, void (*fn)(void *arg, const struct session_obstacle *it),
+                            void *arg)
+{
+	const struct topo_node *n = topo_node(ss->topo, node_id, NULL);
+	DLIST_EACH(it, &ss->all)
+	{
+		const struct session *s = CONTAINER_OF(it, struct session, link);
+		if (s->srv && pool_node_id(s->srv->pool) == node_id)
+			show_obstacle(s, fn, arg);
+	}
+	return n && n->parting != TOPO_STAYS;
+}
+
 bool sessions_each(struct sessions *ss, uint32_t *at, unsigned most, void (*fn)(void *arg, const struct session_row *row),
                    void *arg)
 {

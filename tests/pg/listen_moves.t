@@ -7,7 +7,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
 from ha import Scene, signal_tree  # noqa: E402
-from pgwire import bind, execute, parse, query, sync  # noqa: E402
+from pgwire import bind, execute, fields, parse, query, sync  # noqa: E402
 
 proxy_only()
 CHANNELS = "select coalesce(string_agg(c, ',' order by c), '') from pg_listening_channels() c"
@@ -169,5 +169,58 @@ with scenario('row 80: switchover with 20 sessions that listen'):
     is_([i for i, c in enumerate(clients) if not hears(c, 'all') or not hears(c, f'own {i}')], [], f'{name}: and what the new one tells, each on its own channel')
     is_([c.notifications.count(('common', 'last')) for c in clients], [1] * 20, f'{name}: … once')
     ok(s.is_untouched(0), f'{name}: nobody listens at the old primary')
+    s.close()
+
+with scenario('row 80: clients who are in the way of a switchover'):
+    name = 'row 80'
+    s = Scene(pool=60, workers=2)
+    listens, temp, lock, open_ = (s.proxy.connect() for _ in range(4))
+    listens.q('listen common')
+    temp.q('create temp table mine (i int)')
+
+    def findings(text):
+        return [r['finding'] for r in s.admin.table(text)]
+
+    def refused(text):
+        s.admin.send(query(text))
+        return next(fields(m[1]) for m in s.admin.until('Z', 1, 30) if m[0] == 'E')
+
+    e = refused('SWITCHOVER TO n1')
+    like(e['M'], 'given up: 1 connections to "n0" are in use', f'{name}: who has a temporary table stops it')
+    like(e['D'], r'^client \d+, user postgres, database postgres: temp$', f'{name}: … and is named')
+    lock.q('select pg_advisory_lock(1)')
+    open_.q("begin; insert into t values (1, 'open')")
+    found = findings('SWITCHOVER TO n1 DRY_RUN')
+    is_(found[0], 'n1 would be the primary instead of n0', f'{name}: a dry run tells who it would be')
+    is_(sorted(x.split(': ', 1)[0] for x in found[1:3]), ['n1', 'n2'], f'{name}: … what is thought of each')
+    is_(sorted(x.rsplit(': ', 1)[1] for x in found if x.startswith('in the way')), ['advisory_lock', 'in a transaction', 'temp'], f'{name}: … and who is in the way')
+    like(found[-1], '^1 client only listens', f'{name}: … or not')
+    is_(findings('SWITCHOVER DRY_RUN')[0][:2] in ('n1', 'n2'), True, f'{name}: of the best one, too')
+    like(refused('SWITCHOVER TO n9 DRY_RUN')['M'], 'no node', f'{name}: what would be refused is')
+    like(run([PROGRAM, 'ctl', '-s', s.proxy.unix, 'switchover', '--to', 'n1', '--dry-run'])[1], 'n1 would be the primary.*\n(.*\n)*in the way: client', f'{name}: ctl says the same')
+    is_((len(s.operations()), s.primary()), (1, 0), f'{name}: it does nothing')
+    others = [s.proxy.connect() for _ in range(25)]
+    for c in others:
+        c.q('create temp table mine (i int)')
+    like(refused('SWITCHOVER')['D'], r'temp; client .* and \d+ more$', f'{name}: of many some are named')
+    for c in others:
+        c.quit()
+    is_((temp.q('select * from mine'), lock.one('select pg_try_advisory_lock(1)'), open_.one('select count(*) from t'), warned(listens)), ([], 't', '1', []),
+        f'{name}: nobody has lost anything')
+    open_.q('commit')
+    s.load()
+    s.admin.q('SWITCHOVER TO n1 FORCE', 30)
+    s.end_load()
+    s.no_errors(f'{name}, FORCE')
+    ok(s.history.outage() < 1.5 * SLOW, f'{name}, FORCE: who is idle is not waited for')
+    for c, pin in ((temp, 'temp'), (lock, 'advisory_lock')):
+        like(str([fields(m[1]) for m in iter(c.recv, None) if m[0] == 'E']), f"57P01.*{pin}", f'{name}, FORCE: {pin} is cut off, and is told why')
+    s.proxy.wait_log('listen_moved')
+    is_((open_.one('select 1'), listens.one(CHANNELS), warned(listens)), ('1', 'common', ['01000']), f'{name}, FORCE: nobody else is')
+    like(s.proxy.log(), 'switchover_cuts.*connections=2', f'{name}, FORCE: it is in the log')
+    open_.q("begin; insert into t values (-2, 'open')")
+    wait_for(lambda: s.fit() == 1, what='the other standby to follow')
+    s.admin.q('SWITCHOVER TO n2 FORCE', 30)
+    is_((open_.error('select 1'), open_.q('rollback'), open_.q('select id from t where id = -2')), ('40001', [], []), f'{name}, FORCE: a transaction that does not end is lost, its session is not')
     s.close()
 done()

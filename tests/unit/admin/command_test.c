@@ -46,6 +46,25 @@ static void words_are_found_in_any_case_and_spacing(void **state)
 	assert_string_equal(parsed(" ; -- nothing"), "nothing");
 }
 
+static void a_switchover_names_a_candidate_and_is_forced_or_tried(void **state)
+{
+	assert_string_equal(parsed("switchover"), "SWITCHOVER");
+	assert_string_equal(parsed("switchover pg2"), "SWITCHOVER name=pg2");
+	assert_string_equal(parsed("SWITCHOVER TO pg2 FORCE"), "SWITCHOVER name=pg2 number=1");
+	assert_string_equal(parsed("switchover force"), "SWITCHOVER number=1");
+	assert_string_equal(parsed("switchover to \"force\""), "SWITCHOVER name=force");
+	assert_string_equal(parsed("switchover dry_run"), "SWITCHOVER DRY_RUN");
+	assert_string_equal(parsed("switchover dry_run to pg2"), "SWITCHOVER DRY_RUN name=pg2");
+	assert_string_equal(parsed("switchover to pg2 dry_run;"), "SWITCHOVER DRY_RUN name=pg2");
+	assert_string_equal(parsed("switchover pg2 force dry_run"), "SWITCHOVER DRY_RUN name=pg2 number=1");
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const wrong[] = { "switchover to pg2 pg3", "switchover force pg2", "switchover to pg2 forced" };
+		struct call call;
+		struct err err;
+		assert_false(call_parse(slice_text(wrong[i]), &call, &err));
+	}
+}
+
 static void a_failover_names_a_candidate_and_allows_a_loss(void **state)
 {
 	assert_string_equal(parsed("failover"), "FAILOVER");
@@ -204,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(words_are_found_in_any_case_and_spacing),
+		cmocka_unit_test(a_switchover_names_a_candidate_and_is_forced_or_tried),
 		cmocka_unit_test(a_failover_names_a_candidate_and_allows_a_loss),
 		cmocka_unit_test(nodes_may_have_a_time),
 		cmocka_unit_test(every_command_of_the_table_is_found_by_its_words),

@@ -125,7 +125,7 @@ static void a_switchover_is_whole_or_nothing(void **state)
 	struct err err;
 	for (uint64_t n = 1; n <= ORDERS(150); n++) {
 		begin(n);
-		uint64_t id = order(OPS_ORDER_SWITCHOVER, n % 2 ? "b" : "");
+		uint64_t id = order(n % 4 ? OPS_ORDER_SWITCHOVER : OPS_ORDER_SWITCHOVER_FORCED, n % 2 ? "b" : "");
 		expect(!sim_order(s, 0, OPS_ORDER_DETACH, "c", &err), "one at a time"); /* I12 */
 		sim_journal_fails(s, n % 5 ? 0 : 20);
 		if (n % 7 == 0)
