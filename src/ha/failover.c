@@ -20,6 +20,7 @@
 #define FOLLOW_TRIES 3u
 #define READMIT_US (5 * US_PER_S) /* until those whose promotion failed may try again */
 #define CONFIRM_US (5 * US_PER_S)
+#define SLEPT_US (500 * US_PER_MS) /* as watch.c notices it; here it matters at once */
 #define CATCH_UP_US (1 * US_PER_S) /* that a primary which lives, sick as it is, is given to send what it has */
 
 static const char promotion_failed[] = "its promotion failed";
@@ -233,8 +234,17 @@ static bool is_sending(const struct ops *o, const struct ops_picture *p)
 	return is_behind;
 }
 
+/* What was heard before we slept may be true no longer: all are asked once more, and waited for. */
+static void note_sleep(struct ops *o)
+{
+	if (o->chose_us > o->entered_us && op_now(o) - o->chose_us >= SLEPT_US)
+		o->entered_us = op_now(o);
+	o->chose_us = op_now(o);
+}
+
 bool step_choose(struct ops *o)
 {
+	note_sleep(o);
 	if (op_order_joins(o))
 		return false;
 	if (o->record.op.kind == OPERATION_SWITCHOVER && !o->record.op.has_no_return)

@@ -51,6 +51,7 @@ struct ops {
 	/* of the operation under way */
 	enum operation_step step;
 	uint64_t began_us, entered_us;
+	uint64_t chose_us;              /* when candidates were looked at last */
 	uint64_t floor;                 /* of a switchover: what the candidate must have; 0: not known yet */
 	bool is_resumed;                /* nobody knows what was done of this step */
 	uint64_t received, received_us; /* of a rejoin: how far the node has come, and when it had come so far */
