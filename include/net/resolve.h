@@ -1,7 +1,8 @@
 /*
  * resolve — host names to addresses without stalling a loop: getaddrinfo runs on one helper thread, answers come
  * back through the asking loop's mailbox.  Numeric hosts and socket directories are answered at once by the caller
- * with addr_from_numeric()/addr_from_socket_dir(); this is for names.
+ * with addr_from_numeric()/addr_from_socket_dir(); this is for names.  A name that was found before is answered from memory, and looked up
+ * meanwhile for the next time.
  */
 #ifndef NET_RESOLVE_H
 #define NET_RESOLVE_H

@@ -267,9 +267,9 @@ void journal_close(struct journal *j)
 	j->is_closing = true;
 	pthread_cond_signal(&j->wake);
 	pthread_mutex_unlock(&j->lock);
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += CLOSE_PATIENCE_S;
-	if (pthread_timedjoin_np(j->thread, NULL, &until) != 0) {
+	if (pthread_clockjoin_np(j->thread, NULL, CLOCK_MONOTONIC, &until) != 0) {
 		log_error(NULL, "journal_hangs", KV_STR("dir", j->dir), KV_STR("effect", "its last change may be lost"));
 		pthread_detach(j->thread); /* it still uses what is j's; the program ends */
 		return;

@@ -2,6 +2,10 @@
  * resolve — one thread that asks getaddrinfo().
  *
  *   resolve_ask -> [queue] -> asking thread: getaddrinfo -> letter to the asker's mailbox -> fn
+ *        └─ known: the letter at once, and, if that is old, the question for the next time (reply_to NULL)
+ *
+ * What was found once is answered until something else is: a name server that fails, or says nothing for long, takes no node away, and an address that
+ * changes is used from the try after the next.
  *
  * A question is touched by the resolver's thread between queue and letter, by the asker's otherwise; `is_forgotten` is the
  * asker's alone.  Whoever finds a question last (delivered, refused, or still queued at the end) frees it.
@@ -14,8 +18,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+
+#define KNOWN_MAX 1000u
+#define FRESH_US (1 * US_PER_S)
 
 struct resolve_question {
 	struct letter letter;
@@ -29,11 +37,22 @@ struct resolve_question {
 	char host[];
 };
 
+struct known {
+	struct dlist link; /* the one that was found last is the first */
+	uint64_t asked_us;
+	bool is_failing;
+	struct resolve_answer answer;
+	uint16_t port;
+	char host[];
+};
+
 struct resolver {
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct dlist questions;
+	struct dlist known;
+	unsigned n_known;
 	bool is_ending;
 	const void *world; /* NULL: names are looked up */
 };
@@ -67,6 +86,64 @@ static void look_up(const char *host, uint16_t port, struct resolve_answer *answ
 		                           : gai_strerror(rc));
 }
 
+/* ---- what is known: under the lock --------------------------------------------------------------------------------------------- */
+
+static struct known *find_known(struct resolver *r, const char *host, uint16_t port)
+{
+	DLIST_EACH(it, &r->known)
+	{
+		struct known *k = CONTAINER_OF(it, struct known, link);
+		if (k->port == port && strcmp(k->host, host) == 0)
+			return k;
+	}
+	return NULL;
+}
+
+static void forget_oldest(struct resolver *r)
+{
+	struct dlist *last = r->known.prev;
+	dlist_remove(last);
+	mem_free(CONTAINER_OF(last, struct known, link));
+	r->n_known--;
+}
+
+static void remember(struct resolver *r, const struct resolve_question *q)
+{
+	struct known *k = find_known(r, q->host, q->port);
+	size_t len = strlen(q->host) + 1;
+	if (!k) {
+		k = mem_alloc(sizeof *k + len);
+		k->port = q->port;
+		memcpy(k->host, q->host, len);
+		r->n_known++;
+	} else {
+		dlist_remove(&k->link);
+	}
+	k->asked_us = clock_us();
+	k->is_failing = false;
+	k->answer = q->answer;
+	dlist_push_front(&r->known, &k->link);
+	if (r->n_known > KNOWN_MAX)
+		forget_oldest(r);
+}
+
+static void note_found(struct resolver *r, const struct resolve_question *q)
+{
+	pthread_mutex_lock(&r->lock);
+	struct known *k = find_known(r, q->host, q->port);
+	bool is_news = k && !k->is_failing && q->answer.n == 0;
+	if (q->answer.n > 0)
+		remember(r, q);
+	else if (k)
+		k->is_failing = true;
+	pthread_mutex_unlock(&r->lock);
+	if (is_news)
+		log_warn(NULL, "name_not_found", KV_STR("host", q->host), KV_ERR(&q->answer.err),
+		         KV_STR("effect", "its last address is used"));
+}
+
+/* ---- questions --------------------------------------------------------------------------------------------------------------- */
+
 static void deliver(struct letter *letter, void *receiver)
 {
 	struct resolve_question *q = CONTAINER_OF(letter, struct resolve_question, letter);
@@ -89,7 +166,11 @@ static void *answer_questions(void *arg)
 {
 	for (struct resolve_question *q; (q = next_question(arg));) {
 		look_up(q->host, q->port, &q->answer);
-		mailbox_send(q->reply_to, &q->letter);
+		note_found(arg, q);
+		if (q->reply_to)
+			mailbox_send(q->reply_to, &q->letter);
+		else
+			mem_free(q);
 	}
 	return NULL;
 }
@@ -100,6 +181,7 @@ struct resolver *resolver_new(void)
 	pthread_mutex_init(&r->lock, NULL);
 	pthread_cond_init(&r->changed, NULL);
 	dlist_init(&r->questions);
+	dlist_init(&r->known);
 	/* Signals are the main thread's. */
 	sigset_t all, before;
 	sigfillset(&all);
@@ -138,27 +220,52 @@ void resolver_free(struct resolver *r)
 	pthread_join(r->thread, NULL);
 	for (struct dlist *l; (l = dlist_pop_front(&r->questions));)
 		mem_free(CONTAINER_OF(l, struct resolve_question, link));
+	while (r->n_known)
+		forget_oldest(r);
 	pthread_cond_destroy(&r->changed);
 	pthread_mutex_destroy(&r->lock);
 	mem_free(r);
 }
 
-struct resolve_question *resolve_ask(struct resolver *r, const char *host, uint16_t port, struct mailbox *reply_to,
-                                     void (*fn)(void *arg, const struct resolve_answer *answer), void *arg)
+static struct resolve_question *question_new(const char *host, uint16_t port, struct mailbox *reply_to)
 {
 	size_t len = strlen(host) + 1;
-	ASSERT(!r->world);
 	struct resolve_question *q = mem_alloc(sizeof *q + len);
 	q->letter.deliver = deliver; /* refuse NULL frees the letter, which is where the question starts */
 	q->reply_to = reply_to;
-	q->fn = fn;
-	q->arg = arg;
 	q->port = port;
 	memcpy(q->host, host, len);
-	pthread_mutex_lock(&r->lock);
+	return q;
+}
+
+/* Under the lock. */
+static void put(struct resolver *r, struct resolve_question *q)
+{
 	dlist_push_back(&r->questions, &q->link);
 	pthread_cond_signal(&r->changed);
+}
+
+struct resolve_question *resolve_ask(struct resolver *r, const char *host, uint16_t port, struct mailbox *reply_to,
+                                     void (*fn)(void *arg, const struct resolve_answer *answer), void *arg)
+{
+	ASSERT(!r->world);
+	struct resolve_question *q = question_new(host, port, reply_to);
+	q->fn = fn;
+	q->arg = arg;
+	pthread_mutex_lock(&r->lock);
+	struct known *k = find_known(r, host, port);
+	bool is_old = k && clock_us() - k->asked_us >= FRESH_US;
+	if (!k)
+		put(r, q);
+	else
+		q->answer = k->answer;
+	if (is_old) {
+		k->asked_us = clock_us();
+		put(r, question_new(host, port, NULL));
+	}
 	pthread_mutex_unlock(&r->lock);
+	if (k)
+		mailbox_send(reply_to, &q->letter);
 	return q;
 }
 
