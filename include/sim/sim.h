@@ -62,11 +62,12 @@ void sim_start(struct sim *s, int node);                   /* it comes up as wha
 void sim_return_as_primary(struct sim *s, int node);       /* … out of recovery, whatever it was */
 void sim_freeze(struct sim *s, int node);                  /* SIGSTOP of all of them */
 void sim_thaw(struct sim *s, int node);
-void sim_partition(struct sim *s, int node); /* nobody has a way to it, nor it to anybody */
-void sim_heal(struct sim *s, int node);      /* … and of slow, refuse, hang, disk_full and lag */
-void sim_refuse(struct sim *s, int node);    /* it is full: who comes is told 53300 */
-void sim_hang(struct sim *s, int node);      /* its disk hangs: who reads is answered, and no write ends */
-void sim_fill_disk(struct sim *s, int node); /* who would write is told 53100 */
+void sim_partition(struct sim *s, int node);      /* nobody has a way to it, nor it to anybody */
+void sim_cut(struct sim *s, int node, int other); /* the way between two of them; OTHER -1: between it and Lunapool only */
+void sim_heal(struct sim *s, int node);           /* … and of slow, refuse, hang, disk_full and lag */
+void sim_refuse(struct sim *s, int node);         /* it is full: who comes is told 53300 */
+void sim_hang(struct sim *s, int node);           /* its disk hangs: who reads is answered, and no write ends */
+void sim_fill_disk(struct sim *s, int node);      /* who would write is told 53100 */
 /* It answers statements that have SQL in them with these rows, by columns' names; all of it is copied.  NODE -1: each. */
 bool sim_teach(struct sim *s, int node, const char *sql, const struct world_reply *reply);
 void sim_slow(struct sim *s, int node, uint64_t us); /* each answer comes so much later */
@@ -91,6 +92,7 @@ typedef uint64_t (*sim_request_fn)(void *arg, const struct stage_request *q, str
 void sim_on_request(struct sim *s, sim_request_fn fn, void *arg);
 void sim_lunapool_dies_at(struct sim *s, const char *step); /* SIGKILL, at this step of an operation, once; it is started again */
 void sim_lunapool_dies(struct sim *s);                      /* now */
+void sim_tear_journal(struct sim *s); /* what is on its disk is damaged: Lunapool is killed, and finds that */
 void sim_journal_fails(struct sim *s, unsigned of_hundred); /* writes to its disk */
 /* An operator's orders, for sim_answer(); 0: Lunapool does not run, or refuses, and ERR says why. */
 uint64_t sim_order(struct sim *s, int cluster, enum ops_order what, const char *node, struct err *err);

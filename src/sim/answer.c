@@ -227,6 +227,10 @@ void answer_sql(struct sim *s, struct node *n, const char *sql, struct answer *a
 		node_follow(s, n);
 	else if (has(sql, "pg_logical_emit_message") && n->in_recovery)
 		fail(a, "25006", "cannot execute it during recovery");
+	else if (has(sql, "pg_logical_emit_message") && n->has_full_disk)
+		fail(a, "53100", "could not write to file: No space left on device");
+	else if (has(sql, "set_config('synchronous_commit'") && !has(sql, "pg_logical_emit_message"))
+		add(a, "set_config", TYPE_TEXT, "local");
 	else if (has(sql, "pg_is_in_recovery()"))
 		say_recovery(n, sql, a);
 	else if (!has(sql, "pg_logical_emit_message") && !has(sql, "pg_replication_slots") && strcasecmp(sql, "checkpoint") != 0)

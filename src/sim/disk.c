@@ -100,6 +100,20 @@ void disk_lose_writes(struct sim *s)
 	}
 }
 
+/* Half of each file is gone; who reads it knows nothing. */
+void sim_tear_journal(struct sim *s)
+{
+	sim_lunapool_dies(s);
+	sim_say(s, "test: the journal is torn");
+	for (size_t i = 0; i < s->n_groups; i++) {
+		struct group *g = &s->groups[i];
+		g->durable_len = g->durable_len ? 1 + sim_random(s, (uint32_t)g->durable_len - 1) : 0;
+		g->record = (struct record){ 0 };
+		g->greatest_epoch = 0;
+		g->may_lose = true; /* who was synchronous is forgotten, too */
+	}
+}
+
 void sim_journal_fails(struct sim *s, unsigned of_hundred)
 {
 	s->disk_fails = of_hundred;

@@ -13,22 +13,24 @@
 
 #include "sim/sim.h"
 
-#define METHODS(METHOD)                                                                                                          \
-	METHOD(kill)                                                                                                                 \
-	METHOD(start)                                                                                                                \
-	METHOD(restart)                                                                                                              \
-	METHOD(return_as_primary)                                                                                                    \
-	METHOD(freeze)                                                                                                               \
-	METHOD(thaw)                                                                                                                 \
-	METHOD(partition)                                                                                                            \
-	METHOD(heal)                                                                                                                 \
-	METHOD(lag)                                                                                                                  \
-	METHOD(slow)                                                                                                                 \
-	METHOD(refuse) METHOD(hang) METHOD(disk_full) METHOD(hook_fails) METHOD(hook_hangs) METHOD(leader_dies_at)                   \
-	    METHOD(switchover) METHOD(detach) METHOD(attach) METHOD(maintenance) METHOD(run) METHOD(now) METHOD(primary)             \
-	        METHOD(write_outage) METHOD(writes) METHOD(lost_writes) METHOD(promotions) METHOD(epoch) METHOD(calls) METHOD(is_up) \
-	            METHOD(is_writable) METHOD(is_streaming) METHOD(is_quarantined) METHOD(answers) METHOD(promote) METHOD(follow)   \
-	                METHOD(program) METHOD(rebuild) METHOD(task) METHOD(http) METHOD(busy) METHOD(drain)
+#define METHODS(METHOD)                                                                                                    \
+	METHOD(kill)                                                                                                           \
+	METHOD(start)                                                                                                          \
+	METHOD(restart)                                                                                                        \
+	METHOD(return_as_primary)                                                                                              \
+	METHOD(freeze)                                                                                                         \
+	METHOD(thaw)                                                                                                           \
+	METHOD(partition)                                                                                                      \
+	METHOD(heal)                                                                                                           \
+	METHOD(lag)                                                                                                            \
+	METHOD(slow)                                                                                                           \
+	METHOD(refuse)                                                                                                         \
+	METHOD(hang)                                                                                                           \
+	METHOD(disk_full) METHOD(hook_fails) METHOD(hook_hangs) METHOD(leader_dies_at) METHOD(switchover) METHOD(detach)       \
+	    METHOD(attach) METHOD(maintenance) METHOD(run) METHOD(now) METHOD(primary) METHOD(write_outage) METHOD(writes)     \
+	        METHOD(lost_writes) METHOD(promotions) METHOD(epoch) METHOD(calls) METHOD(is_up) METHOD(is_writable)           \
+	            METHOD(is_streaming) METHOD(is_quarantined) METHOD(answers) METHOD(promote) METHOD(follow) METHOD(program) \
+	                METHOD(rebuild) METHOD(task) METHOD(http) METHOD(busy) METHOD(tear_journal) METHOD(drain)
 #define METHOD_IS(name) int m_##name(lua_State *L);
 METHODS(METHOD_IS)
 

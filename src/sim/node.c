@@ -45,9 +45,14 @@ static int at_of(const struct sim *s, const struct node *n)
 	return (int)(n - s->nodes);
 }
 
-static bool have_contact(const struct node *a, const struct node *b)
+bool node_has_way(const struct sim *s, const struct node *a, const struct node *b)
 {
-	return node_answers(a) && node_answers(b) && !a->is_away && !b->is_away;
+	return !a->is_apart && !b->is_apart && !(a->cut_from >> at_of(s, b) & 1);
+}
+
+static bool have_contact(const struct sim *s, const struct node *a, const struct node *b)
+{
+	return node_answers(a) && node_answers(b) && node_has_way(s, a, b);
 }
 
 static void ship(struct sim *s, struct node *n);
@@ -75,7 +80,7 @@ static void receive(struct sim *s, struct node *n, int branch, uint64_t lsn)
 static void on_shipped(struct sim *s, struct happening *h)
 {
 	struct node *n = &s->nodes[h->node];
-	if (n->source >= 0 && n->attached == h->b >> 16 && have_contact(n, &s->nodes[n->source]))
+	if (n->source >= 0 && n->attached == h->b >> 16 && have_contact(s, n, &s->nodes[n->source]))
 		receive(s, n, (int)(h->b & 0xffff), h->a);
 }
 
@@ -106,7 +111,7 @@ static void on_attach(struct sim *s, struct happening *h)
 	struct node *n = &s->nodes[h->node], *source = n->upstream < 0 ? NULL : &s->nodes[n->upstream];
 	if (n->attached != h->a || !n->is_alive || !n->in_recovery || n->source >= 0)
 		return;
-	if (!source || source == n || !have_contact(n, source) || !node_holds(s, source->branch, source->lsn, n->branch, n->lsn)) {
+	if (!source || source == n || !have_contact(s, n, source) || !node_holds(s, source->branch, source->lsn, n->branch, n->lsn)) {
 		attach_after(s, n, US_PER_S, 5 * US_PER_S);
 		return;
 	}
@@ -330,14 +335,29 @@ void sim_thaw(struct sim *s, int node)
 void sim_partition(struct sim *s, int node)
 {
 	sim_say(s, "test: partition %s", s->nodes[node].name);
-	s->nodes[node].is_away = true;
+	s->nodes[node].is_away = s->nodes[node].is_apart = true;
+}
+
+void sim_cut(struct sim *s, int node, int other)
+{
+	struct node *n = &s->nodes[node];
+	sim_say(s, "test: cut %s from %s", n->name, other < 0 ? "Lunapool" : s->nodes[other].name);
+	if (other < 0) {
+		n->is_away = true;
+		return;
+	}
+	n->cut_from |= UINT64_C(1) << other;
+	s->nodes[other].cut_from |= UINT64_C(1) << node;
 }
 
 void sim_heal(struct sim *s, int node)
 {
 	struct node *n = &s->nodes[node];
 	sim_say(s, "test: heal %s", n->name);
-	n->is_away = n->is_full = n->is_hung = n->has_full_disk = false;
+	for (size_t i = 0; i < s->n; i++)
+		s->nodes[i].cut_from &= ~(UINT64_C(1) << node);
+	n->cut_from = 0;
+	n->is_away = n->is_apart = n->is_full = n->is_hung = n->has_full_disk = false;
 	n->slow_us = n->lag_bytes = n->lag_us = 0;
 	catch_up(s, n);
 	links_go_on(s, n);

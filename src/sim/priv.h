@@ -68,9 +68,12 @@ struct node {
 	int group; /* its cluster */
 	char *name, *host, *ssh_host, *data_dir;
 	unsigned port;
-	bool is_alive, is_starting, is_frozen, is_away, is_full, is_hung, has_full_disk;
+	bool is_alive, is_starting, is_frozen, is_full, is_hung, has_full_disk;
+	bool is_away;                    /* there is no way between it and Lunapool */
 	bool in_recovery, has_signal;    /* standby.signal is there: it will come up as a standby */
 	bool is_promoting, is_by_others; /* by nobody whom Lunapool has asked */
+	bool is_apart;                   /* there is no way between it and other nodes */
+	uint64_t cut_from;               /* … nor between it and these, bit by bit */
 	bool promotes_amiss;             /* that begins no timeline */
 	int branch;
 	uint64_t lsn, replayed;
@@ -82,7 +85,8 @@ struct node {
 	unsigned promotions;
 	bool is_used; /* somebody may have a connection to it, by the topology that those have seen who send statements */
 };
-bool node_answers(const struct node *n); /* whoever has a way to it */
+bool node_answers(const struct node *n);                                            /* whoever has a way to it */
+bool node_has_way(const struct sim *s, const struct node *a, const struct node *b); /* from one to the other */
 bool node_is_writable(const struct node *n);
 uint64_t node_timeline(const struct sim *s, const struct node *n);
 bool node_holds(const struct sim *s, int branch, uint64_t upto, int of_branch, uint64_t lsn); /* BRANCH up to UPTO has that */

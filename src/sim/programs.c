@@ -151,7 +151,7 @@ static uint64_t copy_server(struct sim *s, struct play *p, const struct words *w
 		p->other = node_in_conninfo(s, w->at[i]);
 	if (s->nodes[p->node].is_alive)
 		say(p, 1, "fatal: target server must be shut down cleanly\n");
-	else if (p->other < 0 || !node_answers(&s->nodes[p->other]) || s->nodes[p->other].is_away)
+	else if (p->other < 0 || !node_answers(&s->nodes[p->other]) || !node_has_way(s, &s->nodes[p->node], &s->nodes[p->other]))
 		say(p, 1, "fatal: could not connect to server\n");
 	else
 		p->does = DOES_COPY;

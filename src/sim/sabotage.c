@@ -47,9 +47,21 @@ int m_restart(lua_State *L)
 	return with_node(L, restart);
 }
 
+/* sim:partition("pg2"), sim:partition("pg2", "pg1"), sim:partition("pg2", "lunapool") */
 int m_partition(lua_State *L)
 {
-	return with_node(L, sim_partition);
+	struct sim *s = sim_at(L);
+	if (lua_isnoneornil(L, 3))
+		return with_node(L, sim_partition);
+	bool is_us = strcmp(luaL_checkstring(L, 3), "lunapool") == 0;
+	sim_cut(s, node_at(L, s, 2), is_us ? SIM_NONE : node_at(L, s, 3));
+	return 0;
+}
+
+int m_tear_journal(lua_State *L)
+{
+	sim_tear_journal(sim_at(L));
+	return 0;
 }
 
 int m_heal(lua_State *L)

@@ -102,6 +102,14 @@ GOOD = {
     'switchover': 't.ok(sim:switchover "pg3") sim:run "5s" t.is(sim:primary(), "pg3") t.is(sim:lost_writes(), 0) t.at_most(sim:write_outage(), "300ms")',
     'orders': 't.ok(sim:detach "pg2") sim:run "1s" t.ok(sim:is_quarantined "pg2") local ok, why = sim:detach "pg1" t.like(why, "is the primary") '
               't.ok(sim:attach "pg2") sim:run "1s" t.ok(sim:maintenance(true)) sim:run "1s" sim:kill "pg1" sim:run "5s" t.is(sim:promotions(), 0)',
+    'a disk that hangs': 'sim:hang "pg1" sim:run "45s" t.ok(sim:primary() ~= "pg1") t.is(sim:promotions(), 1)',
+    'a full disk': 'sim:disk_full "pg1" sim:run "45s" t.ok(sim:primary() ~= "pg1") t.is(sim:promotions(), 1)',
+    'a cut between two nodes': 'sim:partition("pg2", "pg1") sim:run "10s" t.is(sim:primary(), "pg1") t.is(sim:promotions(), 0) '
+                               't.at_most(sim:write_outage(), "100ms") sim:heal "pg2" sim:run "5s" t.ok(sim:is_streaming "pg2")',
+    'a cut from Lunapool': 'sim:partition("pg2", "lunapool") sim:run "5s" t.is(sim:primary(), "pg1") t.ok(sim:is_streaming "pg2") sim:heal "pg2" sim:run "2s" '
+                           't.is(sim:promotions(), 0)',
+    'a torn journal': 'sim:tear_journal() sim:run "2s" t.is(sim:primary(), "pg1") t.is(sim:epoch(), 1) sim:kill "pg1" sim:run "5s" t.ok(sim:primary()) '
+                      't.is(sim:promotions(), 1)',
     'promoted by others': 'sim:kill "pg1" sim:run "20ms" sim:promote "pg3" sim:run "5s" t.ok(sim:primary() ~= "pg1") t.is(sim:epoch(), 2)',
 }
 tests = HEAD + ''.join(f't.case("{name}", function(sim) {CLUSTER} sim:run "1s" {body} end)\n' for name, body in GOOD.items())

@@ -97,10 +97,13 @@ function sim:freeze(node) end
 function sim:thaw(node) end
 ---There is no way to it, nor from it to others.
 ---@param node string
-function sim:partition(node) end
+---@param other? string A node, or "lunapool".
+function sim:partition(node, other) end
 ---Takes partition, refuse, hang, disk_full, slow and lag back.
 ---@param node string
 function sim:heal(node) end
+---Lunapool is killed, and finds its journal damaged.
+function sim:tear_journal() end
 ---Clients use a connection to it for so long.
 ---@param node string
 ---@param time lunapool.test.Time
