@@ -424,8 +424,10 @@ void sim_lag_bytes(struct sim *s, int node, uint64_t bytes)
 	struct node *n = &s->nodes[node];
 	sim_say(s, "test: lag %s %llu bytes", n->name, (unsigned long long)bytes);
 	n->lag_bytes = bytes;
-	if (n->source >= 0)
-		node_write(s, &s->nodes[n->source], bytes);
+	for (; n->source >= 0; n = &s->nodes[n->source]) /* a standby may receive from another one */
+		;
+	if (node_is_writable(n))
+		node_write(s, n, bytes);
 }
 
 void sim_lag_time(struct sim *s, int node, uint64_t us)

@@ -98,8 +98,9 @@ static void anything_goes(void **state)
 {
 	for (uint64_t n = 1; n <= ORDERS(80); n++) {
 		static const char *const syncs[] = { NULL, NULL, "ANY 1 (b, c)", "FIRST 1 (b, c)" };
-		begin_as(n,
-		         &(struct sim_conf){ .sync = syncs[n % 4], .policy = policy_of(policy), .settings = "follow_timeout = 1min\n" });
+		begin_as(n, &(struct sim_conf){ .sync = syncs[n % 4],
+		                                .policy = policy_of(policy),
+		                                .settings = "follow_timeout = 1min\nrejoin_timeout = 1min\n" });
 		sim_journal_fails(s, rnd(2) * 30);
 		for (int i = 0; i < 25; i++) {
 			faults[rnd(ARRAY_LEN(faults))](s, (int)rnd(NODES));
