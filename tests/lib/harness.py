@@ -270,8 +270,12 @@ hot_standby = on
 
 
 class Cluster:
-    """A primary and, if asked for, streaming standbys."""
+    """A primary and, if asked for, streaming standbys.
+
+    All nodes are copies of what initdb makes once a run (LUNAPOOL_TEMPLATE, see with_cluster): a server that was stopped in order is a base backup of
+    itself.  So clusters have one system identifier, but for those that live at once in a test."""
     own = []
+    template = os.environ.get('LUNAPOOL_TEMPLATE')
 
     @classmethod
     def get(cls):
@@ -289,6 +293,10 @@ class Cluster:
         self.host = '127.0.0.1'
         self.ports = []
         self.process = {}  # by node: 0 is the primary, at first
+        if Cluster.own:
+            self.template = self.make_template()
+        elif not Cluster.template:
+            Cluster.template = self.make_template()
         Cluster.own.append(self)
         self._start_node(0, extra)
         self.port = self.ports[0]
@@ -299,23 +307,35 @@ class Cluster:
     def describe(self):
         return json.dumps({k: v for k, v in self.__dict__.items() if k != 'process'})
 
-    def _as(self, *args):
-        kw = {'capture_output': True, 'text': True, 'cwd': '/tmp'}
+    @staticmethod
+    def make_template():
+        data = f'{temp_dir(postgres_user())}/data'
+        Cluster._as(tool('initdb'), '-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8')
+        with open(f'{data}/pg_hba.conf', 'w') as f:
+            f.write(HBA)
+        with open(f'{data}/postgresql.conf', 'a') as f:
+            f.write(CONF)
+        # A standby must have no less of these than is known of its primary, and a test may want little.
+        Cluster._as(tool('postgres'), '--single', '-D', data, '-c', 'max_connections=10', '-c', 'max_wal_senders=1', '-c', 'max_worker_processes=1',
+                    '-c', 'max_prepared_transactions=0', 'postgres')
+        return data
+
+    @staticmethod
+    def _as(*args):
+        kw = {'capture_output': True, 'text': True, 'cwd': '/tmp', 'stdin': subprocess.DEVNULL}
         p = subprocess.run(as_postgres(list(args)), **kw)
         if p.returncode:
             raise RuntimeError(f'{args[0]}: {p.stdout}{p.stderr}')
 
     def _start_node(self, i, extra):
         data = f'{self.dir}/n{i}'
-        if i == 0:
-            self._as(tool('initdb'), '-D', data, '-U', 'postgres', '-A', 'trust', '--no-sync', '-E', 'UTF8', '--locale=C.UTF-8')
-            with open(f'{data}/pg_hba.conf', 'w') as f:
-                f.write(HBA)
-            with open(f'{data}/postgresql.conf', 'a') as f:
-                f.write(CONF + extra)
-        else:
-            self._as(tool('pg_basebackup'), '-D', data, '-R', '-X', 'stream', '-c', 'fast', '--no-sync', '-h', self.host, '-p',
-                     str(self.ports[0]), '-U', 'postgres')
+        self._as('cp', '-a', '--reflink=auto', self.template, data)
+        with open(f'{data}/postgresql.conf', 'a') as f:
+            f.write(extra)
+        if i > 0:
+            self._as('touch', f'{data}/standby.signal')
+            with open(f'{data}/postgresql.auto.conf', 'a') as f:
+                f.write(f"primary_conninfo = 'user=postgres host={self.host} port={self.ports[0]}'\n")
         for _ in range(5):  # somebody may take the port between the look and the bind
             port = free_port()
             if self._launch(i, port):
