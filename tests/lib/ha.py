@@ -132,7 +132,7 @@ class Clients:
                     continue
                 if c is None:
                     self.history.disconnects.append(('connect', str(e)))
-                    time.sleep(0.01)
+                    time.sleep(0.01)  # its pace: who cannot connect tries again a hundred times a second
                 c = None
             if c is None and not self.returns:
                 return
@@ -156,7 +156,7 @@ class Clients:
             (self.history.disconnects if is_gone(e) else self.history.refusals).append(('read', str(e)))
             raise
         self.reads += 1
-        time.sleep(0.001)
+        time.sleep(0.001)  # its pace: readers leave the machine to writers
 
     def start(self, writers, readers):
         jobs = [(f'w{i}', self._write) for i in range(writers)] + [(f'r{i}', self._read) for i in range(readers)]

@@ -40,7 +40,7 @@ with scenario('what is our own trouble'):
     name = 'rows 63, 64: we sleep'
     for seconds in (1, 3):
         s.proxy.signal(signal.SIGSTOP)
-        time.sleep(seconds)
+        time.sleep(seconds)  # the fault itself
         s.proxy.signal(signal.SIGCONT)
         s.writes_go_on(name)
         s.nothing_begun(name)

@@ -137,8 +137,8 @@ with scenario('servers that die'):
     def killer():
         global stop
         for _ in range(30):
+            wait_for(lambda: cluster.backends(db), what='a server to be killed')
             cluster.query(kill)
-            time.sleep(0.03)
         stop = True
 
     threads(*[lambda i=i: load(i) for i in range(8)], killer)
