@@ -12,12 +12,10 @@
 #include "app/control.h"
 
 #include <signal.h>
-#include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -26,8 +24,10 @@
 #include "app/heirs.h"
 #include "app/listeners.h"
 #include "app/monitor.h"
+#include "app/nodeuse.h"
 #include "app/orders.h"
 #include "app/policies.h"
+#include "app/successor.h"
 #include "app/takeover.h"
 #include "auth/auth.h"
 #include "base/clock.h"
@@ -46,7 +46,6 @@
 
 #define COLLECT_US (20 * US_PER_MS)
 #define DRAIN_US (20 * US_PER_MS)
-#define REAP_US (100 * US_PER_MS)
 
 enum control_state { CONTROL_SERVING, CONTROL_LEAVING, CONTROL_DRAINING, CONTROL_STOPPING };
 
@@ -69,8 +68,7 @@ struct control {
 	struct loop_timer collect, drain;
 	uint64_t drain_until_us; /* 0: for as long as it takes */
 	struct loop_signal hup, term, interrupt, usr2;
-	struct loop_timer reap;
-	pid_t successor;                     /* a child of ours; 0: none */
+	struct successor successor;
 	bool is_main;                        /* for systemd: no successor has become that */
 	uint64_t shut_out, told_shut_out_us; /* connections closed since that was told */
 };
@@ -272,44 +270,16 @@ static bool plan_reload(void *arg, change_fn fn, void *fn_arg, struct conf_error
 	return app_plan_reload(c->app, fn, fn_arg, errors);
 }
 
-/* Polled, since SIGCHLD is not for us alone: libraries fork, too. */
-static void on_reap(struct loop_timer *t)
+static bool is_serving(const struct successor *s)
 {
-	struct control *c = CONTAINER_OF(t, struct control, reap);
-	int status = 0;
-	if (waitpid(c->successor, &status, WNOHANG) == 0) {
-		loop_timer_start(c->app->loop, t, REAP_US);
-		return;
-	}
-	if (c->state == CONTROL_SERVING)
-		log_error(NULL, "takeover_failed", KV_INT("pid", c->successor),
-		          KV_STR("hint", "the successor has ended; its log says why; this process goes on serving"));
-	c->successor = 0;
+	return CONTAINER_OF(s, struct control, successor)->state == CONTROL_SERVING;
 }
 
-/* The program as it is on disk now, as a child of ours, so that it belongs to the same systemd unit. */
 static void on_usr2(struct loop_signal *s, int signum)
 {
 	struct control *c = CONTAINER_OF(s, struct control, usr2);
-	extern char **environ;
-	char *args[] = { (char *)c->app->program, "--takeover", "-c", (char *)c->app->conf_path, NULL };
-	posix_spawnattr_t attr;
-	sigset_t none;
-	if (c->state != CONTROL_SERVING || c->successor)
-		return;
-	sigemptyset(&none);
-	posix_spawnattr_init(&attr);
-	posix_spawnattr_setsigmask(&attr, &none);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-	int e = posix_spawnp(&c->successor, c->app->program, NULL, &attr, args, environ);
-	posix_spawnattr_destroy(&attr);
-	if (e) {
-		c->successor = 0;
-		log_error(NULL, "takeover_failed", KV_STR("program", c->app->program), KV_STR("error", strerror(e)));
-		return;
-	}
-	log_info(NULL, "successor_started", KV_INT("pid", c->successor));
-	loop_timer_start(c->app->loop, &c->reap, REAP_US);
+	if (c->state == CONTROL_SERVING)
+		successor_start(&c->successor);
 }
 
 static void on_term(struct loop_signal *s, int signum)
@@ -343,26 +313,6 @@ static void on_hup(struct loop_signal *s, int signum)
 	(void)is_applied;
 }
 
-struct use {
-	uint32_t node_id;
-	int64_t n;
-};
-
-static void add_use(void *arg, const struct pool_row *row)
-{
-	struct use *u = arg;
-	if (row->node_id == u->node_id)
-		u->n += row->lent + row->resetting + row->opening + row->waiting;
-}
-
-static unsigned on_in_use(void *arg, uint32_t node_id)
-{
-	const struct app *a = arg;
-	struct use u = { .node_id = node_id };
-	pool_registry_each(a->pools, add_use, &u);
-	return u.n > 0 ? (unsigned)u.n : 0;
-}
-
 struct control *control_new(struct app *a)
 {
 	struct control *c = mem_alloc(sizeof *c);
@@ -380,7 +330,7 @@ struct control *control_new(struct app *a)
 	                                          .plan = plan_reload });
 	loop_timer_init(&c->collect, on_collect);
 	loop_timer_init(&c->drain, on_drain);
-	loop_timer_init(&c->reap, on_reap);
+	successor_init(&c->successor, a, is_serving);
 	pool_registry_on_trouble(a->pools, on_trouble, c);
 	topo_on_want(a->board, on_trouble, c);
 	c->roles = roles_new(a->loop, a->resolver, &c->mailbox, a->board);
@@ -389,7 +339,7 @@ struct control *control_new(struct app *a)
 	a->auth = auth_new(a->loop, a->resolver, &c->mailbox, a->board, threads);
 	a->records = records_new();
 	c->orders = orders_new(a);
-	powers_init(&c->powers, &c->roles, on_in_use, a);
+	powers_init(&c->powers, &c->roles, nodeuse_connections, a);
 	c->hooks = a->hooks = hooks_new(&(struct hooks_env){ a->loop, a->resolver, &c->mailbox, a->board, &c->powers.hooks, NULL,
 	                                                     topo_latest(a->board)->conf->state_dir });
 	c->loader = loader_new(a->loop, a->resolver, &c->mailbox, a->board, a->catalog, on_catalog_published, c);
@@ -415,66 +365,6 @@ bool control_take_over(struct control *c, const struct conf *conf, struct err *e
 	return c->takeover != NULL;
 }
 
-struct progress {
-	uint32_t node_id;
-	uint64_t bytes;
-	int64_t busy, opening, waiting;
-	struct ops_rests rests;
-};
-
-static void add_progress(void *arg, const struct pool_row *row)
-{
-	struct progress *p = arg;
-	if (row->node_id != p->node_id)
-		return;
-	p->bytes += row->counts.bytes_out;
-	p->busy += row->lent + row->resetting + row->opening;
-	p->opening += row->opening;
-	p->waiting += row->waiting;
-	p->rests.keep += (unsigned)row->rests[SERVER_KEEPS];
-	p->rests.hear += (unsigned)row->rests[SERVER_HEARS];
-}
-
-static uint64_t on_progress(void *arg, uint32_t node_id)
-{
-	const struct control *c = arg;
-	struct progress p = { .node_id = node_id };
-	pool_registry_each(c->app->pools, add_progress, &p);
-	return p.bytes;
-}
-
-static unsigned on_busy(void *arg, uint32_t node_id)
-{
-	const struct control *c = arg;
-	struct progress p = { .node_id = node_id };
-	pool_registry_each(c->app->pools, add_progress, &p);
-	return p.busy > 0 ? (unsigned)p.busy : 0;
-}
-
-static struct ops_rests on_rests(void *arg, uint32_t node_id)
-{
-	const struct control *c = arg;
-	struct progress p = { .node_id = node_id };
-	pool_registry_each(c->app->pools, add_progress, &p);
-	return p.rests;
-}
-
-static unsigned on_opening(void *arg, uint32_t node_id)
-{
-	const struct control *c = arg;
-	struct progress p = { .node_id = node_id };
-	pool_registry_each(c->app->pools, add_progress, &p);
-	return p.opening > 0 ? (unsigned)p.opening : 0;
-}
-
-static unsigned on_wanted(void *arg, uint32_t node_id)
-{
-	const struct control *c = arg;
-	struct progress p = { .node_id = node_id };
-	pool_registry_each(c->app->pools, add_progress, &p);
-	return p.waiting > 0 ? (unsigned)p.waiting : 0;
-}
-
 static bool knows_all(struct journal *j, const struct conf *conf, struct err *err)
 {
 	for (size_t i = 0; i < conf->n_clusters; i++)
@@ -494,7 +384,7 @@ static bool open_journal(struct control *c, struct err *err)
 		journal_close(c->journal);
 		c->journal = NULL;
 	}
-	c->of_pools = (struct keeper_pools){ c, on_progress, on_busy, on_opening, on_wanted, on_rests };
+	c->of_pools = nodeuse_pools(c->app);
 	if (c->journal)
 		roles_remember(c->roles, c->journal, c->app->records, &c->of_pools);
 	else if (c->takeover)
@@ -597,7 +487,7 @@ void control_shut(struct control *c)
 	auth_shut(c->app->auth);
 	loop_timer_stop(c->app->loop, &c->collect);
 	loop_timer_stop(c->app->loop, &c->drain);
-	loop_timer_stop(c->app->loop, &c->reap);
+	successor_stop(&c->successor);
 }
 
 void control_free(struct control *c)

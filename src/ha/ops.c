@@ -12,7 +12,7 @@
  *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
  *   failover.c has the steps, switchover.c those of an order, rejoin.c and drain.c those in the background, tend.c what is done while there is no
- *   other operation, wanted.c what people want done, finished.c what hooks have finished.
+ *   other operation, wanted.c what people want done, finished.c what hooks have finished, acts.c what is asked of the world.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
  * the operation goes on at the last step that was recorded.
@@ -113,76 +113,6 @@ void op_enter(struct ops *o, enum operation_step step)
 	op_note_step(o, step);
 }
 
-/* More names than places come of reloads only: of those whose act is over, who was told first is forgotten. */
-static struct act *oldest_act(struct ops *o)
-{
-	struct act *oldest = NULL;
-	for (size_t i = 0; i < o->n_acts; i++)
-		if (o->acts[i].state != ACT_RUNS && (!oldest || o->acts[i].ended_us < oldest->ended_us))
-			oldest = &o->acts[i];
-	if (oldest)
-		return oldest;
-	o->env.forget_act(o->env.arg, o->acts[0].id);
-	return &o->acts[0];
-}
-
-struct act *op_act_of(struct ops *o, const char *node)
-{
-	for (size_t i = 0; i < o->n_acts; i++)
-		if (strcmp(o->acts[i].node, node) == 0)
-			return &o->acts[i];
-	struct act *a = o->n_acts < ACTS_MAX ? &o->acts[o->n_acts++] : oldest_act(o);
-	*a = (struct act){ .state = ACT_NONE };
-	snprintf(a->node, sizeof a->node, "%s", node);
-	return a;
-}
-
-static void forget_acts(struct ops *o)
-{
-	for (size_t i = 0; i < o->n_acts; i++)
-		if (o->acts[i].state == ACT_RUNS)
-			o->env.forget_act(o->env.arg, o->acts[i].id);
-	o->n_acts = 0;
-}
-
-static void stop_act(struct ops *o, struct act *a)
-{
-	if (a->state != ACT_RUNS)
-		return;
-	o->env.forget_act(o->env.arg, a->id);
-	a->state = ACT_NONE;
-	a->ended_us = op_now(o);
-}
-
-/* What is over stays known, so that who was told just now is not told again at once. */
-static void forget_running_acts(struct ops *o)
-{
-	for (size_t i = 0; i < o->n_acts; i++)
-		stop_act(o, &o->acts[i]);
-}
-
-/* IS: the operation that has come a step further, or, if there is none any more, WAS.  In the background only its own node is acted on by it. */
-static void settle_acts(struct ops *o, const struct record_operation *is, const struct record_operation *was)
-{
-	if (is->id && !op_is_background(is)) {
-		forget_acts(o);
-	} else if (is->id || op_is_background(was)) {
-		struct act *a = op_act_of(o, is->id ? is->target : was->target);
-		stop_act(o, a);
-		a->state = ACT_NONE;
-	} else {
-		forget_running_acts(o);
-	}
-}
-
-void op_start_act(struct ops *o, struct act *a, enum ops_act what, const char *primary, uint64_t timeout_us)
-{
-	a->state = ACT_RUNS;
-	a->id = ++o->act_ids;
-	a->tries++;
-	o->env.act(o->env.arg, a->id, what, a->node, primary, timeout_us);
-}
-
 /* o->next is what is to be; STEP is entered when it is.  STEP_NONE: no operation is under way then. */
 bool op_propose(struct ops *o, enum operation_step step)
 {
@@ -261,7 +191,7 @@ static void on_committed(struct ops *o)
 		log_info(NULL, "primary_recorded", KV_STR("cluster", o->record.cluster), KV_STR("primary", o->record.primary),
 		         KV_INT("epoch", o->record.epoch), KV_INT("timeline", o->record.timeline));
 	if (!goes_on)
-		settle_acts(o, op, &o->record.past[0]);
+		op_settle_acts(o, op, &o->record.past[0]);
 	if (was && was != is)
 		on_ended(o);
 	if (is && was != is)
@@ -407,7 +337,7 @@ void ops_free(struct ops *o)
 {
 	if (!o)
 		return;
-	forget_acts(o);
+	op_forget_acts(o);
 	mem_free(o);
 }
 
@@ -437,24 +367,6 @@ void ops_on_record(struct ops *o, enum record_fate fate, const struct err *err)
 void ops_on_routed(struct ops *o)
 {
 	o->is_routed = true;
-	ops_go_on(o);
-}
-
-void ops_on_act(struct ops *o, uint64_t id, bool is_done, const struct err *err)
-{
-	for (size_t i = 0; i < o->n_acts; i++) {
-		struct act *a = &o->acts[i];
-		if (a->id != id || a->state != ACT_RUNS)
-			continue;
-		a->state = is_done ? ACT_DONE : ACT_FAILED;
-		a->ended_us = op_now(o);
-		if (!is_done) {
-			a->err = *err;
-			log_warn(NULL, "action_failed", KV_STR("cluster", o->record.cluster), KV_INT("operation", o->record.op.id),
-			         KV_STR("node", a->node), KV_STR("step", operation_step_word(o->step)), KV_ERR(err));
-		}
-	}
-	o->env.look(o->env.arg);
 	ops_go_on(o);
 }
 

@@ -1,7 +1,8 @@
 /*
  * ops' own.
  *
- *   ops.c        doors, records, the public calls     tend.c    while there is no operation
+ *   ops.c        doors, records, the public calls     tend.c       while there is no operation
+ *   acts.c       what is asked of the world
  *   failover.c   the steps                            wanted.c     what people want
  *   fetch.c      what a candidate lacks
  *   switchover.c … of an ordered one                  rejoin.c     nodes that come back: in the background
@@ -117,8 +118,6 @@ PRINTF_LIKE(2, 3) void op_stay(struct ops *o, const char *fmt, ...);
 void op_note_step(struct ops *o, enum operation_step step);
 /* The one door from step to step. */
 void op_enter(struct ops *o, enum operation_step step);
-struct act *op_act_of(struct ops *o, const char *node); /* made if there is none */
-void op_start_act(struct ops *o, struct act *a, enum ops_act what, const char *primary, uint64_t timeout_us);
 void op_draft(struct ops *o); /* o->next is what is recorded */
 /* o->next is what is to be; STEP is entered when it is.  STEP_NONE: no operation is under way then.  False, as steps return it. */
 bool op_propose(struct ops *o, enum operation_step step);
@@ -129,6 +128,14 @@ void op_open(struct ops *o, enum operation_kind kind, const char *source, const 
 void op_make_way(struct ops *o, const char *why); /* in o->next */
 bool op_close(struct ops *o, enum operation_end end, const char *why);
 bool op_give_up(struct ops *o, const char *why); /* before the point of no return: everything is as it was */
+
+/* ---- acts.c ---------------------------------------------------------------------------------------------------------------- */
+
+struct act *op_act_of(struct ops *o, const char *node); /* made if there is none */
+void op_start_act(struct ops *o, struct act *a, enum ops_act what, const char *primary, uint64_t timeout_us);
+/* IS: the operation that has come a step further, or, if there is none any more, WAS.  In the background only its own node is acted on by it. */
+void op_settle_acts(struct ops *o, const struct record_operation *is, const struct record_operation *was);
+void op_forget_acts(struct ops *o);
 
 /* ---- failover.c ------------------------------------------------------------------------------------------------------------ */
 
