@@ -215,6 +215,7 @@ end
 
 -- A rewind that was cut off leaves what is neither the old nor the new: beside the directory it says so until it is done.  What pg_rewind refuses
 -- it refuses before it has read the list of files, and nothing has changed then.  (A standby that crashed recovers as a single user only without its signal.)
+-- Whoever reads what it says may have been killed meanwhile: SIGPIPE must not end it before it has noted that all is done.
 -- What comes from the other node has its settings, too; two standbys cannot share a slot, so each keeps its own primary_slot_name.
 local own_slot = [[
 get_slot() { slot=$(grep -hs '^ *primary_slot_name *=' "$1/postgresql.auto.conf" | tail -n 1); }
@@ -225,6 +226,7 @@ put_slot() {
 ]]
 local rewind_once = own_slot .. [[
 dir=$1; shift
+trap '' PIPE
 if [ -e "$dir.rewinding" ]; then
   exec 9>>"$dir.rewinding"
   flock -n 9 || { echo "$dir is being rewound, by an earlier call" >&2; exit 1; }
