@@ -1,8 +1,7 @@
 /*
- * command — the text of a command: which row of tbl/commands.h it is, and with what.
+ * command — the text of a command: which row of tbl/commands.h it is, and with what.  Its words: phrase.c.
  *
- * A text is words, quoted ("" or '') where they have other characters; comments and a semicolon behind them do not count.  A word that was quoted is
- * never taken for one of ours.  "SELECT x" is "SHOW x", as in PgBouncer's console.
+ * "SELECT x" is "SHOW x", as in PgBouncer's console.
  *
  * What is not understood is 08P01, as it is there: pgcli knows by it that this is no database.
  */
@@ -15,9 +14,9 @@
 #include "base/compiler.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "phrase.h"
 #include "priv.h"
 
-#define WORDS_MAX 60
 #define QUOTED_MAX 60 /* bytes of a command that an error shows */
 
 #define SHOW_ROW(id, words, level, sentence) { words, ARGS_NONE, LEVEL_##level, sentence, &show_##id, ORDER_COUNT, NULL },
@@ -34,134 +33,17 @@ static const struct session_setting {
 	CONSOLE_SESSION(SETTING_ROW)
 };
 
-/* ---- words ------------------------------------------------------------------------------------------------------------- */
-
-struct word {
-	struct slice text; /* in `space`, without quotes */
-	bool is_quoted;
-};
-struct words {
-	struct word at[WORDS_MAX];
-	unsigned n;
-	bool has_too_many;
-	char space[COMMAND_MAX + WORDS_MAX];
-	size_t used;
-};
-
-static bool is_space(uint8_t c)
-{
-	return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
-/* Past blanks and comments. */
-struct slice call_skip_blank(struct slice s)
-{
-	for (;;) {
-		if (s.len && is_space(s.at[0])) {
-			s = slice_skip(s, 1);
-		} else if (s.len >= 2 && memcmp(s.at, "--", 2) == 0) {
-			while (s.len && s.at[0] != '\n')
-				s = slice_skip(s, 1);
-		} else if (s.len >= 2 && memcmp(s.at, "/*", 2) == 0) {
-			const uint8_t *end = memmem(s.at + 2, s.len - 2, "*/", 2);
-			s = slice_skip(s, end ? (size_t)(end - s.at) + 2 : s.len);
-		} else {
-			return s;
-		}
-	}
-}
-
-static void put(struct words *w, uint8_t c)
-{
-	w->space[w->used++] = (char)c;
-	w->at[w->n].text.len++;
-}
-
-/* The opening quote is S's first; false: it never closes. */
-static bool take_quoted(struct words *w, struct slice *s)
-{
-	uint8_t quote = s->at[0];
-	w->at[w->n].is_quoted = true;
-	for (*s = slice_skip(*s, 1); s->len; *s = slice_skip(*s, 1)) {
-		if (s->at[0] == quote && !(s->len > 1 && s->at[1] == quote)) {
-			*s = slice_skip(*s, 1);
-			return true;
-		}
-		if (s->at[0] == quote)
-			*s = slice_skip(*s, 1);
-		put(w, s->at[0]);
-	}
-	return false;
-}
-
-static bool ends_word(uint8_t c)
-{
-	return is_space(c) || c == ';' || c == '=' || c == '\'' || c == '"';
-}
-
-static bool take_word(struct words *w, struct slice *s)
-{
-	w->at[w->n] = (struct word){ .text = slice_of(w->space + w->used, 0) };
-	if (s->at[0] == '"' || s->at[0] == '\'')
-		return take_quoted(w, s);
-	do {
-		put(w, s->at[0]);
-		*s = slice_skip(*s, 1);
-	} while (s->len && w->at[w->n].text.at[0] != '=' && !ends_word(s->at[0]));
-	return true;
-}
-
-/* False: not a list of words; a semicolon may only stand at the end. */
-static bool read_words(struct slice text, struct words *w)
-{
-	w->n = 0;
-	w->used = 0;
-	for (text = call_skip_blank(text); text.len && text.at[0] != ';'; text = call_skip_blank(text)) {
-		if (w->n == WORDS_MAX || !take_word(w, &text))
-			return false;
-		w->space[w->used++] = '\0';
-		w->n++;
-	}
-	while (text.len && text.at[0] == ';')
-		text = call_skip_blank(slice_skip(text, 1));
-	return text.len == 0;
-}
-
-static const char *text_of(const struct words *w, unsigned i)
-{
-	return (const char *)w->at[i].text.at;
-}
-
-static bool is_word(const struct words *w, unsigned i, const char *word)
-{
-	return i < w->n && !w->at[i].is_quoted && strcasecmp(text_of(w, i), word) == 0;
-}
-
-/* How many words of W, from FROM on, spell PHRASE; 0: they do not. */
-static unsigned spells(const struct words *w, unsigned from, const char *phrase)
-{
-	unsigned n = 0;
-	while (*phrase) {
-		size_t len = strcspn(phrase, " ");
-		unsigned i = from + n++;
-		if (i >= w->n || w->at[i].is_quoted || w->at[i].text.len != len || strncasecmp(text_of(w, i), phrase, len) != 0)
-			return 0;
-		phrase += len + (phrase[len] == ' ');
-	}
-	return n;
-}
-
 /* ---- arguments ------------------------------------------------------------------------------------------------------------ */
 
 /* "30s", "500ms", "2min", "1h", or seconds without a unit; 0 is none that anybody could wait, and so is more than a year. */
 #define TIME_MOST (365ull * 24 * 3600 * US_PER_S)
-static bool is_time(const struct words *w, unsigned i, uint64_t *us)
+static bool is_time(const struct phrase *w, unsigned i, uint64_t *us)
 {
 	static const struct {
 		const char *unit;
 		uint64_t us;
 	} units[] = { { "", US_PER_S }, { "ms", US_PER_MS }, { "s", US_PER_S }, { "min", 60 * US_PER_S }, { "h", 3600 * US_PER_S } };
-	const char *text = text_of(w, i);
+	const char *text = phrase_word(w, i);
 	char *end;
 	if (w->at[i].is_quoted || *text < '0' || *text > '9')
 		return false;
@@ -175,7 +57,7 @@ static bool is_time(const struct words *w, unsigned i, uint64_t *us)
 }
 
 /* What looks like a time is one: a database of that name stands in quotes. */
-static bool read_pause(const struct words *w, unsigned at, struct call *call)
+static bool read_pause(const struct phrase *w, unsigned at, struct call *call)
 {
 	unsigned left = w->n - at;
 	uint64_t us;
@@ -186,7 +68,7 @@ static bool read_pause(const struct words *w, unsigned at, struct call *call)
 	}
 	if (left > 1 || (left && is_time(w, at, &us)))
 		return false;
-	call->name = left ? mem_text(text_of(w, at)) : NULL;
+	call->name = left ? mem_text(phrase_word(w, at)) : NULL;
 	return true;
 }
 
@@ -199,21 +81,21 @@ static bool read_number(const char *text, uint64_t *out)
 	return *end == '\0';
 }
 
-static bool read_until(const struct words *w, unsigned at, struct call *call)
+static bool read_until(const struct phrase *w, unsigned at, struct call *call)
 {
-	call->until = is_word(w, at, "WAIT_FOR_SERVERS")   ? ORDER_WAIT_FOR_SERVERS
-	              : is_word(w, at, "WAIT_FOR_CLIENTS") ? ORDER_WAIT_FOR_CLIENTS
-	                                                   : ORDER_NOW;
+	call->until = phrase_is(w, at, "WAIT_FOR_SERVERS")   ? ORDER_WAIT_FOR_SERVERS
+	              : phrase_is(w, at, "WAIT_FOR_CLIENTS") ? ORDER_WAIT_FOR_CLIENTS
+	                                                     : ORDER_NOW;
 	return w->n == at + (call->until != ORDER_NOW);
 }
 
 /* key = value [value …]; or key TO value. */
-static bool read_setting(const struct words *w, unsigned at, struct call *call)
+static bool read_setting(const struct phrase *w, unsigned at, struct call *call)
 {
-	if (w->n != at + 3 || !(is_word(w, at + 1, "=") || is_word(w, at + 1, "TO")))
+	if (w->n != at + 3 || !(phrase_is(w, at + 1, "=") || phrase_is(w, at + 1, "TO")))
 		return false;
-	call->name = mem_text(text_of(w, at));
-	call->value = mem_text(text_of(w, at + 2));
+	call->name = mem_text(phrase_word(w, at));
+	call->value = mem_text(phrase_word(w, at + 2));
 	return true;
 }
 
@@ -225,22 +107,22 @@ static void add_text(char **to, const char *text)
 }
 
 /* NAME [key [= value]]…: its value becomes a line "key=value" or "key" for each. */
-static bool read_task(const struct words *w, unsigned at, struct call *call)
+static bool read_task(const struct phrase *w, unsigned at, struct call *call)
 {
-	if (at >= w->n || strchr(text_of(w, at), '\n'))
+	if (at >= w->n || strchr(phrase_word(w, at), '\n'))
 		return false;
-	call->name = mem_text(text_of(w, at++));
+	call->name = mem_text(phrase_word(w, at++));
 	call->value = mem_text("");
 	while (at < w->n) {
-		const char *key = text_of(w, at);
-		bool has_value = is_word(w, at + 1, "=");
-		if (!*key || strpbrk(key, "=\n") || (has_value && (at + 2 >= w->n || strchr(text_of(w, at + 2), '\n'))))
+		const char *key = phrase_word(w, at);
+		bool has_value = phrase_is(w, at + 1, "=");
+		if (!*key || strpbrk(key, "=\n") || (has_value && (at + 2 >= w->n || strchr(phrase_word(w, at + 2), '\n'))))
 			return false;
 		add_text(&call->value, key);
 		if (has_value)
 			add_text(&call->value, "=");
 		if (has_value)
-			add_text(&call->value, text_of(w, at + 2));
+			add_text(&call->value, phrase_word(w, at + 2));
 		add_text(&call->value, "\n");
 		at += has_value ? 3 : 1;
 	}
@@ -248,18 +130,18 @@ static bool read_task(const struct words *w, unsigned at, struct call *call)
 }
 
 /* [[TO] node] [ALLOW DATA LOSS]: number is 1 behind that. */
-static bool read_failover(const struct words *w, unsigned at, struct call *call)
+static bool read_failover(const struct phrase *w, unsigned at, struct call *call)
 {
 	unsigned end = w->n;
-	if (end > at && is_word(w, end - 1, "ALLOW_DATA_LOSS"))
+	if (end > at && phrase_is(w, end - 1, "ALLOW_DATA_LOSS"))
 		end -= 1;
-	else if (end > at + 2 && spells(w, end - 3, "ALLOW DATA LOSS"))
+	else if (end > at + 2 && phrase_spells(w, end - 3, "ALLOW DATA LOSS"))
 		end -= 3;
-	else if (end == at + 3 && spells(w, at, "ALLOW DATA LOSS"))
+	else if (end == at + 3 && phrase_spells(w, at, "ALLOW DATA LOSS"))
 		end = at;
 	call->number = end != w->n;
-	at += end == at + 2 && is_word(w, at, "TO");
-	call->name = end == at + 1 ? mem_text(text_of(w, at)) : NULL;
+	at += end == at + 2 && phrase_is(w, at, "TO");
+	call->name = end == at + 1 ? mem_text(phrase_word(w, at)) : NULL;
 	return end <= at + 1;
 }
 
@@ -272,23 +154,23 @@ static const struct command *row_of(enum order_kind kind)
 }
 
 /* [[TO] node] [FORCE] [DRY_RUN]: number is 1 with FORCE; DRY_RUN is a command of its own. */
-static bool read_switchover(const struct words *w, unsigned at, struct call *call)
+static bool read_switchover(const struct phrase *w, unsigned at, struct call *call)
 {
 	unsigned end = w->n;
 	for (;; end--) {
-		if (end > at && is_word(w, end - 1, "FORCE"))
+		if (end > at && phrase_is(w, end - 1, "FORCE"))
 			call->number = 1;
-		else if (end > at && is_word(w, end - 1, "DRY_RUN"))
+		else if (end > at && phrase_is(w, end - 1, "DRY_RUN"))
 			call->command = row_of(ORDER_switchover_dry_run);
 		else
 			break;
 	}
-	at += end == at + 2 && is_word(w, at, "TO");
-	call->name = end == at + 1 ? mem_text(text_of(w, at)) : NULL;
+	at += end == at + 2 && phrase_is(w, at, "TO");
+	call->name = end == at + 1 ? mem_text(phrase_word(w, at)) : NULL;
 	return end <= at + 1;
 }
 
-static bool read_args(const struct words *w, unsigned at, struct call *call)
+static bool read_args(const struct phrase *w, unsigned at, struct call *call)
 {
 	unsigned left = w->n - at;
 	switch (call->command->args) {
@@ -297,15 +179,15 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 	case ARGS_DATABASE:
 	case ARGS_A_DATABASE:
 	case ARGS_CLUSTER:
-		call->name = left == 1 ? mem_text(text_of(w, at)) : NULL;
+		call->name = left == 1 ? mem_text(phrase_word(w, at)) : NULL;
 		return left == 1 || (left == 0 && (call->command->args == ARGS_DATABASE || call->command->args == ARGS_CLUSTER));
 	case ARGS_NODE_TIME:
-		at += left > 1 && is_word(w, at, "NODE");
-		call->name = at < w->n ? mem_text(text_of(w, at++)) : NULL;
+		at += left > 1 && phrase_is(w, at, "NODE");
+		call->name = at < w->n ? mem_text(phrase_word(w, at++)) : NULL;
 		return call->name && (at == w->n || (at + 1 == w->n && is_time(w, at, &call->timeout_us) && call->timeout_us));
 	case ARGS_NODE:
-		at += left == 2 && is_word(w, at, "NODE");
-		call->name = w->n == at + 1 ? mem_text(text_of(w, at)) : NULL;
+		at += left == 2 && phrase_is(w, at, "NODE");
+		call->name = w->n == at + 1 ? mem_text(phrase_word(w, at)) : NULL;
 		return w->n == at + 1;
 	case ARGS_LOSS:
 		return read_failover(w, at, call);
@@ -314,7 +196,7 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 	case ARGS_PAUSE:
 		return read_pause(w, at, call);
 	case ARGS_CLIENT:
-		return left == 1 && read_number(text_of(w, at), &call->number);
+		return left == 1 && read_number(phrase_word(w, at), &call->number);
 	case ARGS_UNTIL:
 		return read_until(w, at, call);
 	case ARGS_SETTING:
@@ -327,12 +209,12 @@ static bool read_args(const struct words *w, unsigned at, struct call *call)
 
 /* ---- commands ------------------------------------------------------------------------------------------------------------- */
 
-static const struct command *find_command(const struct words *w, unsigned *n)
+static const struct command *find_command(const struct phrase *w, unsigned *n)
 {
 	const struct command *found = NULL;
 	*n = 0;
 	for (size_t i = 0; i < n_commands; i++) {
-		unsigned matched = spells(w, 0, commands[i].words);
+		unsigned matched = phrase_spells(w, 0, commands[i].words);
 		if (matched > *n) {
 			*n = matched;
 			found = &commands[i];
@@ -341,10 +223,10 @@ static const struct command *find_command(const struct words *w, unsigned *n)
 	return found;
 }
 
-static const struct session_setting *find_setting(const struct words *w, unsigned at, unsigned *n)
+static const struct session_setting *find_setting(const struct phrase *w, unsigned at, unsigned *n)
 {
 	for (size_t i = 0; i < ARRAY_LEN(session_settings); i++)
-		if ((*n = spells(w, at, session_settings[i].name)))
+		if ((*n = phrase_spells(w, at, session_settings[i].name)))
 			return &session_settings[i];
 	return NULL;
 }
@@ -369,28 +251,28 @@ static bool may_set(const struct session_setting *s, const char *value, struct e
 }
 
 enum found { FOUND_NOT, FOUND, FOUND_WRONG };
-static enum found find_session_set(const struct words *w, struct call *call, struct err *err)
+static enum found find_session_set(const struct phrase *w, struct call *call, struct err *err)
 {
 	unsigned at = 1, n;
-	if (!is_word(w, 0, "SET"))
+	if (!phrase_is(w, 0, "SET"))
 		return FOUND_NOT;
 	const struct session_setting *s = find_setting(w, at, &n);
-	if (!s && (is_word(w, 1, "SESSION") || is_word(w, 1, "LOCAL")))
+	if (!s && (phrase_is(w, 1, "SESSION") || phrase_is(w, 1, "LOCAL")))
 		s = find_setting(w, ++at, &n);
 	if (!s)
 		return FOUND_NOT;
 	at += n;
-	at += is_word(w, at, "=") || is_word(w, at, "TO");
+	at += phrase_is(w, at, "=") || phrase_is(w, at, "TO");
 	if (at >= w->n)
 		return FOUND_NOT;
 	call->kind = CALL_SESSION_SET;
-	return may_set(s, text_of(w, at), err) ? FOUND : FOUND_WRONG;
+	return may_set(s, phrase_word(w, at), err) ? FOUND : FOUND_WRONG;
 }
 
-static bool find_session_show(const struct words *w, struct call *call)
+static bool find_session_show(const struct phrase *w, struct call *call)
 {
 	unsigned n;
-	const struct session_setting *s = is_word(w, 0, "SHOW") ? find_setting(w, 1, &n) : NULL;
+	const struct session_setting *s = phrase_is(w, 0, "SHOW") ? find_setting(w, 1, &n) : NULL;
 	if (!s || w->n != 1 + n)
 		return false;
 	call->kind = CALL_SESSION_SHOW;
@@ -400,7 +282,7 @@ static bool find_session_show(const struct words *w, struct call *call)
 }
 
 /* The words that begin and end transactions, in which drivers wrap everything. */
-static bool find_transaction(const struct words *w, struct call *call)
+static bool find_transaction(const struct phrase *w, struct call *call)
 {
 	static const struct {
 		const char *words;
@@ -417,7 +299,7 @@ static bool find_transaction(const struct words *w, struct call *call)
 		{ "ABORT", CALL_ROLLBACK, false },
 	};
 	for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-		unsigned n = spells(w, 0, known[i].words);
+		unsigned n = phrase_spells(w, 0, known[i].words);
 		if (!n || (n != w->n && !known[i].may_go_on))
 			continue;
 		call->kind = known[i].kind;
@@ -426,13 +308,13 @@ static bool find_transaction(const struct words *w, struct call *call)
 	return false;
 }
 
-static bool find_deallocate(const struct words *w, struct call *call)
+static bool find_deallocate(const struct phrase *w, struct call *call)
 {
-	unsigned at = 1 + (w->n == 3 && is_word(w, 1, "PREPARE"));
-	if (!is_word(w, 0, "DEALLOCATE") || w->n != at + 1)
+	unsigned at = 1 + (w->n == 3 && phrase_is(w, 1, "PREPARE"));
+	if (!phrase_is(w, 0, "DEALLOCATE") || w->n != at + 1)
 		return false;
 	call->kind = CALL_DEALLOCATE;
-	call->name = is_word(w, at, "ALL") ? NULL : mem_text(text_of(w, at));
+	call->name = phrase_is(w, at, "ALL") ? NULL : mem_text(phrase_word(w, at));
 	return true;
 }
 
@@ -468,16 +350,16 @@ static const struct command *command_of(const struct view *view)
 	return &commands[i];
 }
 
-static bool parse(struct words *w, struct slice text, struct call *call, struct err *err)
+static bool parse(struct phrase *w, struct slice text, struct call *call, struct err *err)
 {
 	unsigned n;
-	if (!read_words(text, w))
+	if (!phrase_read(text, w))
 		return refuse(text, call, err);
 	if (w->n == 0)
 		return true; /* CALL_NOTHING */
-	if (is_word(w, 0, "SELECT"))
+	if (phrase_is(w, 0, "SELECT"))
 		memcpy(w->space, "SHOW", 5);
-	w->at[0].text.len = strlen(text_of(w, 0));
+	w->at[0].text.len = strlen(phrase_word(w, 0));
 	switch (find_session_set(w, call, err)) {
 	case FOUND:
 		return true;
@@ -489,7 +371,7 @@ static bool parse(struct words *w, struct slice text, struct call *call, struct 
 	}
 	if (find_session_show(w, call) || find_transaction(w, call) || find_deallocate(w, call))
 		return true;
-	if (w->n == 1 && is_word(w, 0, "SUSPEND"))
+	if (w->n == 1 && phrase_is(w, 0, "SUSPEND"))
 		return refuse_suspend(err);
 	call->command = find_command(w, &n);
 	call->kind = CALL_COMMAND;
@@ -506,7 +388,7 @@ bool call_parse(struct slice text, struct call *call, struct err *err)
 		call->command = command_of(&show_explain_route);
 		return explained_parse(text, call) ? true : refuse(text, call, err);
 	}
-	struct words *w = mem_alloc(sizeof *w);
+	struct phrase *w = mem_alloc(sizeof *w);
 	bool is_good = parse(w, text, call, err);
 	mem_free(w);
 	return is_good;

@@ -8,6 +8,7 @@
 
 #include "base/compiler.h"
 #include "base/mem.h"
+#include "phrase.h"
 #include "priv.h"
 
 /* ---- the command ---------------------------------------------------------------------------------------------------------------------------- */
@@ -20,7 +21,7 @@ static bool ends_word(uint8_t c)
 /* Past WORD, if TEXT begins with it. */
 static bool takes(struct slice *text, const char *word)
 {
-	struct slice t = call_skip_blank(*text);
+	struct slice t = phrase_skip_blank(*text);
 	size_t len = strlen(word);
 	if (t.len < len || strncasecmp((const char *)t.at, word, len) != 0 || (t.len > len && !ends_word(t.at[len])))
 		return false;
@@ -31,7 +32,7 @@ static bool takes(struct slice *text, const char *word)
 /* A word, or what stands in "quotes", where "" is a quote. */
 static char *take_name(struct slice *text)
 {
-	struct slice t = call_skip_blank(*text);
+	struct slice t = phrase_skip_blank(*text);
 	char *name = mem_alloc(t.len + 1), *to = name;
 	bool is_quoted = t.len && t.at[0] == '"', is_closed = false;
 	size_t i = is_quoted;

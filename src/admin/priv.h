@@ -152,11 +152,9 @@ struct call {
 	uint64_t number, timeout_us;
 	enum order_until until;
 };
-#define COMMAND_MAX 8192u /* bytes of text */
 /* False with ERR; CALL is then empty. */
 bool call_parse(struct slice text, struct call *call, struct err *err) MUST_CHECK;
 void call_fini(struct call *call);
-struct slice call_skip_blank(struct slice s); /* past blanks and comments */
 /* explained.c: EXPLAIN ROUTE.  False: it is not right. */
 bool explained_is_asked(struct slice text);
 bool explained_parse(struct slice text, struct call *call) MUST_CHECK;

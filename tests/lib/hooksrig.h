@@ -48,6 +48,23 @@ static inline void hooksrig_close(struct hooksrig *r)
 	confdir_fini(&r->policy.dir);
 }
 
+/* Another configuration, TEXT, whose node AT is the primary. */
+static inline void hooksrig_configure(struct hooksrig *r, const char *text, int at)
+{
+	struct conf_errors errors = { 0 };
+	char path[200];
+	confdir_write(&r->policy.dir, "lunapool.conf", text);
+	snprintf(path, sizeof path, "%s/lunapool.conf", r->policy.dir.path);
+	struct conf *conf = conf_load(path, &errors);
+	if (!conf)
+		fail_msg("%s: %s", errors.at[0].where, errors.at[0].text);
+	struct topo *t = topo_build(conf, topo_latest(r->board));
+	t->clusters[0].primary = at;
+	topo_publish(r->board, t);
+	topo_collect(r->board);
+	r->policy.topo = t;
+}
+
 /* False: it is refused, r->policy.error says why, and what was in force stays. */
 static inline bool hooksrig_try(struct hooksrig *r, const char *text)
 {

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../../../src/admin/phrase.h"
 #include "../../../src/admin/priv.h"
 #include "base/clock.h"
 #include "base/compiler.h"

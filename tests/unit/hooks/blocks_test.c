@@ -36,8 +36,7 @@ static void use_fake_ssh(void)
 
 static void configure(void)
 {
-	struct conf_errors errors = { 0 };
-	char text[1500], path[160];
+	char text[1500];
 	snprintf(text, sizeof text,
 	         "listen { port = 0 }\nauth { hba_file = \"rules\" }\n"
 	         "cluster \"main\" {\n  service_user = \"postgres\"  policy = \"main.lua\" tls = off\n"
@@ -45,16 +44,7 @@ static void configure(void)
 	         "  node \"new\" { host = \"%s\" port = %u ssh_host = \"h\" data_dir = \"%s\" bin_dir = \"%s\" }\n}\n"
 	         "database \"*\" { cluster = \"main\" }\n",
 	         dir.path, old.port, old.data, dir.bin, dir.path, new.port, new.data, dir.bin);
-	confdir_write(&rig.policy.dir, "lunapool.conf", text);
-	snprintf(path, sizeof path, "%s/lunapool.conf", rig.policy.dir.path);
-	struct conf *conf = conf_load(path, &errors);
-	if (!conf)
-		fail_msg("%s: %s", errors.at[0].where, errors.at[0].text);
-	struct topo *t = topo_build(conf, topo_latest(rig.board));
-	t->clusters[0].primary = 1;
-	topo_publish(rig.board, t);
-	topo_collect(rig.board);
-	rig.policy.topo = t;
+	hooksrig_configure(&rig, text, 1);
 }
 
 /* The old primary goes on writing when the new one is promoted, and is killed. */

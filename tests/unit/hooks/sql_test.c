@@ -9,8 +9,7 @@ static struct pgserver pg;
 /* policyrig's cluster, but pg1 is the server. */
 static int open_rig(void **state)
 {
-	struct conf_errors errors = { 0 };
-	char text[600], path[160];
+	char text[600];
 	pgdir_init(&dir);
 	pgserver_start(&pg, &dir, 0);
 	hooksrig_open(&rig);
@@ -20,16 +19,7 @@ static int open_rig(void **state)
 	         "  node \"pg1\" { host = \"%s\" }\n  node \"pg2\" { host = \"%s\" port = 9 }\n}\n"
 	         "database \"*\" { cluster = \"main\" }\n",
 	         dir.path, dir.path);
-	confdir_write(&rig.policy.dir, "lunapool.conf", text);
-	snprintf(path, sizeof path, "%s/lunapool.conf", rig.policy.dir.path);
-	struct conf *conf = conf_load(path, &errors);
-	if (!conf)
-		fail_msg("%s: %s", errors.at[0].where, errors.at[0].text);
-	struct topo *t = topo_build(conf, topo_latest(rig.board));
-	t->clusters[0].primary = 0;
-	topo_publish(rig.board, t);
-	topo_collect(rig.board);
-	rig.policy.topo = t;
+	hooksrig_configure(&rig, text, 0);
 	return 0;
 }
 

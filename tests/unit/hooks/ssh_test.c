@@ -14,30 +14,22 @@ static const char fake_ssh[] = "#!/bin/sh\n"
 static int open_rig(void **state)
 {
 	char path[300], program[200];
-	struct conf_errors errors = { 0 };
 	hooksrig_open(&rig);
 	confdir_write(&rig.policy.dir, "ssh", fake_ssh);
 	snprintf(program, sizeof program, "%s/ssh", rig.policy.dir.path);
 	chmod(program, 0755);
 	snprintf(path, sizeof path, "%s:/usr/bin:/bin", rig.policy.dir.path);
 	setenv("PATH", path, 1);
-	confdir_write(&rig.policy.dir, "lunapool.conf",
-	              "listen { port = 0 }\nauth { hba_file = \"rules\" }\n"
-	              "cluster \"main\" {\n  service_user = \"probe\"  policy = \"main.lua\"  ssh_user = \"postgres\"  ssh_options = "
-	              "{ \"-i\", \"/key\" }\n"
-	              "  node \"pg1\" { host = \"h1\" data_dir = \"/data/one\" }\n  node \"pg2\" { host = \"h2\" ssh_host = "
-	              "\"manage2\" data_dir = \"/data/two\" }\n"
-	              "  node \"pg3\" { host = \"h3\" ssh_host = local }\n  node \"pg4\" { host = \"/run/postgresql\" }\n}\n"
-	              "database \"*\" { cluster = \"main\" }\n");
-	snprintf(path, sizeof path, "%s/lunapool.conf", rig.policy.dir.path);
-	struct conf *conf = conf_load(path, &errors);
-	if (!conf)
-		fail_msg("%s: %s", errors.at[0].where, errors.at[0].text);
-	struct topo *t = topo_build(conf, topo_latest(rig.board));
-	t->clusters[0].primary = 0;
-	topo_publish(rig.board, t);
-	topo_collect(rig.board);
-	rig.policy.topo = t;
+	hooksrig_configure(
+	    &rig,
+	    "listen { port = 0 }\nauth { hba_file = \"rules\" }\n"
+	    "cluster \"main\" {\n  service_user = \"probe\"  policy = \"main.lua\"  ssh_user = \"postgres\"  ssh_options = "
+	    "{ \"-i\", \"/key\" }\n"
+	    "  node \"pg1\" { host = \"h1\" data_dir = \"/data/one\" }\n  node \"pg2\" { host = \"h2\" ssh_host = "
+	    "\"manage2\" data_dir = \"/data/two\" }\n"
+	    "  node \"pg3\" { host = \"h3\" ssh_host = local }\n  node \"pg4\" { host = \"/run/postgresql\" }\n}\n"
+	    "database \"*\" { cluster = \"main\" }\n",
+	    0);
 	return 0;
 }
 
