@@ -57,6 +57,7 @@ struct session_held_sum {
 	uint64_t refused;
 };
 void session_registry_held(struct session_registry *r, struct session_held_sum *out);
+uint64_t session_registry_listens_moved(struct session_registry *r); /* times that a session listened again elsewhere */
 int64_t session_registry_clients_of(struct session_registry *r, unsigned worker); /* also those that have not said hello */
 /* Any thread, for each connection that was accepted, before anything is made for it: may there be one more from this address?  OPEN and OVER are
  * counted, and are to be passed on to sessions_accept(), which counts them back when they have gone. */

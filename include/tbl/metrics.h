@@ -15,6 +15,7 @@
 	X("held_statements", gauge, m->held.statements, "Statements that wait for a primary while there is none.")                  \
 	X("held_bytes", gauge, m->held.bytes, "What of them is kept.")                                                              \
 	X("held_refused_total", counter, m->held.refused, "Statements that failed because max_held or max_held_bytes was reached.") \
+	X("listens_moved_total", counter, m->listens_moved, "Times that a session listened again, on another server connection.")   \
 	X("configuration_generation", gauge, m->generation, "Grows whenever something else holds: configuration, roles.")
 
 /* struct tally: database */

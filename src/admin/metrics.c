@@ -23,7 +23,7 @@
 /* ---- rows of tbl/metrics.h ------------------------------------------------------------------------------------------ */
 
 struct program_metrics {
-	double clients, max_clients, generation;
+	double clients, max_clients, generation, listens_moved;
 	struct session_held_sum held;
 };
 struct node_metrics {
@@ -105,6 +105,7 @@ static void gather_PROGRAM(const struct console *c, struct items *rows)
 {
 	struct program_metrics m = { .clients = (double)session_registry_clients(c->session_registry),
 		                         .max_clients = (double)c->topo->conf->limits.max_clients,
+		                         .listens_moved = (double)session_registry_listens_moved(c->session_registry),
 		                         .generation = (double)c->topo->generation };
 	session_registry_held(c->session_registry, &m.held);
 	PROGRAM_values(&m, ROW(rows, NULL));

@@ -183,6 +183,14 @@ bool borrow_may_begin(struct session *s)
 	return s->pool && !borrow_is_held(s);
 }
 
+/* Nothing may begin there now. */
+static enum borrow borrow_hold(struct session *s, struct err *err)
+{
+	if (s->welcomed && !hold_enter(s, err))
+		return BORROW_FAILED;
+	return borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
+}
+
 static const struct pool_wait_ops wait_ops = { .on_server = borrow_on_server, .on_failed = borrow_on_failed };
 
 enum borrow borrow_server(struct session *s, const struct sql_class *class, struct err *err)
@@ -199,7 +207,7 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		if (!s->pool)
 			return borrow_no_pool(s, err);
 		if (UNLIKELY(borrow_is_held(s)))
-			return s->welcomed && !hold_enter(s, err) ? BORROW_FAILED : borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
+			return borrow_hold(s, err);
 		hold_leave(s);
 		if (!borrow_may_pin(s, class))
 			return borrow_wait_pin(s);
@@ -208,10 +216,13 @@ enum borrow borrow_server(struct session *s, const struct sql_class *class, stru
 		if (!srv)
 			return borrow_wait(s, SESSION_WAIT_SERVER, NULL);
 		borrow_attach(s, srv);
-	} else if (UNLIKELY(s->srv->rests) && hearing_must_wait(s))
-		return borrow_wait(s, SESSION_WAIT_PRIMARY, &s->home->homeless);
-	else if (!borrow_may_pin(s, class))
-		return borrow_wait_pin(s);
+	} else {
+		if (UNLIKELY(s->srv->rests) && hearing_must_wait(s))
+			return borrow_hold(s, err);
+		hold_leave(s);
+		if (!borrow_may_pin(s, class))
+			return borrow_wait_pin(s);
+	}
 	if (UNLIKELY(s->deaf))
 		return hearing_first(s);
 	if (UNLIKELY(s->home->routes) && !(class && class->is_idle) && !s->is_away)

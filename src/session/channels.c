@@ -12,10 +12,12 @@
 
 #define CHANNELS_MAX 1000u
 #define CHANNEL_BYTES_MAX 32768u
+#define IDENTIFIER_MAX 63u /* NAMEDATALEN - 1 */
 
 struct channels {
 	uint32_t refs, n;
 	bool is_partial; /* it listens to more */
+	bool is_utf8;    /* some name is not ASCII */
 	size_t bytes;
 	char names[]; /* with their NULs, as they were LISTENed to */
 };
@@ -44,9 +46,16 @@ uint32_t channels_count(const struct channels *c)
 	return c ? c->n : 0;
 }
 
-bool channels_are_known(const struct channels *c)
+static bool speaks_utf8(const struct session *s)
 {
-	return c && c->n && !c->is_partial;
+	const char *encoding = s->told ? settings_get(s->told, "client_encoding") : NULL;
+	return encoding && strcmp(encoding, "UTF8") == 0;
+}
+
+bool channels_are_known(const struct session *s)
+{
+	const struct channels *c = session_aside(s)->base_channels;
+	return c && c->n && !c->is_partial && (!c->is_utf8 || speaks_utf8(s));
 }
 
 static const char *find(const struct channels *c, const char *name)
@@ -68,12 +77,17 @@ static struct channels *copy(const struct channels *c, size_t room)
 	return made;
 }
 
-/* A server may read a name outside ASCII in another encoding than that which it was sent in. */
-static bool can_be_repeated(const char *name)
+static bool is_ascii(const char *name)
 {
 	while (*name > 0)
 		name++;
 	return *name == 0;
+}
+
+/* Outside ASCII a name means what it did in the encoding that it was sent in, and one that PostgreSQL has cut may have lost part of a character. */
+static bool can_be_repeated(const struct session *s, const char *name)
+{
+	return is_ascii(name) || (speaks_utf8(s) && strlen(name) < IDENTIFIER_MAX - 3);
 }
 
 static void replace(struct channels **where, struct channels *with)
@@ -89,12 +103,13 @@ void channels_listen(struct session *s, const char *name)
 	if (name && find(*now, name))
 		return;
 	made = copy(*now, len);
-	if (!name || !can_be_repeated(name) || made->n == CHANNELS_MAX || made->bytes + len > CHANNEL_BYTES_MAX) {
+	if (!name || !can_be_repeated(s, name) || made->n == CHANNELS_MAX || made->bytes + len > CHANNEL_BYTES_MAX) {
 		made->is_partial = true;
 	} else {
 		memcpy(made->names + made->bytes, name, len);
 		made->bytes += len;
 		made->n++;
+		made->is_utf8 |= !is_ascii(name);
 	}
 	replace(now, made);
 }

@@ -18,8 +18,7 @@
 
 bool hearing_can_move(const struct session *s)
 {
-	return (s->pins & PIN_STATE) == PIN_LISTEN &&
-	       (!(s->base_pins & PIN_LISTEN) || channels_are_known(session_aside(s)->base_channels));
+	return (s->pins & PIN_STATE) == PIN_LISTEN && (!(s->base_pins & PIN_LISTEN) || channels_are_known(s));
 }
 
 static void hearing_fail(struct session *s, const struct err *why)
@@ -88,7 +87,7 @@ static enum topo_parting parting_of(const struct session *s)
 
 void hearing_rest(struct session *s)
 {
-	bool only_hears = s->pins == PIN_LISTEN && !s->deaf && channels_are_known(session_aside(s)->base_channels);
+	bool only_hears = s->pins == PIN_LISTEN && !s->deaf && channels_are_known(s);
 	pool_rest(s->srv, only_hears ? SERVER_HEARS : SERVER_KEEPS);
 	if (UNLIKELY(s->home->has_parting) && only_hears)
 		loop_defer(session_loop(s), &s->home->hearings);
@@ -199,8 +198,14 @@ void hearing_answered(struct session *s)
 	}
 	s->deaf = 0;
 	s->home->n_deaf--;
+	atomic_fetch_add_explicit(&s->home->env.registry->listens_moved, 1, memory_order_relaxed);
 	hearing_tell(s);
 	session_unblock(s);
+}
+
+uint64_t session_registry_listens_moved(struct session_registry *r)
+{
+	return atomic_load_explicit(&r->listens_moved, memory_order_relaxed);
 }
 
 void hearing_end_life(struct session *s)

@@ -890,8 +890,8 @@ static inline bool borrow_goes_on(struct session *s)
 	return true;
 }
 void borrow_attach(struct session *s, struct server *srv);
-bool borrow_is_over(const struct session *s);          /* its server owes nothing, in no transaction */
-bool borrow_may_begin(struct session *s);              /* there is a primary, and nobody says that nothing may begin there */
+bool borrow_is_over(const struct session *s); /* its server owes nothing, in no transaction */
+bool borrow_may_begin(struct session *s);     /* there is a primary, and nobody says that nothing may begin there */
 /* hold.c: a message that is to wait for a primary.  False with ERR: as many as may do. */
 bool hold_enter(struct session *s, struct err *err) MUST_CHECK;
 /* So much of the client's was not taken.  False: that is too much, and the wait has ended. */
@@ -962,7 +962,8 @@ struct channels *channels_ref(struct channels *c);
 void channels_unref(struct channels *c);
 const char *channels_next(const struct channels *c, const char *name); /* behind NAME; of NULL, the first */
 uint32_t channels_count(const struct channels *c);
-bool channels_are_known(const struct channels *c); /* there are some, and each can be repeated elsewhere */
+bool channels_are_known(
+    const struct session *s); /* as of the last commit point there are some, and each can be repeated elsewhere */
 void channels_listen(struct session *s, const char *name);
 bool channels_unlisten(struct session *s, const char *name); /* true: it listens to nothing any more */
 void channels_forget(struct session *s);
@@ -1215,8 +1216,9 @@ struct session_registry {
 	unsigned n;
 	_Atomic int64_t clients;
 	_Atomic int64_t held, held_bytes; /* statements that wait for a primary, and what they keep: hold.c */
-	_Atomic uint64_t not_held;        /* that were refused, since there were too many */
-	_Atomic bool is_full;             /* memory_limit is reached */
+	_Atomic uint64_t listens_moved;
+	_Atomic uint64_t not_held; /* that were refused, since there were too many */
+	_Atomic bool is_full;      /* memory_limit is reached */
 	struct mailbox *elsewhere_mailbox;
 	session_elsewhere_fn elsewhere; /* NULL: nobody took a CancelRequest over from us */
 	void *elsewhere_arg;

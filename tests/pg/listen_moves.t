@@ -1,8 +1,10 @@
 #!/usr/bin/env -S /usr/bin/python3
 """Sessions that LISTEN go on listening when their server is lost, and on the next primary after a failover."""
 import os
+import re
 import signal
 import sys
+import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../lib'))
 from harness import *  # noqa: E402,F403
@@ -29,7 +31,7 @@ def warned(c):
 with scenario('the books of what a session listens to'):
     cluster = Cluster.get()
     db = cluster.database()
-    proxy = Proxy(cluster, workers=2, pool={'size': 4, 'max_pinned': 4})
+    proxy = Proxy(cluster, workers=2, pool={'size': 4, 'max_pinned': 4}, options={'http_port': 0})
     sender = proxy.connect(db)
 
     def lose(c):
@@ -58,6 +60,7 @@ with scenario('the books of what a session listens to'):
     for name, want, *statements in (
             ('one', 'a', 'listen a'),
             ('names that need quotes', 'A "b",it\'s', 'listen "A ""b"""', 'listen "it\'s"'),
+            ('names beyond ASCII', 'ärger,日本', 'listen "ärger"; listen "日本"'),
             ('several in a Query', 'a,b', 'listen b; listen a'),
             ('twice', 'a', 'listen a', 'listen a'),
             ('as extended messages', 'a,b', one('listen a') + one('listen b') + sync()),
@@ -102,11 +105,19 @@ with scenario('what a session is when it listens again'):
     proxy.wait_log('listen_moved', start=at)
     c.q('select 1')
     is_(warned(c), ['01000'], 'who wants no warnings gets none')
-    for what in ('create temp table t ()', 'do $$ begin end $$', 'listen "ü"', 'select pg_advisory_lock(1)'):
+    port = proxy.wait_log(r'http_listening .*port=(\d+)').group(1)
+    with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics', timeout=20) as r:
+        like(r.read().decode(), fr"(?m)^lunapool_listens_moved_total {len(re.findall('listen_moved', proxy.log()))}$", 'it is counted')
+    for what in ('create temp table t ()', 'do $$ begin end $$', 'listen "' + 'ü' * 40 + '"', 'set client_encoding = latin1; listen "ü"', 'select pg_advisory_lock(1)'):
         c = proxy.connect(db)
         c.q(f'listen a; {what}')
         lose(c)
         like(str([m for m in [c.recv()] if m]), '57P01', f'with {what} beside it, it ends')
+    c = proxy.connect(db)
+    c.q('listen "ü"')
+    c.q('set client_encoding = latin1')
+    lose(c)
+    like(str([m for m in [c.recv()] if m]), '57P01', 'nor does one go on whose name has another encoding now')
 
 with scenario('kill -9 of the primary'):
     s = Scene(pool=60)
