@@ -30,6 +30,9 @@ struct deed *deed_tidy(const struct deed_env *env, const struct service_target *
 /* Done when all that was committed there is on its disk, and so is sent to its standbys. */
 struct deed *deed_settle(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
                          void *arg);
+/* Done when a checkpoint is. */
+struct deed *deed_checkpoint(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                             void *arg);
 void deed_drop(struct deed *d); /* NULL is fine */
 
 /* A standby's primary_conninfo with another host and port, all else as it was; false: it is neither a list of key = value nor a URI, or too long. */

@@ -41,8 +41,19 @@ struct ops_conf {
 };
 
 /* SETTLE: everything that was committed there is on its disk, whoever waited for that.  FETCH: it receives from another standby.  TIDY: it
- * needs no slots for those who follow another now.  REJOIN, RECOVER: only a policy can. */
-enum ops_act { OPS_ACT_PROMOTE, OPS_ACT_FOLLOW, OPS_ACT_SETTLE, OPS_ACT_FETCH, OPS_ACT_TIDY, OPS_ACT_REJOIN, OPS_ACT_RECOVER };
+ * needs no slots for those who follow another now.  CHECKPOINT: its stop will be short.  FENCE, which a promotion brings with it, REJOIN, RECOVER:
+ * only a policy can. */
+enum ops_act {
+	OPS_ACT_PROMOTE,
+	OPS_ACT_FOLLOW,
+	OPS_ACT_SETTLE,
+	OPS_ACT_FETCH,
+	OPS_ACT_TIDY,
+	OPS_ACT_CHECKPOINT,
+	OPS_ACT_FENCE,
+	OPS_ACT_REJOIN,
+	OPS_ACT_RECOVER
+};
 /* What a node in quarantine is found to be. */
 enum ops_condition { OPS_AWAY, OPS_DOWN, OPS_STANDBY, OPS_WRITABLE };
 /* … and what is to be done about it: nothing; the operation; it is told whom to follow. */
@@ -77,7 +88,7 @@ struct ops_env {
 	/* May be NULL.  Of the N nodes in ORDER, indices of the picture, who may become primary: which of them shall, in which order; how many of them.
 	 * 0: nobody, and WHY. */
 	size_t (*choose)(void *arg, const struct guard_verdict *verdicts, size_t *order, size_t n, char *why, size_t room);
-	bool (*can)(void *arg, enum ops_act what); /* REJOIN, RECOVER: there is somebody to do it.  NULL: nobody is */
+	bool (*can)(void *arg, enum ops_act what); /* FENCE, REJOIN, RECOVER: there is somebody to do it.  NULL: nobody is */
 	enum ops_returning (*returning)(void *arg, const struct ops_returned *it); /* NULL: nothing is done */
 };
 /* RECORD: the journal's last; an operation that it has open is gone on with. */

@@ -14,7 +14,7 @@
 	KIND(DRAIN, "drain", "A standby is detached when nobody uses it any more, by order.")
 
 #define OPERATION_STEPS(STEP)                                                                         \
-	STEP(CONFIRM, "confirm", "Is the primary lost?")                                                  \
+	STEP(CONFIRM, "confirm", "Is the primary lost?  Or, if it is to be stopped, a checkpoint.")       \
 	STEP(HOLD, "hold", "Nobody has a connection to it any more; what would write waits.")             \
 	STEP(DRAIN, "drain", "Transactions that run end; what would begin one waits, or goes elsewhere.") \
 	STEP(FENCE, "fence", "The old primary is kept from writing.")                                     \

@@ -23,10 +23,10 @@ static size_t steps_of(const struct record_operation *op, enum operation_step *o
 	size_t n = 0;
 	out[n++] = operation_first_step(op->kind);
 	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT; i++) {
-		if (!op->at_ms[i] || i == out[0])
+		if (!op->at_ms[i] || i == operation_first_step(op->kind))
 			continue;
 		size_t at = n++;
-		for (; at > 1 && op->at_ms[out[at - 1]] > op->at_ms[i]; at--)
+		for (; at > 0 && op->at_ms[out[at - 1]] > op->at_ms[i]; at--)
 			out[at] = out[at - 1];
 		out[at] = (enum operation_step)i;
 	}

@@ -2,7 +2,7 @@
  * deeds — one connection of its own to the node, one question after the other.
  *
  *   promote:  fire ──► look ──in recovery──► wait LOOK_US ──► look …    after FIRE_US: fire again      out of recovery: done
- *   settle:   a commit: done
+ *   settle:   a commit: done          checkpoint:  a checkpoint: done
  *   follow:   read primary_conninfo, primary_slot_name ──► at the primary: the slot, if it has none of that name ──► alter system ──► reload: done
  *   tidy:     at the primary: the slots that others get their WAL from now ──► those of these names that nobody uses here: dropped, done
  *
@@ -371,6 +371,16 @@ struct deed *deed_settle(const struct deed_env *env, const struct service_target
 {
 	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
 	ask(d, "select set_config('synchronous_commit', 'local', true), pg_logical_emit_message(true, 'lunapool', '')", on_last);
+	return d;
+}
+
+/* It takes as long as it takes. */
+struct deed *deed_checkpoint(const struct deed_env *env, const struct service_target *node, uint64_t timeout_us, deed_fn fn,
+                             void *arg)
+{
+	struct deed *d = deed_new(env, node, timeout_us, fn, arg);
+	bool is_asking = service_ask(d->service, "checkpoint", timeout_us, on_last, d);
+	ASSERT(is_asking);
 	return d;
 }
 

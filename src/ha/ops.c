@@ -262,7 +262,7 @@ static bool step(struct ops *o)
 {
 	switch (o->step) {
 	case STEP_CONFIRM:
-		return step_confirm(o);
+		return o->record.op.kind == OPERATION_SWITCHOVER ? step_prepare(o) : step_confirm(o);
 	case STEP_DRAIN:
 		return is_drain(&o->record.op) ? step_empty(o) : step_drain(o);
 	case STEP_HOLD:
@@ -382,7 +382,7 @@ const struct record *ops_record(const struct ops *o)
 
 bool ops_holds(const struct ops *o)
 {
-	bool is_switchover = o->record.op.kind == OPERATION_SWITCHOVER;
+	bool is_switchover = o->record.op.kind == OPERATION_SWITCHOVER && o->step != STEP_CONFIRM;
 	return o->record.op.id && (o->is_cutting || is_switchover) && o->record.op.step != STEP_FOLLOW;
 }
 

@@ -161,6 +161,8 @@ bool op_fetch(struct ops *o, const struct ops_picture *p, const struct guard_ver
 
 /* ---- switchover.c ---------------------------------------------------------------------------------------------------------- */
 
+bool op_will_stop(const struct ops *o); /* the old primary, by the policy */
+bool step_prepare(struct ops *o);
 bool step_drain(struct ops *o);
 bool step_fence(struct ops *o);
 bool step_catch_up(struct ops *o);

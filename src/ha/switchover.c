@@ -9,7 +9,30 @@
 #include "base/clock.h"
 #include "base/log.h"
 
+#define CHECKPOINT_US (300 * US_PER_S)
 #define DRAIN_US (2 * US_PER_MS) /* between looks at who is still in a transaction */
+
+bool op_will_stop(const struct ops *o)
+{
+	return o->env.can && o->env.can(o->env.arg, OPS_ACT_FENCE);
+}
+
+/* A server writes all that is dirty before it stops, and everybody would wait for that: most of it is written before anybody does. */
+bool step_prepare(struct ops *o)
+{
+	struct act *a = op_act_of(o, o->record.op.source);
+	if (op_picture(o)->is_lost)
+		return op_give_up(o, "the primary was lost");
+	if (a->state == ACT_NONE)
+		op_start_act(o, a, OPS_ACT_CHECKPOINT, "", CHECKPOINT_US);
+	if (a->state == ACT_RUNS)
+		return false;
+	a->state = ACT_NONE; /* what came of it does not matter */
+	o->is_routed = false;
+	op_enter(o, STEP_DRAIN);
+	o->env.route(o->env.arg);
+	return true;
+}
 
 /* New transactions wait; those that run end, or it is given up: nothing has happened yet.  Those who only listen there hear to the last what is notified;
  * what they have to say waits, too.  When nobody else is there they leave, and when they have left the node is cut off.  By FORCE those lose their connection who

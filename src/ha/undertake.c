@@ -72,6 +72,7 @@ static bool is_by_hook_only(enum ops_act what)
 static enum hook_name hook_of(enum ops_act what)
 {
 	return what == OPS_ACT_PROMOTE   ? HOOK_promote
+	       : what == OPS_ACT_FENCE   ? HOOK_fence
 	       : what == OPS_ACT_REJOIN  ? HOOK_rejoin
 	       : what == OPS_ACT_RECOVER ? HOOK_recover
 	                                 : HOOK_follow_primary;
@@ -122,6 +123,8 @@ static struct deed *begin_deed(struct undertaking *u, const struct service_targe
 	switch (u->what) {
 	case OPS_ACT_SETTLE:
 		return deed_settle(&env, node, u->timeout_us, on_deed, u);
+	case OPS_ACT_CHECKPOINT:
+		return deed_checkpoint(&env, node, u->timeout_us, on_deed, u);
 	case OPS_ACT_PROMOTE:
 		return deed_promote(&env, node, u->timeout_us, on_deed, u);
 	case OPS_ACT_TIDY:
@@ -133,7 +136,7 @@ static struct deed *begin_deed(struct undertaking *u, const struct service_targe
 
 static bool is_by_deed_only(enum ops_act what)
 {
-	return what == OPS_ACT_SETTLE || what == OPS_ACT_FETCH || what == OPS_ACT_TIDY;
+	return what == OPS_ACT_SETTLE || what == OPS_ACT_FETCH || what == OPS_ACT_TIDY || what == OPS_ACT_CHECKPOINT;
 }
 
 static void undertake(struct undertaking *u)

@@ -53,9 +53,9 @@ static void order_failover(struct ops *o)
 	take_terms(&r->op, o->order.what, o->order.node);
 }
 
-static enum operation_step first_step(enum ops_order what)
+static enum operation_step first_step(const struct ops *o, enum ops_order what)
 {
-	if (is_failover(what))
+	if (is_failover(what) || (what == OPS_ORDER_SWITCHOVER && op_will_stop(o)))
 		return STEP_CONFIRM;
 	return is_switchover(what) || what == OPS_ORDER_DRAIN ? STEP_DRAIN : is_operation(what) ? STEP_WORK : STEP_NONE;
 }
@@ -241,7 +241,7 @@ bool op_tend_order(struct ops *o)
 	}
 	apply_order(o);
 	o->order.is_proposed = true;
-	op_propose(o, first_step(o->order.what));
+	op_propose(o, first_step(o, o->order.what));
 	return true;
 }
 
