@@ -126,7 +126,7 @@ if not can_mount():
     skip('a disk that hangs, one that is full', 'nothing can be mounted here')
     done()
 
-with scenario('the disk hangs: commits do not come back, all else is answered'):
+with scenario('row 25: the disk hangs: commits do not come back, all else is answered'):
     if freezes():
         s = Scene(on_a_disk_of_its_own)
         idle = s.proxy.connect()
@@ -156,7 +156,7 @@ def with_small_tables(s):
     os.symlink(f'{s.mounted}/base', base)
 
 
-with scenario('the disk is full, though there is room for WAL'):
+with scenario('row 24: the disk is full, though there is room for WAL'):
     s = Scene(with_small_tables)
     reader = s.proxy.connect()
     writer = s.proxy.connect()
@@ -171,5 +171,61 @@ with scenario('the disk is full, though there is room for WAL'):
         like(str(e), '^53100', 'the disk is full')
     s.expect_failover('refused a write for its disk')
     is_(reader.one('select count(*) from t where id = 0'), '1', 'nothing is lost')
+    s.close()
+
+
+def only_to_be_read(base):
+    atexit.register(run, ['umount', '-l', base])
+    return [run(c)[0] for c in (['mount', '--bind', base, base], ['mount', '-o', 'remount,bind,ro', base])]
+
+
+for name, happens in (('can only be read', only_to_be_read), ('is gone', lambda base: [run(['mv', base, f'{base}.away'])[0]] * 2)):
+    with scenario(f'row 24: the disk {name}'):
+        name = f'row 24: the disk {name}'
+        s = Scene()
+        s.proxy.connect().q('insert into t values (0)')
+        writer = s.proxy.connect()
+        writer.q("begin; insert into t values (1)")
+        with s.cluster.at(0) as c:  # who is there goes on with the files that he has open, and so does who writes for us
+            wait_for(lambda: c.q("select 1 from pg_stat_activity where application_name = 'lunapool' and query like '%emit_message%'"), what='a write of our own')
+            base = f'{s.cluster.dir}/n0/base'
+            is_(happens(base), [0, 0], name)
+            s.expect_failover('refused a write for its disk')
+        try:
+            writer.q('commit')
+            ok(False, f'{name}: who was in a transaction is told')
+        except WireError as e:
+            like(str(e), '^40001', f'{name}: who was in a transaction is told')
+        with s.proxy.connect() as c:
+            is_(c.one('select count(*) from t where id = 0'), '1', f'{name}: nothing is lost')
+        run(['umount', '-l', base])
+        s.close()
+
+
+def with_small_wal(s):
+    wal = f'{s.cluster.dir}/n0/pg_wal'
+    run(['mount', '-t', 'tmpfs', '-o', 'size=160m', 'tmpfs', s.mounted])
+    run(['cp', '-a', wal, f'{s.mounted}/pg_wal'])
+    shutil.rmtree(wal)
+    os.symlink(f'{s.mounted}/pg_wal', wal)
+
+
+with scenario('row 23: the disk of the WAL is full'):
+    name = 'row 23'
+    s = Scene(with_small_wal)
+    s.proxy.connect().q('insert into t values (0)')
+    with contextlib.suppress(OSError), open(f'{s.mounted}/ballast', 'wb', buffering=0) as f:
+        while True:
+            f.write(b'x' * 65536)
+    s.cluster.set_node(0, synchronous_standby_names='*')
+    acked = 0
+    with contextlib.suppress(WireError), s.proxy.connect() as c:
+        for acked in range(1000):
+            c.q("insert into t select 1, repeat(md5(i::text), 30) from generate_series(1, 1000) i", 60)
+    s.expect_failover('refused connections|said that it starts|crashed')
+    with open(f'{s.cluster.dir}/n0.log') as f:
+        like(f.read(), 'PANIC:.*No space left on device', f'{name}: it has given up')
+    with s.proxy.connect() as c:
+        ok(int(c.one('select count(*) / 1000 from t where id = 1')) >= acked > 0, f'{name}: nothing is lost of {acked} statements')
     s.close()
 done()
