@@ -98,7 +98,6 @@ mount --bind {names}/resolv.conf /etc/resolv.conf && exec "$@"' sh PROGRAM "$@"\
             s.end_load()
             s.nothing_begun(name)
             s.no_errors(name)
-            is_(re.findall('we_slept.*', s.proxy.log()), [], f'{name}: nothing has waited for a name')
             s.close()
 
 SHIM = r'''
@@ -161,7 +160,7 @@ with scenario('row 62: the clock jumps by a day'):
             like(s.proxy.reload(), f'^{day}T', f'{name}: it is {days:+d} days, for it')
             s.writes_go_on(name)
             s.nothing_begun(name)
-        is_(re.findall('we_slept.*', s.proxy.log()), [], f'{name}: it has not slept')
+        is_(re.findall('we_slept.*ms=[0-9]{7}', s.proxy.log()), [], f'{name}: it has not slept for a day')
         s.no_errors(name)
         signal_tree(s.cluster, 0, signal.SIGKILL)
         s.proxy.wait_log('operation_step.*step=hold')
@@ -202,7 +201,7 @@ def stops(s, between=lambda: None):
 
 with scenario('row 49: Lunapool is stopped in the midst of a failover, and goes on'):
     name = 'row 49'
-    s = Scene(policy=POLICY, promote_timeout='30s')
+    s = Scene(policy=POLICY, promote_timeout='30s', sync='ANY 1 (n1, n2)')
     s.load()
     signal_tree(s.cluster, 0, signal.SIGKILL)
     for step in ('choose', 'promote'):
