@@ -62,7 +62,7 @@ with scenario('row 61: names'):
     else:
         names = temp_dir()
         write(f'{names}/hosts', '127.0.0.1 localhost db0 db1\n')
-        write(f'{names}/resolv.conf', 'nameserver 127.77.0.1\noptions timeout:2 attempts:1\n')
+        write(f'{names}/resolv.conf', 'nameserver 127.77.0.1\noptions timeout:1 attempts:1\n')
         with silent_name_server() as server, started_by(f'''exec unshare -m sh -c 'mount --make-rprivate / && mount --bind {names}/hosts /etc/hosts &&
 mount --bind {names}/resolv.conf /etc/resolv.conf && exec "$@"' sh PROGRAM "$@"\n'''):
             s = Scene(standbys=1, extra="listen_addresses = '127.0.0.1, 127.0.0.2'\n")
