@@ -32,7 +32,7 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
     # it comes back as it was: writable, on the old timeline
     s.cluster.start_node(0)
     wait_for(lambda: s.rows()['n0']['reachable'] == 'yes')
-    is_([s.rows()['n0'][k] for k in ('role', 'fit')], ['unknown', 'no'], 'the old primary, back and writable, is nothing')
+    is_([s.rows()['n0'][k] for k in ('role', 'fit')], ['unknown', 'no'], 'row 35: the old primary, back and writable, is nothing')
     like(s.rows()['n0']['why_not'], 'quarantine', '… and it says why')
     with s.proxy.connect() as c:
         is_({c.one('select inet_server_port()') for _ in range(50)} & {str(s.cluster.ports[0])}, set(), 'no statement goes there')
@@ -54,7 +54,7 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
     s.cluster.start_node(0)
     s.proxy.wait_log('node_released.*node=n0')
     wait_for(lambda: s.rows()['n0']['fit'] == 'yes', what='the old primary as a standby')
-    ok(True, 'rewound, it takes reads again')
+    ok(True, 'row 35: rewound, it takes reads again')
     s.close()
 
 with scenario('the primary freezes, thaws, and is in quarantine'):
@@ -207,7 +207,7 @@ with scenario('switchover'):
     like(rows[0]['steps_ms'], r'^drain 0, hold \d+, fence \d+, choose \d+, promote \d+, publish \d+, follow \d+$', '… with their steps')
     s.close()
 
-with scenario('Lunapool is killed at any time of a failover'):
+with scenario('row 48: Lunapool is killed at any time of a failover'):
     for ms in range(20, 320, 60) if not LONG else range(0, 400, 10):
         s = Scene(standbys=2)
         signal_tree(s.cluster, 0, signal.SIGKILL)
@@ -221,6 +221,6 @@ with scenario('Lunapool is killed at any time of a failover'):
         with open(glob.glob(f'{s.state}/*.record')[0]) as f:
             record = f.read()
         is_((re.search(r'epoch (\d+)', record).group(1), s.rows()[f'n{new}']['timeline']), ('2', '2'),
-            f'after {ms} ms, at {before[-1] if before else "nothing"}: one promotion')
+            f'row 48: after {ms} ms, at {before[-1] if before else "nothing"}: one promotion')
         s.close()
 done()

@@ -94,7 +94,7 @@ IN_CALLS = {  # these are loaded, and fail when they are asked
     'an error that is nil': ('error()', r'main\.lua'),
     'an error of a megabyte': ('error(("x"):rep(1e6))', r'main\.lua:4: x+'),
     'a nil that is called': ('cluster.nodes[9].name:upper()', r'main\.lua:4: attempt'),
-    'an endless loop': ('while true do end', r'main\.lua:4: ' + LATE),
+    'an endless loop (row 74)': ('while true do end', r'main\.lua:4: ' + LATE),
     'an endless repeat': ('repeat until false', r'main\.lua:4: ' + LATE),
     'a for that is very long': ('for i = 1, 1e18 do end', r'main\.lua:4: ' + LATE),
     'a goto': ('::again:: goto again', LATE),

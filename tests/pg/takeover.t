@@ -98,7 +98,7 @@ with scenario('one takes over from another'):
     b.stop()
     ok(not os.path.exists(a.unix) and not os.path.exists(f'{b.dir}/.s.LUNAPOOL.0'), 'and takes the files along when it ends')
 
-with scenario('clients connect all the time'):
+with scenario('row 71: clients connect all the time, and one takes over from another'):
     p = Proxy(cluster, workers=2, pool={'size': 4})
     stop, errors, served = False, [], 0
 
