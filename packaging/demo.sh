@@ -77,22 +77,28 @@ fail() {
 
 # ---- three nodes
 as mkdir sockets
-start_node() { # name, port (which only names the socket)
-	as "$bin/pg_ctl" -D "$home/$1" -l "$home/$1.log" -w -t 60 -s start \
-		-o "-c port=$2 -c listen_addresses='' -c unix_socket_directories='$home/sockets'" >&2 || fail "$1 does not start" "$1.log"
+configure_node() { # name, port (which only names the socket).  Beside the data: pg_rewind and pg_basebackup take over what is in there.
+	as mkdir -p "etc/$1"
+	printf '%s\n' "data_directory = '$home/$1'" "hba_file = '$home/$1/pg_hba.conf'" "ident_file = '$home/$1/pg_ident.conf'" \
+		"port = $2" "listen_addresses = ''" "unix_socket_directories = '$home/sockets'" "cluster_name = 'demo'" \
+		"fsync = off" "wal_log_hints = on" "wal_keep_size = 256MB" "shared_buffers = 32MB" |
+		as tee "etc/$1/postgresql.conf" >/dev/null
+}
+start_node() { # name
+	as "$bin/pg_ctl" -D "$home/etc/$1" -l "$home/$1.log" -w -t 60 -s start >&2 || fail "$1 does not start" "$1.log"
 }
 copy_node() { # name
 	as "$bin/pg_basebackup" -h "$home/sockets" -p 5431 -U postgres -D "$home/$1" -R -c fast -X stream >&2
 }
 say "making a primary and two standbys in $home"
 as "$bin/initdb" -D "$home/pg1" -U postgres -A trust -N -E UTF8 --locale=C.UTF-8 >initdb.log 2>&1 || fail "initdb fails" initdb.log
-printf '%s\n' "fsync = off" "wal_keep_size = 256MB" "shared_buffers = 32MB" "cluster_name = 'demo'" | as tee -a pg1/postgresql.conf >/dev/null
-start_node pg1 5431
+for i in 1 2 3; do configure_node pg$i 543$i; done
+start_node pg1
 copy_node pg2 &
 copy_node pg3
 wait $!
-start_node pg2 5432
-start_node pg3 5433
+start_node pg2
+start_node pg3
 password=$(od -An -N12 -tx1 /dev/urandom | tr -d ' \n')
 as "$bin/psql" -X -q -h "$home/sockets" -p 5431 -U postgres -v ON_ERROR_STOP=1 >&2 <<-SQL
 	create role lunapool login superuser;
@@ -110,17 +116,19 @@ as tee conf.d/00-listen.conf >/dev/null <<-CONF
 CONF
 as tee conf.d/10-cluster.conf >/dev/null <<-CONF
 	cluster "main" {
-	  node "pg1" { host = "$home/sockets"  port = 5431 }
-	  node "pg2" { host = "$home/sockets"  port = 5432 }
-	  node "pg3" { host = "$home/sockets"  port = 5433 }
+	  node "pg1" { host = "$home/sockets"  port = 5431  data_dir = "$home/pg1"  config_dir = "$home/etc/pg1"  bin_dir = "$bin" }
+	  node "pg2" { host = "$home/sockets"  port = 5432  data_dir = "$home/pg2"  config_dir = "$home/etc/pg2"  bin_dir = "$bin" }
+	  node "pg3" { host = "$home/sockets"  port = 5433  data_dir = "$home/pg3"  config_dir = "$home/etc/pg3"  bin_dir = "$bin" }
 	  service_user = "lunapool"
 	  failover = auto
+	  policy = "../failover.lua"
 	}
 CONF
 as tee conf.d/20-pools.conf >/dev/null <<-CONF
 	pool { mode = transaction  size = 10 }
 	database "*" { cluster = "main" }
 CONF
+echo 'return require "lunapool.by" { here = true, rebuild = true } -- promotes, rewinds, copies and starts nodes with the programs in bin_dir' | as tee failover.lua >/dev/null
 echo 'host all demo 127.0.0.1/32 scram-sha-256' | as tee hba >/dev/null
 echo "\"demo\" \"$password\"" | as tee users >/dev/null
 as chmod 600 users
@@ -145,8 +153,16 @@ if [ -n "${DEMO_RUN:-}" ]; then
 	sh -c "$DEMO_RUN" || status=$?
 	exit "$status"
 fi
+show() { # a table, and those of its columns that tell most
+	psql -X -q -A -P footer=off -d lunapool -c "SHOW $1" | awk -F'|' -v wanted="$2" '
+		NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; n = split(wanted, name, " ") }
+		{ for (i = 1; i <= n; i++) { v = $at[name[i]]; cell[NR, i] = v == "" ? "-" : v; w = length(cell[NR, i]); if (w > wide[i]) wide[i] = w } }
+		END { for (r = 1; r <= NR; r++) { line = ""; for (i = 1; i <= n; i++) line = line sprintf("%-*s  ", wide[i], cell[r, i]); print line } }'
+}
 table() {
-	psql -X -q -d lunapool -P footer=off -c '\pset title Nodes' -c 'SHOW NODES' -c '\pset title Pools' -c 'SHOW POOLS'
+	show NODES "node role state sv_active sv_idle reads position timeline lag_bytes reason"
+	echo
+	show POOLS "database user node cl_active cl_waiting sv_active sv_idle"
 }
 while :; do
 	text=$(table 2>&1 || true)

@@ -205,6 +205,8 @@
 	  "Share of the reads, beside the other nodes' weights; 0: none of those that are spread.")                             \
 	X(tags, LIST, "", 0, 0, RELOAD, "Words that policies see as node.tags: \"dc=a\" has a value, \"spare\" is just there.") \
 	X(data_dir, TEXT, "", 0, 0, RELOAD, "PostgreSQL's data directory there, for policies: node.data_dir.")                  \
+	X(config_dir, TEXT, "", 0, 0, RELOAD,                                                                                   \
+	  "Folder of its postgresql.conf, where that is not the data directory, for policies: node.config_dir.")                \
 	X(bin_dir, TEXT, "", 0, 0, RELOAD, "Folder of PostgreSQL's programs there, for policies: node.bin_dir.")                \
 	X(ssh_host, TEXT, "", 0, 0, RELOAD, "Where lp.ssh of policies finds the node; empty: at its host; local: here, without ssh.")
 

@@ -207,6 +207,7 @@
 	FIELD(tags, "table<string, string|true>?", SAME,                                                                            \
 	      "The configuration's tags: of \"dc=a\", tags.dc is \"a\"; of \"spare\", tags.spare is true.")                         \
 	FIELD(data_dir, "string?", SAME, "As the configuration has it; \"\" is not set.")                                           \
+	FIELD(config_dir, "string?", SAME, "As the configuration has it: where postgresql.conf is, if not in data_dir.")            \
 	FIELD(bin_dir, "string?", SAME, "As the configuration has it, for PostgreSQL's programs.")                                  \
 	FIELD(conninfo, "string?", SAME,                                                                                            \
 	      "How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.")       \

@@ -125,11 +125,18 @@ local function program(node, name)
   return node.bin_dir == "" and name or node.bin_dir .. "/" .. name
 end
 
-local function data_dir(node)
+-- BELOW: how many functions are between it and the one whose caller is to be told of.
+local function data_dir(node, below)
   if node.data_dir == "" then
-    error("node " .. node.name .. " has no data_dir in the configuration", 3)
+    error("node " .. node.name .. " has no data_dir in the configuration", 3 + (below or 0))
   end
   return (node.data_dir:gsub("(.)/+$", "%1")) -- other names are made of it
+end
+
+-- What pg_ctl is given: it finds the data from there.
+local function config_dir(node)
+  local dir = data_dir(node, 1)
+  return node.config_dir == "" and dir or node.config_dir
 end
 
 -- ---- what is done to servers ------------------------------------------------------------------------------------------
@@ -145,7 +152,7 @@ end
 -- Stops PostgreSQL, if it runs.
 function lp.stop(node, options)
   options = options or {}
-  local dir, timeout = data_dir(node), options.timeout or 60
+  local dir, timeout = config_dir(node), options.timeout or 60
   local output, err = at(node, options, { program(node, "pg_ctl"), "status", "-D", dir })
   if not output then
     return err.status == 3 and true or nil, err -- 3: it does not run
@@ -192,7 +199,7 @@ function lp.start_standby(node, primary, options)
   if not output then
     return nil, err
   end
-  local start = { program(node, "pg_ctl"), "start", "-w", "-D", dir, "-l", dir .. "/start.log", "-t", tostring(timeout) }
+  local start = { program(node, "pg_ctl"), "start", "-w", "-D", config_dir(node), "-l", dir .. "/start.log", "-t", tostring(timeout) }
   if options.options then
     start[#start + 1] = "-o"
     start[#start + 1] = options.options
@@ -258,6 +265,9 @@ local function rewind(node, primary, options)
   end
   local words = { "sh", "-c", rewind_once, "sh", dir, program(node, "pg_rewind"), "--progress", "--target-pgdata=" .. dir,
     "--source-server=" .. (options.conninfo or primary.conninfo) }
+  if node.config_dir ~= "" then
+    words[#words + 1] = "--config-file=" .. node.config_dir .. "/postgresql.conf"
+  end
   ok, err = at(node, options, words, { timeout = options.timeout or 600 })
   if err then
     err.message = err.message:gsub("^sh", "pg_rewind", 1)
@@ -330,7 +340,7 @@ function lp.promote(node, options)
     return true
   end
   local timeout = options.timeout or 60
-  local promote = { program(node, "pg_ctl"), "promote", "-w", "-D", data_dir(node), "-t", tostring(timeout) }
+  local promote = { program(node, "pg_ctl"), "promote", "-w", "-D", config_dir(node), "-t", tostring(timeout) }
   local output, err = at(node, options, promote, { timeout = timeout + 10 })
   return output and true, err
 end
@@ -344,7 +354,7 @@ function lp.follow(node, primary, options)
   give_slot(node, primary)
   local output, err = make_standby(node, primary, options)
   if output then
-    output, err = at(node, options, { program(node, "pg_ctl"), "reload", "-D", data_dir(node) })
+    output, err = at(node, options, { program(node, "pg_ctl"), "reload", "-D", config_dir(node) })
   end
   if not output then
     return nil, err

@@ -376,6 +376,12 @@ static void node_data_dir(lua_State *L, struct policy_vm *vm, const struct handl
 	lua_pushstring(L, c->data_dir);
 }
 
+static void node_config_dir(lua_State *L, struct policy_vm *vm, const struct handle *h)
+{
+	CONF_OR_NIL(c);
+	lua_pushstring(L, c->config_dir);
+}
+
 static void node_bin_dir(lua_State *L, struct policy_vm *vm, const struct handle *h)
 {
 	CONF_OR_NIL(c);

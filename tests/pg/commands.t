@@ -31,8 +31,13 @@ with scenario('by commands'):
     state = temp_dir()
     os.chmod(state, 0o700)
     own = {f'n{i}': {'data_dir': f'{cluster.dir}/n{i}', 'bin_dir': programs(cluster, i)} for i in range(3)}
+    config = own['n0']['config_dir'] = temp_dir()
+    with open(f'{config}/postgresql.conf', 'w') as f:  # as Debian has it
+        f.write(f"include '{cluster.dir}/n0/postgresql.conf'\ncluster_name = 'elsewhere'\ndata_directory = '{cluster.dir}/n0'\n"
+                f"hba_file = '{cluster.dir}/n0/pg_hba.conf'\nident_file = '{cluster.dir}/n0/pg_ident.conf'\n")
+    os.chmod(config, 0o755)
     proxy = Proxy(cluster, workers=2, pool={'size': 5}, options={'state_dir': state}, nodes=own,
-                  cluster_options={'failover': 'auto', 'policy': 'main.lua'}, files={'main.lua': 'return require "lunapool.by_commands"\n'})
+                  cluster_options={'failover': 'auto', 'switchover_timeout': '20s', 'policy': 'main.lua'}, files={'main.lua': 'return require "lunapool.by_commands"\n'})
     admin = proxy.connect('lunapool')
 
     def nodes():
@@ -64,6 +69,7 @@ with scenario('by commands'):
         is_((states('rejoin')[:1], nodes()['n0']['role']), (['done'], 'standby'), 'the old primary was rewound and is a standby')
         with cluster.at(0) as c:
             wait_for(lambda: c.q('select id from t order by 1') == [['1'], ['2']], what='it to have what was written since')
+            is_(c.one('show cluster_name'), 'elsewhere', '… with the settings of its config_dir')
         other = next(f'n{i}' for i in (1, 2) if f'n{i}' != new)
         admin.q(f'RECOVER {other}')
         fit(2)

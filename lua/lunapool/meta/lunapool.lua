@@ -67,6 +67,7 @@
 ---@field priority integer? Its priority when a new primary is chosen; 0: never.
 ---@field tags table<string, string|true>? The configuration's tags: of "dc=a", tags.dc is "a"; of "spare", tags.spare is true.
 ---@field data_dir string? As the configuration has it; "" is not set.
+---@field config_dir string? As the configuration has it: where postgresql.conf is, if not in data_dir.
 ---@field bin_dir string? As the configuration has it, for PostgreSQL's programs.
 ---@field conninfo string? How others reach it, for pg_rewind and kin: host, port, service_user and service_dbname, without a password.
 ---@field in_flight integer? Statements that are under way there, of all workers.
