@@ -60,10 +60,11 @@ static void die_at_a_step(struct sim *sim, int node)
 	sim_lunapool_dies_at(sim, steps[rnd(ARRAY_LEN(steps))]);
 }
 
-static void (*const faults[])(struct sim *, int) = { sim_kill,   sim_kill,      sim_start,  sim_start,   restart,
-	                                                 sim_freeze, sim_thaw,      cut_one,    hide,        sim_heal,
-	                                                 sim_heal,   sim_partition, sim_refuse, sim_hang,    sim_fill_disk,
-	                                                 fail_hook,  lag,           delay,      switch_over, die_at_a_step };
+static void (*const faults[])(struct sim *, int) = {
+	sim_kill,  sim_kill, sim_start, sim_start,     restart,      sim_freeze, sim_thaw,      cut_one,
+	hide,      sim_heal, sim_heal,  sim_partition, sim_refuse,   sim_hang,   sim_fill_disk, sim_return_as_primary,
+	fail_hook, lag,      delay,     switch_over,   die_at_a_step
+};
 
 static void mend_all(void)
 {
@@ -96,7 +97,7 @@ static void expect_everybody_back(void)
 
 static void anything_goes(void **state)
 {
-	for (uint64_t n = 1; n <= ORDERS(80); n++) {
+	for (uint64_t n = 1; n <= ORDERS(40); n++) {
 		static const char *const syncs[] = { NULL, NULL, "ANY 1 (b, c)", "FIRST 1 (b, c)" };
 		begin_as(n, &(struct sim_conf){ .sync = syncs[n % 4],
 		                                .policy = policy_of(policy),
@@ -115,10 +116,51 @@ static void anything_goes(void **state)
 	}
 }
 
+/* Row 40: all of them are lost, and come back one after the other. */
+static void all_are_lost_and_come_back(void **state)
+{
+	for (uint64_t n = 1; n <= ORDERS(40); n++) {
+		begin_as(n, &(struct sim_conf){ .sync = n % 2 ? "ANY 1 (b, c)" : NULL });
+		int first = (int)rnd(NODES);
+		for (int i = 0; i < NODES; i++) {
+			sim_kill(s, (first + i) % NODES);
+			run(1 + rnd(n % 4 ? 20 : 400) * MS);
+		}
+		run(US_PER_S);
+		first = (int)rnd(NODES);
+		for (int i = 0; i < NODES; i++) {
+			sim_start(s, (first + i) % NODES);
+			(n % 3 ? run : run_with_deaths)(1 + rnd(1500) * MS);
+		}
+		expect_all_well();
+		expect(n % 4 == 0 || sim_promotions(s, 0) <= 1, "who dies at once is replaced once at most");
+		end();
+	}
+}
+
+/* Row 57: the primary has lost its standbys, and is there for everybody else. */
+static void who_loses_its_standbys_goes_on(void **state)
+{
+	for (uint64_t n = 1; n <= ORDERS(20); n++) {
+		begin_as(n, &(struct sim_conf){ 0 });
+		sim_cut(s, 0, 1);
+		sim_cut(s, 0, 2);
+		run(20 * US_PER_S);
+		expect(is_primary("a") && sim_promotions(s, 0) == 0 && sim_write_outage_us(s, 0) < 100 * MS,
+		       "nothing has happened to it");
+		sim_heal(s, 0);
+		expect_all_well();
+		expect(sim_is_streaming(s, 1) && sim_is_streaming(s, 2), "they stream again");
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(anything_goes),
+		cmocka_unit_test(all_are_lost_and_come_back),
+		cmocka_unit_test(who_loses_its_standbys_goes_on),
 	};
 	return run_cases(tests, ARRAY_LEN(tests));
 }

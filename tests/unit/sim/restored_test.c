@@ -219,7 +219,8 @@ static void anything_goes_with_rejoins(void **state)
 		fails = rnd(2) * 30;
 		lies = rnd(2) * 10;
 		for (int i = 0; i < 30; i++) {
-			static void (*const faults[])(struct sim *, int) = { sim_kill, sim_kill, sim_start, sim_start, sim_freeze, sim_thaw };
+			static void (*const faults[])(
+			    struct sim *, int) = { sim_kill, sim_kill, sim_start, sim_start, sim_freeze, sim_thaw, sim_return_as_primary };
 			faults[rnd(ARRAY_LEN(faults))](s, (int)rnd(NODES));
 			if (rnd(4) == 0)
 				sim_act_fails(s, "promote", (int)rnd(NODES), 1);
