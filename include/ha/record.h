@@ -59,6 +59,7 @@ struct record_operation {
 	bool allows_loss;   /* whoever ordered it has said so */
 	unsigned attempt;   /* candidates that were tried */
 	char source[RECORD_NAME_MAX], target[RECORD_NAME_MAX];
+	uint64_t reached;                /* how far its target had come when it was chosen; 0: it was none, or is not known */
 	char why[RECORD_WHY_MAX];        /* why it began; behind the end, why that */
 	char judged[2 * RECORD_WHY_MAX]; /* the candidates, and why those who may not may not */
 	uint64_t began_s, took_ms;       /* seconds since 1970, for people only */

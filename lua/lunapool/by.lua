@@ -6,7 +6,7 @@
 local lp = require "lunapool"
 
 return function(options)
-  local M = { api = 1, tasks = {} }
+  local M = { api = 1, tasks = {}, on = {} }
 
   -- A clean stop sends the standbys the last of what was written, so that the old primary can follow as it is.  One that is lost is left alone: to reach
   -- for it would take longer than all the rest.

@@ -101,7 +101,9 @@ bool op_target(struct ops *o, const char *name, const char *judged)
 {
 	op_draft(o);
 	struct record_operation *op = &o->next.op;
+	const struct ops_node *n = op_node(op_picture(o), name);
 	op->step = STEP_PROMOTE;
+	op->reached = n && n->guard.in_recovery ? n->guard.received : 0;
 	op->has_no_return = true;
 	op->attempt++;
 	snprintf(op->target, sizeof op->target, "%s", name);
@@ -302,7 +304,7 @@ static bool publish(struct ops *o, const struct ops_node *n)
 	r->epoch++;
 	snprintf(r->primary, sizeof r->primary, "%s", n->guard.name);
 	r->timeline = n->guard.timeline;
-	r->switch_lsn = n->guard.received;
+	r->switch_lsn = r->op.reached ? r->op.reached : n->guard.received;
 	snprintf(why, sizeof why, "it was the primary until epoch %llu", (unsigned long long)r->epoch);
 	record_flag(r, r->op.source, RECORD_QUARANTINED, 0, why);
 	record_flag(r, r->primary, 0, RECORD_QUARANTINED, "");

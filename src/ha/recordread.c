@@ -208,6 +208,7 @@ static const struct field of_operation[] = {
 	FIELD(record_operation, attempt, "attempt", COUNT),
 	FIELD(record_operation, source, "source", TEXT),
 	FIELD(record_operation, target, "target", TEXT),
+	FIELD_LATER(record_operation, reached, "reached", NUMBER), /* not known */
 	FIELD(record_operation, began_s, "began", NUMBER),
 	FIELD(record_operation, took_ms, "took", NUMBER),
 	FIELD(record_operation, at_ms, "at", TIMES),

@@ -73,7 +73,7 @@ static void put_operation(struct out *o, const char *head, const struct record_o
 	    op->allows_loss, op->attempt);
 	put_text(o, "source", op->source);
 	put_text(o, "target", op->target);
-	put(o, " began %" PRIu64 " took %" PRIu64, op->began_s, op->took_ms);
+	put(o, " reached %" PRIu64 " began %" PRIu64 " took %" PRIu64, op->reached, op->began_s, op->took_ms);
 	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT; i++)
 		put(o, "%s%" PRIu32, i == STEP_NONE + 1 ? " at " : " ", op->at_ms[i]);
 	put_text(o, "why", op->why);

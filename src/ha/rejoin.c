@@ -12,6 +12,7 @@
  */
 #include "opspriv.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -209,6 +210,21 @@ static enum ops_returning ask(struct ops *o, const struct ops_node *n, const str
 	return said;
 }
 
+/* What it has written behind the place where the primary's timeline began is nowhere else. */
+static void tell_diverged(const struct ops *o, const struct ops_node *n)
+{
+	const struct record *r = &o->record;
+	uint64_t from = r->switch_lsn, to = n->guard.received;
+	if (!n->guard.has_answered || !n->guard.timeline || n->guard.timeline >= r->timeline || !from || to <= from)
+		return;
+	char range[64];
+	snprintf(range, sizeof range, "%" PRIX32 "/%" PRIX32 " to %" PRIX32 "/%" PRIX32, (uint32_t)(from >> 32), (uint32_t)from,
+	         (uint32_t)(to >> 32), (uint32_t)to);
+	log_warn(NULL, "node_diverged", KV_STR("cluster", r->cluster), KV_STR("node", n->guard.name),
+	         KV_INT("timeline", n->guard.timeline), KV_STR("range", range), KV_INT("bytes", to - from),
+	         KV_STR("effect", "nobody else has that WAL, and a rewind or a new copy drops it"));
+}
+
 /* Whether the policy is to be asked of it now. */
 static bool is_due(struct ops *o, const struct ops_node *n, struct returned *r)
 {
@@ -232,6 +248,7 @@ static bool tend_one(struct ops *o, const struct ops_node *n)
 		return false;
 	if (!r->was_asked) {
 		r->was_asked = true;
+		tell_diverged(o, n);
 		r->said = ask(o, n, r);
 	}
 	if (r->said == OPS_ATTACH)

@@ -153,14 +153,14 @@ class _Way:
 
 class _Link:
     def __init__(self, relay, client):
-        self.relay, self.client = relay, client
+        self.relay, self.client, self.say = relay, client, relay.say
         self.is_over, self.is_forgotten, self.has_connected, self.said = False, False, False, b''
         client.setblocking(False)
         client.setsockopt(socket.SOL_TCP, socket.TCP_NODELAY, 1)
-        self.server = None if relay.say else socket.socket()
+        self.server = None if self.say else socket.socket()
         self.ways = []
         relay.links.append(self)
-        if relay.say:
+        if self.say:
             relay_engine().watch(client, READ, self.answer)
         else:
             self.connect()
@@ -185,7 +185,7 @@ class _Link:
         self.rearm()
 
     def answer(self, events):
-        """In the server's stead: no TLS, and what the relay was told to say."""
+        """In the server's stead: no TLS, and what the relay was told to say when the connection came."""
         try:
             data = self.client.recv(PIECE)
         except OSError:
@@ -197,7 +197,7 @@ class _Link:
             self.said = b''
             self.client.send(b'N')
         elif len(self.said) >= 4 and len(self.said) >= struct.unpack('!i', self.said[:4])[0]:
-            self.client.send(error_message(self.relay.say))
+            self.client.send(error_message(self.say))
             self.end('fin')
 
     def on_client(self, events):

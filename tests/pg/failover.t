@@ -34,6 +34,8 @@ with scenario('kill -9 of all of the primary, one synchronous standby'):
     wait_for(lambda: s.rows()['n0']['reachable'] == 'yes')
     is_([s.rows()['n0'][k] for k in ('role', 'fit')], ['unknown', 'no'], 'row 35: the old primary, back and writable, is nothing')
     like(s.rows()['n0']['why_not'], 'quarantine', '… and it says why')
+    s.proxy.wait_log(r'node_diverged.*node=n0 timeline=1 range="0/[0-9A-F]+ to 0/[0-9A-F]+" bytes=\d+')
+    ok(True, '… and what it has alone')
     with s.proxy.connect() as c:
         is_({c.one('select inet_server_port()') for _ in range(50)} & {str(s.cluster.ports[0])}, set(), 'no statement goes there')
     # the record outlives us
@@ -124,6 +126,20 @@ with scenario('a crash of one backend is no death'):
     s.proxy.wait_log('node_quarantined.*node=n2')
     is_(s.role('n0'), 'primary', 'row 33: the recorded one keeps')
     ok(s.is_untouched(2), '… and nobody is at the other')
+    s.close()
+
+with scenario('by the example that has nothing but SQL'):
+    with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../examples/failover_by_sql.lua')) as f:
+        s = Scene(sync='ANY 1 (n1, n2)', policy=f.read())
+    s.load()
+    signal_tree(s.cluster, 0, signal.SIGKILL)
+    s.ends()
+    s.end_load()
+    new = s.primary()
+    s.consistent('by SQL', new)
+    wait_for(lambda: s.row(3 - new)['fit'] == 'yes', 30, 'the other standby to follow')
+    is_(s.row(3 - new)['timeline'], '2', 'the policy has told the other standby whom to follow')
+    is_([r['state'] for r in s.admin.table('SHOW TASKS') if r['name'] == 'follow_primary'], ['done'], '… by its hook')
     s.close()
 
 with scenario('orders of administrators'):

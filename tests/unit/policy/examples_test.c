@@ -210,7 +210,8 @@ static const char
     *const tested[] = { "read_write_split", "reporting_to_one_standby", "read_after_write", "shard_by_tenant",
 	                    "canary",           "maintenance_window",       "sticky_session",   "admission_by_class",
 	                    "nearest_standby",  "pgpool_scripts",           "failover_by_ssh", /* these: tests/unit/hooks */
-	                    "rolling_refresh",  "efm" /* tests/pg/tasks.t */ };
+	                    "rolling_refresh",  "efm", /* tests/pg/tasks.t */
+	                    "failover_by_sql",  "failover_by_commands" /* tests/app/simulate.t */ };
 
 static void no_example_is_forgotten(void **state)
 {
