@@ -63,7 +63,7 @@ struct record_operation {
 	char why[RECORD_WHY_MAX];        /* why it began; behind the end, why that */
 	char judged[2 * RECORD_WHY_MAX]; /* the candidates, and why those who may not may not */
 	uint64_t began_s, took_ms;       /* seconds since 1970, for people only */
-	uint32_t at_ms[STEP_COUNT];      /* when each step began, since the operation did; 0: it did not */
+	uint32_t at_ms[STEP_COUNT];      /* when each step began, since the operation did, and 1; 0: it did not */
 };
 struct record {
 	char cluster[RECORD_NAME_MAX];

@@ -16,23 +16,33 @@ static const struct column operations_columns[] = {
 	{ "reason", COLUMN_TEXT },  { "candidates", COLUMN_TEXT }, { "waits_for", COLUMN_TEXT },
 };
 
-/* "confirm 0, hold 1, choose 3". */
+/* The table of steps has those of a failover first. */
+static unsigned rank(unsigned step)
+{
+	return step == STEP_DRAIN ? 2 * STEP_CONFIRM + 1 : 2 * step;
+}
+
+static bool comes_before(const struct record_operation *op, unsigned a, unsigned b)
+{
+	return op->at_ms[a] != op->at_ms[b] ? op->at_ms[a] < op->at_ms[b] : rank(a) < rank(b);
+}
+
 /* In the order in which they were reached; how many. */
 static size_t steps_of(const struct record_operation *op, enum operation_step *out)
 {
 	size_t n = 0;
-	out[n++] = operation_first_step(op->kind);
 	for (unsigned i = STEP_NONE + 1; i < STEP_COUNT; i++) {
-		if (!op->at_ms[i] || i == operation_first_step(op->kind))
+		if (!op->at_ms[i])
 			continue;
 		size_t at = n++;
-		for (; at > 0 && op->at_ms[out[at - 1]] > op->at_ms[i]; at--)
+		for (; at > 0 && comes_before(op, i, out[at - 1]); at--)
 			out[at] = out[at - 1];
 		out[at] = (enum operation_step)i;
 	}
 	return n;
 }
 
+/* "confirm 0, hold 1, choose 3". */
 static void put_steps(const struct record_operation *op, char *out, size_t room)
 {
 	enum operation_step steps[STEP_COUNT];
@@ -40,7 +50,7 @@ static void put_steps(const struct record_operation *op, char *out, size_t room)
 	out[0] = 0;
 	for (size_t i = 0; i < n && len < room; i++)
 		len += (size_t)snprintf(out + len, room - len, "%s%s %" PRIu32, len ? ", " : "", operation_step_word(steps[i]),
-		                        op->at_ms[steps[i]]);
+		                        op->at_ms[steps[i]] - 1);
 }
 
 static void operation_row(struct table *t, const struct records_view *v, const struct record_operation *op)

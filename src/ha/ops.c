@@ -92,12 +92,12 @@ bool op_is_target(const struct ops *o, const char *node)
 	return o->record.op.id && op_is_background(&o->record.op) && strcmp(o->record.op.target, node) == 0;
 }
 
-/* When it was reached, rounded up; recorded with the next proposal. */
+/* When it was reached; recorded with the next proposal. */
 void op_note_step(struct ops *o, enum operation_step step)
 {
 	struct record_operation *op = &o->record.op;
 	if (!op->at_ms[step])
-		op->at_ms[step] = (uint32_t)((op_now(o) - o->began_us + US_PER_MS - 1) / US_PER_MS);
+		op->at_ms[step] = (uint32_t)op_age_ms(o) + 1;
 	log_info(NULL, "operation_step", KV_STR("cluster", o->record.cluster), KV_INT("operation", op->id),
 	         KV_STR("kind", operation_kind_word(op->kind)), KV_STR("step", operation_step_word(step)),
 	         KV_STR("source", op->source), KV_STR("target", *op->target ? op->target : NULL), KV_INT("ms", op_age_ms(o)));

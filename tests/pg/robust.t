@@ -75,13 +75,10 @@ with scenario('servers that die'):
     kill = f"select count(pg_terminate_backend(pid)) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool'"
     admin = p.connect('lunapool')
 
-    def known(what):
-        wait_for(lambda: all(r['database'] != db for r in admin.table('SHOW SERVERS')), what=f'{what} to be known')
-
     def kill_all(what):
-        """Also one that was only coming; until Lunapool knows of it."""
-        wait_for(lambda: (cluster.query(kill), cluster.backends(db) == 0)[1], what=what)
-        known(what)
+        """Also those that are only coming; until Lunapool knows of it."""
+        wait_for(lambda: (cluster.query(kill), cluster.backends(db) == 0 and all(r['database'] != db for r in admin.table('SHOW SERVERS')))[1],
+                 what=what)
 
     for k in (a, b):
         k.q('begin; select 1')
@@ -97,12 +94,11 @@ with scenario('servers that die'):
         wait_for(lambda: cluster.one(f"select count(*) from pg_stat_activity where datname = '{db}' and application_name <> 'lunapool' and state = 'active'") != '0')
         cluster.query(kill)
         got = brief(a.until('Z'))
-        known('the end of all')
+        kill_all('the end of all')
         ok(got.split()[-2].startswith('E:') and got.endswith('Z:I'), f'a server dies under a statement ({how}): an ERROR, and the session lives: {got}')
         is_((a.one('show work_mem'), b.one('select 3')), ('3MB', '3'), 'with its state')
     a.q('begin; insert into t values (99)')
-    cluster.query(kill)
-    known('the end of all')
+    kill_all('the end of all')
     got = brief(a.ask(query('select 1')))
     ok(got.startswith('E:') and got[-3:] in ('Z:E', 'Z:I'), f'a server dies in a transaction: {got}')
     got = brief(a.ask(query('commit')))
