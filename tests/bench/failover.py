@@ -137,7 +137,7 @@ class LunapoolWorld(World):
         wait_for(lambda: s.operations()[0][:2] == ('failover', 'done'), PATIENCE, 'the failover to end')
         self.primary()
         log = first + s.proxy.log()
-        timelines = {r['timeline'] for r in s.rows().values() if r['role'] == 'primary'}
+        timelines = wait_for(lambda: {r['timeline'] for r in s.rows().values() if r['role'] == 'primary' and r['timeline']}, what='its timeline')
         ids = {part.split()[0] for part in log.split('operation=')[1:]}
         self.remark = 'one promotion, same operation' if timelines == {'2'} and ids == {'1'} else f'timelines {timelines}, operations {ids}'
 
