@@ -41,7 +41,7 @@ with scenario('row 13: the postmaster is killed, its backends are not'):
 
 with scenario('row 15: it is restarted within restart_grace; row 47: its backends are killed again and again'):
     name = 'row 15, restart'
-    s = Scene(restart_grace='20s', sync='ANY 1 (n1, n2)')
+    s = Scene(restart_grace='20s', hung_timeout='20s', sync='ANY 1 (n1, n2)')  # a slow machine is slow to start them
     s.load()
     for number in (signal.SIGINT, signal.SIGQUIT):
         s.cluster.kill_node(0, number)
