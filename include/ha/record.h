@@ -35,7 +35,6 @@ enum operation_step { STEP_NONE, OPERATION_STEPS(OPERATION_STEP) STEP_COUNT };
 #define OPERATION_END(id, ...) END_##id,
 enum operation_end { END_NONE, OPERATION_ENDS(OPERATION_END) END_COUNT };
 const char *operation_kind_word(enum operation_kind kind);
-enum operation_step operation_first_step(enum operation_kind kind);
 const char *operation_step_word(enum operation_step step);
 const char *operation_end_word(enum operation_end end);
 

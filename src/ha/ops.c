@@ -7,12 +7,14 @@
  *                                  └───► abort ◄─────┴──── it is back ──────┘  └── it failed ───┘         that follow begins with)
  *
  *   by order:  drain ──nobody is in a transaction there──► hold ──► fence: it is settled ──► choose: the candidate has all ──► promote …
+ *              (before drain, where the old primary will be stopped, confirm: it writes a checkpoint)
  *
  *   in the background, beside tend():  work ──the hook says that it is done──► verify ──it streams──► idle;   drain ──nobody uses it──► idle
  *
  *   open, target, publish and close are records: proposed, and gone on with when they are committed.
- *   failover.c has the steps, switchover.c those of an order, rejoin.c and drain.c those in the background, tend.c what is done while there is no
- *   other operation, wanted.c what people want done, finished.c what hooks have finished, acts.c what is asked of the world.
+ *   failover.c has the steps, fetch.c what a candidate lacks, switchover.c the steps of an order, rejoin.c and drain.c those in the background,
+ *   tend.c what is done while there is no other operation, wanted.c what people want done, finished.c what hooks have finished, acts.c what is asked of
+ *   the world.
  *
  * A step is a function that looks at the picture and either goes on (true), or waits (false) to be called again.  Each may run twice: after a restart
  * the operation goes on at the last step that was recorded.

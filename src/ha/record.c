@@ -20,13 +20,6 @@ const char *operation_kind_word(enum operation_kind kind)
 	return kinds[kind];
 }
 
-enum operation_step operation_first_step(enum operation_kind kind)
-{
-	if (kind == OPERATION_FAILOVER)
-		return STEP_CONFIRM;
-	return kind == OPERATION_SWITCHOVER || kind == OPERATION_DRAIN ? STEP_DRAIN : STEP_WORK;
-}
-
 const char *operation_step_word(enum operation_step step)
 {
 	return steps[step];
@@ -113,11 +106,19 @@ void record_close(struct record *r, enum operation_end end, const char *why, uin
 	r->op = (struct record_operation){ 0 };
 }
 
+/* Of those that are recorded: where a restart finds it. */
+static enum operation_step first_step(enum operation_kind kind)
+{
+	if (kind == OPERATION_FAILOVER)
+		return STEP_CONFIRM;
+	return kind == OPERATION_SWITCHOVER || kind == OPERATION_DRAIN ? STEP_DRAIN : STEP_WORK;
+}
+
 void record_open(struct record *r, enum operation_kind kind, const char *source, const char *why, uint64_t now_s)
 {
 	ASSERT(!r->op.id);
 	r->op = (struct record_operation){ .id = ++r->last_id, .epoch = r->epoch, .kind = kind, .began_s = now_s };
-	r->op.step = operation_first_step(kind);
+	r->op.step = first_step(kind);
 	snprintf(r->op.source, sizeof r->op.source, "%s", source);
 	snprintf(r->op.why, sizeof r->op.why, "%s", why);
 }

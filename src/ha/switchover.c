@@ -1,5 +1,6 @@
 /*
- * switchover — the steps that an ordered change of primary has before the promotion: nothing is lost, and until then nothing has happened.
+ * switchover — the steps that an ordered change of primary has before the promotion: nothing is lost, and until then nothing has happened
+ * but a checkpoint.
  */
 #include "opspriv.h"
 

@@ -1,6 +1,6 @@
 /*
  * tend — what is done while no operation is under way but one in the background: orders are begun, promotions by others followed, a second primary
- * kept away, those who have proved themselves taken back, standbys that wait in vain told whom to follow; and a primary that is lost begins a
+ * kept away, those who have proved themselves taken back (without the slots of those who have left them), standbys that wait in vain told whom to follow; and a primary that is lost begins a
  * failover.
  */
 #include "opspriv.h"

@@ -119,8 +119,8 @@ uint64_t teach_on_request(void *arg, const struct stage_request *q, struct stage
 	return us;
 }
 
-/* sim:http(pattern, fn): who answers requests for such addresses, and what. */
-int m_http(lua_State *L)
+/* (pattern, fn) become a lesson, at 4, below the table of what programs do. */
+static void take_lesson(lua_State *L)
 {
 	struct script *sc = script_of(L);
 	sim_at(L);
@@ -129,6 +129,20 @@ int m_http(lua_State *L)
 	lua_settop(L, 3);
 	push_lesson(L);
 	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->programs);
+}
+
+/* It is the last of the table on top. */
+static int append_lesson(lua_State *L)
+{
+	lua_pushvalue(L, 4);
+	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
+	return 0;
+}
+
+/* sim:http(pattern, fn): who answers requests for such addresses, and what. */
+int m_http(lua_State *L)
+{
+	take_lesson(L);
 	lua_getfield(L, -1, "http");
 	if (lua_isnil(L, -1)) {
 		lua_pop(L, 1);
@@ -136,24 +150,14 @@ int m_http(lua_State *L)
 		lua_pushvalue(L, -1);
 		lua_setfield(L, -3, "http");
 	}
-	lua_pushvalue(L, 4);
-	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-	return 0;
+	return append_lesson(L);
 }
 
 /* sim:program(pattern, fn): a program that hooks run, and what it does here. */
 int m_program(lua_State *L)
 {
-	struct script *sc = script_of(L);
-	sim_at(L);
-	luaL_checkstring(L, 2);
-	luaL_checktype(L, 3, LUA_TFUNCTION);
-	lua_settop(L, 3);
-	push_lesson(L);
-	lua_rawgeti(L, LUA_REGISTRYINDEX, sc->programs);
-	lua_pushvalue(L, 4);
-	lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-	return 0;
+	take_lesson(L);
+	return append_lesson(L);
 }
 
 struct rows {
